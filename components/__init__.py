@@ -1,0 +1,1 @@
+"""Pipeline steps of our own, one folder each."""

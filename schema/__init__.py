@@ -1,0 +1,1 @@
+"""What every part of Souk agrees on: feature names, the data schema and how settings are read."""

@@ -1,0 +1,76 @@
+"""How Souk reads settings: frozen, typed, and strict about names."""
+
+import difflib
+from collections.abc import Iterator
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+
+class InputError(ValueError):
+    """Something the user gave is wrong. The message says what was got, why, and what to do.
+
+    The command line prints the message and exits with code 2; it never shows a stack trace for it.
+    """
+
+
+class Settings(BaseModel):
+    """Base of every settings group: immutable, and an unknown key is an error.
+
+    A settings group lives beside the part that it sets (`components/<step>/config.py`,
+    `trainer/config.py`); `pipeline.config` puts them together into one file.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    @classmethod
+    def parse(cls, values: Any, source: str = "settings") -> Self:
+        """Settings out of plain `values` (a dict as YAML or JSON gives it).
+
+        Args:
+          values: nested plain values.
+          source: what the values came from, for the error message (a file name).
+
+        Raises:
+          InputError: naming every wrong key or value, with the nearest known key for an unknown one.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            lines = "\n".join(f"  {line}" for line in _explain(cls, error))
+            raise InputError(f"{source} does not describe a valid configuration:\n{lines}") from None
+
+    @classmethod
+    def from_json(cls, text: str, source: str = "settings") -> Self:
+        """Settings out of the JSON that `to_json` wrote."""
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            lines = "\n".join(f"  {line}" for line in _explain(cls, error))
+            raise InputError(f"{source} does not describe a valid configuration:\n{lines}") from None
+
+    def to_json(self) -> str:
+        """Canonical JSON of these settings; equal settings give equal text."""
+        return self.model_dump_json()
+
+
+def _explain(root: type[BaseModel], error: ValidationError) -> Iterator[str]:
+    for problem in error.errors():
+        path = ".".join(str(part) for part in problem["loc"]) or "(top level)"
+        if problem["type"] == "extra_forbidden":
+            known = _known_keys(root, problem["loc"][:-1])
+            near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
+            hint = f"did you mean `{near[0]}`?" if near else f"known keys: {', '.join(sorted(known))}"
+            yield f"`{path}` is not a known key; {hint}"
+        elif problem["type"] == "missing":
+            yield f"`{path}` is required and was not given"
+        else:
+            yield f"`{path}`: {problem['msg']} (got {problem['input']!r})"
+
+
+def _known_keys(root: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:
+    model: Any = root
+    for part in path:
+        field = getattr(model, "model_fields", {}).get(part)
+        model = field.annotation if field is not None else None
+    return list(getattr(model, "model_fields", {}))

@@ -1,0 +1,1 @@
+"""Everything that faces a served model: client, local server, deployment."""

@@ -1,0 +1,1 @@
+"""The two-tower retriever: layers, models, losses, input and export."""
