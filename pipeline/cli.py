@@ -1,0 +1,65 @@
+"""The `souk` command. Each subcommand is a module of `pipeline.commands`, imported only when it is called."""
+
+import importlib
+import os
+from typing import Any, Final
+
+import click
+
+from schema.settings import InputError
+
+COMMANDS: Final = {
+    "simulate": "Write the logs of a simulated shop, over a generated or a given catalogue.",
+    "ingest": "Turn logs and a catalogue into training examples; no TFX, no metadata.",
+    "schema": "Infer a first data schema from a shop's own logs.",
+    "run": "Run the pipeline on this machine, from logs to a pushed model.",
+    "status": "Show runs, steps, metrics, blessings and pushed versions.",
+    "report": "Write the report of a run as one HTML page.",
+    "evaluate": "Measure a pushed model against graded judgments.",
+    "serve": "Serve the pushed versions over TF Serving's gRPC protocol.",
+    "query": "Ask a serving program for the items of one query.",
+}
+
+
+class BadInput(click.ClickException):
+    """An `InputError` on its way to the user: the message alone, exit code 2."""
+
+    exit_code = 2
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and imports one when it is called for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Every command's name, in the order in which a new user meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The click command called `cmd_name`, or None where there is none."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"pipeline.commands.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list in `souk --help`, written from `COMMANDS` so that no command need be imported."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command; bad input ends it with a message and no stack trace."""
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            raise BadInput(str(error)) from None
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="souk", prog_name="souk")
+def main() -> None:
+    """Souk: from raw search logs to a gated, served, personalised product retriever."""
+    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+
+
+if __name__ == "__main__":
+    main()
