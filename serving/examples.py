@@ -1,0 +1,63 @@
+"""A search request as a serialised tf.Example, written without TensorFlow."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from schema import features
+from schema.settings import InputError
+from serving.protos import example_pb2
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """What a user did before the request; every list is newest first, and may be empty.
+
+    Attributes:
+      history_queries: earlier queries.
+      real_time_items: ids of the items clicked, carted or ordered in the real-time window.
+      short_term_items: the same for the short-term window before it.
+      long_term_clicks: ids of the items clicked in the long-term window.
+      long_term_orders: ids of the items ordered in the long-term window.
+      long_term_carts: ids of the items put into the cart in the long-term window.
+      profile: profile column -> value ("gender" -> "f"), columns named as in the shop's users table.
+    """
+
+    history_queries: Sequence[str] = ()
+    real_time_items: Sequence[str] = ()
+    short_term_items: Sequence[str] = ()
+    long_term_clicks: Sequence[str] = ()
+    long_term_orders: Sequence[str] = ()
+    long_term_carts: Sequence[str] = ()
+    profile: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing at all is known."""
+        return not self.profile and not any(
+            getattr(self, name) for name in (features.HISTORY_QUERIES, *features.BEHAVIOUR_ITEM_FEATURES)
+        )
+
+
+def search_example(query: str, user: str | None = None, behaviour: Behaviour | None = None) -> bytes:
+    """The serialised tf.Example of one search request; what is not known is left out, not written empty.
+
+    Raises:
+      InputError: if the query holds nothing but white space.
+    """
+    if not query.strip():
+        raise InputError(
+            f"The query is empty (got {query!r}), so there is nothing to search for. Give at least one word."
+        )
+    example = example_pb2.Example()
+    feature = example.features.feature
+    feature[features.QUERY].bytes_list.value.append(query.encode())
+    if user:
+        feature[features.USER_ID].bytes_list.value.append(user.encode())
+    if behaviour is not None:
+        for name in (features.HISTORY_QUERIES, *features.BEHAVIOUR_ITEM_FEATURES):
+            values = getattr(behaviour, name)
+            if values:
+                feature[name].bytes_list.value.extend(value.encode() for value in values)
+        for column, value in behaviour.profile.items():
+            feature[features.profile_feature(column)].bytes_list.value.append(value.encode())
+    return example.SerializeToString()

@@ -1,0 +1,67 @@
+"""Which versions of a model a folder holds, and which of them are to be served."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+SAVED_MODEL_FILE = "saved_model.pb"
+
+_MAX_VERSION = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class VersionFolder:
+    """One version as it lies on disk.
+
+    Attributes:
+      number: its version; a larger one is newer.
+      path: its folder.
+      stamp: size and time of its saved_model.pb; it changes when the file is written anew. None while the
+        file is not there: who copies a model writes that file last.
+    """
+
+    number: int
+    path: Path
+    stamp: tuple[int, int] | None
+
+    @property
+    def complete(self) -> bool:
+        """Whether the folder holds a model that can be loaded."""
+        return self.stamp is not None
+
+
+def scan(base: Path) -> list[VersionFolder]:
+    """The version folders in `base`, oldest first; whatever is not a folder named by a number is passed over.
+
+    Two folders of one number ("7" and "007") count as the one whose name sorts last.
+
+    Raises:
+      OSError: if `base` cannot be read.
+    """
+    found: dict[int, VersionFolder] = {}
+    for path in sorted(base.iterdir()):
+        number = _version_number(path.name)
+        if number is not None and path.is_dir():
+            found[number] = VersionFolder(number, path, _stamp(path / SAVED_MODEL_FILE))
+    return [found[number] for number in sorted(found)]
+
+
+def newest(folders: Iterable[VersionFolder], count: int) -> list[VersionFolder]:
+    """The `count` newest complete versions, newest first: TensorFlow Serving's policy `latest`."""
+    complete = [folder for folder in folders if folder.complete]
+    return sorted(complete, key=lambda folder: folder.number, reverse=True)[:count]
+
+
+def _version_number(name: str) -> int | None:
+    if not (name.isascii() and name.isdigit()):
+        return None
+    number = int(name)
+    return number if number <= _MAX_VERSION else None
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns

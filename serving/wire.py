@@ -1,0 +1,58 @@
+"""Tensors on the wire, as plain Python lists: no NumPy, no TensorFlow."""
+
+import math
+import struct
+from collections.abc import Sequence
+from typing import TypeVar
+
+from serving.protos import tensor_pb2
+
+Value = TypeVar("Value", bytes, float)
+
+
+def string_tensor(values: Sequence[bytes]) -> tensor_pb2.TensorProto:
+    """A string tensor [len(values)]."""
+    tensor = tensor_pb2.TensorProto(dtype=tensor_pb2.DT_STRING, string_val=values)
+    tensor.tensor_shape.dim.add(size=len(values))
+    return tensor
+
+
+def string_rows(tensor: tensor_pb2.TensorProto) -> list[list[bytes]]:
+    """The rows of a string tensor [rows, columns].
+
+    Raises:
+      ValueError: if the tensor is not of this type and rank, or holds fewer values than its shape says.
+    """
+    if tensor.dtype != tensor_pb2.DT_STRING:
+        raise ValueError(f"expected a DT_STRING tensor, got {tensor_pb2.DataType.Name(tensor.dtype)}")
+    return _rows(tensor, list(tensor.string_val))
+
+
+def float_rows(tensor: tensor_pb2.TensorProto) -> list[list[float]]:
+    """The rows of a float tensor [rows, columns], from either form that TensorFlow writes.
+
+    Raises:
+      ValueError: if the tensor is not of this type and rank, or holds fewer values than its shape says.
+    """
+    if tensor.dtype != tensor_pb2.DT_FLOAT:
+        raise ValueError(f"expected a DT_FLOAT tensor, got {tensor_pb2.DataType.Name(tensor.dtype)}")
+    if tensor.tensor_content:
+        content = tensor.tensor_content
+        values = list(struct.unpack(f"<{len(content) // 4}f", content))
+    else:
+        values = list(tensor.float_val)
+    return _rows(tensor, values)
+
+
+def _rows(tensor: tensor_pb2.TensorProto, values: list[Value]) -> list[list[Value]]:
+    shape = [dim.size for dim in tensor.tensor_shape.dim]
+    if len(shape) != 2:
+        raise ValueError(f"expected a tensor [rows, columns], got shape {shape}")
+    rows, columns = shape
+    size = math.prod(shape)
+    # TensorFlow may leave out a tail of equal values: the last one written stands for the rest.
+    if values and len(values) < size:
+        values = values + [values[-1]] * (size - len(values))
+    if len(values) != size:
+        raise ValueError(f"expected {size} values for shape {shape}, got {len(values)}")
+    return [values[row * columns : (row + 1) * columns] for row in range(rows)]

@@ -1,0 +1,132 @@
+"""A real retriever, small enough to build in a second: hashed words, an embedding table, a product and top-k.
+
+Its SavedModel has every signature that Souk's servable has. Item ids carry the version, so that an answer
+shows which version gave it. `flaw` builds it with one thing wrong.
+"""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+import tensorflow as tf
+from tensorflow_serving.apis import prediction_log_pb2
+
+from schema import features
+from serving.examples import search_example
+
+Flaw = Literal[
+    "none", "nan_scores", "duplicate_ids", "unknown_ids", "unsorted", "fails_on_long_query", "short"
+]
+
+DIM, BUCKETS, LONG_QUERY = 8, 512, 1000
+TITLES = [
+    f"{colour} {thing}"
+    for colour in ("red", "blue", "green", "black", "white", "crème")
+    for thing in ("shoes", "shirt", "kettle", "lamp", "phone case", "跑步鞋")
+]
+
+
+def item_ids(version: int) -> list[str]:
+    """The ids of the catalogue as `version` returns them."""
+    return [f"v{version}-{number}" for number in range(len(TITLES))]
+
+
+class TinyRetriever(tf.Module):
+    def __init__(self, version: int, k: int, flaw: Flaw) -> None:
+        super().__init__()
+        rng = np.random.default_rng(7)
+        self.k, self.flaw = k, flaw
+        self.table = tf.Variable(rng.normal(size=(BUCKETS, DIM)).astype(np.float32))
+        self.ids = tf.constant(item_ids(version))
+        self.vectors = tf.Variable(self._embed(tf.constant(TITLES)))
+
+    def _embed(self, texts: tf.Tensor) -> tf.Tensor:
+        """[batch] texts -> [batch, dim] of length 1, or 0 for a text without words."""
+        words = tf.strings.split(texts)
+        rows = words.with_flat_values(tf.strings.to_hash_bucket_fast(words.flat_values, BUCKETS))
+        vectors = rows.with_flat_values(tf.gather(self.table, rows.flat_values))
+        return tf.math.l2_normalize(tf.reduce_sum(vectors, axis=1), axis=-1)
+
+    def _encode(self, examples: tf.Tensor) -> tf.Tensor:
+        parsed = tf.io.parse_example(
+            examples,
+            {
+                features.QUERY: tf.io.FixedLenFeature([], tf.string, default_value=""),
+                features.HISTORY_QUERIES: tf.io.RaggedFeature(tf.string),
+            },
+        )
+        history = tf.strings.reduce_join(parsed[features.HISTORY_QUERIES], axis=-1, separator=" ")
+        query = parsed[features.QUERY]
+        if self.flaw == "fails_on_long_query":
+            message = "this model takes short queries only"
+            with tf.control_dependencies(
+                [tf.debugging.assert_less(tf.strings.length(query), LONG_QUERY, message)]
+            ):
+                query = tf.identity(query)
+        return self._embed(query) + 0.3 * self._embed(history)
+
+    def _search(self, vectors: tf.Tensor) -> dict[str, tf.Tensor]:
+        found = min(self.k, len(TITLES))
+        scores, rows = tf.math.top_k(tf.matmul(vectors, self.vectors, transpose_b=True), k=found)
+        ids = tf.gather(self.ids, rows)
+        if self.flaw == "nan_scores":
+            scores = tf.where(tf.range(found) == 1, float("nan"), scores)
+        if self.flaw == "duplicate_ids":
+            ids = tf.where(tf.range(found) == 1, ids[:, :1], ids)
+        if self.flaw == "unknown_ids":
+            ids = tf.where(tf.range(found) == 1, tf.constant("of another catalogue"), ids)
+        if self.flaw == "unsorted":
+            scores = tf.reverse(scores, axis=[1])
+        if self.flaw == "short":
+            ids, scores = ids[:, : found // 2], scores[:, : found // 2]
+        missing = self.k - ids.shape[1]
+        return {
+            features.OUTPUT_ITEM_IDS: tf.pad(ids, [[0, 0], [0, missing]], constant_values=""),
+            features.OUTPUT_SCORES: tf.pad(scores, [[0, 0], [0, missing]], constant_values=float("-inf")),
+        }
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, features.INPUT_EXAMPLES)])
+    def serving_default(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        return self._search(self._encode(examples))
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, features.INPUT_QUERY)])
+    def query_text(self, query: tf.Tensor) -> dict[str, tf.Tensor]:
+        return self._search(self._embed(query))
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, features.INPUT_EXAMPLES)])
+    def encode_query(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {features.OUTPUT_VECTORS: self._encode(examples)[:, tf.newaxis, :]}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, features.INPUT_EXAMPLES)])
+    def encode_items(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        parsed = tf.io.parse_example(examples, {features.TITLE: tf.io.FixedLenFeature([], tf.string)})
+        return {features.OUTPUT_VECTORS: self._embed(parsed[features.TITLE])}
+
+
+def build(path: Path, *, version: int = 1, k: int = 10, flaw: Flaw = "none", warm_up: bool = True) -> Path:
+    """Writes the SavedModel of a `TinyRetriever` to `path`, with one recorded warm-up request."""
+    model = TinyRetriever(version, k, flaw)
+    names = (
+        features.SIGNATURE_DEFAULT,
+        features.SIGNATURE_QUERY_TEXT,
+        features.SIGNATURE_ENCODE_QUERY,
+        features.SIGNATURE_ENCODE_ITEMS,
+    )
+    tf.saved_model.save(model, str(path), signatures={name: getattr(model, name) for name in names})
+    if warm_up:
+        write_warm_up(path, features.INPUT_EXAMPLES, search_example("red shoes"))
+    return path
+
+
+def write_warm_up(path: Path, input_name: str, value: bytes) -> None:
+    log = prediction_log_pb2.PredictionLog()
+    log.predict_log.request.model_spec.signature_name = features.SIGNATURE_DEFAULT
+    log.predict_log.request.inputs[input_name].CopyFrom(tf.make_tensor_proto([value]))
+    recording = path / "assets.extra" / "tf_serving_warmup_requests"
+    recording.parent.mkdir(exist_ok=True)
+    with tf.io.TFRecordWriter(str(recording)) as writer:
+        writer.write(log.SerializeToString())
