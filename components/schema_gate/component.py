@@ -1,0 +1,153 @@
+"""The TFX face of the schema gate."""
+
+import logging
+import os
+from typing import Any
+
+from tfx import types
+from tfx.components.example_validator.executor import ARTIFACT_PROPERTY_BLESSED_KEY, DEFAULT_FILE_NAME
+from tfx.components.statistics_gen import stats_artifact_utils
+from tfx.dsl.components.base import base_component, base_executor, executor_spec
+from tfx.dsl.io import fileio
+from tfx.types import artifact_utils, component_spec, standard_artifacts
+from tfx.utils import io_utils, writer_utils
+
+from components.schema_gate import gate
+from components.schema_gate.config import SchemaGateConfig
+
+SCHEMA_FILE = "schema.pbtxt"
+
+_logger = logging.getLogger(__name__)
+
+
+class DataRefusedError(Exception):
+    """The data does not fit the schema; the message names every error found."""
+
+
+class SchemaGateSpec(component_spec.ComponentSpec):
+    """Inputs, outputs and parameters of `SchemaGate`."""
+
+    PARAMETERS = {  # noqa: RUF012
+        "schema_text": component_spec.ExecutionParameter(type=str),
+        "config_json": component_spec.ExecutionParameter(type=str),
+    }
+    INPUTS = {  # noqa: RUF012
+        "statistics": component_spec.ChannelParameter(type=standard_artifacts.ExampleStatistics),
+        "baseline_statistics": component_spec.ChannelParameter(
+            type=standard_artifacts.ExampleStatistics, optional=True
+        ),
+    }
+    OUTPUTS = {  # noqa: RUF012
+        "schema": component_spec.ChannelParameter(type=standard_artifacts.Schema),
+        "anomalies": component_spec.ChannelParameter(type=standard_artifacts.ExampleAnomalies),
+    }
+
+
+class Executor(base_executor.BaseExecutor):
+    """Reads statistics, asks `gate`, writes what it found."""
+
+    def Do(  # noqa: N802
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Validates every split.
+
+        Raises:
+          DataRefusedError: an error-level anomaly. The anomalies are then in `refused_directory`, because TFX
+            removes the outputs of a step that failed.
+        """
+        statistics = _load(artifact_utils.get_single_instance(input_dict["statistics"]))
+        baselines = input_dict.get("baseline_statistics") or []
+        schema_text = exec_properties["schema_text"]
+        anomalies = gate.validate(
+            statistics,
+            gate.parse_schema(schema_text, "the schema"),
+            SchemaGateConfig.from_json(exec_properties["config_json"]),
+            _load(baselines[0]) if baselines else None,
+        )
+        findings = gate.find(anomalies)
+
+        schema_uri = artifact_utils.get_single_uri(output_dict["schema"])
+        io_utils.write_string_file(os.path.join(schema_uri, SCHEMA_FILE), schema_text)
+        output = artifact_utils.get_single_instance(output_dict["anomalies"])
+        output.split_names = artifact_utils.encode_split_names(list(anomalies))
+        output.set_json_value_custom_property(
+            ARTIFACT_PROPERTY_BLESSED_KEY,
+            {split: int(not any(f.is_error and f.split == split for f in findings)) for split in anomalies},
+        )
+        _write(anomalies, output.uri)
+        for line in gate.describe(findings).splitlines():
+            _logger.info("%s", line)
+        errors = [finding for finding in findings if finding.is_error]
+        if errors:
+            _write(anomalies, refused_directory(output.uri))
+            raise DataRefusedError(
+                f"the data does not fit the schema:\n{gate.describe(errors)}\n"
+                "Mend the data or, if it is right, the file `schema.schema_path`; `souk schema` drafts a new one."
+            )
+
+
+def refused_directory(anomalies_uri: str) -> str:
+    """Where the anomalies of a refused run are kept; `anomalies_uri` is `<node>/anomalies/<execution id>`."""
+    output_directory, execution_id = os.path.split(anomalies_uri.rstrip("/"))
+    return os.path.join(os.path.dirname(output_directory), "refused", execution_id)
+
+
+def read_anomalies(directory: str) -> dict[str, gate.Anomalies]:
+    """What the gate wrote to an anomalies artifact or to a refused directory, by split."""
+    found = {}
+    for name in sorted(fileio.listdir(directory)):
+        split = name.rstrip("/")
+        if split.startswith("Split-"):
+            content = io_utils.read_bytes_file(os.path.join(directory, split, DEFAULT_FILE_NAME))
+            found[split.removeprefix("Split-")] = gate.Anomalies.FromString(content)
+    return found
+
+
+def _load(artifact: types.Artifact) -> dict[str, gate.Statistics]:
+    return {
+        split: stats_artifact_utils.load_statistics(artifact, split).proto()
+        for split in artifact_utils.decode_split_names(artifact.split_names)
+    }
+
+
+def _write(anomalies: dict[str, gate.Anomalies], directory: str) -> None:
+    for split, split_anomalies in anomalies.items():
+        path = os.path.join(directory, f"Split-{split}", DEFAULT_FILE_NAME)
+        writer_utils.write_anomalies(path, split_anomalies)
+
+
+class SchemaGate(base_component.BaseComponent):
+    """Stops the run where the data does not fit the schema; hands the schema on where it does."""
+
+    SPEC_CLASS = SchemaGateSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
+
+    def __init__(
+        self,
+        statistics: types.BaseChannel,
+        config: SchemaGateConfig,
+        baseline_statistics: types.BaseChannel | None = None,
+    ):
+        """Builds the node.
+
+        Args:
+          statistics: of the splits `train`, `eval` and `catalog`.
+          config: its schema file is read now, so that its text is part of the cache key.
+          baseline_statistics: of the last good run, for drift.
+
+        Raises:
+          InputError: the schema file is missing or no schema.
+        """
+        super().__init__(
+            SchemaGateSpec(
+                statistics=statistics,
+                baseline_statistics=baseline_statistics,
+                schema_text=gate.read_schema(config.schema_path),
+                config_json=config.to_json(),
+                schema=types.Channel(type=standard_artifacts.Schema),
+                anomalies=types.Channel(type=standard_artifacts.ExampleAnomalies),
+            )
+        )

@@ -1,0 +1,50 @@
+import pytest
+from tfx.types import artifact_utils, standard_artifacts
+
+from components.schema_gate import component, gate
+from components.schema_gate.config import DEFAULT_SCHEMA, SchemaGateConfig
+
+
+@pytest.fixture
+def artifacts(tmp_path, make_statistics):
+    def prepare(**changed):
+        statistics = standard_artifacts.ExampleStatistics()
+        statistics.uri = str(tmp_path / "StatisticsGen" / "statistics" / "1")
+        made = make_statistics(**changed)
+        statistics.split_names = artifact_utils.encode_split_names(list(made))
+        for split, proto in made.items():
+            directory = tmp_path / "StatisticsGen" / "statistics" / "1" / f"Split-{split}"
+            directory.mkdir(parents=True)
+            (directory / "FeatureStats.pb").write_bytes(proto.SerializeToString())
+        schema, anomalies = standard_artifacts.Schema(), standard_artifacts.ExampleAnomalies()
+        schema.uri = str(tmp_path / "SchemaGate" / "schema" / "2")
+        anomalies.uri = str(tmp_path / "SchemaGate" / "anomalies" / "2")
+        return statistics, schema, anomalies
+
+    return prepare
+
+
+def run(statistics, schema, anomalies):
+    component.Executor().Do(
+        {"statistics": [statistics]},
+        {"schema": [schema], "anomalies": [anomalies]},
+        {"schema_text": gate.read_schema(DEFAULT_SCHEMA), "config_json": SchemaGateConfig().to_json()},
+    )
+
+
+def test_good_data_passes_with_the_schema_and_blessed_anomalies(artifacts, tmp_path):
+    statistics, schema, anomalies = artifacts()
+    run(statistics, schema, anomalies)
+    written = (tmp_path / "SchemaGate/schema/2/schema.pbtxt").read_text()
+    assert written == gate.read_schema(DEFAULT_SCHEMA)
+    assert anomalies.get_json_value_custom_property("blessed") == {"train": 1, "eval": 1, "catalog": 1}
+    assert set(component.read_anomalies(anomalies.uri)) == {"train", "eval", "catalog"}
+
+
+def test_bad_data_stops_the_run_and_the_anomalies_outlive_the_outputs_that_tfx_removes(artifacts):
+    statistics, schema, anomalies = artifacts(eval={"stages": [1, 9]})
+    with pytest.raises(component.DataRefusedError, match=r"eval stages: Unexpectedly large value: 9"):
+        run(statistics, schema, anomalies)
+    kept = component.read_anomalies(component.refused_directory(anomalies.uri))
+    assert [(f.split, f.feature) for f in gate.find(kept)] == [("eval", "stages")]
+    assert anomalies.get_json_value_custom_property("blessed") == {"train": 1, "eval": 0, "catalog": 1}

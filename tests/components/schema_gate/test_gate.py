@@ -1,0 +1,126 @@
+import pytest
+from tensorflow_transform.tf_metadata import schema_utils
+
+from components.schema_gate import gate
+from components.schema_gate.config import DEFAULT_SCHEMA, SchemaGateConfig
+from schema import features
+from schema.settings import InputError
+from tests.components.schema_gate.conftest import statistics_of
+
+CONFIG = SchemaGateConfig()
+
+
+@pytest.fixture(scope="module")
+def schema():
+    return gate.parse_schema(gate.read_schema(DEFAULT_SCHEMA), DEFAULT_SCHEMA)
+
+
+def test_the_schema_knows_exactly_the_features_of_each_environment(schema):
+    by_environment = {
+        name: {feature.name for feature in schema.feature if name not in feature.not_in_environment}
+        for name in schema.default_environment
+    }
+    profile = {features.profile_feature(c) for c in ("gender", "age_group", "purchasing_power", "region")}
+    assert by_environment["SEARCH"] == (
+        {*features.SEARCH_BYTES_FEATURES, *features.SEARCH_INT_FEATURES} | profile
+    )
+    assert by_environment["CATALOG"] == {*features.CATALOG_BYTES_FEATURES, *features.CATALOG_FLOAT_FEATURES}
+
+
+def test_transform_reads_every_feature_as_a_list_that_may_be_empty(schema):
+    spec = schema_utils.schema_as_feature_spec(schema).feature_spec
+    assert len(spec) == len(schema.feature)
+    assert {type(feature).__name__ for feature in spec.values()} == {"VarLenFeature"}
+
+
+def test_good_data_has_no_finding_even_where_optional_features_are_absent(schema, make_statistics):
+    statistics = make_statistics(catalog={"brand": [], "price": []}, train={"profile_gender": []})
+    assert gate.find(gate.validate(statistics, schema, CONFIG)) == []
+
+
+@pytest.mark.parametrize(
+    ("split", "feature", "values", "kind"),
+    [
+        ("train", "query", [], "FEATURE_TYPE_NOT_PRESENT"),
+        ("train", "timestamp_ms", [0], "INT_TYPE_SMALL_INT"),
+        ("train", "stages", [0, 1], "INT_TYPE_SMALL_INT"),
+        ("eval", "stages", [1, 4], "INT_TYPE_BIG_INT"),
+        ("train", "positions", [1, -1], "INT_TYPE_SMALL_INT"),
+        ("train", "profile_shoe_size", ["42"], "SCHEMA_NEW_COLUMN"),
+        ("eval", "title", ["a title"], "SCHEMA_NEW_COLUMN"),
+        ("train", "profile_gender", ["f", "m"], "FEATURE_TYPE_HIGH_NUMBER_VALUES"),
+        ("catalog", "title", [], "FEATURE_TYPE_NOT_PRESENT"),
+        ("catalog", "title", [7], "UNEXPECTED_DATA_TYPE"),
+        ("catalog", "price", [-1.0], "FLOAT_TYPE_SMALL_FLOAT"),
+        ("catalog", "price", [float("nan")], "FLOAT_TYPE_HAS_NAN"),
+        ("catalog", "query", ["red"], "SCHEMA_NEW_COLUMN"),
+    ],
+)
+def test_an_anomaly_is_an_error_that_names_its_split_and_feature(
+    schema, make_statistics, split, feature, values, kind
+):
+    found = gate.find(gate.validate(make_statistics(**{split: {feature: values}}), schema, CONFIG))
+    assert [(f.split, f.feature, f.is_error) for f in found] == [(split, feature, True)]
+    assert kind in found[0].kind
+    assert gate.describe(found).startswith(f"error: {split} {feature}: ")
+
+
+def test_a_split_without_examples_is_an_error(schema, make_statistics):
+    statistics = {**make_statistics(), "eval": statistics_of([])}
+    found = gate.find(gate.validate(statistics, schema, CONFIG))
+    assert found
+    assert {f.split for f in found} == {"eval"}
+    assert found[0].is_error
+
+
+@pytest.mark.parametrize(("drift", "expected"), [("error", [True]), ("warning", [False]), ("off", [])])
+def test_drift_from_the_last_good_run_is_as_severe_as_configured(schema, make_statistics, drift, expected):
+    now = make_statistics(train={"profile_gender": ["f"]}, eval={"profile_gender": ["f"]})
+    config = SchemaGateConfig(drift=drift)
+    found = gate.find(gate.validate(now, schema, config, baseline=make_statistics()))
+    assert [f.is_error for f in found if f.feature == "profile_gender"] == expected
+    assert {f.split for f in found} <= {"train"}
+
+
+def test_no_drift_from_equal_data(schema, make_statistics):
+    config = SchemaGateConfig(drift="error")
+    assert gate.find(gate.validate(make_statistics(), schema, config, make_statistics())) == []
+
+
+def test_an_error_stays_an_error_where_the_same_feature_also_drifted(schema, make_statistics):
+    now = make_statistics(catalog={"price": [-1.0]})
+    found = gate.find(gate.validate(now, schema, CONFIG, make_statistics()))
+    assert [(f.feature, f.is_error) for f in found] == [("price", True)]
+    assert "JENSEN_SHANNON" in found[0].kind
+
+
+def test_new_features_can_be_made_a_warning(schema, make_statistics):
+    statistics = make_statistics(train={"profile_shoe_size": ["42"]})
+    found = gate.find(gate.validate(statistics, schema, SchemaGateConfig(new_features="warning")))
+    assert [(f.feature, f.is_error) for f in found] == [("profile_shoe_size", False)]
+
+
+def test_errors_come_before_warnings(schema, make_statistics):
+    now = make_statistics(train={"profile_gender": ["f"], "query": []})
+    found = gate.find(gate.validate(now, schema, CONFIG, make_statistics()))
+    assert [f.is_error for f in found] == sorted((f.is_error for f in found), reverse=True)
+    assert {f.is_error for f in found} == {True, False}
+
+
+def test_a_missing_schema_file_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"absent\.pbtxt cannot be read.*souk schema"):
+        gate.read_schema(str(tmp_path / "absent.pbtxt"))
+
+
+def test_a_file_that_is_no_schema_is_refused_with_the_line(tmp_path):
+    path = tmp_path / "broken.pbtxt"
+    path.write_text('feature { name: "query" typo: BYTES }')
+    with pytest.raises(InputError, match=r"broken\.pbtxt is not a TFDV schema.*typo"):
+        gate.read_schema(str(path))
+
+
+def test_a_schema_without_the_environments_is_refused_with_the_lines_to_add(tmp_path):
+    path = tmp_path / "plain.pbtxt"
+    path.write_text('default_environment: "SEARCH"')
+    with pytest.raises(InputError, match='CATALOG; add the line default_environment: "CATALOG"'):
+        gate.read_schema(str(path))
