@@ -1,0 +1,30 @@
+"""Settings of the transform step."""
+
+from pydantic import Field
+
+from schema.settings import Settings
+
+
+class TransformConfig(Settings):
+    """How text becomes ids.
+
+    Attributes:
+      unigram_vocabulary: most unigrams kept; rarer ones share hash buckets.
+      bigram_vocabulary: most bigrams kept.
+      phrase_vocabulary: most phrases (2 to 4 units) in the segmentation lexicon.
+      min_term_count: a unigram or bigram seen less often is out of vocabulary.
+      min_phrase_count: a phrase seen less often is not in the lexicon.
+      phrase_penalty: how much likelier than chance, in nats per join, units must occur together before the
+        segmentation keeps them as one phrase. 3.0 means 20 times.
+      max_query_units: a query is cut after this many units.
+      max_title_units: a title is cut after this many units.
+    """
+
+    unigram_vocabulary: int = Field(100_000, ge=1)
+    bigram_vocabulary: int = Field(200_000, ge=1)
+    phrase_vocabulary: int = Field(50_000, ge=1)
+    min_term_count: int = Field(2, ge=1)
+    min_phrase_count: int = Field(5, ge=1)
+    phrase_penalty: float = Field(3.0, ge=0.0)
+    max_query_units: int = Field(32, ge=1)
+    max_title_units: int = Field(48, ge=1)

@@ -1,0 +1,169 @@
+"""The `preprocessing_fn` of the pipeline: raw search and catalogue features to ids.
+
+One function serves both environments: a search example has no catalogue features and a catalogue example no
+search features, and what is absent comes out absent. The vocabularies are learned over both at once, so
+queries and titles share their token ids (DPSR, arXiv 2006.02282: both towers share the embedding matrix).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from components.transform import lexicon, segmentation, tokens
+from components.transform.config import TransformConfig
+from schema import features, transformed
+
+CUSTOM_CONFIG_KEY = "transform_config"
+
+Tensors = dict[str, tf.SparseTensor]
+
+
+def preprocessing_fn(inputs: Mapping[str, tf.SparseTensor], custom_config: Mapping[str, Any]) -> Tensors:
+    """Transformed features of a batch; see `schema.transformed` for what each holds.
+
+    Args:
+      inputs: raw features by name, [batch, (values)] each.
+      custom_config: holds the JSON of a `TransformConfig` under `transform_config`.
+    """
+    config = TransformConfig.from_json(custom_config[CUSTOM_CONFIG_KEY])
+    outputs = {
+        **_text_features(inputs, config),
+        **_item_rows(inputs),
+        **_category_features(inputs),
+        **_profile_features(inputs),
+        transformed.PRICE_BUCKET: _price_buckets(_ragged(inputs[features.PRICE])),
+        features.STAGES: _ragged(inputs[features.STAGES]),
+        features.POSITIONS: _ragged(inputs[features.POSITIONS]),
+    }
+    return {name: value.to_sparse() for name, value in outputs.items()}
+
+
+def _ragged(sparse: tf.SparseTensor) -> tf.RaggedTensor:
+    return tf.RaggedTensor.from_sparse(sparse)
+
+
+def _only_text(sparse: tf.SparseTensor) -> tf.Tensor:
+    """[batch] string out of a feature with at most one value; "" where there is none."""
+    return tf.strings.reduce_join(_ragged(sparse), axis=1, separator=" ")
+
+
+def _text_features(inputs: Mapping[str, tf.SparseTensor], config: TransformConfig) -> dict[str, tf.RaggedTensor]:
+    query = tokens.tokenize(_only_text(inputs[features.QUERY]), config.max_query_units)
+    title = tokens.tokenize(_only_text(inputs[features.TITLE]), config.max_title_units)
+    attributes = tokens.tokenize(
+        tf.strings.join(
+            [_only_text(inputs[features.BRAND]), _only_text(inputs[features.CATEGORY_PATH])], separator=" "
+        ),
+        config.max_title_units,
+    )
+    history = _ragged(inputs[features.HISTORY_QUERIES])
+    history_units = history.with_values(tokens.tokenize(history.values, config.max_query_units)).merge_dims(1, 2)
+    query_bigrams, title_bigrams = tokens.bigrams(query), tokens.bigrams(title)
+
+    unigram_file = lexicon.learn(
+        tf.concat([query, title, attributes], axis=1),
+        transformed.UNIGRAMS,
+        config.unigram_vocabulary,
+        config.min_term_count,
+        store_counts=True,
+    )
+    bigram_file = lexicon.learn(
+        tf.concat([query_bigrams, title_bigrams], axis=1),
+        transformed.BIGRAMS,
+        config.bigram_vocabulary,
+        config.min_term_count,
+    )
+    phrase_file = lexicon.learn(
+        tf.concat([tokens.phrases(text, segmentation.MAX_SEGMENT_UNITS) for text in (query, title)], axis=1),
+        transformed.PHRASES,
+        config.phrase_vocabulary,
+        config.min_phrase_count,
+        store_counts=True,
+    )
+    total_units = tft.sum(query.row_lengths() + title.row_lengths())
+
+    def unigram_ids(units: tf.RaggedTensor) -> tf.RaggedTensor:
+        return lexicon.look_up_counted_ids(units, unigram_file, transformed.UNIGRAMS)
+
+    def bigram_ids(pairs: tf.RaggedTensor) -> tf.RaggedTensor:
+        return lexicon.look_up_ids(pairs, bigram_file, transformed.BIGRAMS)
+
+    def segment_ids(units: tf.RaggedTensor) -> tf.RaggedTensor:
+        return _segment_ids(units, unigram_file, phrase_file, total_units, config.phrase_penalty)
+
+    return {
+        transformed.QUERY_UNIGRAMS: unigram_ids(query),
+        transformed.QUERY_BIGRAMS: bigram_ids(query_bigrams),
+        transformed.QUERY_SEGMENTS: segment_ids(query),
+        transformed.HISTORY_QUERY_UNIGRAMS: unigram_ids(history_units),
+        transformed.TITLE_UNIGRAMS: unigram_ids(title),
+        transformed.TITLE_BIGRAMS: bigram_ids(title_bigrams),
+        transformed.TITLE_SEGMENTS: segment_ids(title),
+        transformed.ATTRIBUTE_UNIGRAMS: unigram_ids(attributes),
+    }
+
+
+def _segment_ids(
+    units: tf.RaggedTensor,
+    unigram_file: tf.Tensor,
+    phrase_file: tf.Tensor,
+    total_units: tf.Tensor,
+    phrase_penalty: float,
+) -> tf.RaggedTensor:
+    runs, lengths = segmentation.candidate_segments(units)
+    single, longer = runs[0], runs[1:]
+    scores = [
+        segmentation.segment_scores(
+            lexicon.look_up_counts(run, unigram_file if length == 1 else phrase_file),
+            total_units,
+            length,
+            phrase_penalty,
+        )
+        for length, run in enumerate(runs, start=1)
+    ]
+    unigram_space = lexicon.id_space(unigram_file, transformed.UNIGRAMS)
+    ids = [lexicon.look_up_counted_ids(single, unigram_file, transformed.UNIGRAMS)]
+    ids += [unigram_space + lexicon.look_up_counted_ids(run, phrase_file, transformed.PHRASES) for run in longer]
+    return segmentation.pick_segments(ids, segmentation.best_cut(scores, lengths))
+
+
+def _item_rows(inputs: Mapping[str, tf.SparseTensor]) -> dict[str, tf.RaggedTensor]:
+    vocabulary_file = lexicon.learn(inputs[features.ITEM_ID], transformed.ITEM_IDS)
+    sources = {
+        transformed.ITEM_ROW: features.ITEM_ID,
+        **{name: name for name in transformed.SEARCH_ITEM_ROWS},
+    }
+    return {
+        output: lexicon.look_up_ids(_ragged(inputs[source]), vocabulary_file, transformed.ITEM_IDS)
+        for output, source in sources.items()
+    }
+
+
+def _category_features(inputs: Mapping[str, tf.SparseTensor]) -> dict[str, tf.RaggedTensor]:
+    outputs = {}
+    for feature, vocabulary in (
+        (features.BRAND, transformed.BRANDS),
+        (features.LEAF_CATEGORY, transformed.LEAF_CATEGORIES),
+        (features.TOP_CATEGORY, transformed.TOP_CATEGORIES),
+        (features.SHOP, transformed.SHOPS),
+    ):
+        values = _ragged(inputs[feature])
+        outputs[feature] = lexicon.look_up_ids(values, lexicon.learn(values, vocabulary), vocabulary)
+    return outputs
+
+
+def _profile_features(inputs: Mapping[str, tf.SparseTensor]) -> dict[str, tf.RaggedTensor]:
+    outputs = {}
+    for name in sorted(inputs):
+        if name.startswith(features.PROFILE_PREFIX):
+            values, vocabulary = _ragged(inputs[name]), transformed.profile_vocabulary(name)
+            outputs[name] = lexicon.look_up_ids(values, lexicon.learn(values, vocabulary), vocabulary)
+    return outputs
+
+
+def _price_buckets(price: tf.RaggedTensor) -> tf.RaggedTensor:
+    """Quarter-octave buckets: fixed edges need no analysis and mean the same in every run."""
+    octaves = tf.math.log(tf.maximum(price, 0.0) + 1.0) / tf.math.log(2.0)
+    return tf.cast(tf.clip_by_value(octaves * 4.0, 0.0, transformed.PRICE_BUCKETS - 1.0), tf.int64)

@@ -1,0 +1,69 @@
+"""What Transform writes and the trainer reads: transformed feature names, vocabularies and id spaces.
+
+Every id feature is a list of int64. A vocabulary of size `V` with `n` out-of-vocabulary buckets gives ids in
+`[0, V + n)`; a known term has its line number in the vocabulary file, an unknown one is hashed to a bucket.
+A value that is absent stays absent (an empty list).
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from schema import features
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """A vocabulary file of the transform graph.
+
+    Attributes:
+      name: the file's name, as in `TFTransformOutput.vocabulary_by_name`.
+      oov_buckets: how many ids follow the known ones, for terms that are not in the file.
+    """
+
+    name: str
+    oov_buckets: int = 1
+
+
+# Text is full of terms unseen in training, hence many buckets; an unseen item, brand or shop is just "unknown".
+UNIGRAMS: Final = Vocabulary("unigrams", oov_buckets=1000)
+BIGRAMS: Final = Vocabulary("bigrams", oov_buckets=5000)
+PHRASES: Final = Vocabulary("phrases", oov_buckets=0)
+ITEM_IDS: Final = Vocabulary("items")
+BRANDS: Final = Vocabulary("brands")
+LEAF_CATEGORIES: Final = Vocabulary("leaf_categories")
+TOP_CATEGORIES: Final = Vocabulary("top_categories")
+SHOPS: Final = Vocabulary("shops")
+
+# Search features. Segment ids are unigram ids for segments of one unit, and phrase ids shifted by the
+# size of the unigram id space for longer ones.
+QUERY_UNIGRAMS: Final = "query_unigrams"
+QUERY_BIGRAMS: Final = "query_bigrams"
+QUERY_SEGMENTS: Final = "query_segments"
+HISTORY_QUERY_UNIGRAMS: Final = "history_query_unigrams"
+SEARCH_TOKENS: Final = (QUERY_UNIGRAMS, QUERY_BIGRAMS, QUERY_SEGMENTS, HISTORY_QUERY_UNIGRAMS)
+
+# Behaviour lists and outcome lists keep their raw names and hold item rows: ids of ITEM_IDS, where the
+# out-of-vocabulary id is the row of the unknown item.
+SEARCH_ITEM_ROWS: Final = (*features.BEHAVIOUR_ITEM_FEATURES, features.ITEMS)
+
+# Catalogue features.
+ITEM_ROW: Final = "item_row"
+TITLE_UNIGRAMS: Final = "title_unigrams"
+TITLE_BIGRAMS: Final = "title_bigrams"
+TITLE_SEGMENTS: Final = "title_segments"
+ATTRIBUTE_UNIGRAMS: Final = "attribute_unigrams"
+PRICE_BUCKET: Final = "price_bucket"
+CATALOG_TOKENS: Final = (TITLE_UNIGRAMS, TITLE_BIGRAMS, TITLE_SEGMENTS, ATTRIBUTE_UNIGRAMS)
+CATALOG_CATEGORIES: Final = (
+    features.BRAND,
+    features.LEAF_CATEGORY,
+    features.TOP_CATEGORY,
+    features.SHOP,
+    PRICE_BUCKET,
+)
+PRICE_BUCKETS: Final = 64
+
+
+def profile_vocabulary(feature: str) -> Vocabulary:
+    """The vocabulary of one `profile_*` feature."""
+    return Vocabulary(feature)
