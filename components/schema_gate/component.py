@@ -85,7 +85,7 @@ class Executor(base_executor.BaseExecutor):
             _write(anomalies, refused_directory(output.uri))
             raise DataRefusedError(
                 f"the data does not fit the schema:\n{gate.describe(errors)}\n"
-                "Mend the data or, if it is right, the file `schema.schema_path`; `souk schema` drafts a new one."
+                "Mend the data or, if it is right, the file `schema_gate.schema_path` (`souk schema` drafts one)."
             )
 
 

@@ -1,4 +1,4 @@
-"""Holds each split's statistics against the schema, in the split's environment, and against the last good data."""
+"""Holds each split's statistics against the schema, in its environment, and against the last good data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -81,7 +81,7 @@ def read_schema(path: str) -> str:
         text = Path(path).read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
-            f"the schema file {path} cannot be read ({error}); give `schema.schema_path` the path of a "
+            f"the schema file {path} cannot be read ({error}); give `schema_gate.schema_path` the path of a "
             "TFDV schema in text form, or write one with `souk schema`"
         ) from None
     parse_schema(text, path)

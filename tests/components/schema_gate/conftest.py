@@ -58,7 +58,7 @@ def statistics_of(rows: list[Values]) -> Statistics:
 
 @pytest.fixture(scope="session")
 def make_statistics() -> Callable[..., dict[str, Statistics]]:
-    """Statistics of 40 good examples per split; `split={"feature": values}` changes every example of a split."""
+    """Statistics of 40 good examples per split; `split={"feature": values}` changes each of a split."""
 
     def make(**changed: Values) -> dict[str, Statistics]:
         rows = {

@@ -21,9 +21,7 @@ def test_the_schema_knows_exactly_the_features_of_each_environment(schema):
         for name in schema.default_environment
     }
     profile = {features.profile_feature(c) for c in ("gender", "age_group", "purchasing_power", "region")}
-    assert by_environment["SEARCH"] == (
-        {*features.SEARCH_BYTES_FEATURES, *features.SEARCH_INT_FEATURES} | profile
-    )
+    assert by_environment["SEARCH"] == ({*features.SEARCH_BYTES_FEATURES, *features.SEARCH_INT_FEATURES} | profile)
     assert by_environment["CATALOG"] == {*features.CATALOG_BYTES_FEATURES, *features.CATALOG_FLOAT_FEATURES}
 
 
@@ -56,9 +54,7 @@ def test_good_data_has_no_finding_even_where_optional_features_are_absent(schema
         ("catalog", "query", ["red"], "SCHEMA_NEW_COLUMN"),
     ],
 )
-def test_an_anomaly_is_an_error_that_names_its_split_and_feature(
-    schema, make_statistics, split, feature, values, kind
-):
+def test_an_anomaly_is_an_error_that_names_its_split_and_feature(schema, make_statistics, split, feature, values, kind):
     found = gate.find(gate.validate(make_statistics(**{split: {feature: values}}), schema, CONFIG))
     assert [(f.split, f.feature, f.is_error) for f in found] == [(split, feature, True)]
     assert kind in found[0].kind
