@@ -1,0 +1,1 @@
+"""The step that hands a blessed servable to the folder that servers watch."""

@@ -1,0 +1,65 @@
+"""TFX's Pusher, made safe against being killed half-way.
+
+The stock executor copies straight into the version folder. Killed while copying, it leaves a version that a server
+would pick up. This one copies to a folder beside the versions, which no server looks at, and renames at the end.
+"""
+
+import os
+from typing import Any, Final
+
+from tfx import types
+from tfx.components.pusher import component as stock_component
+from tfx.components.pusher import executor as stock_executor
+from tfx.dsl.components.base import executor_spec
+from tfx.dsl.io import fileio
+from tfx.proto import pusher_pb2
+from tfx.types import artifact_utils, standard_component_specs
+from tfx.utils import proto_utils
+
+STAGING: Final = ".staging"
+PUSHED: Final = "pushed"
+PUSHED_VERSION: Final = "pushed_version"
+PUSHED_DESTINATION: Final = "pushed_destination"
+
+
+class Executor(stock_executor.Executor):
+    """Lets the stock executor push to a staging folder, then puts the whole version in place at once."""
+
+    def Do(  # noqa: N802
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Pushes if every blessing given says so; the output artifact says whether and where."""
+        destination = pusher_pb2.PushDestination()
+        key = standard_component_specs.PUSH_DESTINATION_KEY
+        proto_utils.json_to_proto(exec_properties[key], destination)
+        directory = destination.filesystem.base_directory
+        staging = os.path.join(directory, STAGING)
+        if fileio.exists(staging):
+            fileio.rmtree(staging)
+
+        destination.filesystem.base_directory = staging
+        super().Do(input_dict, output_dict, {**exec_properties, key: proto_utils.proto_to_json(destination)})
+
+        push = artifact_utils.get_single_instance(output_dict[standard_component_specs.PUSHED_MODEL_KEY])
+        if push.get_int_custom_property(PUSHED) == 1:
+            staged_version = int(push.get_string_custom_property(PUSHED_VERSION))
+            version = max(staged_version, newest_version(directory) + 1)
+            final = os.path.join(directory, str(version))
+            fileio.rename(push.get_string_custom_property(PUSHED_DESTINATION), final)
+            fileio.rmtree(staging)
+            self._MarkPushed(push, pushed_destination=final, pushed_version=str(version))
+
+
+def newest_version(directory: str) -> int:
+    """The highest version in a folder of versions, the one that servers serve; 0 where there is none."""
+    names = [name.rstrip("/") for name in fileio.listdir(directory)] if fileio.isdir(directory) else []
+    return max((int(name) for name in names if name.isdigit()), default=0)
+
+
+class Pusher(stock_component.Pusher):
+    """Pushes to a folder of versions; a version there is always whole, and newer than all before it."""
+
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)

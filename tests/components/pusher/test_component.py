@@ -1,0 +1,83 @@
+import pytest
+from tfx.components.pusher import executor as stock_executor
+from tfx.proto import pusher_pb2
+from tfx.types import standard_artifacts
+from tfx.utils import io_utils, proto_utils
+
+from components.pusher import component
+
+
+@pytest.fixture
+def push(tmp_path):
+    model = standard_artifacts.Model()
+    model.uri = str(tmp_path / "model")
+    files = {"saved_model.pb": "graph", "variables/data": "weights", "assets.extra/souk.json": "{}"}
+    for name, content in files.items():
+        path = tmp_path / "model" / "Format-Serving" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+
+    def run(blessed=True):
+        blessing = standard_artifacts.ModelBlessing()
+        blessing.uri = str(tmp_path / "blessing")
+        blessing.set_int_custom_property("blessed", int(blessed))
+        pushed = standard_artifacts.PushedModel()
+        pushed.uri = str(tmp_path / "pushed")
+        destination = pusher_pb2.PushDestination()
+        destination.filesystem.base_directory = str(tmp_path / "serving")
+        component.Executor().Do(
+            {"model": [model], "model_blessing": [blessing]},
+            {"pushed_model": [pushed]},
+            {"push_destination": proto_utils.proto_to_json(destination)},
+        )
+        return pushed
+
+    return run
+
+
+def versions(tmp_path):
+    return sorted(path.name for path in (tmp_path / "serving").iterdir())
+
+
+def test_a_blessed_model_becomes_one_whole_version(push, tmp_path):
+    pushed = push()
+    version = pushed.get_string_custom_property("pushed_version")
+    assert versions(tmp_path) == [version]
+    folder = tmp_path / "serving" / version
+    assert pushed.get_string_custom_property("pushed_destination") == str(folder)
+    assert pushed.get_int_custom_property("pushed") == 1
+    assert (folder / "saved_model.pb").read_text() == "graph"
+    assert (folder / "variables/data").read_text() == "weights"
+    assert (folder / "assets.extra/souk.json").read_text() == "{}"
+
+
+def test_an_unblessed_model_is_not_pushed(push, tmp_path):
+    pushed = push(blessed=False)
+    assert pushed.get_int_custom_property("pushed") == 0
+    assert not (tmp_path / "serving").exists()
+
+
+def test_a_push_killed_half_way_leaves_no_version_and_the_next_one_clears_up(push, tmp_path, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    def copy_a_part(source, destination, **_):
+        io_utils.write_string_file(f"{destination}/variables/data", "wei")
+        raise Killed
+
+    with monkeypatch.context() as context:
+        context.setattr(stock_executor.io_utils, "copy_dir", copy_a_part)
+        with pytest.raises(Killed):
+            push()
+    assert component.newest_version(str(tmp_path / "serving")) == 0
+    assert versions(tmp_path) == [component.STAGING]
+
+    version = push().get_string_custom_property("pushed_version")
+    assert versions(tmp_path) == [version]
+    assert (tmp_path / "serving" / version / "variables/data").read_text() == "weights"
+
+
+def test_a_new_version_is_always_the_newest_even_when_the_clock_went_back(push, tmp_path):
+    (tmp_path / "serving" / "9999999999").mkdir(parents=True)
+    assert push().get_string_custom_property("pushed_version") == "10000000000"
+    assert push().get_string_custom_property("pushed_version") == "10000000001"
