@@ -125,9 +125,7 @@ class Client:
         else:
             self._channel = grpc.secure_channel(target, credentials, options)
         self._predict = self._method(_PREDICT, prediction_service_pb2.PredictResponse)
-        self._get_metadata = self._method(
-            _GET_MODEL_METADATA, prediction_service_pb2.GetModelMetadataResponse
-        )
+        self._get_metadata = self._method(_GET_MODEL_METADATA, prediction_service_pb2.GetModelMetadataResponse)
         self._get_status = self._method(_GET_MODEL_STATUS, model_service_pb2.GetModelStatusResponse)
 
     def search(
@@ -215,9 +213,7 @@ class Client:
             model_spec=self._model_spec(), metadata_field=[_SIGNATURE_DEF]
         )
         response = self._call(self._get_metadata, request)
-        signatures = prediction_service_pb2.SignatureDefMap.FromString(
-            response.metadata[_SIGNATURE_DEF].value
-        )
+        signatures = prediction_service_pb2.SignatureDefMap.FromString(response.metadata[_SIGNATURE_DEF].value)
         return {
             name: Signature(_tensor_specs(signature.inputs), _tensor_specs(signature.outputs))
             for name, signature in signatures.signature_def.items()
@@ -274,8 +270,7 @@ def _hits(ids: list[bytes], scores: list[float], k: int | None) -> list[Hit]:
     # An empty id pads an answer with fewer than k hits.
     found = [(item_id, score) for item_id, score in zip(ids, scores, strict=True) if item_id]
     return [
-        Hit(rank, item_id.decode(errors="replace"), score)
-        for rank, (item_id, score) in enumerate(found[:k], start=1)
+        Hit(rank, item_id.decode(errors="replace"), score) for rank, (item_id, score) in enumerate(found[:k], start=1)
     ]
 
 

@@ -44,9 +44,7 @@ def generate(out: Path) -> list[Path]:
 def main() -> None:
     """Entry point of `python -m serving.protos.generate`."""
     parser = argparse.ArgumentParser(description="Write Souk's _pb2 modules anew.")
-    parser.add_argument(
-        "--out", type=Path, default=ROOT, help="root of the tree to write into (default: this one)"
-    )
+    parser.add_argument("--out", type=Path, default=ROOT, help="root of the tree to write into (default: this one)")
     for path in generate(parser.parse_args().out):
         print(path, file=sys.stderr)
 

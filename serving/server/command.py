@@ -19,16 +19,12 @@ from serving import config as serving_config
     required=True,
     help="Folder that holds one numbered folder per version, as `souk run` pushes them.",
 )
-@click.option(
-    "--name", default=serving_config.DEFAULT_MODEL_NAME, show_default=True, help="Name of the model."
-)
+@click.option("--name", default=serving_config.DEFAULT_MODEL_NAME, show_default=True, help="Name of the model.")
 @click.option("--host", default=serving_config.DEFAULT_HOST, show_default=True, help="Address to listen on.")
 @click.option(
     "--port", default=serving_config.DEFAULT_PORT, show_default=True, help="Port of gRPC; 0 takes a free one."
 )
-@click.option(
-    "--poll-interval", default=1.0, show_default=True, help="Seconds between two looks for new versions."
-)
+@click.option("--poll-interval", default=1.0, show_default=True, help="Seconds between two looks for new versions.")
 @click.option("--threads", default=0, help="Requests worked on at once; 0 takes two per core, at least 4.")
 @click.option("--ready-file", type=click.Path(path_type=Path), help="Written as JSON when the port is open.")
 @click.option("--parent-pid", type=int, hidden=True, help="Stop when this process is no longer the parent.")

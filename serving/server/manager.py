@@ -117,9 +117,7 @@ class ModelManager(Generic[Model]):
 
     def start(self, interval: float) -> None:
         """Looks into the folder every `interval` seconds from now on, on a thread of its own."""
-        self._thread = threading.Thread(
-            target=self._watch, args=(interval,), name="souk-versions", daemon=True
-        )
+        self._thread = threading.Thread(target=self._watch, args=(interval,), name="souk-versions", daemon=True)
         self._thread.start()
 
     def stop(self, timeout: float) -> None:

@@ -80,9 +80,7 @@ def start(config: ServingConfig) -> RunningServer:
             ("grpc.max_send_message_length", -1),
         ],
     )
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-        PredictionServicer(manager), grpc_server
-    )
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(PredictionServicer(manager), grpc_server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(manager), grpc_server)
     port = _bind(grpc_server, config.host, config.port)
     grpc_server.start()
@@ -132,9 +130,7 @@ def serve(
 
 def _model_folder(config: ServingConfig) -> Path:
     if config.model_dir is None:
-        raise InputError(
-            "No model folder is given. Name the folder that `souk run` pushes to with --model-dir DIR."
-        )
+        raise InputError("No model folder is given. Name the folder that `souk run` pushes to with --model-dir DIR.")
     base = Path(config.model_dir).expanduser().resolve()
     if not base.is_dir():
         raise InputError(

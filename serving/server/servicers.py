@@ -39,9 +39,7 @@ class PredictionServicer(prediction_service_pb2_grpc.PredictionServiceServicer):
                 inputs = {name: tensors.from_proto(proto) for name, proto in request.inputs.items()}
                 outputs = model.run(signature, inputs, list(request.output_filter))
             except SignatureError as error:
-                code = (
-                    grpc.StatusCode.FAILED_PRECONDITION if error.missing else grpc.StatusCode.INVALID_ARGUMENT
-                )
+                code = grpc.StatusCode.FAILED_PRECONDITION if error.missing else grpc.StatusCode.INVALID_ARGUMENT
                 _abort(context, code, str(error))
             except ValueError as error:
                 _abort(context, grpc.StatusCode.INVALID_ARGUMENT, str(error))

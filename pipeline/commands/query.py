@@ -1,0 +1,126 @@
+"""`souk query`: one question to a serving program, and its answer as a table."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from schema.settings import InputError
+from serving.client import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, Answer, Behaviour, Client, ServingError
+from serving.config import DEFAULT_MODEL_NAME
+
+if TYPE_CHECKING:
+    from serving.item_details import ItemDetails
+
+
+@click.command(name="query")
+@click.argument("query")
+@click.option("--user", metavar="ID", help="Id of the user who asks.")
+@click.option("--k", default=10, show_default=True, help="Most items to show.")
+@click.option("--target", default=DEFAULT_TARGET, show_default=True, metavar="HOST:PORT", help="The server.")
+@click.option("--name", default=DEFAULT_MODEL_NAME, show_default=True, help="Name of the model.")
+@click.option(
+    "--user-state",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="user_state.parquet of ingestion: what the user did before.",
+)
+@click.option(
+    "--catalog",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Catalogue to show titles, brands and prices from (.jsonl, .csv, .parquet).",
+)
+@click.option("--timeout", default=DEFAULT_TIMEOUT_S, show_default=True, help="Seconds to wait for the answer.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(
+    query: str,
+    user: str | None,
+    k: int,
+    target: str,
+    name: str,
+    user_state: Path | None,
+    catalog: Path | None,
+    timeout: float,
+    as_json: bool,
+) -> None:
+    """Ask a serving program for the items that fit QUERY best."""
+    behaviour = _behaviour(user, user_state)
+    try:
+        with Client(target, model_name=name, timeout_s=timeout) as client:
+            answer = client.answer(query, user=user, behaviour=behaviour, k=k)
+    except ServingError as error:
+        raise InputError(str(error)) from error
+    if k > answer.places:
+        _note(f"the served model returns at most {answer.places} items, so {k} cannot be shown")
+    details: dict[str, ItemDetails] = {}
+    if catalog is not None:
+        from serving.item_details import read_details
+
+        details = read_details(catalog, [hit.item_id for hit in answer.hits])
+    if as_json:
+        personalised = behaviour is not None and not behaviour.empty
+        click.echo(json.dumps(_as_dict(query, user, personalised, answer, details), ensure_ascii=False))
+    elif answer.hits:
+        _print_table(query, answer, details, with_details=catalog is not None)
+    else:
+        click.echo(f"Nothing found for {query!r}.")
+
+
+def _behaviour(user: str | None, user_state: Path | None) -> Behaviour | None:
+    if user is None:
+        return None
+    if user_state is None:
+        _note(f"no --user-state file is given, so nothing is known of what {user} did before")
+        return None
+    from serving.user_state import read_behaviour
+
+    behaviour = read_behaviour(user_state, user)
+    if behaviour is None:
+        _note(f"{user} is not in {user_state}, so the answer is not personalised")
+    return behaviour
+
+
+def _as_dict(
+    query: str, user: str | None, personalised: bool, answer: Answer, details: "dict[str, ItemDetails]"
+) -> dict[str, object]:
+    hits = [
+        {"rank": hit.rank, "item_id": hit.item_id, "score": hit.score, **vars(details[hit.item_id])}
+        if hit.item_id in details
+        else {"rank": hit.rank, "item_id": hit.item_id, "score": hit.score}
+        for hit in answer.hits
+    ]
+    return {
+        "query": query,
+        "user": user,
+        "personalised": personalised,
+        "model_version": answer.model_version,
+        "hits": hits,
+    }
+
+
+def _print_table(query: str, answer: Answer, details: "dict[str, ItemDetails]", with_details: bool) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=escape(f"{query}  (model version {answer.model_version})"), title_justify="left")
+    table.add_column("rank", justify="right")
+    table.add_column("item", no_wrap=True)
+    if with_details:
+        table.add_column("title")
+        table.add_column("brand")
+        table.add_column("price", justify="right")
+    table.add_column("score", justify="right")
+    for hit in answer.hits:
+        cells = [str(hit.rank), hit.item_id]
+        if with_details:
+            item = details.get(hit.item_id)
+            cells += [(item and getattr(item, name)) or "" for name in ("title", "brand", "price")]
+        table.add_row(*(escape(cell) for cell in cells), f"{hit.score:.4f}")
+    Console().print(table)
+
+
+def _note(text: str) -> None:
+    click.echo(f"note: {text}", err=True)

@@ -1,0 +1,64 @@
+"""Titles, brands and prices of found items, out of the shop's catalogue file, for people to read."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from schema import features
+from schema.settings import InputError
+
+_SHOWN = (features.TITLE, features.BRAND, features.PRICE)
+
+
+@dataclass(frozen=True)
+class ItemDetails:
+    """What is shown of an item; None for what the catalogue does not say."""
+
+    title: str | None = None
+    brand: str | None = None
+    price: str | None = None
+
+
+def read_details(path: Path, item_ids: Collection[str]) -> dict[str, ItemDetails]:
+    """Details of those of `item_ids` that the file at `path` (.jsonl, .csv, .parquet) holds; texts also as .gz.
+
+    Raises:
+      InputError: if the file is missing or unreadable, of an unknown format, or without an `item_id` column.
+    """
+    if not path.is_file():
+        raise InputError(f"There is no catalogue file {path}. Check the path given with --catalog.")
+    try:
+        table = _scan(path)
+        columns = table.collect_schema().names()
+        if features.ITEM_ID not in columns:
+            raise InputError(
+                f"{path} has no column `{features.ITEM_ID}` (it has: {', '.join(columns)}), "
+                "so items cannot be looked up in it. Give the catalogue that the model was trained on."
+            )
+        wanted = [pl.col(name).cast(pl.String) for name in (features.ITEM_ID, *_SHOWN) if name in columns]
+        rows = table.select(wanted).filter(pl.col(features.ITEM_ID).is_in(list(item_ids))).collect()
+    except pl.exceptions.PolarsError as error:
+        raise InputError(f"The catalogue file {path} cannot be read: {error}") from error
+    return {
+        row.pop(features.ITEM_ID): ItemDetails(**{name: row.get(name) for name in _SHOWN}) for row in rows.to_dicts()
+    }
+
+
+def _scan(path: Path) -> pl.LazyFrame:
+    suffix = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
+    if suffix in (".jsonl", ".ndjson", ".json"):
+        # A line that is not JSON gives nulls: it is ingestion's to report, and must not hide the other items.
+        line = pl.scan_lines(path, name="line").select(pl.col("line").str.strip_chars())
+        return line.select(
+            pl.col("line").str.json_path_match(f"$.{name}").alias(name) for name in (features.ITEM_ID, *_SHOWN)
+        )
+    if suffix == ".csv":
+        return pl.scan_csv(path, infer_schema=False)
+    if suffix == ".parquet":
+        return pl.scan_parquet(path)
+    raise InputError(
+        f"The format of the catalogue file {path} is not known by its name. "
+        "It must end in .jsonl, .ndjson, .json, .csv (each also with .gz) or .parquet."
+    )

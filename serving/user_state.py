@@ -1,0 +1,46 @@
+"""What is known of a user now: one row of the `user_state.parquet` that ingestion writes."""
+
+from pathlib import Path
+
+import polars as pl
+
+from schema import features
+from schema.settings import InputError
+from serving.examples import Behaviour
+
+_LISTS = (features.HISTORY_QUERIES, *features.BEHAVIOUR_ITEM_FEATURES)
+
+
+def read_behaviour(path: Path, user: str) -> Behaviour | None:
+    """The behaviour and profile of `user`, or None for a user who is not in the file.
+
+    Reads only the row groups that can hold the user. A column that the file does not have counts as empty.
+
+    Raises:
+      InputError: if the file is missing, is not Parquet, or has no `user_id` column.
+    """
+    if not path.is_file():
+        raise InputError(
+            f"There is no user state file {path}. `souk run` and `souk ingest` write one as user_state.parquet "
+            "beside the examples."
+        )
+    try:
+        table = pl.scan_parquet(path)
+        columns = table.collect_schema().names()
+        if features.USER_ID not in columns:
+            raise InputError(
+                f"{path} has no column `{features.USER_ID}` (it has: {', '.join(columns)}), "
+                "so it is not a user state file. Give the user_state.parquet that ingestion wrote."
+            )
+        rows = table.filter(pl.col(features.USER_ID) == user).head(1).collect().to_dicts()
+    except pl.exceptions.PolarsError as error:
+        raise InputError(f"{path} cannot be read as a Parquet user state file: {error}") from error
+    if not rows:
+        return None
+    row = rows[0]
+    profile = {
+        column.removeprefix(features.PROFILE_PREFIX): str(row[column])
+        for column in columns
+        if column.startswith(features.PROFILE_PREFIX) and row[column] is not None
+    }
+    return Behaviour(**{name: tuple(row.get(name) or ()) for name in _LISTS}, profile=profile)
