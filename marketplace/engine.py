@@ -1,0 +1,131 @@
+"""The shop's lexical engine: BM25 over title and brand, with a popularity prior."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import bm25s
+import numpy as np
+import polars as pl
+import Stemmer
+from scipy.sparse import csr_matrix
+
+from schema.settings import InputError
+
+_RUN = re.compile(r"[\u3400-\u9fff]+|[a-z0-9]+")
+_STOPWORDS = frozenset("a an and at by for from in of on or the to with".split())
+_STEMMER = Stemmer.Stemmer("english")
+
+
+def terms(text: str) -> list[str]:
+    """Index terms: stems of English words, and bigrams of a run of Chinese characters."""
+    found: list[str] = []
+    for run in _RUN.findall(text.lower().replace("'s", "s")):
+        if run[0] >= "\u3400":
+            found.extend(run[at : at + 2] for at in range(max(len(run) - 1, 1)))
+        elif run not in _STOPWORDS:
+            found.append(_STEMMER.stemWord(run))
+    return found
+
+
+@dataclass(frozen=True)
+class LexicalEngine:
+    """Ranks items for a query by `BM25 + popularity_weight * best BM25 * popularity`, best first.
+
+    It knows no synonyms, corrects no spelling and does not know the user. Items without any term of the query are
+    never found.
+
+    Attributes:
+      item_ids: ids by row.
+      vocabulary: column of each term.
+      weights: BM25 weight of each term in each item, CSR [terms, items].
+      prior: popularity times its weight [items].
+    """
+
+    item_ids: tuple[str, ...]
+    vocabulary: dict[str, int]
+    weights: csr_matrix
+    prior: np.ndarray
+
+    @classmethod
+    def build(
+        cls,
+        item_ids: Sequence[str],
+        titles: Sequence[str],
+        brands: Sequence[str | None],
+        popularity: np.ndarray,
+        popularity_weight: float = 0.12,
+    ) -> Self:
+        """An engine over a catalogue, `popularity` with mean 0 and deviation 1 [items]."""
+        vocabulary: dict[str, int] = {}
+        documents = []
+        for title, brand in zip(titles, brands, strict=True):
+            document = terms(f"{title} {brand or ''}")
+            documents.append([vocabulary.setdefault(term, len(vocabulary)) for term in document])
+        index = bm25s.BM25(method="lucene")
+        index.index((documents, vocabulary), show_progress=False)
+        scores = index.scores
+        shape = (len(scores["indptr"]) - 1, len(item_ids))
+        weights = csr_matrix((scores["data"], scores["indices"], scores["indptr"]), shape=shape)
+        prior = (popularity_weight * np.asarray(popularity)).astype(np.float32)
+        return cls(tuple(item_ids), vocabulary, weights, prior)
+
+    @classmethod
+    def from_catalogue(cls, path: str | Path, popularity_weight: float = 0.12) -> Self:
+        """The engine of a shop out of the `catalog.jsonl.gz` that `simulate` wrote, free of per-request noise.
+
+        Raises:
+          InputError: there is no such file, or it lacks a column.
+        """
+        if not Path(path).is_file():
+            raise InputError(f"there is no catalogue file {path}; give the catalog.jsonl.gz of a simulated shop")
+        rows = pl.read_ndjson(path, infer_schema_length=None)
+        missing = {"item_id", "title", "brand", "popularity"} - set(rows.columns)
+        if missing:
+            raise InputError(
+                f"{path} has no column {', '.join(sorted(missing))}; give the catalog.jsonl.gz of a simulated shop"
+            )
+        return cls.build(
+            rows["item_id"].to_list(),
+            rows["title"].to_list(),
+            rows["brand"].to_list(),
+            rows["popularity"].to_numpy(),
+            popularity_weight,
+        )
+
+    def search(self, query: str, k: int) -> list[str]:
+        """At most `k` item ids for the query, best first, the same at every call."""
+        items, _ = self.top([query], k)
+        return [self.item_ids[item] for item in items[0] if item >= 0]
+
+    def top(self, queries: Sequence[str], k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of the best `k` items and their scores in shares of the best BM25 score, both [queries, k].
+
+        Where fewer match, rows are padded with -1 and scores with -inf.
+        """
+        columns: list[int] = []
+        starts = [0]
+        for query in queries:
+            columns.extend(self.vocabulary[term] for term in dict.fromkeys(terms(query)) if term in self.vocabulary)
+            starts.append(len(columns))
+        matrix = csr_matrix(
+            (np.ones(len(columns), np.float32), columns, starts), shape=(len(queries), self.weights.shape[0])
+        )
+        found = matrix @ self.weights
+        rows = np.full((len(queries), k), -1, np.int32)
+        scores = np.full((len(queries), k), -np.inf, np.float32)
+        for number in range(len(queries)):
+            here = slice(found.indptr[number], found.indptr[number + 1])
+            items, values = found.indices[here], found.data[here]
+            if not len(items):
+                continue
+            values = values / values.max() + self.prior[items]
+            if len(items) > k:
+                best = np.argpartition(-values, k - 1)[:k]
+                items, values = items[best], values[best]
+            order = np.lexsort((items, -values))
+            rows[number, : len(items)] = items[order]
+            scores[number, : len(items)] = values[order]
+        return rows, scores

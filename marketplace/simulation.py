@@ -1,0 +1,224 @@
+"""The simulation: day by day, straight to disk."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from marketplace.catalog import Catalogue, generate_catalogue
+from marketplace.choice import Chooser
+from marketplace.config import MarketplaceSettings
+from marketplace.delivery import Delivery
+from marketplace.engine import LexicalEngine
+from marketplace.events import CLICK, EVENT_TYPES, events_of_requests, written_rows
+from marketplace.intents import Intents, derive_intents
+from marketplace.page import ResultCache, build_pages
+from marketplace.queries import QueryPool, build_query_pool
+from marketplace.searchers import DAY_MS, Searchers, generate_searchers, searches_of_day
+from marketplace.shelves import Shelves
+from marketplace.taste import Requests, branches
+from marketplace.vocabulary import load_vocabulary
+from marketplace.wording import wordings_of_generated
+from marketplace.write import (
+    CATALOGUE_FILE,
+    EVENTS_DIRECTORY,
+    SHOP_FILE,
+    USERS_FILE,
+    whole_directory,
+    write_rows,
+    write_shop,
+)
+
+CHUNK = 4_096
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class World:
+    """Everything that does not change from day to day."""
+
+    settings: MarketplaceSettings
+    catalogue: Catalogue
+    intents: Intents
+    pool: QueryPool
+    shelves: Shelves
+    searchers: Searchers
+    cache: ResultCache
+    chooser: Chooser
+
+
+@dataclass(frozen=True)
+class SimulationSummary:
+    """What a simulation wrote. Counts of events are of distinct events, before duplicates and the end of the log."""
+
+    out_dir: str
+    first_day: str
+    eval_start: str
+    days: int
+    items: int
+    users: int
+    intents: int
+    searches: int
+    events: int
+    rows_written: int
+    events_by_type: dict[str, int]
+    eval_requests_with_clicks: int
+    seconds: float
+
+
+def build_world(settings: MarketplaceSettings) -> World:
+    """The shop and its searchers as the seed gives them."""
+    rng = np.random.default_rng([settings.seed, 0])
+    vocabulary = load_vocabulary(settings.catalogue.language)
+    catalogue = generate_catalogue(settings.catalogue, vocabulary, settings.days, rng)
+    intents = derive_intents(catalogue, settings.queries, rng)
+    synonyms = {value: texts for values in vocabulary.attributes.values() for value, texts in values.items()}
+    wordings = (
+        wordings_of_generated(intent, intents, catalogue, vocabulary, synonyms) for intent in range(intents.count)
+    )
+    pool = build_query_pool(wordings, settings.queries, settings.seed)
+    shelves = Shelves.of(catalogue)
+    searchers = generate_searchers(settings.searchers, catalogue, intents, shelves, settings.days, rng)
+    engine = LexicalEngine.build(
+        catalogue.rows["item_id"].to_list(),
+        catalogue.rows["title"].to_list(),
+        catalogue.rows["brand"].to_list(),
+        catalogue.popularity,
+        settings.engine.popularity_weight,
+    )
+    chooser = Chooser(catalogue, intents, searchers, shelves, branches(catalogue), settings.behaviour)
+    cache = ResultCache(engine, pool, settings.engine.depth)
+    return World(settings, catalogue, intents, pool, shelves, searchers, cache, chooser)
+
+
+def searches_per_day(settings: MarketplaceSettings) -> np.ndarray:
+    """Expected searches: growing from day to day, with busier weekends [days]."""
+    day = np.arange(settings.days)
+    weekend = ((settings.start.weekday() + day) % 7) >= 5
+    shape = (1 + settings.daily_growth) ** day * np.where(weekend, 1.1, 1.0)
+    return settings.searches * shape / shape.sum()
+
+
+def events_of_day(world: World, day: int, expected: float) -> pl.DataFrame:
+    """All events of the searches that start on `day`, numbered in the order of time in the column `event`."""
+    rng = np.random.default_rng([world.settings.seed, 1, day])
+    settings = world.settings
+    searches = searches_of_day(
+        settings.searchers,
+        world.searchers,
+        world.intents,
+        day,
+        expected,
+        settings.behaviour.session_focus_share,
+        rng,
+    )
+    frames = []
+    for start in range(0, len(searches.user), CHUNK):
+        rows = slice(start, start + CHUNK)
+        requests = Requests.of(searches, rows)
+        query = world.pool.draw(requests.intent, settings.queries.misspelling_share, rng)
+        pages = build_pages(
+            settings, world.catalogue, world.searchers, world.shelves, world.cache, requests, query, day, rng
+        )
+        seen = world.chooser.looked_at(pages, rng)
+        clicks = world.chooser.act(requests, pages, seen, day, rng)
+        number = day * 10_000_000 + start + np.arange(len(query))
+        frames.append(events_of_requests(number, requests.user, searches.time[rows], query, pages, seen, clicks, rng))
+    if not frames:
+        return pl.DataFrame()
+    events = pl.concat(frames).sort("time", maintain_order=True)
+    return events.with_columns(event=pl.int_range(pl.len(), dtype=pl.Int64) + day * 100_000_000)
+
+
+def simulate(
+    settings: MarketplaceSettings,
+    out_dir: str | Path,
+    progress: Progress | None = None,
+    force: bool = False,
+) -> SimulationSummary:
+    """Write a simulated shop into `out_dir`: `events/day-*.jsonl.gz`, catalogue, users and `shop.json`.
+
+    Memory holds the shop, one day of events and what is still on its way, whatever the number of days.
+
+    Args:
+      settings: all settings; equal settings give equal bytes.
+      out_dir: a new or empty directory, or one that an earlier simulation wrote, which is replaced.
+      progress: called with (days done, days) after each day.
+      force: replace whatever is in `out_dir`.
+
+    Raises:
+      InputError: `out_dir` holds something else.
+    """
+    began = time.monotonic()
+    with whole_directory(Path(out_dir), force) as made:
+        world = build_world(settings)
+        midnight = datetime(settings.start.year, settings.start.month, settings.start.day, tzinfo=UTC)
+        write_rows(made / USERS_FILE, world.searchers.rows)
+        write_rows(made / CATALOGUE_FILE, _catalogue_rows(world.catalogue, midnight))
+        (made / EVENTS_DIRECTORY).mkdir()
+        counts = np.zeros(len(EVENT_TYPES), np.int64)
+        written = eval_requests = 0
+        for day, events, arrived in _days(world):
+            path = made / EVENTS_DIRECTORY / f"day-{(midnight + timedelta(days=day)).date()}.jsonl.gz"
+            rows = written_rows(
+                arrived,
+                int(midnight.timestamp() * 1000),
+                world.searchers.rows["user_id"],
+                world.catalogue.rows["item_id"],
+                world.pool,
+            )
+            write_rows(path, rows)
+            counts += np.bincount(events["type"].to_numpy(), minlength=len(EVENT_TYPES))
+            written += len(rows)
+            if day == settings.days - 1:
+                eval_requests = events.filter(pl.col("type") >= CLICK)["request"].n_unique()
+            if progress is not None:
+                progress(day + 1, settings.days)
+        summary = SimulationSummary(
+            out_dir=str(out_dir),
+            first_day=midnight.date().isoformat(),
+            eval_start=(midnight + timedelta(days=settings.days - 1)).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            days=settings.days,
+            items=world.catalogue.items,
+            users=settings.searchers.users,
+            intents=world.intents.count,
+            searches=int(counts[0]),
+            events=int(counts.sum()),
+            rows_written=written,
+            events_by_type=dict(zip(EVENT_TYPES, map(int, counts), strict=True)),
+            eval_requests_with_clicks=eval_requests,
+            seconds=round(time.monotonic() - began, 1),
+        )
+        write_shop(made / SHOP_FILE, _shop_facts(settings, summary))
+    return summary
+
+
+def _days(world: World) -> Iterator[tuple[int, pl.DataFrame, pl.DataFrame]]:
+    """Day, its own events, and the events that arrive on it."""
+    delivery = Delivery(world.settings.log)
+    for day, expected in enumerate(searches_per_day(world.settings)):
+        events = events_of_day(world, day, expected)
+        rng = np.random.default_rng([world.settings.seed, 2, day])
+        yield day, events, delivery.deliver(events, day, rng)
+
+
+def _catalogue_rows(catalogue: Catalogue, midnight: datetime) -> pl.DataFrame:
+    first = pl.from_epoch(
+        pl.Series(catalogue.available_day.astype(np.int64)) * DAY_MS + int(midnight.timestamp() * 1000), "ms"
+    )
+    rows = catalogue.rows.with_columns(
+        available_from=pl.when(pl.Series(catalogue.available_day) > 0).then(first.dt.to_string("%Y-%m-%d"))
+    )
+    return rows.sort("item_id")
+
+
+def _shop_facts(settings: MarketplaceSettings, summary: SimulationSummary) -> dict[str, Any]:
+    facts = asdict(summary)
+    # Where and how fast it was written is not part of what the seed decides.
+    del facts["out_dir"], facts["seconds"]
+    return {"simulated": True, **facts, "settings": settings.model_dump(mode="json")}
