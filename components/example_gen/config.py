@@ -1,0 +1,131 @@
+"""Settings of ingestion: where the inputs are, how the log is cut, which behaviour windows are kept."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from schema.settings import InputError, Settings
+
+PositiveInt = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+MILLISECONDS_PER_HOUR = 3_600_000
+MILLISECONDS_PER_DAY = 24 * MILLISECONDS_PER_HOUR
+
+
+class DataConfig(Settings):
+    """Where the three inputs are. Each pattern is a path, a glob, or a path that Beam's FileSystems can read.
+
+    Files are JSONL (.jsonl, .ndjson, .json), CSV (.csv) or Parquet (.parquet); the text formats also as .gz.
+    """
+
+    events: tuple[str, ...]
+    """Patterns of the event log; for `ubi`, of the `ubi_events` dumps."""
+    events_format: Literal["souk", "ubi"] = "souk"
+    ubi_queries: tuple[str, ...] = ()
+    """Patterns of the `ubi_queries` dumps; required for `events_format: ubi`."""
+    ubi_actions: dict[str, Literal["search", "impression", "click", "add_to_cart", "order"]] = {}
+    """Event types of the shop's own UBI action names, on top of those that `ubi.ACTIONS` knows."""
+    catalog: tuple[str, ...]
+    users: tuple[str, ...] = ()
+    profile_columns: tuple[str, ...] = ()
+    """Categorical columns of `users` that become the features `profile_<column>`."""
+
+    @field_validator("events", "ubi_queries", "catalog", "users", mode="before")
+    @classmethod
+    def _one_pattern_is_a_list_of_one(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
+
+    @field_validator("events", "catalog")
+    @classmethod
+    def _not_empty(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError("needs at least one file or glob")
+        return value
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "DataConfig":
+        if self.events_format == "ubi" and not self.ubi_queries:
+            raise ValueError("events_format is `ubi`, so `ubi_queries` must name the ubi_queries dumps")
+        if self.events_format != "ubi" and self.ubi_queries:
+            raise ValueError("`ubi_queries` is only read with `events_format: ubi`")
+        if self.events_format != "ubi" and self.ubi_actions:
+            raise ValueError("`ubi_actions` is only read with `events_format: ubi`")
+        if self.profile_columns and not self.users:
+            raise ValueError("`profile_columns` needs `users`, the file that holds these columns")
+        return self
+
+
+class WindowConfig(Settings):
+    """The behaviour windows before a request, from the newest to the oldest, without overlap.
+
+    Real-time is the last `real_time_hours`, short-term the `short_term_days` before that, long-term the
+    `long_term_days` before that (MGDSPR, arXiv 2106.09297). Each holds distinct items, newest first, at most
+    as many as its cap.
+    """
+
+    real_time_hours: Annotated[float, Field(gt=0)] = 24.0
+    short_term_days: Annotated[float, Field(gt=0)] = 10.0
+    long_term_days: Annotated[float, Field(gt=0)] = 30.0
+    real_time_cap: PositiveInt = 50
+    short_term_cap: PositiveInt = 100
+    long_term_cap: PositiveInt = 100
+    history_queries_cap: PositiveInt = 10
+    scan: PositiveInt = 1000
+    """At most this many of a window's newest events are looked at; it bounds the cost of a robot's log."""
+
+    @property
+    def real_time_ms(self) -> int:
+        """Length of the real-time window, milliseconds."""
+        return round(self.real_time_hours * MILLISECONDS_PER_HOUR)
+
+    @property
+    def short_term_ms(self) -> int:
+        """Length of the short-term window, milliseconds."""
+        return round(self.short_term_days * MILLISECONDS_PER_DAY)
+
+    @property
+    def long_term_ms(self) -> int:
+        """Length of the long-term window, milliseconds."""
+        return round(self.long_term_days * MILLISECONDS_PER_DAY)
+
+    @model_validator(mode="after")
+    def _scan_reaches_the_caps(self) -> "WindowConfig":
+        largest = max(self.real_time_cap, self.short_term_cap, self.long_term_cap, self.history_queries_cap)
+        if self.scan < largest:
+            raise ValueError(f"`scan` must be at least the largest cap, {largest}")
+        return self
+
+
+class IngestConfig(Settings):
+    """Everything that ingestion needs."""
+
+    data: DataConfig
+    windows: WindowConfig = WindowConfig()
+    train_start: str | None = None
+    """RFC 3339; earlier requests are only history. By default the log's first request."""
+    eval_start: str | None = None
+    """RFC 3339; requests from here on are the eval split. By default `eval_days` before the log's end."""
+    eval_days: Annotated[float, Field(gt=0)] = 1.0
+    max_bad_fraction: Fraction = 0.01
+    """More unusable rows than this share of an input fail the run."""
+    max_unmatched_fraction: Fraction = 0.5
+    """The same for rows that are well formed but match nothing: an item that the catalogue does not have, a
+    request whose query nobody logged. A log that is older than the catalogue has some."""
+    max_query_characters: PositiveInt = 512
+    """Longer queries are cut to this and counted."""
+    keys: PositiveInt | None = None
+    """Into how many parts users and items are hashed; each is worked alone, and each is one output file of a
+    split. By default by the size of the inputs, so that one part stays small in memory."""
+
+    @field_validator("train_start", "eval_start")
+    @classmethod
+    def _is_a_timestamp(cls, value: str | None) -> str | None:
+        from components.example_gen.timestamps import parse_timestamp
+
+        if value is not None:
+            try:
+                parse_timestamp(value)
+            except InputError as error:
+                raise ValueError(str(error)) from None
+        return value

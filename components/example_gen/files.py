@@ -1,0 +1,153 @@
+"""The input files: found by pattern, named by format, opened as streams, cut into ranges.
+
+Paths are what Beam's FileSystems understands: local ones and, with Beam's extras, gs://, s3:// and hdfs://.
+"""
+
+import gzip
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import BinaryIO, Literal, cast
+
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+
+from schema.settings import InputError
+
+Format = Literal["jsonl", "csv", "parquet"]
+
+_SUFFIXES: dict[str, Format] = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".csv": "csv",
+    ".parquet": "parquet",
+}
+RANGE_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """One input file: its path, format, whether it is gzipped, and its size in bytes on disk."""
+
+    path: str
+    format: Format
+    gzipped: bool
+    size: int
+
+    @property
+    def decoded_size(self) -> int:
+        """A guess of its size in bytes as JSON text, from how well logs usually compress."""
+        return self.size * (10 if self.gzipped else 4 if self.format == "parquet" else 1)
+
+
+@dataclass(frozen=True)
+class FileRange:
+    """The rows of `file` that begin in the bytes [start, end). Only plain JSONL is cut; `index` names it."""
+
+    file: InputFile
+    start: int
+    end: int
+    index: int
+
+
+def find_files(patterns: tuple[str, ...], what: str) -> list[InputFile]:
+    """The files that `patterns` name, sorted by path, each once.
+
+    Args:
+      patterns: paths or globs.
+      what: the setting that the patterns come from, for the error message.
+
+    Raises:
+      InputError: if a pattern matches nothing, a file is empty, or its format is unknown.
+    """
+    found: dict[str, InputFile] = {}
+    for pattern in patterns:
+        try:
+            matches = FileSystems.match([os.path.expanduser(pattern)])[0].metadata_list
+        except Exception as error:
+            raise InputError(f"`{what}`: cannot look for {pattern!r}: {error}") from error
+        matches = [match for match in matches if not os.path.isdir(match.path)]
+        if not matches:
+            raise InputError(
+                f"`{what}`: no file matches {pattern!r} (looked in {os.getcwd()}); check the path and the glob"
+            )
+        for match in matches:
+            found[match.path] = _describe(match.path, match.size_in_bytes, what)
+    files = [found[path] for path in sorted(found)]
+    for file in files:
+        if file.size == 0:
+            raise InputError(f"`{what}`: {file.path} is empty; remove it or give the whole file")
+    return files
+
+
+def cut_ranges(files: list[InputFile], range_bytes: int = RANGE_BYTES) -> list[FileRange]:
+    """Units of parallel reading: plain JSONL in ranges of about `range_bytes`, any other file whole."""
+    ranges: list[FileRange] = []
+    for file in files:
+        step = range_bytes if file.format == "jsonl" and not file.gzipped else file.size
+        for start in range(0, file.size, step):
+            ranges.append(FileRange(file, start, min(start + step, file.size), len(ranges)))
+    return ranges
+
+
+def open_stream(file: InputFile) -> BinaryIO:
+    """The decompressed bytes of `file`, seekable where it is not gzipped."""
+    return cast(BinaryIO, gzip.GzipFile(fileobj=open_raw(file.path)) if file.gzipped else open_raw(file.path))
+
+
+def open_raw(path: str) -> BinaryIO:
+    """The bytes of `path` as they are."""
+    if os.path.exists(path):
+        return open(path, "rb")
+    return cast(BinaryIO, FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED))
+
+
+@contextmanager
+def create(path: str) -> Iterator[BinaryIO]:
+    """Writes `path` whole or not at all, so that a repeated or killed bundle leaves no half file."""
+    temporary = f"{path}.tmp-{uuid.uuid4().hex}"
+    make_directory(os.path.dirname(path))
+    stream = FileSystems.create(temporary, compression_type=CompressionTypes.UNCOMPRESSED)
+    try:
+        yield cast(BinaryIO, stream)
+        stream.close()
+    except BaseException:
+        stream.close()
+        FileSystems.delete([temporary])
+        raise
+    if os.path.exists(temporary):
+        os.replace(temporary, path)
+    else:
+        FileSystems.rename([temporary], [path])
+
+
+def make_directory(path: str) -> None:
+    """Makes `path` and its parents; it may be there already."""
+    if not FileSystems.exists(path):
+        try:
+            FileSystems.mkdirs(path)
+        except OSError:
+            # Another worker was faster.
+            if not FileSystems.exists(path):
+                raise
+
+
+def remove_tree(path: str) -> None:
+    """Removes `path` with all that is in it, if it is there."""
+    if FileSystems.exists(path):
+        FileSystems.delete([path])
+
+
+def _describe(path: str, size: int, what: str) -> InputFile:
+    stem, suffix = os.path.splitext(path.lower())
+    gzipped = suffix == ".gz"
+    if gzipped:
+        suffix = os.path.splitext(stem)[1]
+    format_ = _SUFFIXES.get(suffix)
+    if format_ is None or (gzipped and format_ == "parquet"):
+        known = ", ".join(_SUFFIXES)
+        raise InputError(f"`{what}`: {path} has no known format; its name must end in one of {known} (text also .gz)")
+    return InputFile(path, format_, gzipped, size)

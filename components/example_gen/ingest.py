@@ -1,0 +1,283 @@
+"""The ingestion job: logs, catalogue and profiles in, an Examples artifact with three splits out.
+
+    read  --events-->   join    --requests, interactions-->  write_search --> train, eval, user states
+      \\---items----> write_catalog --item ids--^                  ^
+      \\---profiles-----------------------------------------------/
+
+Beam moves addresses of Arrow batches (see `partition`); what runs between is columnar (see `steps`).
+"""
+
+import os
+import posixpath
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from components.example_gen import job as kinds
+from components.example_gen import steps
+from components.example_gen.config import IngestConfig
+from components.example_gen.files import create, make_directory, open_raw, remove_tree
+from components.example_gen.job import Job, ReadTask, plan_job
+from components.example_gen.partition import Slice
+from components.example_gen.progress import Progress, watch
+from components.example_gen.splits import Splits, resolve_splits
+from components.example_gen.summary import IngestSummary, Tally, check
+from components.example_gen.user_state import merge_user_states
+from schema.settings import InputError
+
+TALLY = "tally"
+SUMMARY_FILE = "summary.json"
+# Without a runner Beam looks for the Prism runner and would fetch its program from the network.
+DEFAULT_RUNNER = "FnApiRunner"
+
+
+def run_ingest(
+    config: IngestConfig,
+    out_dir: str,
+    beam_args: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> IngestSummary:
+    """Ingests into the folder `out_dir`, which appears whole or not at all.
+
+    Args:
+      config: what to ingest and how.
+      out_dir: a local folder; one that an earlier ingestion wrote is replaced.
+      beam_args: Beam pipeline options, for example `--direct_running_mode=multi_processing`.
+      progress: is told (step, pieces done, pieces in all) from time to time.
+
+    Raises:
+      InputError: if an input cannot be used; `out_dir` is then as it was.
+    """
+    target = os.path.abspath(os.path.expanduser(out_dir))
+    _check_replaceable(target)
+    temporary = f"{target}.tmp-{uuid.uuid4().hex[:8]}"
+    try:
+        summary = ingest_into(config, temporary, lambda: local_pipeline(beam_args), progress, shown_as=target)
+        _replace(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return summary
+
+
+def ingest_into(
+    config: IngestConfig,
+    output: str,
+    make_pipeline: Callable[[], beam.Pipeline],
+    progress: Progress | None = None,
+    shown_as: str = "",
+) -> IngestSummary:
+    """Ingests into `output`, any folder that Beam's FileSystems can write, shared by all workers.
+
+    Args:
+      config: what to ingest and how.
+      output: the folder; what was in it stays.
+      make_pipeline: gives the Beam pipeline to run, not yet entered.
+      progress: as for `run_ingest`; only for a local `output`.
+      shown_as: the name of the output in the summary, if not `output`.
+
+    Raises:
+      InputError: if an input cannot be used.
+    """
+    started = time.monotonic()
+    work = posixpath.join(output, "_work")
+    job = plan_job(config, output, work)
+    make_directory(work)
+    try:
+        with watch(job, progress), make_pipeline() as pipeline:
+            build(pipeline, job)
+        with open_raw(job.scratch("tally.json")) as stream:
+            tally = Tally.from_json(stream.read())
+        check(tally, config)
+        splits = plan_splits(tally, config)
+        merge_user_states(job)
+    finally:
+        remove_tree(work)
+    summary = IngestSummary(
+        shown_as or output,
+        {name: count for name, count in tally.counters.items() if count},
+        splits.train_start,
+        splits.eval_start,
+        splits.end,
+        round(time.monotonic() - started, 3),
+    )
+    with create(posixpath.join(output, SUMMARY_FILE)) as stream:
+        stream.write(summary.to_json().encode())
+    return summary
+
+
+def local_pipeline(beam_args: Sequence[str]) -> beam.Pipeline:
+    """A Beam pipeline with options; on the local in-process runner where none is named."""
+    options = PipelineOptions(list(beam_args))
+    if options.get_all_options()["runner"] is None:
+        options = PipelineOptions([*beam_args, f"--runner={DEFAULT_RUNNER}"])
+    return beam.Pipeline(options=options)
+
+
+def plan_splits(tally: Tally, config: IngestConfig) -> Splits:
+    """The splits of what was read.
+
+    Raises:
+      InputError: if nothing usable was, or the log does not fit the configured times.
+    """
+    span = tally.searches or tally.events
+    if span is None:
+        raise InputError("the event log has no usable row; is `events_format` right?")
+    return resolve_splits(config, span)
+
+
+def build(pipeline: beam.Pipeline, job: Job) -> None:
+    """Adds the job to `pipeline`."""
+    tasks = pipeline | "Inputs" >> beam.Create(list(job.tasks)) | "SpreadInputs" >> beam.Reshuffle()
+    read = tasks | "Read" >> beam.ParDo(_Read(job)).with_outputs()
+    plan = (
+        read[TALLY]
+        | "SumOfRead" >> beam.CombineGlobally(_SumTallies())
+        | "PlanSplits" >> beam.Map(_splits_or_none, job.config)
+    )
+    catalog = (
+        read[kinds.CATALOG] | "GroupItems" >> beam.GroupByKey() | "WriteCatalog" >> beam.ParDo(_WriteCatalog(job)).with_outputs()
+    )
+    joined = (
+        read[kinds.EVENTS]
+        | "GroupRequests" >> beam.GroupByKey()
+        | "Join"
+        >> beam.ParDo(
+            _Join(job), beam.pvalue.AsList(catalog["items"]), beam.pvalue.AsSingleton(plan)
+        ).with_outputs()
+    )
+    searched = (
+        {"requests": joined["requests"], "interactions": joined["interactions"], "users": read[kinds.USERS]}
+        | "GroupUsers" >> beam.CoGroupByKey()
+        | "WriteSearch" >> beam.ParDo(_WriteSearch(job), beam.pvalue.AsSingleton(plan)).with_outputs()
+    )
+    (
+        (read[TALLY], catalog[TALLY], joined[TALLY], searched[TALLY])
+        | "AllTallies" >> beam.Flatten()
+        | "SumOfAll" >> beam.CombineGlobally(_SumTallies())
+        | "WriteTally" >> beam.Map(_write_tally, job.scratch("tally.json"))
+    )
+
+
+class _Step(beam.DoFn):
+    """Runs one step for one piece; a problem with the input becomes part of the tally, so that every runner
+    brings it back as it is.
+    """
+
+    def __init__(self, job: Job):
+        self.job = job
+
+    def tallied(self, outputs: Iterator[Any], mark: str) -> Iterator[Any]:
+        try:
+            yield from outputs
+        except InputError as error:
+            yield beam.pvalue.TaggedOutput(TALLY, Tally(errors=(str(error),)))
+        with create(self.job.scratch("done", mark)):
+            pass
+
+
+class _Read(_Step):
+    def process(self, task: ReadTask) -> Iterator[Any]:
+        return self.tallied(self._read(task), f"read-{task.name}")
+
+    def _read(self, task: ReadTask) -> Iterator[Any]:
+        kind = task.kind if task.kind in (kinds.CATALOG, kinds.USERS) else kinds.EVENTS
+        for slices, tally in steps.read(task, self.job):
+            for keyed in slices:
+                yield beam.pvalue.TaggedOutput(kind, keyed)
+            yield beam.pvalue.TaggedOutput(TALLY, tally)
+
+
+class _WriteCatalog(_Step):
+    def process(self, group: tuple[int, Iterable[Slice]]) -> Iterator[Any]:
+        return self.tallied(self._write(*group), f"catalog-{group[0]:05d}")
+
+    def _write(self, key: int, slices: Iterable[Slice]) -> Iterator[Any]:
+        path, tally = steps.write_catalog(key, slices, self.job)
+        yield beam.pvalue.TaggedOutput("items", path)
+        yield beam.pvalue.TaggedOutput(TALLY, tally)
+
+
+class _Join(_Step):
+    def process(
+        self, group: tuple[int, Iterable[Slice]], item_paths: Any, splits: Any
+    ) -> Iterator[Any]:
+        return self.tallied(self._join(*group, item_paths, splits), f"join-{group[0]:05d}")
+
+    def _join(self, key: int, slices: Iterable[Slice], item_paths: Any, splits: Splits | None) -> Iterator[Any]:
+        if splits is None:
+            return
+        requests, interactions, tally = steps.join(key, slices, item_paths, splits, self.job)
+        for keyed in requests:
+            yield beam.pvalue.TaggedOutput("requests", keyed)
+        for keyed in interactions:
+            yield beam.pvalue.TaggedOutput("interactions", keyed)
+        yield beam.pvalue.TaggedOutput(TALLY, tally)
+
+
+class _WriteSearch(_Step):
+    def process(self, group: tuple[int, Any], splits: Any) -> Iterator[Any]:
+        return self.tallied(self._write(*group, splits), f"write-{group[0]:05d}")
+
+    def _write(self, key: int, parts: dict[str, Iterable[Slice]], splits: Splits | None) -> Iterator[Any]:
+        if splits is None:
+            return
+        yield beam.pvalue.TaggedOutput(
+            TALLY,
+            steps.write_search(
+                key, parts["requests"], parts["interactions"], parts["users"], splits, self.job
+            ),
+        )
+
+
+class _SumTallies(beam.CombineFn):
+    def create_accumulator(self) -> Tally:
+        return Tally()
+
+    def add_input(self, total: Tally, tally: Tally) -> Tally:
+        return total + tally
+
+    def merge_accumulators(self, totals: Any) -> Tally:
+        return sum(totals, Tally())
+
+    def extract_output(self, total: Tally) -> Tally:
+        return total
+
+
+def _splits_or_none(tally: Tally, config: IngestConfig) -> Splits | None:
+    """The splits, or None where the run is bound to fail: then the later steps do nothing."""
+    try:
+        check(tally, config)
+        return plan_splits(tally, config)
+    except InputError:
+        return None
+
+
+def _write_tally(tally: Tally, path: str) -> None:
+    with create(path) as stream:
+        stream.write(tally.to_json())
+
+
+def _check_replaceable(target: str) -> None:
+    if os.path.isfile(target):
+        raise InputError(f"{target} is a file; name a folder to write to")
+    if os.path.isdir(target) and os.listdir(target) and not os.path.isfile(os.path.join(target, SUMMARY_FILE)):
+        raise InputError(f"{target} holds files that no ingestion wrote; name a new or an empty folder")
+
+
+def _replace(temporary: str, target: str) -> None:
+    """Puts `temporary` at `target`; what was there goes only once the new is whole."""
+    if os.path.isdir(target):
+        old = f"{temporary}-old"
+        os.rename(target, old)
+        os.rename(temporary, target)
+        shutil.rmtree(old)
+    else:
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        os.rename(temporary, target)
+
+

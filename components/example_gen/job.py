@@ -1,0 +1,151 @@
+"""What one job knows from the start: its inputs, how they are cut, and where everything goes."""
+
+import math
+import posixpath
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from components.example_gen.columns import (
+    CATALOG_COLUMNS,
+    EVENT_COLUMNS,
+    REQUIRED_CATALOG_COLUMNS,
+    REQUIRED_EVENT_COLUMNS,
+)
+from components.example_gen.config import IngestConfig
+from components.example_gen.files import FileRange, InputFile, cut_ranges, find_files
+from components.example_gen.readers import columns_of
+from components.example_gen.ubi import UBI_EVENTS_REQUIRED, UBI_QUERIES_REQUIRED, ubi_columns_of
+from components.example_gen.users import USER_ID
+from schema.settings import InputError
+
+# Text that one key holds, about; its columns take roughly as much memory, several times over while worked.
+_BYTES_PER_KEY = 48 << 20
+_MOST_KEYS = 4096
+
+EVENTS = "events"
+UBI_QUERIES = "ubi_queries"
+UBI_EVENTS = "ubi_events"
+CATALOG = "catalog"
+USERS = "users"
+
+
+@dataclass(frozen=True)
+class ReadTask:
+    """One unit of reading: a range of a file of one kind of input."""
+
+    kind: str
+    source: FileRange
+
+    @property
+    def name(self) -> str:
+        """Names what this task writes; unique in the job."""
+        return f"{self.kind}-{self.source.index:05d}"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A planned ingestion.
+
+    The log and the profiles are cut into `keys` parts, the catalogue into `item_keys`.
+    """
+
+    config: IngestConfig
+    output: str
+    work: str
+    tasks: tuple[ReadTask, ...]
+    keys: int
+    item_keys: int
+
+    def split_file(self, split: str, prefix: str, key: int) -> str:
+        """The TFRecord file of `split` that holds the examples of `key`."""
+        return posixpath.join(self.output, f"Split-{split}", f"{prefix}-{key:05d}.tfrecord.gz")
+
+    def dead_letters(self, name: str) -> str:
+        """The dead-letter file of the piece of work `name`."""
+        return posixpath.join(self.output, "dead_letters", f"{name}.jsonl")
+
+    def files(self, kind: str) -> tuple[str, ...]:
+        """The paths of an input's files; rows name their file by its index here. `events` means any log."""
+        wanted = (EVENTS, UBI_QUERIES, UBI_EVENTS) if kind == EVENTS else (kind,)
+        return tuple(dict.fromkeys(task.source.file.path for task in self.tasks if task.kind in wanted))
+
+    def file_index(self, task: ReadTask) -> int:
+        """The index of the file that `task` reads, in `files`."""
+        return self.files(task.kind if task.kind in (CATALOG, USERS) else EVENTS).index(task.source.file.path)
+
+    def scratch(self, *names: str) -> str:
+        """A path below the work folder."""
+        return posixpath.join(self.work, *names)
+
+
+def plan_job(config: IngestConfig, output: str, work: str) -> Job:
+    """Finds and looks at the inputs, and cuts the work.
+
+    Raises:
+      InputError: if an input is missing, empty, of an unknown format or lacks a column.
+    """
+    data = config.data
+    if data.events_format == "ubi":
+        queries = _inputs(data.ubi_queries, "ubi_queries", UBI_QUERIES_REQUIRED, ubi_columns_of)
+        events = _inputs(data.events, "events", UBI_EVENTS_REQUIRED, ubi_columns_of)
+        logs = [(UBI_QUERIES, queries), (UBI_EVENTS, events)]
+    else:
+        logs = [(EVENTS, _inputs(data.events, "events", REQUIRED_EVENT_COLUMNS, columns_of))]
+    catalog = _inputs(data.catalog, "catalog", REQUIRED_CATALOG_COLUMNS, columns_of)
+    users = _inputs(data.users, "users", (USER_ID, *data.profile_columns), columns_of) if data.users else []
+    tasks: list[ReadTask] = []
+    for kind, files in [*logs, (CATALOG, catalog), (USERS, users)]:
+        tasks += [ReadTask(kind, source) for source in cut_ranges(files)]
+    log_files = [file for _, files in logs for file in files]
+    return Job(
+        config,
+        output,
+        work,
+        tuple(tasks),
+        config.keys or _keys(log_files + users, least=2),
+        config.keys or _keys(catalog, least=1),
+    )
+
+
+def columns_read(task: ReadTask, config: IngestConfig) -> tuple[str, ...]:
+    """The columns that `task` reads."""
+    if task.kind == CATALOG:
+        return CATALOG_COLUMNS
+    if task.kind == USERS:
+        return (USER_ID, *config.data.profile_columns)
+    return EVENT_COLUMNS
+
+
+def _keys(files: list[InputFile], least: int) -> int:
+    total = sum(file.decoded_size for file in files)
+    return min(max(math.ceil(total / _BYTES_PER_KEY), least), _MOST_KEYS)
+
+
+def _inputs(
+    patterns: tuple[str, ...],
+    what: str,
+    required: tuple[str, ...],
+    columns: Callable[[InputFile], tuple[str, ...]],
+) -> list[InputFile]:
+    files = find_files(patterns, what)
+    # JSON rows leave out what is null, so a column counts as there if any JSON file of the input names it.
+    in_json: dict[str, None] = {}
+    json_files = [file for file in files if file.format == "jsonl"]
+    for file in files:
+        found = columns(file)
+        if file.format == "jsonl":
+            in_json.update(dict.fromkeys(found))
+        else:
+            _check_columns(file.path, what, found, required)
+    if json_files:
+        _check_columns(json_files[0].path, what, tuple(in_json), required)
+    return files
+
+
+def _check_columns(path: str, what: str, found: tuple[str, ...], required: tuple[str, ...]) -> None:
+    missing = [name for name in required if name not in found]
+    if missing:
+        raise InputError(
+            f"`{what}`: {path} has no column {', '.join(missing)}. Found: {', '.join(found) or 'none'}. "
+            f"Expected: {', '.join(required)}."
+        )

@@ -1,0 +1,142 @@
+"""JSON lines: one object per line, plain or gzipped."""
+
+import io
+from collections.abc import Iterator, Mapping
+from typing import BinaryIO
+
+import orjson
+import polars as pl
+from polars.exceptions import PolarsError
+
+from components.example_gen.files import FileRange, InputFile, open_stream
+from components.example_gen.readers.block import Block
+from schema.settings import InputError
+
+BLOCK_BYTES = 32 << 20
+_MAX_LINE_BYTES = 64 << 20
+_PEEK_BYTES = 1 << 20
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+def read_blocks(source: FileRange, columns: tuple[str, ...]) -> Iterator[Block]:
+    """Blocks of the lines that begin in the range."""
+    for data in line_blocks(source):
+        yield parse_lines(data, dict.fromkeys(columns, pl.String()))
+
+
+def columns_of(file: InputFile) -> tuple[str, ...]:
+    """The keys of the objects in the first megabyte, in order of appearance."""
+    names: dict[str, None] = {}
+    with open_stream(file) as stream:
+        try:
+            head = stream.read(_PEEK_BYTES)
+        except (OSError, EOFError) as error:
+            raise InputError(f"{file.path} cannot be read: {error}") from error
+    for line in head.removeprefix(_BYTE_ORDER_MARK).splitlines():
+        try:
+            row = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            continue
+        if isinstance(row, dict):
+            names.update(dict.fromkeys(row))
+    return tuple(names)
+
+
+def parse_lines(data: bytes, schema: Mapping[str, pl.DataType]) -> Block:
+    """The columns `schema` of the JSON lines in `data`; lines that are no JSON object become rejects.
+
+    The whole block goes through polars' columnar parser. Only where that fails are its lines tried one by one,
+    and the good ones go through the same parser, so that both ways give the same values.
+    """
+    try:
+        return Block(_parse(data, schema))
+    except PolarsError:
+        pass
+    good: list[bytes] = []
+    rejects: list[tuple[str, str]] = []
+    for line in data.split(b"\n"):
+        if not line.strip():
+            continue
+        reason = _reject_reason(line)
+        if reason is None:
+            good.append(line)
+        else:
+            rejects.append((reason, line.decode("utf-8", "backslashreplace")))
+    frame, stubborn = _parse_or_halve(good, schema)
+    return Block(frame, rejects + stubborn)
+
+
+def line_blocks(source: FileRange, block_bytes: int = BLOCK_BYTES) -> Iterator[bytes]:
+    """Whole lines of the range, about `block_bytes` at a time."""
+    file = source.file
+    with open_stream(file) as stream:
+        try:
+            position = _seek_to_line(stream, source)
+            rest = b""
+            first = position == 0
+            # A gzipped file is one range whose end is not known in decompressed bytes.
+            end = None if file.gzipped else source.end
+            while end is None or position + len(rest) < end:
+                wanted = block_bytes if end is None else min(block_bytes, end - position - len(rest))
+                chunk = stream.read(wanted)
+                if not chunk:
+                    break
+                data = rest + chunk
+                if first:
+                    data, first = data.removeprefix(_BYTE_ORDER_MARK), False
+                cut = data.rfind(b"\n") + 1
+                if not cut and len(data) > _MAX_LINE_BYTES:
+                    raise InputError(
+                        f"{file.path} has a line of more than {_MAX_LINE_BYTES >> 20} MiB; is it JSON lines?"
+                    )
+                if cut:
+                    yield data[:cut]
+                position += len(rest) + len(chunk) - (len(data) - cut)
+                rest = data[cut:]
+            if rest:
+                # The last line began in this range; its end may lie beyond.
+                tail = rest + (b"" if end is None else stream.readline())
+                if tail.strip():
+                    yield tail
+        except (OSError, EOFError) as error:
+            raise InputError(f"{file.path} cannot be read to its end: {error}; is it cut short?") from error
+
+
+def _seek_to_line(stream: BinaryIO, source: FileRange) -> int:
+    if source.start == 0:
+        return 0
+    stream.seek(source.start - 1)
+    return source.start - 1 + len(stream.readline())
+
+
+def _parse(data: bytes, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    if not data.strip():
+        return pl.DataFrame(schema=dict(schema))
+    return pl.read_ndjson(io.BytesIO(data), schema=dict(schema))
+
+
+def _reject_reason(line: bytes) -> str | None:
+    try:
+        row = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        try:
+            line.decode("utf-8")
+        except UnicodeDecodeError:
+            return "not_utf8"
+        return "not_json"
+    return None if isinstance(row, dict) else "not_json"
+
+
+def _parse_or_halve(
+    lines: list[bytes], schema: Mapping[str, pl.DataType]
+) -> tuple[pl.DataFrame, list[tuple[str, str]]]:
+    """Parses `lines`, each a JSON object; splits them until what this parser alone refuses is found."""
+    try:
+        return _parse(b"\n".join(lines), schema), []
+    except PolarsError:
+        if len(lines) == 1:
+            return pl.DataFrame(schema=dict(schema)), [("not_json", lines[0].decode("utf-8"))]
+    middle = len(lines) // 2
+    left, left_rejects = _parse_or_halve(lines[:middle], schema)
+    right, right_rejects = _parse_or_halve(lines[middle:], schema)
+    return pl.concat([left, right]), left_rejects + right_rejects

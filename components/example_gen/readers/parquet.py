@@ -1,0 +1,67 @@
+"""Parquet files."""
+
+from collections.abc import Iterator
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as arrow_parquet
+
+from components.example_gen.files import FileRange, InputFile, open_raw
+from components.example_gen.readers import csv
+from components.example_gen.readers.block import Block
+from schema.settings import InputError
+
+BLOCK_ROWS = 128 * 1024
+
+
+def read_blocks(source: FileRange, columns: tuple[str, ...]) -> Iterator[Block]:
+    """Blocks of the file's rows; timestamps become epoch milliseconds, bytes that are not UTF-8 rejects."""
+    with open_raw(source.file.path) as stream:
+        try:
+            file = arrow_parquet.ParquetFile(stream)
+            present = [name for name in columns if name in file.schema_arrow.names]
+            for batch in file.iter_batches(batch_size=BLOCK_ROWS, columns=present):
+                yield _block(batch, columns)
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(f"{source.file.path} cannot be read as Parquet: {error}") from error
+
+
+def columns_of(file: InputFile) -> tuple[str, ...]:
+    """The names of the top-level columns."""
+    with open_raw(file.path) as stream:
+        try:
+            return tuple(arrow_parquet.ParquetFile(stream).schema_arrow.names)
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(f"{file.path} cannot be read as Parquet: {error}") from error
+
+
+def _block(batch: pa.RecordBatch, columns: tuple[str, ...]) -> Block:
+    names, arrays = [], []
+    lists: dict[str, pl.Series] = {}
+    for name in batch.schema.names:
+        column = batch.column(name)
+        if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+            lists[name] = pl.Series(name, pl.from_arrow(column)).cast(pl.List(pl.String))
+            column = pa.nulls(batch.num_rows, pa.binary())
+        names.append(name)
+        arrays.append(_as_bytes(column))
+    block = csv.decode(pa.RecordBatch.from_arrays(arrays, names=names), columns, [])
+    if not lists:
+        return block
+    if len(block.frame) < batch.num_rows:
+        raise InputError("a Parquet file with list columns holds text that is not UTF-8; write it as UTF-8")
+    return Block(block.frame.with_columns(list(lists.values())), block.rejects)
+
+
+def _as_bytes(column: pa.Array) -> pa.Array:
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        column, kind = column.dictionary_decode(), kind.value_type
+    if pa.types.is_timestamp(kind):
+        # A timestamp without a zone is UTC; `floor` of a negative never matters after 1970.
+        column = column.cast(pa.timestamp("ms", tz=kind.tz), safe=False).cast(pa.int64())
+    if pa.types.is_binary(column.type):
+        return column
+    if pa.types.is_large_binary(column.type):
+        return column.cast(pa.binary())
+    return column.cast(pa.string()).cast(pa.binary())

@@ -1,0 +1,180 @@
+"""The steps of the job as plain functions; `ingest` strings them together with Beam.
+
+Each works one piece alone: a range of a file, or one key. Each gives a `Tally` of what it did.
+"""
+
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+
+import polars as pl
+import pyarrow as pa
+
+from components.example_gen import job as kinds
+from components.example_gen import rejects
+from components.example_gen.catalog import item_columns, one_row_per_item, validate_items
+from components.example_gen.columns import CATALOG, EVENT_TYPE, EVENTS, FILE, INTERACTIONS, REQUESTS
+from components.example_gen.encode import encode_examples
+from components.example_gen.examples import UserLog, search_columns, user_states
+from components.example_gen.files import create
+from components.example_gen.job import Job, ReadTask, columns_read
+from components.example_gen.partition import Slice, read_slices, write_partitions
+from components.example_gen.readers import Block, read_blocks
+from components.example_gen.requests import join_requests
+from components.example_gen.splits import Splits, TimeSpan
+from components.example_gen.summary import Tally
+from components.example_gen.tfrecord import TFRecordWriter
+from components.example_gen.ubi import ACTIONS, read_events, read_queries
+from components.example_gen.users import USER_ID, one_row_per_user, users_schema, validate_users
+from components.example_gen.validate import validate_events
+from schema import features
+from schema.features import EventType
+
+Keyed = tuple[int, Slice]
+
+
+def read(task: ReadTask, job: Job) -> Iterator[tuple[list[Keyed], Tally]]:
+    """Reads and validates a range, block by block, and cuts the usable rows by key.
+
+    Events are keyed by request, so that a request's events meet even where a row lacks its user; items by item,
+    profiles by user.
+    """
+    for number, (block, ignored) in enumerate(_blocks(task, job)):
+        name = f"{task.name}-{number:05d}"
+        good, bad, tally = _validated(block, task, job)
+        path = task.source.file.path
+        letters = pl.concat([rejects.unreadable(block.rejects, path), rejects.rejected(bad, path)])
+        what = _input_name(task.kind)
+        rejects.write_dead_letters(letters, job.dead_letters(name))
+        tally += _tally_rejects(letters, what)
+        tally += Tally({f"{what}.read": len(block.frame) + len(block.rejects), f"{what}.ignored_actions": ignored})
+        keys = job.item_keys if task.kind == kinds.CATALOG else job.keys
+        yield write_partitions(good, _key_text(good, task.kind), keys, job.scratch(what, f"{name}.arrow")), tally
+
+
+def write_catalog(key: int, slices: Iterable[Slice], job: Job) -> tuple[str, Tally]:
+    """Writes the catalogue examples of a key; gives the path of the file that lists its item ids."""
+    items, repeated = one_row_per_item(read_slices(slices, CATALOG))
+    letters = rejects.rejected(repeated, _file_names(job, kinds.CATALOG))
+    rejects.write_dead_letters(letters, job.dead_letters(f"catalog-key-{key:05d}"))
+    _write_examples(item_columns(items), job.split_file(features.CATALOG_SPLIT, "catalog", key))
+    path = job.scratch("items", f"{key:05d}.parquet")
+    with create(path) as stream:
+        items.select("item_id").write_parquet(stream)
+    return path, _tally_rejects(letters, "catalog") + Tally({"examples.catalog": len(items)})
+
+
+def join(
+    key: int, slices: Iterable[Slice], item_paths: Iterable[str], splits: Splits, job: Job
+) -> tuple[list[Keyed], list[Keyed], Tally]:
+    """Joins the events of a key by request; gives its requests and its interactions, keyed by user."""
+    joined = join_requests(
+        read_slices(slices, EVENTS), _known_items(tuple(sorted(item_paths))), splits.eval_start
+    )
+    names = dict(enumerate(EventType.ALL))
+    rows = joined.rejects.with_columns(
+        pl.col(EVENT_TYPE).cast(pl.Int64).replace_strict(names, return_dtype=pl.String)
+    )
+    letters = rejects.rejected(rows, _file_names(job, kinds.EVENTS))
+    rejects.write_dead_letters(letters, job.dead_letters(f"events-key-{key:05d}"))
+    requests, interactions = joined.requests, joined.interactions
+    # The requests of nobody are spread by their id: they meet no behaviour anyway.
+    owner = requests[USER_ID].zip_with(requests[USER_ID].is_not_null(), requests["request_id"])
+    return (
+        write_partitions(requests, owner, job.keys, job.scratch("requests", f"{key:05d}.arrow")),
+        write_partitions(
+            interactions, interactions[USER_ID], job.keys, job.scratch("interactions", f"{key:05d}.arrow")
+        ),
+        _tally_rejects(letters, "events") + Tally(joined.counters),
+    )
+
+
+def write_search(
+    key: int,
+    requests: Iterable[Slice],
+    interactions: Iterable[Slice],
+    profiles: Iterable[Slice],
+    splits: Splits,
+    job: Job,
+) -> Tally:
+    """Writes the search examples and the user states of a key."""
+    columns = job.config.data.profile_columns
+    users, repeated = one_row_per_user(read_slices(profiles, users_schema(columns)))
+    letters = rejects.rejected(repeated, _file_names(job, kinds.USERS))
+    rejects.write_dead_letters(letters, job.dead_letters(f"users-key-{key:05d}"))
+    log = UserLog(read_slices(requests, REQUESTS), read_slices(interactions, INTERACTIONS), users.drop(FILE))
+    counters: dict[str, int] = {}
+    for split, encoded in search_columns(log, columns, job.config.windows, splits).items():
+        counters[f"examples.{split}"] = _write_examples(encoded, job.split_file(split, "search", key))
+    states = user_states(log, columns, job.config.windows, splits.end)
+    counters["users.states"] = len(states)
+    if len(states):
+        with create(job.scratch("user_state", f"{key:05d}.parquet")) as stream:
+            states.write_parquet(stream)
+    return _tally_rejects(letters, "users") + Tally(counters)
+
+
+def _blocks(task: ReadTask, job: Job) -> Iterator[tuple[Block, int]]:
+    if task.kind == kinds.UBI_EVENTS:
+        yield from read_events(task.source, {**ACTIONS, **job.config.data.ubi_actions})
+        return
+    if task.kind == kinds.UBI_QUERIES:
+        blocks = read_queries(task.source)
+    else:
+        blocks = read_blocks(task.source, columns_read(task, job.config))
+    for block in blocks:
+        yield block, 0
+
+
+def _validated(block: Block, task: ReadTask, job: Job) -> tuple[pl.DataFrame, pl.DataFrame, Tally]:
+    index = job.file_index(task)
+    if task.kind == kinds.CATALOG:
+        return *validate_items(block.frame, index), Tally()
+    if task.kind == kinds.USERS:
+        return *validate_users(block.frame, job.config.data.profile_columns, index), Tally()
+    good, bad, cut = validate_events(block.frame, index, job.config.max_query_characters)
+    searches = good.filter(pl.col(EVENT_TYPE) == 0)
+    return good, bad, Tally({"events.queries_cut": cut}, _span(searches), _span(good))
+
+
+def _span(events: pl.DataFrame) -> TimeSpan | None:
+    if events.is_empty():
+        return None
+    first, last = events.select(first=pl.col("timestamp_ms").min(), last=pl.col("timestamp_ms").max()).row(0)
+    return TimeSpan(first, last)
+
+
+def _key_text(rows: pl.DataFrame, kind: str) -> pl.Series:
+    if kind == kinds.CATALOG:
+        return rows["item_id"]
+    if kind == kinds.USERS:
+        return rows[USER_ID]
+    return rows.select(pl.coalesce("request_id", "event_id")).to_series()
+
+
+def _input_name(kind: str) -> str:
+    return kinds.EVENTS if kind in (kinds.UBI_QUERIES, kinds.UBI_EVENTS) else kind
+
+
+def _file_names(job: Job, kind: str) -> pl.Expr:
+    names = dict(enumerate(job.files(kind)))
+    return pl.col(FILE).cast(pl.Int64).replace_strict(names, return_dtype=pl.String)
+
+
+def _tally_rejects(letters: pl.DataFrame, what: str) -> Tally:
+    shown = {f"{what}.{reason}": rows for reason, rows in rejects.examples(letters).items()}
+    return Tally(rejects.counts(letters, what), shown=shown)
+
+
+@lru_cache(maxsize=1)
+def _known_items(paths: tuple[str, ...]) -> pl.Series:
+    """The catalogue's item ids; a worker reads them once."""
+    return pl.concat([pl.read_parquet(path) for path in paths])["item_id"] if paths else pl.Series([], dtype=pl.String)
+
+
+def _write_examples(columns: dict[str, pa.Array], path: str) -> int:
+    rows = len(next(iter(columns.values())))
+    if rows:
+        with create(path) as stream, TFRecordWriter(stream) as writer:
+            for records in encode_examples(columns):
+                writer.write(records)
+    return rows
