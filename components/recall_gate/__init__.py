@@ -1,0 +1,1 @@
+"""Decides whether a new servable may take the place of the one that is served."""

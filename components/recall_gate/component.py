@@ -1,0 +1,132 @@
+"""The TFX face of the recall gate."""
+
+import logging
+import os
+from typing import Any
+
+from tfx import types
+from tfx.components.evaluator import constants
+from tfx.dsl.components.base import base_component, base_executor, executor_spec
+from tfx.types import artifact_utils, component_spec, standard_artifacts
+from tfx.utils import io_utils, path_utils
+
+from components.recall_gate.config import GateConfig
+from components.recall_gate.evaluation import evaluate_servable
+from components.recall_gate.report.data import ReportData
+from components.recall_gate.report.render import render_report
+from components.recall_gate.results import CANDIDATE, Evaluation, Verdict
+
+EVALUATION_FILE = "evaluation.json"
+REPORT_FILE = "report.html"
+
+_logger = logging.getLogger(__name__)
+
+
+class RecallGateSpec(component_spec.ComponentSpec):
+    """Inputs, outputs and parameters of `RecallGate`."""
+
+    PARAMETERS = {  # noqa: RUF012
+        "config_json": component_spec.ExecutionParameter(type=str),
+    }
+    INPUTS = {  # noqa: RUF012
+        "servable": component_spec.ChannelParameter(type=standard_artifacts.Model),
+        "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
+        "baseline_servable": component_spec.ChannelParameter(type=standard_artifacts.Model, optional=True),
+    }
+    OUTPUTS = {  # noqa: RUF012
+        "blessing": component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing),
+        "evaluation": component_spec.ChannelParameter(type=standard_artifacts.ModelEvaluation),
+    }
+
+
+class Executor(base_executor.BaseExecutor):
+    """Evaluates the servable and writes the evaluation, its report and the blessing.
+
+    A refusal is a result, not a failure: the run goes on and Pusher, which looks at the blessing, pushes
+    nothing.
+    """
+
+    def Do(  # noqa: N802
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Runs the gate; called by TFX."""
+        servable = artifact_utils.get_single_instance(input_dict["servable"])
+        blessed = input_dict.get("baseline_servable") or []
+        evaluation = evaluate_servable(
+            path_utils.serving_model_path(servable.uri),
+            artifact_utils.get_single_uri(input_dict["examples"]),
+            GateConfig.from_json(exec_properties["config_json"]),
+            path_utils.serving_model_path(blessed[0].uri) if blessed else None,
+        )
+        _write_evaluation(evaluation, artifact_utils.get_single_instance(output_dict["evaluation"]))
+        _write_blessing(
+            evaluation.verdict,
+            servable,
+            blessed[0] if blessed else None,
+            artifact_utils.get_single_instance(output_dict["blessing"]),
+        )
+
+
+def _write_evaluation(evaluation: Evaluation, output: types.Artifact) -> None:
+    io_utils.write_string_file(os.path.join(output.uri, EVALUATION_FILE), evaluation.to_json())
+    report = render_report(ReportData(evaluation))
+    io_utils.write_string_file(os.path.join(output.uri, REPORT_FILE), report)
+    candidate = evaluation.system(CANDIDATE)
+    for name, estimate in candidate.metrics.items() if candidate is not None else ():
+        output.set_float_custom_property(name, estimate.value)
+
+
+def _write_blessing(
+    verdict: Verdict, servable: types.Artifact, baseline: types.Artifact | None, blessing: types.Artifact
+) -> None:
+    """Writes what TFX's own Evaluator would write, so that Pusher and LatestBlessedModelStrategy read it."""
+    file_name = constants.BLESSED_FILE_NAME if verdict.blessed else constants.NOT_BLESSED_FILE_NAME
+    io_utils.write_string_file(os.path.join(blessing.uri, file_name), "")
+    blessing.set_int_custom_property(
+        constants.ARTIFACT_PROPERTY_BLESSED_KEY,
+        constants.BLESSED_VALUE if verdict.blessed else constants.NOT_BLESSED_VALUE,
+    )
+    blessing.set_string_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY, servable.uri)
+    blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY, servable.id)
+    if baseline is not None:
+        blessing.set_string_custom_property(constants.ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY, baseline.uri)
+        blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_BASELINE_MODEL_ID_KEY, baseline.id)
+    blessing.set_string_custom_property(constants.ARTIFACT_PROPERTY_BLESSING_MESSAGE_KEY, "\n".join(verdict.reasons))
+    for reason in verdict.reasons:
+        _logger.info("%s: %s", "blessed" if verdict.blessed else "refused", reason)
+
+
+class RecallGate(base_component.BaseComponent):
+    """Blesses a servable that is shown to be good enough; says in a report why or why not."""
+
+    SPEC_CLASS = RecallGateSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
+
+    def __init__(
+        self,
+        servable: types.BaseChannel,
+        examples: types.BaseChannel,
+        config: GateConfig,
+        baseline_servable: types.BaseChannel | None = None,
+    ):
+        """Builds the node.
+
+        Args:
+          servable: of IndexBuilder, the SavedModel with tower and index.
+          examples: of SoukExampleGen, with the splits `train`, `eval` and `catalog`.
+          config: what to measure and what to ask.
+          baseline_servable: the latest blessed servable, as a Resolver finds it.
+        """
+        super().__init__(
+            RecallGateSpec(
+                servable=servable,
+                examples=examples,
+                baseline_servable=baseline_servable,
+                config_json=config.to_json(),
+                blessing=types.Channel(type=standard_artifacts.ModelBlessing),
+                evaluation=types.Channel(type=standard_artifacts.ModelEvaluation),
+            )
+        )

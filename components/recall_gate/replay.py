@@ -1,0 +1,162 @@
+"""Asks a servable the evaluation requests, as a server would ask it."""
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from components.recall_gate.eval_set import Catalogue, StrPath
+from components.recall_gate.metrics import NOT_AN_ITEM, FloatArray, IntArray
+from schema import features
+from schema.settings import InputError
+
+CARD_PATH = os.path.join("assets.extra", "souk.json")
+_WARM_UP_CALLS = 10
+_ITEM_BATCH = 1024
+
+
+@dataclass(frozen=True)
+class Retrieved:
+    """What a servable answered.
+
+    Attributes:
+      rows: [requests, k] catalogue rows, best first; -1 for padding and for ids that are not in the catalogue.
+      scores: [requests, k]; -inf for padding.
+      unknown: answered ids that are not in the catalogue (a servable built for another catalogue).
+    """
+
+    rows: IntArray
+    scores: FloatArray
+    unknown: int
+
+    @property
+    def empty_share(self) -> float:
+        """Share of requests that got nothing at all."""
+        return float((self.rows[:, :1] == NOT_AN_ITEM).all(axis=1).mean()) if len(self.rows) else 0.0
+
+    @property
+    def not_a_number(self) -> int:
+        """Requests with a score that is not a number."""
+        return int(np.isnan(self.scores).any(axis=1).sum())
+
+
+class Servable:
+    """A loaded servable: the SavedModel that TF Serving is given.
+
+    Args:
+      path: folder with `saved_model.pb`.
+
+    Raises:
+      InputError: no SavedModel is there, or it lacks a signature that serving needs.
+    """
+
+    def __init__(self, path: StrPath):
+        import scann  # noqa: F401  (registers the index's TensorFlow operations)
+
+        self.path = os.fspath(path)
+        if not holds_servable(self.path):
+            raise InputError(
+                f"{self.path} holds no `saved_model.pb`. Give the folder of one model version, such as "
+                "serving_models/1700000000, or the `Format-Serving` folder of a Model artifact."
+            )
+        # Signatures live only as long as the object that holds their variables.
+        self._model = tf.saved_model.load(self.path)
+        self._signatures = dict(self._model.signatures)
+        wanted = {features.SIGNATURE_DEFAULT, features.SIGNATURE_QUERY_TEXT}
+        if missing := wanted - set(self._signatures):
+            raise InputError(
+                f"{self.path} has no signature {', '.join(sorted(missing))} (it has "
+                f"{', '.join(sorted(self._signatures)) or 'none'}), so it is not a servable of Souk. Build it "
+                "with the IndexBuilder."
+            )
+        self.card = read_card(self.path)
+
+    def retrieve(self, examples: Sequence[bytes], catalogue: Catalogue, batch_size: int = 256) -> Retrieved:
+        """Answers of `serving_default` to serialised search examples."""
+        return self._retrieve(features.SIGNATURE_DEFAULT, features.INPUT_EXAMPLES, examples, catalogue, batch_size)
+
+    def retrieve_text(self, queries: Sequence[str], catalogue: Catalogue, batch_size: int = 256) -> Retrieved:
+        """Answers of `query_text` to bare queries."""
+        encoded = [query.encode() for query in queries]
+        return self._retrieve(features.SIGNATURE_QUERY_TEXT, features.INPUT_QUERY, encoded, catalogue, batch_size)
+
+    def encode_query(self, examples: Sequence[bytes], batch_size: int = 256) -> NDArray[np.float32]:
+        """Query vectors, [requests, heads, dim]."""
+        return self._encode(features.SIGNATURE_ENCODE_QUERY, examples, batch_size)
+
+    def encode_items(self, examples: Sequence[bytes], batch_size: int = _ITEM_BATCH) -> NDArray[np.float32]:
+        """Item vectors, [items, dim], of serialised catalogue examples."""
+        return self._encode(features.SIGNATURE_ENCODE_ITEMS, examples, batch_size)
+
+    def can_encode(self) -> bool:
+        """Whether the servable gives out its vectors."""
+        return {features.SIGNATURE_ENCODE_QUERY, features.SIGNATURE_ENCODE_ITEMS} <= set(self._signatures)
+
+    def latencies_ms(self, examples: Sequence[bytes]) -> FloatArray:
+        """Time of one call of `serving_default` per request, in process and after a warm-up, [requests] ms."""
+        call = self._signatures[features.SIGNATURE_DEFAULT]
+        inputs = [tf.constant([example]) for example in examples]
+        for example in (inputs * _WARM_UP_CALLS)[:_WARM_UP_CALLS]:
+            call(**{features.INPUT_EXAMPLES: example})
+        times = []
+        for example in inputs:
+            start = time.perf_counter()
+            call(**{features.INPUT_EXAMPLES: example})[features.OUTPUT_ITEM_IDS].numpy()
+            times.append(time.perf_counter() - start)
+        return np.asarray(times, dtype=np.float64) * 1000.0
+
+    def _retrieve(
+        self, signature: str, argument: str, inputs: Sequence[bytes], catalogue: Catalogue, batch_size: int
+    ) -> Retrieved:
+        ids: list[NDArray[np.object_]] = []
+        scores: list[FloatArray] = []
+        for start in range(0, len(inputs), batch_size):
+            batch = tf.constant(list(inputs[start : start + batch_size]), dtype=tf.string)
+            answer = self._signatures[signature](**{argument: batch})
+            ids.append(answer[features.OUTPUT_ITEM_IDS].numpy())
+            scores.append(answer[features.OUTPUT_SCORES].numpy().astype(np.float64))
+        if not ids:
+            return Retrieved(np.zeros((0, 0), np.int64), np.zeros((0, 0)), 0)
+        rows, unknown = _catalogue_rows(np.concatenate(ids), catalogue)
+        return Retrieved(rows, np.concatenate(scores), unknown)
+
+    def _encode(self, signature: str, inputs: Sequence[bytes], batch_size: int) -> NDArray[np.float32]:
+        if signature not in self._signatures:
+            raise InputError(f"{self.path} has no signature `{signature}`; build it with the IndexBuilder.")
+        vectors = [
+            self._signatures[signature](
+                **{features.INPUT_EXAMPLES: tf.constant(list(inputs[start : start + batch_size]))}
+            )[features.OUTPUT_VECTORS].numpy()
+            for start in range(0, len(inputs), batch_size)
+        ]
+        return np.concatenate(vectors).astype(np.float32)
+
+
+def holds_servable(path: StrPath) -> bool:
+    """Whether a SavedModel lies at `path`."""
+    return bool(tf.io.gfile.exists(os.path.join(os.fspath(path), "saved_model.pb")))
+
+
+def read_card(servable_dir: StrPath) -> dict[str, Any]:
+    """The servable's `souk.json`: model type, index, training history; empty where it has none."""
+    path = os.path.join(os.fspath(servable_dir), CARD_PATH)
+    if not tf.io.gfile.exists(path):
+        return {}
+    with tf.io.gfile.GFile(path) as file:
+        return dict(json.load(file))
+
+
+def _catalogue_rows(item_ids: NDArray[np.object_], catalogue: Catalogue) -> tuple[IntArray, int]:
+    distinct, inverse = np.unique(item_ids.ravel().astype(object), return_inverse=True)
+    known = np.array(
+        [catalogue.rows.get(item.decode("utf-8", errors="replace"), NOT_AN_ITEM) for item in distinct],
+        dtype=np.int64,
+    )
+    rows = known[inverse].reshape(item_ids.shape)
+    return rows, int(np.count_nonzero((rows == NOT_AN_ITEM) & (item_ids != b"")))

@@ -1,0 +1,1 @@
+"""The report of one run: a single HTML page that needs no network."""
