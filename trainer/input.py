@@ -1,0 +1,122 @@
+"""From transformed search examples to batches of padded id matrices."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from schema import features, transformed
+from schema.features import Stage
+from trainer.config import TrainerConfig
+from trainer.item_table import padded
+
+Batch = dict[str, tf.Tensor]
+
+_HASH_BUCKETS = 10_000
+_CHUNK = 2048
+_CHUNKS_SHUFFLED = 256
+_WINDOW = 16 * _CHUNK
+
+
+@dataclass(frozen=True)
+class SearchReader:
+    """Reads search examples as a model wants them.
+
+    Attributes:
+      config: how much of each list is kept.
+      profile_features: names of the profile features, in the order in which the model reads them.
+    """
+
+    config: TrainerConfig
+    profile_features: tuple[str, ...]
+
+    def query_widths(self) -> dict[str, int]:
+        """Width kept of each list that the query tower reads."""
+        history = self.config.history
+        widths = {
+            transformed.QUERY_UNIGRAMS: self.config.query_units,
+            transformed.QUERY_BIGRAMS: self.config.query_units + 1,
+        }
+        if self.config.profile:
+            widths.update(dict.fromkeys(self.profile_features, 1))
+        if history.enabled:
+            widths[transformed.HISTORY_QUERY_UNIGRAMS] = history.query_units
+            widths[features.REAL_TIME_ITEMS] = history.real_time_items
+            widths[features.SHORT_TERM_ITEMS] = history.short_term_items
+            for name in (features.LONG_TERM_CLICKS, features.LONG_TERM_ORDERS, features.LONG_TERM_CARTS):
+                widths[name] = history.long_term_items
+        return widths
+
+    def query_batch(self, values: Mapping[str, tf.RaggedTensor | tf.SparseTensor]) -> Batch:
+        """The query tower's input: by feature, [batch, width] int32, shifted by one and padded with 0."""
+        return {name: padded(values[name], width) for name, width in self.query_widths().items()}
+
+    def parse(self, serialized: tf.Tensor) -> Batch:
+        """Requests that led to a click, a cart or an order; the others teach retrieval nothing.
+
+        Args:
+          serialized: [examples] transformed search examples.
+
+        Returns:
+          The query tower's input, and `items` and `stages` of what was clicked or better, [batch, max_positives].
+        """
+        names = [*self.query_widths(), features.ITEMS, features.STAGES]
+        parsed = tf.io.parse_example(serialized, {name: tf.io.RaggedFeature(tf.int64) for name in names})
+        batch = self.query_batch(parsed)
+        for name, matrix in positives(parsed, self.config.max_positives).items():
+            batch[name] = matrix
+        useful = batch[features.ITEMS][:, 0] > 0
+        return {name: tf.boolean_mask(matrix, useful) for name, matrix in batch.items()}
+
+
+def positives(parsed: Mapping[str, tf.RaggedTensor], width: int) -> Batch:
+    """Rows (shifted by one) and stages of the items that were clicked or better, padded with 0, [batch, width]."""
+    reached = parsed[features.STAGES] >= int(Stage.CLICKED)
+    return {
+        name: tf.cast(
+            tf.ragged.boolean_mask(parsed[name], reached).to_tensor(default_value=-shift, shape=[None, width]),
+            tf.int32,
+        )
+        + shift
+        for name, shift in ((features.ITEMS, 1), (features.STAGES, 0))
+    }
+
+
+def read_requests(reader: SearchReader, files: Sequence[str], validation: bool) -> tf.data.Dataset:
+    """Chunks of parsed requests of the train split, kept in memory once read.
+
+    A request belongs to validation by a hash of its example, so that the parts stay apart in every epoch and run.
+    The matrices are a few hundred int32 wide: some hundred MB per million requests.
+    """
+    share = int(reader.config.validation_share * _HASH_BUCKETS)
+
+    def select(serialized: tf.Tensor) -> tf.Tensor:
+        in_validation = tf.strings.to_hash_bucket_fast(serialized, _HASH_BUCKETS) < share
+        return tf.boolean_mask(serialized, in_validation if validation else ~in_validation)
+
+    chunks = tf.data.TFRecordDataset(sorted(files), compression_type="GZIP").batch(_CHUNK)
+    return chunks.map(select).map(reader.parse, num_parallel_calls=tf.data.AUTOTUNE).cache()
+
+
+def shuffled_batches(requests: tf.data.Dataset, config: TrainerConfig) -> tf.data.Dataset:
+    """An epoch of batches in a new order each time.
+
+    Chunks are shuffled and then the requests within windows of chunks: whole matrices are permuted at once, which
+    is many times faster than a shuffle of single requests.
+    """
+
+    def permute(batch: Batch) -> Batch:
+        order = tf.random.shuffle(tf.range(tf.shape(batch[features.ITEMS])[0]))
+        return {name: tf.gather(matrix, order) for name, matrix in batch.items()}
+
+    windows = requests.shuffle(_CHUNKS_SHUFFLED, seed=config.seed).rebatch(_WINDOW).map(permute)
+    return windows.rebatch(config.batch_size).prefetch(tf.data.AUTOTUNE)
+
+
+def positive_counts(requests: tf.data.Dataset, items: int) -> np.ndarray:
+    """How often each item row is a positive of the requests, [items + 1] int64; reads the requests once."""
+    counts = np.zeros(items + 2, np.int64)
+    for batch in requests:
+        counts += np.bincount(batch[features.ITEMS].numpy().ravel(), minlength=items + 2)
+    return counts[1:]

@@ -1,0 +1,116 @@
+"""The catalogue's transformed features as dense arrays in memory, joined by row number.
+
+DPSR (arXiv 2006.02282) keeps item features out of the training examples and joins them on the fly, which made its data
+90 % smaller. Row `i` is the item with id `i` of the item vocabulary; the last row is the unknown item.
+"""
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from schema import transformed
+
+
+@dataclass(frozen=True)
+class ItemTable:
+    """Features of every item, padded with 0.
+
+    Attributes:
+      item_ids: [items] of bytes, the catalogue's ids by row.
+      columns: by feature name, [items + 1, width] or [items + 1] int32. Ids are shifted by one, 0 is "none"; the last
+        row, of the unknown item, is all 0.
+    """
+
+    item_ids: np.ndarray
+    columns: Mapping[str, np.ndarray]
+
+    @property
+    def size(self) -> int:
+        """How many items there are, the unknown one not counted."""
+        return len(self.item_ids)
+
+    def as_tensors(self) -> dict[str, tf.Tensor]:
+        """The columns as tensors, to gather from in a graph."""
+        return {name: tf.constant(column) for name, column in self.columns.items()}
+
+    def save(self, path: str | Path) -> None:
+        """Writes the table as one `.npz` file."""
+        # Through memory: an archive is written with seeks, which object stores do not have.
+        archive = io.BytesIO()
+        np.savez(archive, item_ids=self.item_ids, **self.columns)
+        with tf.io.gfile.GFile(str(path), "wb") as file:
+            file.write(archive.getvalue())
+
+    @classmethod
+    def load(cls, path: str | Path) -> "ItemTable":
+        """Reads what `save` wrote."""
+        with tf.io.gfile.GFile(str(path), "rb") as file:
+            archive = io.BytesIO(file.read())
+        with np.load(archive) as arrays:
+            columns = {name: arrays[name] for name in arrays.files}
+        return cls(columns.pop("item_ids"), columns)
+
+
+def gather(columns: Mapping[str, tf.Tensor], rows: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Features of the items at `rows`: [...] int to [...] or [..., width] by feature name."""
+    return {name: tf.gather(column, rows) for name, column in columns.items()}
+
+
+def padded(ids: tf.RaggedTensor | tf.SparseTensor, width: int) -> tf.Tensor:
+    """Id lists as a matrix: cut at `width`, shifted by one, padded with 0. [batch, width] int32."""
+    if isinstance(ids, tf.SparseTensor):
+        ids = tf.RaggedTensor.from_sparse(ids)
+    dense = ids.to_tensor(default_value=-1, shape=[None, width])
+    return tf.cast(dense, tf.int32) + 1
+
+
+def column_widths(title_units: int) -> dict[str, int]:
+    """Width of each column that holds a list; the others hold one id."""
+    return {
+        transformed.TITLE_UNIGRAMS: title_units,
+        transformed.TITLE_BIGRAMS: title_units + 1,
+        transformed.ATTRIBUTE_UNIGRAMS: title_units,
+    }
+
+
+def item_columns(features: Mapping[str, tf.RaggedTensor | tf.SparseTensor], title_units: int) -> dict[str, tf.Tensor]:
+    """Columns of a batch of transformed catalogue examples, in the form that an `ItemTable` holds."""
+    columns = {name: padded(features[name], width) for name, width in column_widths(title_units).items()}
+    for name in transformed.CATALOG_CATEGORIES:
+        columns[name] = padded(features[name], 1)[:, 0]
+    return columns
+
+
+def read_item_table(files: Sequence[str], item_ids: Sequence[bytes], title_units: int) -> ItemTable:
+    """The table of a transformed catalogue split.
+
+    Args:
+      files: TFRecord (gzip) files of transformed catalogue examples, in any order.
+      item_ids: the item vocabulary, by id.
+      title_units: width kept of a title.
+
+    Raises:
+      ValueError: where the split lacks items of the vocabulary, which means it is of another transform.
+    """
+    names = [*column_widths(title_units), *transformed.CATALOG_CATEGORIES, transformed.ITEM_ROW]
+    spec = {name: tf.io.RaggedFeature(tf.int64) for name in names}
+    columns: dict[str, np.ndarray] = {}
+    seen = np.zeros(len(item_ids), bool)
+    for serialized in tf.data.TFRecordDataset(list(files), compression_type="GZIP").batch(4096):
+        features = tf.io.parse_example(serialized, spec)
+        rows = features[transformed.ITEM_ROW].values.numpy()
+        seen[rows] = True
+        for name, batch in item_columns(features, title_units).items():
+            if name not in columns:
+                columns[name] = np.zeros((len(item_ids) + 1, *batch.shape[1:]), np.int32)
+            columns[name][rows] = batch.numpy()
+    if not seen.all():
+        raise ValueError(
+            f"the transformed catalogue has {int(seen.sum())} of the {len(item_ids)} items of the item vocabulary; "
+            "it must come from the transform that made the vocabulary"
+        )
+    return ItemTable(np.asarray(item_ids, dtype="S"), columns)

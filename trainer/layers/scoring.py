@@ -1,0 +1,26 @@
+"""How a query of several vectors scores an item of one."""
+
+import tensorflow as tf
+
+
+def head_scores(query: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
+    """Inner product of every head with every item: [batch, heads, dim] x [items, dim] to [batch, heads, items]."""
+    return tf.einsum("bhd,nd->bhn", query, items)
+
+
+def soft_dot_product(scores: tf.Tensor, beta: float) -> tf.Tensor:
+    """DPSR's attentive score `sum_k w_k (e_k . g)`, `w_k = softmax_k(e_k . g / beta)` (arXiv 2006.02282).
+
+    Args:
+      scores: [batch, heads, ...], inner products of heads and items.
+      beta: near 0 gives the best head, large gives the mean over heads.
+
+    Returns:
+      [batch, ...].
+    """
+    return tf.reduce_sum(tf.nn.softmax(scores / beta, axis=1) * scores, axis=1)
+
+
+def best_head(scores: tf.Tensor) -> tf.Tensor:
+    """Score when each head searches on its own and the results are united: [batch, heads, ...] to [batch, ...]."""
+    return tf.reduce_max(scores, axis=1)

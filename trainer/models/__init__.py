@@ -1,0 +1,12 @@
+"""One file per model.
+
+To add one: write a `Towers` subclass, list it in `REGISTRY` and name it in `TrainerConfig.model`.
+"""
+
+from trainer.models.dpsr import Dpsr
+from trainer.models.towers import InputSizes, Towers
+from trainer.models.two_tower import TwoTower
+
+REGISTRY: dict[str, type[Towers]] = {"two_tower": TwoTower, "dpsr": Dpsr}
+
+__all__ = ["REGISTRY", "Dpsr", "InputSizes", "Towers", "TwoTower"]

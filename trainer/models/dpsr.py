@@ -1,0 +1,55 @@
+"""DPSR: Towards Personalized and Semantic Retrieval (JD.com, SIGIR 2020, arXiv 2006.02282).
+
+    query tower: concat[profile; history items; history queries; query tokens] -> K heads of 3 layers -> unit e_1..e_K
+    item tower:  concat[title tokens; brand; category; shop; ...]             -> 3 layers            -> unit g
+    score:       f(q, s) = sum_k w_k (e_k . g),  w_k = softmax_k(e_k . g / beta)      (training)
+                 max_k (e_k . g): a search per head, results united and re-ranked     (serving)
+
+Both towers share the input embeddings. The loss (hinge in the paper) and the mix of random and in-batch negatives are
+set by `TrainerConfig`.
+
+Our reading [ours]: history items are the means of their field embeddings (brand, categories, shop, price), one mean
+for each behaviour window; brand and category names are also read as words, in the token matrix.
+"""
+
+import tensorflow as tf
+
+from schema import features, transformed
+from trainer.config import TrainerConfig
+from trainer.layers.embedding import PaddedEmbedding
+from trainer.layers.projection import Projection
+from trainer.layers.scoring import soft_dot_product
+from trainer.models.towers import InputSizes, Tensors, Towers
+
+
+class Dpsr(Towers):
+    """Personalised multi-head query tower and single-vector item tower."""
+
+    def __init__(self, config: TrainerConfig, sizes: InputSizes, **kwargs):
+        super().__init__(config, sizes, **kwargs)
+        profile = sizes.profile if config.profile else {}
+        self.profile_fields = {
+            name: PaddedEmbedding(size, config.embedding_dim, name=name) for name, size in profile.items()
+        }
+        self.heads = [
+            Projection(config.hidden, config.dim, config.dropout, name=f"head_{k}") for k in range(config.heads)
+        ]
+        self.item_projection = Projection(config.hidden, config.dim, config.dropout, name="item")
+
+    def encode_query(self, query: Tensors, items: Tensors, training: bool = False) -> tf.Tensor:
+        """See `Towers.encode_query`."""
+        parts = [embedding(query[name][:, 0]) for name, embedding in self.profile_fields.items()]
+        if self.settings.history.enabled:
+            parts += [self.behaviour(query[name], items) for name in features.BEHAVIOUR_ITEM_FEATURES]
+            parts.append(self.tokens.mean(query[transformed.HISTORY_QUERY_UNIGRAMS]))
+        parts.append(self.query_tokens(query))
+        inputs = tf.concat(parts, axis=-1)
+        return tf.stack([head(inputs, training=training) for head in self.heads], axis=1)
+
+    def encode_items(self, item: Tensors, training: bool = False) -> tf.Tensor:
+        """See `Towers.encode_items`."""
+        return self.item_projection(self.item_content(item), training=training)
+
+    def training_score(self, scores: tf.Tensor) -> tf.Tensor:
+        """The soft dot product over heads."""
+        return soft_dot_product(scores, self.settings.beta)

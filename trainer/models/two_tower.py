@@ -1,0 +1,28 @@
+"""The plain two-tower baseline: query text against item text and fields, no user (DSSM, Huang et al., CIKM 2013)."""
+
+import tensorflow as tf
+
+from trainer.config import TrainerConfig
+from trainer.layers.projection import Projection
+from trainer.models.towers import InputSizes, Tensors, Towers
+
+
+class TwoTower(Towers):
+    """One query vector from the query's tokens; one item vector from title tokens, attribute words and fields."""
+
+    def __init__(self, config: TrainerConfig, sizes: InputSizes, **kwargs):
+        super().__init__(config, sizes, **kwargs)
+        self.query_projection = Projection(config.hidden, config.dim, config.dropout, name="query")
+        self.item_projection = Projection(config.hidden, config.dim, config.dropout, name="item")
+
+    def encode_query(self, query: Tensors, items: Tensors, training: bool = False) -> tf.Tensor:
+        """See `Towers.encode_query`; heads is 1."""
+        return self.query_projection(self.query_tokens(query), training=training)[:, tf.newaxis, :]
+
+    def encode_items(self, item: Tensors, training: bool = False) -> tf.Tensor:
+        """See `Towers.encode_items`."""
+        return self.item_projection(self.item_content(item), training=training)
+
+    def training_score(self, scores: tf.Tensor) -> tf.Tensor:
+        """The inner product itself."""
+        return tf.squeeze(scores, axis=1)

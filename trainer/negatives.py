@@ -1,0 +1,74 @@
+"""Which items a batch's positives are compared with."""
+
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from trainer.config import NegativesConfig
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Items that every positive of a batch is compared with.
+
+    Attributes:
+      rows: [candidates] int32, item rows: the in-batch ones, then the random ones. May hold the same item twice.
+      in_batch_count: scalar int32, how many come from the batch.
+      random_count: how many are drawn uniformly.
+    """
+
+    rows: tf.Tensor
+    in_batch_count: tf.Tensor
+    random_count: int
+
+
+def sample_candidates(positive_rows: tf.Tensor, catalogue_size: int, config: NegativesConfig) -> Candidates:
+    """Shared negatives: other positives of the batch and a uniform sample of the catalogue (DPSR's N_batch and N_rand).
+
+    Args:
+      positive_rows: [positives] int32, the batch's positives in random order.
+      catalogue_size: items to draw from.
+      config: how many, and the mixing ratio.
+    """
+    random_count = round(config.per_positive * config.random_ratio)
+    in_batch = positive_rows[: config.per_positive - random_count]
+    uniform = tf.random.uniform([random_count], 0, catalogue_size, tf.int32)
+    return Candidates(tf.concat([in_batch, uniform], axis=0), tf.size(in_batch), random_count)
+
+
+def log_expected_count(
+    rows: tf.Tensor, candidates: Candidates, positive_share: tf.Tensor, catalogue_size: int
+) -> tf.Tensor:
+    """Log of how often items are expected among the candidates: what logQ correction subtracts.
+
+    Args:
+      rows: [...] int32, item rows.
+      candidates: how many of each kind were drawn.
+      positive_share: [items + 1] float32, each item's share of all training positives.
+      catalogue_size: items that the random ones are drawn from.
+
+    Returns:
+      [...] float32.
+    """
+    in_batch = tf.cast(candidates.in_batch_count, tf.float32) * tf.gather(positive_share, rows)
+    # The floor keeps an item that is no training positive finite where no random negatives are drawn.
+    return tf.math.log(tf.maximum(in_batch + candidates.random_count / catalogue_size, 1e-9))
+
+
+def accidental_hits(
+    candidate_rows: tf.Tensor, request_of_positive: tf.Tensor, positive_rows: tf.Tensor, request_items: tf.Tensor
+) -> tf.Tensor:
+    """Where a candidate is no negative, because the same request led to that very item.
+
+    Args:
+      candidate_rows: [candidates] int32.
+      request_of_positive: [positives] int32, index of each positive's request.
+      positive_rows: [positives] int32.
+      request_items: [requests, max positives] int32 rows of all positives of each request, -1 for none.
+
+    Returns:
+      [positives, candidates] bool.
+    """
+    by_request = tf.reduce_any(request_items[:, :, tf.newaxis] == candidate_rows[tf.newaxis, tf.newaxis, :], axis=1)
+    itself = positive_rows[:, tf.newaxis] == candidate_rows[tf.newaxis, :]
+    return tf.gather(by_request, request_of_positive) | itself

@@ -1,0 +1,117 @@
+"""Training from transformed examples to a `TrainedModel`."""
+
+import os
+from collections.abc import Sequence
+
+import tensorflow as tf
+import tensorflow_transform as tft
+import tf_keras as keras
+from absl import logging
+
+from schema import features, transformed
+from schema.settings import InputError
+from schema.transformed import Vocabulary
+from trainer import artifact
+from trainer.artifact import TrainedModel
+from trainer.config import OptimizerConfig, TrainerConfig
+from trainer.input import SearchReader, positive_counts, read_requests, shuffled_batches
+from trainer.item_table import read_item_table
+from trainer.models import InputSizes
+from trainer.recall import ValidationRecall
+from trainer.retrieval import RetrievalModel
+
+
+def input_sizes(transform: tft.TFTransformOutput) -> InputSizes:
+    """Sizes of the id spaces of a transform graph."""
+
+    def size(vocabulary: Vocabulary) -> int:
+        return transform.vocabulary_size_by_name(vocabulary.name) + vocabulary.oov_buckets
+
+    spec = transform.transformed_feature_spec()
+    profile = sorted(name for name in spec if name.startswith(features.PROFILE_PREFIX))
+    return InputSizes(
+        unigrams=size(transformed.UNIGRAMS),
+        bigrams=size(transformed.BIGRAMS),
+        brand=size(transformed.BRANDS),
+        leaf_category=size(transformed.LEAF_CATEGORIES),
+        top_category=size(transformed.TOP_CATEGORIES),
+        shop=size(transformed.SHOPS),
+        profile={name: size(transformed.profile_vocabulary(name)) for name in profile},
+    )
+
+
+def train(
+    config: TrainerConfig,
+    transform: tft.TFTransformOutput,
+    train_files: Sequence[str],
+    catalog_files: Sequence[str],
+    log_dir: str,
+) -> TrainedModel:
+    """Trains a model and returns it with the weights of its best epoch.
+
+    Args:
+      config: the model and how to train it.
+      transform: graph and vocabularies that made the examples.
+      train_files: transformed examples of the train split.
+      catalog_files: transformed examples of the catalog split.
+      log_dir: where TensorBoard logs and checkpoints go.
+
+    Raises:
+      InputError: where no training request led to a click or an order.
+    """
+    keras.utils.set_random_seed(config.seed)
+    sizes = input_sizes(transform)
+    reader = SearchReader(config, tuple(sizes.profile))
+    table = read_item_table(catalog_files, transform.vocabulary_by_name(transformed.ITEM_IDS.name), config.title_units)
+    requests = read_requests(reader, train_files, validation=False)
+    validation = read_requests(reader, train_files, validation=True)
+    counts = positive_counts(requests, table.size)
+    request_count = sum(int(tf.shape(batch[features.ITEMS])[0]) for batch in requests)
+    if request_count == 0:
+        raise InputError(
+            "no request of the train split led to a click, a cart or an order, so there is nothing to learn from. "
+            "Check the event types of the log, and that `ingest.eval_start` leaves days before it"
+        )
+    logging.info("training on %d requests, %d items", request_count, table.size)
+
+    towers = artifact.make_towers(config, sizes)
+    artifact.build(towers, reader, table)
+    model = RetrievalModel(towers, config, table, counts)
+    model.compile(optimizer=make_optimizer(config.optimizer))
+    recall = ValidationRecall(towers, table, validation, request_count, config.recall_k)
+    best = os.path.join(log_dir, "best")
+    history = model.fit(
+        shuffled_batches(requests, config),
+        epochs=config.epochs,
+        verbose=0,
+        callbacks=[
+            recall,
+            keras.callbacks.ModelCheckpoint(
+                best, monitor=recall.name, mode="max", save_best_only=True, save_weights_only=True
+            ),
+            keras.callbacks.EarlyStopping(monitor=recall.name, mode="max", patience=config.patience),
+            keras.callbacks.TensorBoard(log_dir, write_graph=False),
+            keras.callbacks.LambdaCallback(on_epoch_end=_log_epoch),
+        ],
+    )
+    # Too small a log leaves no validation requests, hence no best epoch; the last one is kept.
+    if tf.io.gfile.exists(best + ".index"):
+        model.load_weights(best)
+    return TrainedModel(config, sizes, towers, table, transform, _plain(history.history))
+
+
+def make_optimizer(config: OptimizerConfig) -> keras.optimizers.Optimizer:
+    """The configured optimiser, with gradients clipped by their global norm."""
+    kinds = {"adagrad": keras.optimizers.Adagrad, "adam": keras.optimizers.Adam}
+    return kinds[config.name](learning_rate=config.learning_rate, global_clipnorm=config.clip_norm)
+
+
+def _log_epoch(epoch: int, logs: dict[str, float]) -> None:
+    shown = ", ".join(f"{name} {value:.4g}" for name, value in logs.items() if "regularization" not in name)
+    logging.info("epoch %d: %s", epoch + 1, shown)
+
+
+def _plain(history: dict[str, Sequence[float]]) -> dict[str, list[float]]:
+    return {
+        name: [float(value) for value in values] for name, values in history.items() if "regularization" not in name
+    }
