@@ -58,9 +58,9 @@ class History:
         codes = values.to_frame("value").join(
             self.values.to_frame("value").with_row_index("code"), on="value", how="left", maintain_order="left"
         )["code"]
-        events = pl.DataFrame(
-            {"user": users, "time": times, "order": order, "code": codes.cast(pl.Int64)}
-        ).sort("user", "time", "order", "code")
+        events = pl.DataFrame({"user": users, "time": times, "order": order, "code": codes.cast(pl.Int64)}).sort(
+            "user", "time", "order", "code"
+        )
         self._codes = events["code"].to_numpy()
         self._earliest = int(times.min()) if len(times) else 0
         # One number per (user, time), so that one binary search finds both.
@@ -132,9 +132,7 @@ def behaviour(
     queries = _history(requests, "request_id", "query")
     anything = _history(interactions, EVENT_ID, "item_id")
     found = {
-        features.HISTORY_QUERIES: queries.window(
-            moments, long_term, 0, windows.history_queries_cap, windows.scan
-        ),
+        features.HISTORY_QUERIES: queries.window(moments, long_term, 0, windows.history_queries_cap, windows.scan),
         features.REAL_TIME_ITEMS: anything.window(moments, real_time, 0, windows.real_time_cap, windows.scan),
         features.SHORT_TERM_ITEMS: anything.window(
             moments, short_term, real_time, windows.short_term_cap, windows.scan
@@ -151,9 +149,7 @@ def behaviour(
 
 
 def _history(events: pl.DataFrame, order: str, value: str) -> History:
-    return History(
-        events["user"].to_numpy(), events["timestamp_ms"].to_numpy(), events[order], events[value]
-    )
+    return History(events["user"].to_numpy(), events["timestamp_ms"].to_numpy(), events[order], events[value])
 
 
 def _runs(counts: np.ndarray) -> list[tuple[int, int]]:

@@ -4,7 +4,7 @@ import orjson
 import polars as pl
 import pyarrow as pa
 
-from components.example_gen.columns import CATALOG, CATALOG_COLUMNS, CATEGORY, FILE
+from components.example_gen.columns import CATALOG, CATEGORY, FILE
 from components.example_gen.encode import single_values, value_lists
 from components.example_gen.validate import first_problem
 from schema import features
@@ -25,9 +25,7 @@ def validate_items(raw: pl.DataFrame, file_index: int) -> tuple[pl.DataFrame, pl
     """
     # What is there but no number is wrong, what is not there is unknown.
     price_text = pl.col("price").str.strip_chars().replace("", None)
-    typed = raw.with_columns(
-        [pl.col(name).str.strip_chars().replace("", None) for name in _TEXTS]
-    ).with_columns(
+    typed = raw.with_columns([pl.col(name).str.strip_chars().replace("", None) for name in _TEXTS]).with_columns(
         _category_paths(raw[CATEGORY]).alias("category_path"),
         price=price_text.cast(pl.Float32, strict=False),
         has_price=price_text.is_not_null(),

@@ -54,17 +54,12 @@ def search_columns(
         encoded[split] = (
             {name: single_values(values) for name, values in singles.items()}
             | {name: coded_lists(values) for name, values in lists.items()}
-            | {
-                name: value_lists(chosen[name])
-                for name in (features.ITEMS, features.STAGES, features.POSITIONS)
-            }
+            | {name: value_lists(chosen[name]) for name in (features.ITEMS, features.STAGES, features.POSITIONS)}
         )
     return encoded
 
 
-def user_states(
-    log: UserLog, profile_columns: tuple[str, ...], windows: WindowConfig, at: int
-) -> pl.DataFrame:
+def user_states(log: UserLog, profile_columns: tuple[str, ...], windows: WindowConfig, at: int) -> pl.DataFrame:
     """Each user's behaviour and profile at the moment `at` (epoch milliseconds), named as the features are."""
     users = _user_codes(log)
     moments = Moments(np.arange(len(users)), np.full(len(users), at, np.int64))

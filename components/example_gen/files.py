@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO, Literal, cast
 
-from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystem import CompressionTypes, FileMetadata
 from apache_beam.io.filesystems import FileSystems
 
 from schema.settings import InputError
@@ -30,12 +30,15 @@ RANGE_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class InputFile:
-    """One input file: its path, format, whether it is gzipped, and its size in bytes on disk."""
+    """One input file: its path, format, whether it is gzipped, its size in bytes on disk, and when it was last
+    changed (seconds since 1970, 0.0 where the file system does not say).
+    """
 
     path: str
     format: Format
     gzipped: bool
     size: int
+    changed: float = 0.0
 
     @property
     def decoded_size(self) -> int:
@@ -75,7 +78,7 @@ def find_files(patterns: tuple[str, ...], what: str) -> list[InputFile]:
                 f"`{what}`: no file matches {pattern!r} (looked in {os.getcwd()}); check the path and the glob"
             )
         for match in matches:
-            found[match.path] = _describe(match.path, match.size_in_bytes, what)
+            found[match.path] = _describe(match, what)
     files = [found[path] for path in sorted(found)]
     for file in files:
         if file.size == 0:
@@ -141,7 +144,8 @@ def remove_tree(path: str) -> None:
         FileSystems.delete([path])
 
 
-def _describe(path: str, size: int, what: str) -> InputFile:
+def _describe(match: FileMetadata, what: str) -> InputFile:
+    path = match.path
     stem, suffix = os.path.splitext(path.lower())
     gzipped = suffix == ".gz"
     if gzipped:
@@ -150,4 +154,4 @@ def _describe(path: str, size: int, what: str) -> InputFile:
     if format_ is None or (gzipped and format_ == "parquet"):
         known = ", ".join(_SUFFIXES)
         raise InputError(f"`{what}`: {path} has no known format; its name must end in one of {known} (text also .gz)")
-    return InputFile(path, format_, gzipped, size)
+    return InputFile(path, format_, gzipped, match.size_in_bytes, match.last_updated_in_seconds or 0.0)

@@ -140,15 +140,15 @@ def build(pipeline: beam.Pipeline, job: Job) -> None:
         | "PlanSplits" >> beam.Map(_splits_or_none, job.config)
     )
     catalog = (
-        read[kinds.CATALOG] | "GroupItems" >> beam.GroupByKey() | "WriteCatalog" >> beam.ParDo(_WriteCatalog(job)).with_outputs()
+        read[kinds.CATALOG]
+        | "GroupItems" >> beam.GroupByKey()
+        | "WriteCatalog" >> beam.ParDo(_WriteCatalog(job)).with_outputs()
     )
     joined = (
         read[kinds.EVENTS]
         | "GroupRequests" >> beam.GroupByKey()
         | "Join"
-        >> beam.ParDo(
-            _Join(job), beam.pvalue.AsList(catalog["items"]), beam.pvalue.AsSingleton(plan)
-        ).with_outputs()
+        >> beam.ParDo(_Join(job), beam.pvalue.AsList(catalog["items"]), beam.pvalue.AsSingleton(plan)).with_outputs()
     )
     searched = (
         {"requests": joined["requests"], "interactions": joined["interactions"], "users": read[kinds.USERS]}
@@ -203,9 +203,7 @@ class _WriteCatalog(_Step):
 
 
 class _Join(_Step):
-    def process(
-        self, group: tuple[int, Iterable[Slice]], item_paths: Any, splits: Any
-    ) -> Iterator[Any]:
+    def process(self, group: tuple[int, Iterable[Slice]], item_paths: Any, splits: Any) -> Iterator[Any]:
         return self.tallied(self._join(*group, item_paths, splits), f"join-{group[0]:05d}")
 
     def _join(self, key: int, slices: Iterable[Slice], item_paths: Any, splits: Splits | None) -> Iterator[Any]:
@@ -228,9 +226,7 @@ class _WriteSearch(_Step):
             return
         yield beam.pvalue.TaggedOutput(
             TALLY,
-            steps.write_search(
-                key, parts["requests"], parts["interactions"], parts["users"], splits, self.job
-            ),
+            steps.write_search(key, parts["requests"], parts["interactions"], parts["users"], splits, self.job),
         )
 
 
@@ -279,5 +275,3 @@ def _replace(temporary: str, target: str) -> None:
     else:
         os.makedirs(os.path.dirname(target), exist_ok=True)
         os.rename(temporary, target)
-
-

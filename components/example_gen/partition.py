@@ -72,7 +72,7 @@ def write_partitions(frame: pl.DataFrame, by: pl.Series, keys: int, path: str) -
     order = np.argsort(key, kind="stable")
     ends = np.cumsum(np.bincount(key, minlength=keys))
     table = frame[order].rechunk().to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks()
-    slices = []
+    slices: list[tuple[int, Slice]] = []
     options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
     with create(path) as stream, pa.ipc.new_file(stream, table.schema, options=options) as writer:
         start = 0

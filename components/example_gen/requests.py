@@ -74,14 +74,18 @@ def join_requests(events: pl.DataFrame, known_items: pl.Series, eval_start: int)
     unknown = unique.filter(has_item & ~pl.col("item_id").is_in(known_items.implode()))
     heads = _heads(unique)
     headless = unique.join(heads, on="request_id", how="anti").filter(pl.col("request_id").is_not_null())
-    with_item = unique.filter(has_item).join(
-        unknown.select(EVENT_ID), on=EVENT_ID, how="anti"
-    ).join(
-        heads.select("request_id", head_time="timestamp_ms", head_user="user_id", head="head"),
-        on="request_id",
-        how="left",
-    ).with_columns(
-        own=pl.col("head").is_not_null() & (pl.col("user_id").is_null() | (pl.col("user_id") == pl.col("head_user"))).fill_null(value=False),
+    with_item = (
+        unique.filter(has_item)
+        .join(unknown.select(EVENT_ID), on=EVENT_ID, how="anti")
+        .join(
+            heads.select("request_id", head_time="timestamp_ms", head_user="user_id", head="head"),
+            on="request_id",
+            how="left",
+        )
+        .with_columns(
+            own=pl.col("head").is_not_null()
+            & (pl.col("user_id").is_null() | (pl.col("user_id") == pl.col("head_user"))).fill_null(value=False),
+        )
     )
     skewed = pl.col("own") & (pl.col("timestamp_ms") < pl.col("head_time"))
     counters["events.before_their_request"] = int(with_item.select(skewed.sum()).item() or 0)

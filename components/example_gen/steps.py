@@ -67,13 +67,9 @@ def join(
     key: int, slices: Iterable[Slice], item_paths: Iterable[str], splits: Splits, job: Job
 ) -> tuple[list[Keyed], list[Keyed], Tally]:
     """Joins the events of a key by request; gives its requests and its interactions, keyed by user."""
-    joined = join_requests(
-        read_slices(slices, EVENTS), _known_items(tuple(sorted(item_paths))), splits.eval_start
-    )
+    joined = join_requests(read_slices(slices, EVENTS), _known_items(tuple(sorted(item_paths))), splits.eval_start)
     names = dict(enumerate(EventType.ALL))
-    rows = joined.rejects.with_columns(
-        pl.col(EVENT_TYPE).cast(pl.Int64).replace_strict(names, return_dtype=pl.String)
-    )
+    rows = joined.rejects.with_columns(pl.col(EVENT_TYPE).cast(pl.Int64).replace_strict(names, return_dtype=pl.String))
     letters = rejects.rejected(rows, _file_names(job, kinds.EVENTS))
     rejects.write_dead_letters(letters, job.dead_letters(f"events-key-{key:05d}"))
     requests, interactions = joined.requests, joined.interactions

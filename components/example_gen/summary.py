@@ -90,9 +90,7 @@ def check(tally: Tally, config: IngestConfig) -> None:
         _check(tally, what, read, UNMATCHED_REASONS, config.max_unmatched_fraction, "max_unmatched_fraction")
 
 
-def _check(
-    tally: Tally, what: str, read: int, reasons: dict[str, str], limit: float, setting: str
-) -> None:
+def _check(tally: Tally, what: str, read: int, reasons: dict[str, str], limit: float, setting: str) -> None:
     dropped = {
         reason: tally.counters[f"{what}.dropped.{reason}"]
         for reason in reasons

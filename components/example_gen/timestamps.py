@@ -33,17 +33,13 @@ def parse_timestamp(text: str) -> int:
     """
     value = parse_timestamps(pl.Series([text], dtype=pl.String))[0]
     if value is None:
-        raise InputError(
-            f"{text!r} is not a timestamp; write it as RFC 3339, for example 2026-03-01T00:00:00Z"
-        )
+        raise InputError(f"{text!r} is not a timestamp; write it as RFC 3339, for example 2026-03-01T00:00:00Z")
     return int(value)
 
 
 def format_timestamp(timestamp_ms: int) -> str:
     """RFC 3339 text of epoch milliseconds, in UTC."""
-    return str(
-        pl.Series([timestamp_ms]).cast(pl.Datetime("ms")).dt.strftime("%Y-%m-%dT%H:%M:%SZ")[0]
-    )
+    return str(pl.Series([timestamp_ms]).cast(pl.Datetime("ms")).dt.strftime("%Y-%m-%dT%H:%M:%SZ")[0])
 
 
 def _parse(texts: pl.Series) -> pl.Series:

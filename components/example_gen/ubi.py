@@ -109,7 +109,7 @@ def _documents(
     source: FileRange, document: dict[str, pl.DataType]
 ) -> Iterator[tuple[pl.DataFrame, list[tuple[str, str]]]]:
     """Documents out of any of the three shapes, with the fields of `document`."""
-    action = {name: _ACTION_LINE for name in ("index", "create")}
+    action = dict.fromkeys(("index", "create"), _ACTION_LINE)
     schema = {**document, **action, "_source": pl.Struct(document)}
     inner = pl.col("_source").struct
     for data in line_blocks(source):

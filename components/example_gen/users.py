@@ -5,13 +5,11 @@ import polars as pl
 USER_ID = "user_id"
 
 
-def validate_users(
-    raw: pl.DataFrame, columns: tuple[str, ...], file_index: int
-) -> tuple[pl.DataFrame, pl.DataFrame]:
+def validate_users(raw: pl.DataFrame, columns: tuple[str, ...], file_index: int) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The usable profiles (user_id, `columns`, file), and the unusable rows with a `reason`."""
-    typed = raw.select(
-        [pl.col(name).str.strip_chars().replace("", None) for name in (USER_ID, *columns)]
-    ).with_columns(file=pl.lit(file_index, pl.Int32))
+    typed = raw.select([pl.col(name).str.strip_chars().replace("", None) for name in (USER_ID, *columns)]).with_columns(
+        file=pl.lit(file_index, pl.Int32)
+    )
     named = typed[USER_ID].is_not_null()
     return typed.filter(named), raw.filter(~named).with_columns(reason=pl.lit("missing_user_id"))
 

@@ -82,7 +82,10 @@ def decode(batch: pa.RecordBatch, columns: tuple[str, ...], rejects: list[tuple[
     present = {name: batch.column(name).cast(pa.string()) for name in batch.schema.names}
     arrays = [present.get(name, pa.nulls(batch.num_rows, pa.string())) for name in columns]
     frame = pl.DataFrame(
-        {name: pl.Series(name, pl.from_arrow(array), dtype=pl.String) for name, array in zip(columns, arrays, strict=True)}
+        {
+            name: pl.Series(name, pl.from_arrow(array), dtype=pl.String)
+            for name, array in zip(columns, arrays, strict=True)
+        }
     )
     return Block(frame, rejects)
 

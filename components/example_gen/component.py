@@ -1,0 +1,76 @@
+"""The TFX face of ingestion."""
+
+import logging
+from typing import Any
+
+from tfx import types
+from tfx.components.util import examples_utils
+from tfx.dsl.components.base import base_beam_component, base_beam_executor, executor_spec
+from tfx.proto import example_gen_pb2
+from tfx.types import artifact_utils, component_spec, standard_artifacts
+
+from components.example_gen.config import MILLISECONDS_PER_DAY, IngestConfig
+from components.example_gen.ingest import ingest_into
+from schema import features
+
+_logger = logging.getLogger(__name__)
+
+
+class SoukExampleGenSpec(component_spec.ComponentSpec):
+    """Parameters and output of `SoukExampleGen`."""
+
+    PARAMETERS = {  # noqa: RUF012
+        "config_json": component_spec.ExecutionParameter(type=str),
+        "fingerprint": component_spec.ExecutionParameter(type=str),
+    }
+    INPUTS: dict[str, component_spec.ChannelParameter] = {}  # noqa: RUF012
+    OUTPUTS = {  # noqa: RUF012
+        "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
+    }
+
+
+class Executor(base_beam_executor.BaseBeamExecutor):
+    """Runs the ingestion job into the artifact's folder and describes the artifact."""
+
+    def Do(  # noqa: N802
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Ingests; called by TFX."""
+        examples = artifact_utils.get_single_instance(output_dict["examples"])
+        config = IngestConfig.from_json(exec_properties["config_json"], "config_json")
+        summary = ingest_into(config, examples.uri, self._make_beam_pipeline)
+        examples.split_names = artifact_utils.encode_split_names(list(features.SPLITS))
+        # Spans of daily data are counted in days since 1970.
+        examples.span = summary.end_ms // MILLISECONDS_PER_DAY
+        examples_utils.set_payload_format(examples, example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE)
+        examples_utils.set_file_format(examples, "tfrecords_gzip")
+        for name, count in summary.counters.items():
+            examples.set_int_custom_property(name, count)
+            _logger.info("%s: %d", name, count)
+
+
+class SoukExampleGen(base_beam_component.BaseBeamComponent):
+    """Turns search logs, a catalogue and user profiles into one Examples artifact with three splits.
+
+    Beside the splits the artifact holds `user_state.parquet`, `summary.json` and the dead letters; its custom
+    properties are the counters of rows read, rows dropped by reason and examples written.
+
+    Args:
+      config_json: `IngestConfig.to_json()`.
+      fingerprint: of the input files, see `fingerprint.fingerprint`; it only keeps stale data out of the cache.
+    """
+
+    SPEC_CLASS = SoukExampleGenSpec
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
+
+    def __init__(self, config_json: str, fingerprint: str):
+        super().__init__(
+            SoukExampleGenSpec(
+                config_json=config_json,
+                fingerprint=fingerprint,
+                examples=types.Channel(type=standard_artifacts.Examples),
+            )
+        )

@@ -1,0 +1,129 @@
+"""`souk ingest`: the example generator alone, without TFX and without ML Metadata."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from schema.settings import InputError
+
+if TYPE_CHECKING:
+    from components.example_gen.config import IngestConfig
+    from components.example_gen.progress import Progress
+    from components.example_gen.summary import IngestSummary
+
+_STEPS = {
+    "read": "Read and validate",
+    "catalog": "Write the catalogue",
+    "join": "Join by request",
+    "write": "Write searches",
+}
+
+
+@click.command(name="ingest")
+@click.option(
+    "--config",
+    "config_name",
+    required=True,
+    metavar="FILE",
+    help="The pipeline's YAML file or preset, or a file with its section `ingest` alone.",
+)
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Replaces one setting, e.g. ingest.eval_days=2."
+)
+@click.option("--out", required=True, metavar="DIR", help="Folder to write; appears whole or not at all.")
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Local processes.")
+@click.option("--beam-arg", "beam_args", multiple=True, metavar="ARG", help="An option for Beam, as Beam spells it.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(
+    config_name: str,
+    overrides: tuple[str, ...],
+    out: str,
+    workers: int,
+    beam_args: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Turn logs and a catalogue into training examples; no TFX, no metadata.
+
+    Writes the splits train, eval and catalog as gzipped TFRecords of tf.Example, user_state.parquet, and what could
+    not be used, with the reason, under dead_letters.
+    """
+    from components.example_gen.ingest import run_ingest
+
+    config = _load(config_name, overrides)
+    if workers > 1:
+        beam_args = ("--direct_running_mode=multi_processing", f"--direct_num_workers={workers}", *beam_args)
+    with _progress(quiet=as_json) as progress:
+        summary = run_ingest(config, out, beam_args, progress)
+    if as_json:
+        click.echo(summary.to_json())
+    else:
+        _print(summary)
+
+
+def _load(name: str, overrides: tuple[str, ...]) -> "IngestConfig":
+    import yaml
+
+    from components.example_gen.config import IngestConfig
+    from pipeline import config as pipeline_config
+
+    path = Path(name)
+    if path.is_file() and not overrides:
+        try:
+            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise InputError(f"{path} is not YAML in UTF-8: {' '.join(str(error).split())}") from None
+        if isinstance(values, dict) and set(values) == {"ingest"} and isinstance(values["ingest"], dict):
+            _anchor(values["ingest"], path.resolve().parent)
+            return IngestConfig.parse(values["ingest"], str(path))
+    return pipeline_config.load(name, overrides).ingest
+
+
+def _anchor(values: dict[str, Any], base: Path) -> None:
+    """Makes relative input paths relative to the file's folder, as in a pipeline's file."""
+    data = values.get("data")
+    if not isinstance(data, dict):
+        return
+    for key in ("events", "ubi_queries", "catalog", "users"):
+        if isinstance(data.get(key), str):
+            data[key] = [data[key]]
+        if isinstance(data.get(key), list):
+            data[key] = [
+                str(base / Path(path).expanduser()) if isinstance(path, str) and "://" not in path else path
+                for path in data[key]
+            ]
+
+
+@contextmanager
+def _progress(quiet: bool) -> "Iterator[Progress | None]":
+    if quiet:
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        tasks = {step: bars.add_task(text, total=None) for step, text in _STEPS.items()}
+        yield lambda step, done, total: bars.update(tasks[step], completed=done, total=total)
+
+
+def _print(summary: "IngestSummary") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from components.example_gen.rejects import EXPLANATIONS
+    from components.example_gen.timestamps import format_timestamp
+
+    table = Table("what", "count", "", title=f"Ingested into {summary.output} in {summary.seconds:.1f} s")
+    table.columns[1].justify = "right"
+    for name, count in summary.counters.items():
+        table.add_row(name, f"{count:,}", EXPLANATIONS.get(name.rpartition(".")[2], ""))
+    console = Console()
+    console.print(table)
+    console.print(
+        f"train {format_timestamp(summary.train_start_ms)} to {format_timestamp(summary.eval_start_ms)}, "
+        f"eval from there to {format_timestamp(summary.end_ms)}"
+    )
