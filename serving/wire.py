@@ -29,19 +29,24 @@ def string_rows(tensor: tensor_pb2.TensorProto) -> list[list[bytes]]:
 
 
 def float_rows(tensor: tensor_pb2.TensorProto) -> list[list[float]]:
-    """The rows of a float tensor [rows, columns], from either form that TensorFlow writes.
+    """The rows of a float tensor [rows, columns].
 
     Raises:
       ValueError: if the tensor is not of this type and rank, or holds fewer values than its shape says.
     """
+    return _rows(tensor, float_values(tensor))
+
+
+def float_values(tensor: tensor_pb2.TensorProto) -> list[float]:
+    """The values of a float tensor of any shape, in order, from either form that TensorFlow writes.
+
+    Raises:
+      ValueError: if the tensor is not of this type.
+    """
     if tensor.dtype != tensor_pb2.DT_FLOAT:
         raise ValueError(f"expected a DT_FLOAT tensor, got {tensor_pb2.DataType.Name(tensor.dtype)}")
-    if tensor.tensor_content:
-        content = tensor.tensor_content
-        values = list(struct.unpack(f"<{len(content) // 4}f", content))
-    else:
-        values = list(tensor.float_val)
-    return _rows(tensor, values)
+    content = tensor.tensor_content
+    return list(struct.unpack(f"<{len(content) // 4}f", content)) if content else list(tensor.float_val)
 
 
 def _rows(tensor: tensor_pb2.TensorProto, values: list[Value]) -> list[list[Value]]:

@@ -17,7 +17,7 @@ from google.protobuf import wrappers_pb2 as google_dot_protobuf_dot_wrappers__pb
 from serving.protos import tensor_pb2 as serving_dot_protos_dot_tensor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'serving/protos/prediction_service.proto\x12\x0csouk.serving\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/wrappers.proto\x1a\x1bserving/protos/tensor.proto\"\x8c\x01\n\tModelSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12.\n\x07version\x18\x02 \x01(\x0b\x32\x1b.google.protobuf.Int64ValueH\x00\x12\x17\n\rversion_label\x18\x04 \x01(\tH\x00\x12\x16\n\x0esignature_name\x18\x03 \x01(\tB\x10\n\x0eversion_choice\"\xd8\x01\n\x0ePredictRequest\x12+\n\nmodel_spec\x18\x01 \x01(\x0b\x32\x17.souk.serving.ModelSpec\x12\x38\n\x06inputs\x18\x02 \x03(\x0b\x32(.souk.serving.PredictRequest.InputsEntry\x12\x15\n\routput_filter\x18\x03 \x03(\t\x1aH\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12(\n\x05value\x18\x02 \x01(\x0b\x32\x19.souk.serving.TensorProto:\x02\x38\x01\"\xc6\x01\n\x0fPredictResponse\x12;\n\x07outputs\x18\x01 \x03(\x0b\x32*.souk.serving.PredictResponse.OutputsEntry\x12+\n\nmodel_spec\x18\x02 \x01(\x0b\x32\x17.souk.serving.ModelSpec\x1aI\n\x0cOutputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12(\n\x05value\x18\x02 \x01(\x0b\x32\x19.souk.serving.TensorProto:\x02\x38\x01\"w\n\nTensorInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12%\n\x05\x64type\x18\x02 \x01(\x0e\x32\x16.souk.serving.DataType\x12\x34\n\x0ctensor_shape\x18\x03 \x01(\x0b\x32\x1e.souk.serving.TensorShapeProto\"\xa8\x02\n\x0cSignatureDef\x12\x36\n\x06inputs\x18\x01 \x03(\x0b\x32&.souk.serving.SignatureDef.InputsEntry\x12\x38\n\x07outputs\x18\x02 \x03(\x0b\x32\'.souk.serving.SignatureDef.OutputsEntry\x12\x13\n\x0bmethod_name\x18\x03 \x01(\t\x1aG\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\'\n\x05value\x18\x02 \x01(\x0b\x32\x18.souk.serving.TensorInfo:\x02\x38\x01\x1aH\n\x0cOutputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\'\n\x05value\x18\x02 \x01(\x0b\x32\x18.souk.serving.TensorInfo:\x02\x38\x01\"\xaa\x01\n\x0fSignatureDefMap\x12\x46\n\rsignature_def\x18\x01 \x03(\x0b\x32/.souk.serving.SignatureDefMap.SignatureDefEntry\x1aO\n\x11SignatureDefEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12)\n\x05value\x18\x02 \x01(\x0b\x32\x1a.souk.serving.SignatureDef:\x02\x38\x01\"^\n\x17GetModelMetadataRequest\x12+\n\nmodel_spec\x18\x01 \x01(\x0b\x32\x17.souk.serving.ModelSpec\x12\x16\n\x0emetadata_field\x18\x02 \x03(\t\"\xd6\x01\n\x18GetModelMetadataResponse\x12+\n\nmodel_spec\x18\x01 \x01(\x0b\x32\x17.souk.serving.ModelSpec\x12\x46\n\x08metadata\x18\x02 \x03(\x0b\x32\x34.souk.serving.GetModelMetadataResponse.MetadataEntry\x1a\x45\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x05value\x18\x02 \x01(\x0b\x32\x14.google.protobuf.Any:\x02\x38\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'serving/protos/prediction_service.proto\x12\x0csouk.serving\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/wrappers.proto\x1a\x1bserving/protos/tensor.proto\"\x8c\x01\n\tModelSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12.\n\x07version\x18\x02 \x01(\x0b\x32\x1b.google.protobuf.Int64ValueH\x00\x12\x17\n\rversion_label\x18\x04 \x01(\tH\x00\x12\x16\n\x0esignature_name\x18\x03 \x01(\tB\x10\n\x0eversion_choice\"\xd8\x01\n\x0ePredictRequest\x12+\n\nmodel_spec\x18\x01 \x01(\x0b\x32\x17.souk.serving.ModelSpec\x12\x38\n\x06inputs\x18\x02 \x03(\x0b\x32(.souk.serving.PredictRequest.InputsEntry\x12\x15\n\routput_filter\x18\x03 \x03(\t\x1aH\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12(\n\x05value\x18\x02 \x01(\x0b\x32\x19.souk.serving.TensorProto:\x02\x38\x01\"\xc6\x01\n\x0fPredictResponse\x12;\n\x07outputs\x18\x01 \x03(\x0b\x32*.souk.serving.PredictResponse.OutputsEntry\x12+\n\nmodel_spec\x18\x02 \x01(\x0b\x32\x17.souk.serving.ModelSpec\x1aI\n\x0cOutputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12(\n\x05value\x18\x02 \x01(\x0b\x32\x19.souk.serving.TensorProto:\x02\x38\x01\"\x85\x01\n\nTensorInfo\x12\x0e\n\x04name\x18\x01 \x01(\tH\x00\x12%\n\x05\x64type\x18\x02 \x01(\x0e\x32\x16.souk.serving.DataType\x12\x34\n\x0ctensor_shape\x18\x03 \x01(\x0b\x32\x1e.souk.serving.TensorShapeProtoB\n\n\x08\x65ncoding\"\xa8\x02\n\x0cSignatureDef\x12\x36\n\x06inputs\x18\x01 \x03(\x0b\x32&.souk.serving.SignatureDef.InputsEntry\x12\x38\n\x07outputs\x18\x02 \x03(\x0b\x32\'.souk.serving.SignatureDef.OutputsEntry\x12\x13\n\x0bmethod_name\x18\x03 \x01(\t\x1aG\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\'\n\x05value\x18\x02 \x01(\x0b\x32\x18.souk.serving.TensorInfo:\x02\x38\x01\x1aH\n\x0cOutputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\'\n\x05value\x18\x02 \x01(\x0b\x32\x18.souk.serving.TensorInfo:\x02\x38\x01\"\xaa\x01\n\x0fSignatureDefMap\x12\x46\n\rsignature_def\x18\x01 \x03(\x0b\x32/.souk.serving.SignatureDefMap.SignatureDefEntry\x1aO\n\x11SignatureDefEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12)\n\x05value\x18\x02 \x01(\x0b\x32\x1a.souk.serving.SignatureDef:\x02\x38\x01\"^\n\x17GetModelMetadataRequest\x12+\n\nmodel_spec\x18\x01 \x01(\x0b\x32\x17.souk.serving.ModelSpec\x12\x16\n\x0emetadata_field\x18\x02 \x03(\t\"\xd6\x01\n\x18GetModelMetadataResponse\x12+\n\nmodel_spec\x18\x01 \x01(\x0b\x32\x17.souk.serving.ModelSpec\x12\x46\n\x08metadata\x18\x02 \x03(\x0b\x32\x34.souk.serving.GetModelMetadataResponse.MetadataEntry\x1a\x45\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x05value\x18\x02 \x01(\x0b\x32\x14.google.protobuf.Any:\x02\x38\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,22 +46,22 @@ if _descriptor._USE_C_DESCRIPTORS == False:
   _globals['_PREDICTRESPONSE']._serialized_end=706
   _globals['_PREDICTRESPONSE_OUTPUTSENTRY']._serialized_start=633
   _globals['_PREDICTRESPONSE_OUTPUTSENTRY']._serialized_end=706
-  _globals['_TENSORINFO']._serialized_start=708
-  _globals['_TENSORINFO']._serialized_end=827
-  _globals['_SIGNATUREDEF']._serialized_start=830
-  _globals['_SIGNATUREDEF']._serialized_end=1126
-  _globals['_SIGNATUREDEF_INPUTSENTRY']._serialized_start=981
-  _globals['_SIGNATUREDEF_INPUTSENTRY']._serialized_end=1052
-  _globals['_SIGNATUREDEF_OUTPUTSENTRY']._serialized_start=1054
-  _globals['_SIGNATUREDEF_OUTPUTSENTRY']._serialized_end=1126
-  _globals['_SIGNATUREDEFMAP']._serialized_start=1129
-  _globals['_SIGNATUREDEFMAP']._serialized_end=1299
-  _globals['_SIGNATUREDEFMAP_SIGNATUREDEFENTRY']._serialized_start=1220
-  _globals['_SIGNATUREDEFMAP_SIGNATUREDEFENTRY']._serialized_end=1299
-  _globals['_GETMODELMETADATAREQUEST']._serialized_start=1301
-  _globals['_GETMODELMETADATAREQUEST']._serialized_end=1395
-  _globals['_GETMODELMETADATARESPONSE']._serialized_start=1398
-  _globals['_GETMODELMETADATARESPONSE']._serialized_end=1612
-  _globals['_GETMODELMETADATARESPONSE_METADATAENTRY']._serialized_start=1543
-  _globals['_GETMODELMETADATARESPONSE_METADATAENTRY']._serialized_end=1612
+  _globals['_TENSORINFO']._serialized_start=709
+  _globals['_TENSORINFO']._serialized_end=842
+  _globals['_SIGNATUREDEF']._serialized_start=845
+  _globals['_SIGNATUREDEF']._serialized_end=1141
+  _globals['_SIGNATUREDEF_INPUTSENTRY']._serialized_start=996
+  _globals['_SIGNATUREDEF_INPUTSENTRY']._serialized_end=1067
+  _globals['_SIGNATUREDEF_OUTPUTSENTRY']._serialized_start=1069
+  _globals['_SIGNATUREDEF_OUTPUTSENTRY']._serialized_end=1141
+  _globals['_SIGNATUREDEFMAP']._serialized_start=1144
+  _globals['_SIGNATUREDEFMAP']._serialized_end=1314
+  _globals['_SIGNATUREDEFMAP_SIGNATUREDEFENTRY']._serialized_start=1235
+  _globals['_SIGNATUREDEFMAP_SIGNATUREDEFENTRY']._serialized_end=1314
+  _globals['_GETMODELMETADATAREQUEST']._serialized_start=1316
+  _globals['_GETMODELMETADATAREQUEST']._serialized_end=1410
+  _globals['_GETMODELMETADATARESPONSE']._serialized_start=1413
+  _globals['_GETMODELMETADATARESPONSE']._serialized_end=1627
+  _globals['_GETMODELMETADATARESPONSE_METADATAENTRY']._serialized_start=1558
+  _globals['_GETMODELMETADATARESPONSE_METADATAENTRY']._serialized_end=1627
 # @@protoc_insertion_point(module_scope)

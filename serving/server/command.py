@@ -10,6 +10,7 @@ import click
 
 from schema.settings import InputError
 from serving import config as serving_config
+from serving.server import versions
 
 
 @click.command(name="serve")
@@ -55,6 +56,8 @@ def command(
         },
         source="the command line",
     )
+    # Found out now, a wrong folder costs no wait for TensorFlow.
+    versions.base_folder(config.model_dir)
     logging.basicConfig(
         level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)-7s %(message)s", force=True
     )

@@ -63,7 +63,7 @@ def start(config: ServingConfig) -> RunningServer:
     Raises:
       InputError: if the model folder is not given or not there, or the port is taken.
     """
-    base = _model_folder(config)
+    base = versions.base_folder(config.model_dir)
     manager = ModelManager(
         config.model_name,
         base,
@@ -126,23 +126,6 @@ def serve(
     log.info("stopping; requests in flight get %g s", config.shutdown_grace_s)
     server.stop(config.shutdown_grace_s)
     log.info("stopped")
-
-
-def _model_folder(config: ServingConfig) -> Path:
-    if config.model_dir is None:
-        raise InputError("No model folder is given. Name the folder that `souk run` pushes to with --model-dir DIR.")
-    base = Path(config.model_dir).expanduser().resolve()
-    if not base.is_dir():
-        raise InputError(
-            f"There is no model folder {base}. Give --model-dir the folder that holds one numbered folder "
-            "per version, as `souk run` pushes them."
-        )
-    if (base / versions.SAVED_MODEL_FILE).exists():
-        raise InputError(
-            f"{base} is a version itself (it holds {versions.SAVED_MODEL_FILE}). Give --model-dir the folder "
-            f"above it, {base.parent}, in which versions are folders named by a number."
-        )
-    return base
 
 
 def _bind(grpc_server: grpc.Server, host: str, port: int) -> int:

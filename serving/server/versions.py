@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from schema.settings import InputError
+
 SAVED_MODEL_FILE = "saved_model.pb"
 
 _MAX_VERSION = 2**63 - 1
@@ -28,6 +30,28 @@ class VersionFolder:
     def complete(self) -> bool:
         """Whether the folder holds a model that can be loaded."""
         return self.stamp is not None
+
+
+def base_folder(model_dir: str | None) -> Path:
+    """The absolute path of the folder to watch.
+
+    Raises:
+      InputError: if it is not given, is not there, or is a version itself.
+    """
+    if model_dir is None:
+        raise InputError("No model folder is given. Name the folder that `souk run` pushes to with --model-dir DIR.")
+    base = Path(model_dir).expanduser().resolve()
+    if not base.is_dir():
+        raise InputError(
+            f"There is no model folder {base}. Give --model-dir the folder that holds one numbered folder "
+            "per version, as `souk run` pushes them."
+        )
+    if (base / SAVED_MODEL_FILE).exists():
+        raise InputError(
+            f"{base} is a version itself (it holds {SAVED_MODEL_FILE}). Give --model-dir the folder above it, "
+            f"{base.parent}, in which versions are folders named by a number."
+        )
+    return base
 
 
 def scan(base: Path) -> list[VersionFolder]:

@@ -4,7 +4,10 @@ Its SavedModel has every signature that Souk's servable has. Item ids carry the 
 shows which version gave it. `flaw` builds it with one thing wrong.
 """
 
+import functools
 import os
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Literal
 
@@ -18,9 +21,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 from schema import features
 from serving.examples import search_example
 
-Flaw = Literal[
-    "none", "nan_scores", "duplicate_ids", "unknown_ids", "unsorted", "fails_on_long_query", "short"
-]
+Flaw = Literal["none", "nan_scores", "duplicate_ids", "unknown_ids", "unsorted", "fails_on_long_query", "short"]
 
 DIM, BUCKETS, LONG_QUERY = 8, 512, 1000
 TITLES = [
@@ -63,9 +64,7 @@ class TinyRetriever(tf.Module):
         query = parsed[features.QUERY]
         if self.flaw == "fails_on_long_query":
             message = "this model takes short queries only"
-            with tf.control_dependencies(
-                [tf.debugging.assert_less(tf.strings.length(query), LONG_QUERY, message)]
-            ):
+            with tf.control_dependencies([tf.debugging.assert_less(tf.strings.length(query), LONG_QUERY, message)]):
                 query = tf.identity(query)
         return self._embed(query) + 0.3 * self._embed(history)
 
@@ -130,3 +129,19 @@ def write_warm_up(path: Path, input_name: str, value: bytes) -> None:
     recording.parent.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(recording)) as writer:
         writer.write(log.SerializeToString())
+
+
+_BUILT = tempfile.TemporaryDirectory(prefix="souk-tiny-retriever-")
+
+
+@functools.cache
+def built(version: int = 1, flaw: Flaw = "none") -> Path:
+    """A `TinyRetriever`'s SavedModel, built once for all tests of this process; tests copy it, none writes to it."""
+    return build(Path(_BUILT.name) / f"{version}-{flaw}", version=version, flaw=flaw)
+
+
+def push(base: Path, version: int, flaw: Flaw = "none") -> Path:
+    """Puts a version into a model folder the way that TFX's Pusher does: saved_model.pb last."""
+    source, target = built(version, flaw), base / str(version)
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns("saved_model.pb"))
+    return Path(shutil.copy(source / "saved_model.pb", target / "saved_model.pb")).parent

@@ -1,0 +1,102 @@
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from schema import features
+from serving.examples import search_example
+from serving.server import loader
+from tests.serving import tiny_retriever
+
+
+@pytest.fixture(scope="module")
+def model() -> loader.LoadedModel:
+    return loader.load(tiny_retriever.built())
+
+
+def test_a_loaded_signature_gives_what_the_model_gives(model):
+    batch = tf.constant([search_example("red shoes"), search_example("black lamp")])
+    original = tiny_retriever.TinyRetriever(version=1, k=10, flaw="none")
+    expected = original.serving_default(batch)
+    outputs = model.run("serving_default", {"examples": batch})
+    np.testing.assert_array_equal(outputs["item_ids"], expected["item_ids"])
+    np.testing.assert_allclose(outputs["scores"], expected["scores"], rtol=1e-6)
+
+
+def test_the_signatures_are_those_of_the_saved_model(model):
+    assert model.signatures.keys() == model.signature_defs.signature_def.keys()
+    assert model.signatures.keys() == {"serving_default", "query_text", "encode_query", "encode_items"}
+
+
+def test_an_output_filter_picks_the_outputs(model):
+    outputs = model.run("query_text", {"query": tf.constant(["red"])}, ["scores"])
+    assert outputs.keys() == {features.OUTPUT_SCORES}
+
+
+@pytest.mark.parametrize(
+    ("signature", "inputs", "output_filter", "message"),
+    [
+        ("nowhere", {}, [], 'Serving signature key "nowhere" not found'),
+        ("query_text", {"q": ["red"]}, [], "Sent extra: {q}. Missing but required: {query}"),
+        ("query_text", {}, [], "input size does not match signature: 0!=1"),
+        ("query_text", {"query": [1.0]}, [], "input 'query' must be string, got float32"),
+        ("query_text", {"query": [["red"]]}, [], r"input 'query' must have shape \(None,\), got \(1, 1\)"),
+        ("query_text", {"query": ["red"]}, ["price"], "output tensor alias not found in signature: price"),
+        ("query_text", {"query": ["red"]}, ["scores", "scores"], "duplicate output tensor alias: scores"),
+    ],
+)
+def test_a_request_that_does_not_fit_is_refused(model, signature, inputs, output_filter, message):
+    tensors = {name: tf.constant(values) for name, values in inputs.items()}
+    with pytest.raises(loader.SignatureError, match=message):
+        model.run(signature, tensors, output_filter)
+
+
+def test_a_model_with_scann_ops_is_loaded_by_a_process_that_has_not_imported_scann(tmp_path):
+    """In a process of its own, because here another test may have registered the ops already."""
+    import subprocess
+    import sys
+
+    from scann.scann_ops.py import scann_ops
+
+    vectors = np.random.default_rng(1).normal(size=(200, 8)).astype(np.float32)
+
+    class Index(tf.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.searcher = scann_ops.builder(vectors, 5, "dot_product").score_brute_force().build()
+            self.assets = self.searcher.serialize_to_module()
+
+        @tf.function(input_signature=[tf.TensorSpec([None, 8], tf.float32, "vectors")])
+        def search(self, vectors: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {"rows": scann_ops.searcher_from_module(self.assets).search_batched(vectors)[0]}
+
+    index = Index()
+    tf.saved_model.save(index, str(tmp_path), signatures={"serving_default": index.search})
+    code = f"""
+import pathlib, numpy as np, tensorflow as tf
+from serving.server import loader
+vectors = np.random.default_rng(1).normal(size=(200, 8)).astype(np.float32)
+model = loader.load(pathlib.Path({str(tmp_path)!r}))
+print(model.run("serving_default", {{"vectors": tf.constant(vectors[:3])}})["rows"].numpy().tolist())
+"""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
+    expected = np.argsort(-vectors[:3] @ vectors.T, axis=1)[:, :5].tolist()
+    assert done.stdout.strip() == str(expected)
+
+
+def test_the_recorded_warm_up_requests_are_read_up_to_the_limit(tmp_path):
+    path = tmp_path / "1"
+    shutil.copytree(tiny_retriever.built(), path)
+    requests = loader.warm_up_requests(path, limit=10)
+    assert [request.model_spec.signature_name for request in requests] == ["serving_default"]
+    assert loader.warm_up_requests(path, limit=0) == []
+    shutil.rmtree(path / "assets.extra")
+    assert loader.warm_up_requests(path, limit=10) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model"])
+def test_a_broken_saved_model_is_an_error(tmp_path, content):
+    (tmp_path / "saved_model.pb").write_bytes(content)
+    with pytest.raises(Exception, match=r"no graph with the tag|Error parsing"):
+        loader.load(tmp_path)

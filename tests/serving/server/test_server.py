@@ -1,0 +1,299 @@
+import shutil
+import threading
+from concurrent import futures
+
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
+
+from schema.settings import InputError
+from serving.client import Client, ServingError
+from serving.config import ServingConfig
+from serving.examples import search_example
+from serving.server.server import start
+from tests.serving import tiny_retriever
+from tests.serving.waiting import wait_for
+
+
+@pytest.fixture(scope="module")
+def channel(server):
+    with grpc.insecure_channel(server.address) as channel:
+        yield channel
+
+
+@pytest.fixture
+def predict(channel):
+    return prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict
+
+
+def request(values=("red shoes",), name="souk", signature="query_text", input_name="query", **spec):
+    made = predict_pb2.PredictRequest()
+    made.model_spec.name, made.model_spec.signature_name = name, signature
+    if "version" in spec:
+        made.model_spec.version.value = spec["version"]
+    if "label" in spec:
+        made.model_spec.version_label = spec["label"]
+    made.inputs[input_name].CopyFrom(tf.make_tensor_proto(values))
+    return made
+
+
+def states(server) -> dict[int, tuple[str, str]]:
+    with Client(server.address) as client:
+        try:
+            return {status.version: (status.state, status.error) for status in client.status()}
+        except ServingError as error:
+            if error.code is grpc.StatusCode.NOT_FOUND:
+                return {}
+            raise
+
+
+def answers_from(server) -> int:
+    with Client(server.address) as client:
+        return client.answer("red shoes").model_version
+
+
+def test_tensorflows_own_stubs_get_the_models_answer(predict):
+    examples = [search_example("red shoes"), search_example("black lamp")]
+    response = predict(request(examples, signature="", input_name="examples"))
+    model = tiny_retriever.TinyRetriever(version=3, k=10, flaw="none")
+    expected = model.serving_default(tf.constant(examples))
+    np.testing.assert_array_equal(tf.make_ndarray(response.outputs["item_ids"]), expected["item_ids"])
+    np.testing.assert_allclose(tf.make_ndarray(response.outputs["scores"]), expected["scores"], rtol=1e-6)
+    spec = response.model_spec
+    assert (spec.name, spec.version.value, spec.signature_name) == ("souk", 3, "serving_default")
+
+
+def test_a_version_can_be_asked_for_by_number(predict):
+    assert predict(request(version=3)).model_spec.version.value == 3
+
+
+def test_an_output_filter_is_honoured(predict):
+    wanted = request()
+    wanted.output_filter.append("scores")
+    assert predict(wanted).outputs.keys() == {"scores"}
+
+
+def test_an_empty_batch_gets_an_empty_answer(predict):
+    response = predict(request(np.zeros([0], object)))
+    assert tf.make_ndarray(response.outputs["item_ids"]).shape == (0, 10)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code", "message"),
+    [
+        (request(name="bazaar"), "NOT_FOUND", "Servable not found for request: Latest(bazaar)"),
+        (request(name="bazaar", version=3), "NOT_FOUND", "Servable not found for request: Specific(bazaar, 3)"),
+        (request(version=4), "NOT_FOUND", "Servable not found for request: Specific(souk, 4)"),
+        (request(label="stable"), "INVALID_ARGUMENT", "Unrecognized servable version label: stable"),
+        (request(signature="nowhere"), "FAILED_PRECONDITION", 'Serving signature key "nowhere" not found.'),
+        (request(input_name="q"), "INVALID_ARGUMENT", "Sent extra: {q}. Missing but required: {query}."),
+        (request([1.5]), "INVALID_ARGUMENT", "input 'query' must be string, got float32"),
+        (request([["red"]]), "INVALID_ARGUMENT", "input 'query' must have shape"),
+        (request(["x"], signature="encode_query", input_name="examples"), "INVALID_ARGUMENT", "Could not parse"),
+        (predict_pb2.PredictRequest(), "INVALID_ARGUMENT", "Missing ModelSpec"),
+        (predict_pb2.PredictRequest(model_spec={"name": "souk"}), "INVALID_ARGUMENT", "does not match signature: 0!=1"),
+        (
+            predict_pb2.PredictRequest(model_spec={"name": "souk"}, inputs={"examples": tf.make_tensor_proto(0)}),
+            "INVALID_ARGUMENT",
+            "must be string",
+        ),
+    ],
+)
+def test_a_wrong_request_gets_tensorflow_servings_status(predict, wrong, code, message):
+    with pytest.raises(grpc.RpcError) as caught:
+        predict(wrong)
+    assert (caught.value.code().name, message in caught.value.details()) == (code, True), caught.value.details()
+
+
+def test_an_unknown_output_is_refused(predict):
+    wanted = request()
+    wanted.output_filter.append("price")
+    with pytest.raises(grpc.RpcError) as caught:
+        predict(wanted)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "output tensor alias not found in signature: price" in caught.value.details()
+
+
+def test_a_service_that_is_not_offered_says_so(channel):
+    stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+    with pytest.raises(grpc.RpcError) as caught:
+        stub.Classify(classification_pb2.ClassificationRequest())
+    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_metadata_is_the_saved_models_signature_map(channel):
+    asked = get_model_metadata_pb2.GetModelMetadataRequest(
+        model_spec={"name": "souk"}, metadata_field=["signature_def"]
+    )
+    response = prediction_service_pb2_grpc.PredictionServiceStub(channel).GetModelMetadata(asked)
+    found = get_model_metadata_pb2.SignatureDefMap()
+    assert response.metadata["signature_def"].Unpack(found)
+    assert response.model_spec.version.value == 3
+    assert found.signature_def["query_text"].inputs["query"].dtype == tf.string.as_datatype_enum
+    assert found.signature_def["serving_default"].method_name == "tensorflow/serving/predict"
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"model_spec": {"name": "souk"}}, "must specify at least one metadata_field"),
+        ({"model_spec": {"name": "souk"}, "metadata_field": ["colour"]}, "Metadata field colour is not supported"),
+        ({"metadata_field": ["signature_def"]}, "Missing ModelSpec"),
+    ],
+)
+def test_a_wrong_question_for_metadata_is_refused(channel, asked, message):
+    with pytest.raises(grpc.RpcError) as caught:
+        prediction_service_pb2_grpc.PredictionServiceStub(channel).GetModelMetadata(
+            get_model_metadata_pb2.GetModelMetadataRequest(**asked)
+        )
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert message in caught.value.details()
+
+
+def test_status_is_read_by_tensorflows_own_stubs(channel):
+    asked = get_model_status_pb2.GetModelStatusRequest(model_spec={"name": "souk"})
+    response = model_service_pb2_grpc.ModelServiceStub(channel).GetModelStatus(asked)
+    (entry,) = response.model_version_status
+    assert (entry.version, entry.state, entry.status.error_code) == (3, entry.AVAILABLE, 0)
+
+
+@pytest.mark.parametrize(
+    ("spec", "code", "message"),
+    [
+        ({"name": "bazaar"}, "NOT_FOUND", "Could not find any versions of model bazaar"),
+        ({"name": "souk", "version": {"value": 4}}, "NOT_FOUND", "Could not find version 4 of model souk"),
+        ({"name": "souk", "version_label": "x"}, "INVALID_ARGUMENT", "Unrecognized servable version label: x"),
+        (None, "INVALID_ARGUMENT", "Missing ModelSpec"),
+    ],
+)
+def test_a_wrong_question_for_status_is_refused(channel, spec, code, message):
+    with pytest.raises(grpc.RpcError) as caught:
+        model_service_pb2_grpc.ModelServiceStub(channel).GetModelStatus(
+            get_model_status_pb2.GetModelStatusRequest(model_spec=spec)
+        )
+    assert (caught.value.code().name, caught.value.details()) == (code, message)
+
+
+def test_versions_are_swapped_under_load_without_a_failure_or_a_mixed_answer(tmp_path, start_server):
+    tiny_retriever.push(tmp_path, 1)
+    server = start_server(tmp_path)
+    assert server.manager.wait_until_available(60)
+    done = threading.Event()
+
+    def ask_all_the_time() -> list[int]:
+        seen = []
+        with Client(server.address, timeout_s=30) as client:
+            while not done.is_set():
+                answer = client.answer("red shoes", user="u1")
+                assert {hit.item_id.split("-")[0] for hit in answer.hits} == {f"v{answer.model_version}"}
+                seen.append(answer.model_version)
+        return seen
+
+    with futures.ThreadPoolExecutor(4) as pool:
+        asking = [pool.submit(ask_all_the_time) for _ in range(4)]
+        for version in (2, 3):
+            tiny_retriever.push(tmp_path, version)
+            wait_for(lambda version=version: answers_from(server) == version, f"version {version}")
+        wait_for(lambda: states(server)[2][0] == "END", "the end of version 2")
+        done.set()
+        histories = [future.result() for future in asking]
+    for seen in histories:
+        assert seen == sorted(seen), "an older version answered after a newer one"
+        assert set(seen) == {1, 2, 3}
+
+
+def test_a_broken_version_is_reported_while_the_old_one_answers_and_is_tried_again_once_mended(tmp_path, start_server):
+    tiny_retriever.push(tmp_path, 1)
+    server = start_server(tmp_path)
+    assert server.manager.wait_until_available(60)
+    (tmp_path / "2").mkdir()
+    (tmp_path / "2" / "saved_model.pb").write_bytes(b"\x12\xff\xff")
+    wait_for(lambda: states(server).get(2, ("",))[0] == "END", "version 2 to be refused")
+    assert states(server)[1] == ("AVAILABLE", "")
+    assert "DecodeError" in states(server)[2][1]
+    assert answers_from(server) == 1
+
+    shutil.rmtree(tmp_path / "2")
+    tiny_retriever.push(tmp_path, 2)
+    wait_for(lambda: answers_from(server) == 2, "the mended version 2")
+
+
+def test_a_version_that_fails_its_warm_up_is_not_served(tmp_path, start_server):
+    broken = tiny_retriever.push(tmp_path, 1)
+    tiny_retriever.write_warm_up(broken, "no such input", b"")
+    server = start_server(tmp_path)
+    wait_for(lambda: states(server).get(1, ("",))[0] == "END", "version 1 to be refused")
+    assert "Sent extra: {no such input}" in states(server)[1][1]
+
+
+def test_a_half_copied_version_is_waited_for(tmp_path, start_server):
+    tiny_retriever.push(tmp_path, 1)
+    complete = tiny_retriever.built(2)
+    shutil.copytree(complete, tmp_path / "2", ignore=shutil.ignore_patterns("saved_model.pb"))
+    server = start_server(tmp_path)
+    wait_for(lambda: states(server) == {1: ("AVAILABLE", "")}, "version 1")
+    assert answers_from(server) == 1
+    shutil.copy(complete / "saved_model.pb", tmp_path / "2")
+    wait_for(lambda: answers_from(server) == 2, "version 2")
+
+
+def test_a_withdrawn_version_gives_way_and_the_last_one_leaves_nothing(tmp_path, start_server):
+    for version in (1, 2):
+        tiny_retriever.push(tmp_path, version)
+    server = start_server(tmp_path)
+    wait_for(lambda: states(server).get(2) == ("AVAILABLE", ""), "version 2")
+    shutil.rmtree(tmp_path / "2")
+    wait_for(lambda: answers_from(server) == 1, "version 1")
+    shutil.rmtree(tmp_path / "1")
+    wait_for(lambda: states(server) == {1: ("END", ""), 2: ("END", "")}, "the end of both")
+    with pytest.raises(ServingError) as caught:
+        answers_from(server)
+    assert caught.value.code is grpc.StatusCode.NOT_FOUND
+
+
+def test_while_the_first_version_loads_requests_are_told_to_come_back(tmp_path, monkeypatch, start_server):
+    go_on = threading.Event()
+    from serving.server import loader
+
+    load = loader.load
+    monkeypatch.setattr(loader, "load", lambda path: go_on.wait(60) and load(path))
+    tiny_retriever.push(tmp_path, 1)
+    server = start_server(tmp_path)
+    wait_for(lambda: states(server) == {1: ("LOADING", "")}, "the loading of version 1")
+    with pytest.raises(ServingError, match="Try again in a moment") as caught:
+        answers_from(server)
+    assert caught.value.code is grpc.StatusCode.UNAVAILABLE
+    go_on.set()
+    wait_for(lambda: states(server) == {1: ("AVAILABLE", "")}, "version 1")
+    assert answers_from(server) == 1
+
+
+def test_an_empty_folder_is_watched_until_the_first_version_comes(tmp_path, start_server):
+    server = start_server(tmp_path)
+    assert states(server) == {}
+    tiny_retriever.push(tmp_path, 1)
+    wait_for(lambda: states(server) == {1: ("AVAILABLE", "")}, "version 1")
+
+
+def test_a_folder_that_cannot_be_served_is_explained(tmp_path):
+    with pytest.raises(InputError, match=r"--model-dir DIR"):
+        start(ServingConfig())
+    with pytest.raises(InputError, match=r"There is no model folder .*missing"):
+        start(ServingConfig(model_dir=str(tmp_path / "missing")))
+    version = tiny_retriever.push(tmp_path, 1)
+    with pytest.raises(InputError, match="is a version itself"):
+        start(ServingConfig(model_dir=str(version)))
+
+
+def test_a_port_that_is_taken_is_explained(server, tmp_path):
+    with pytest.raises(InputError, match=f"Cannot listen on 127.0.0.1:{server.port}"):
+        start(ServingConfig(model_dir=str(tmp_path), port=server.port))

@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow.core.framework import tensor_pb2
+
+from serving.server import tensors
+
+VALUES = [
+    np.array([[1.5, -np.inf], [np.nan, 0]], np.float32),
+    np.array([2.5], np.float64),
+    np.array([[1], [-2]], np.int32),
+    np.array([2**62, -1], np.int64),
+    np.array([3], np.uint8),
+    np.array([2**63], np.uint64),
+    np.array([[True, False]]),
+    np.array(5, np.int64),
+    np.zeros([0, 3], np.float32),
+    np.array([1 + 2j], np.complex64),
+    np.array([[b"a", b""], ["é".encode(), b"\xff"]], object),
+    np.zeros([0], object),
+]
+
+
+@pytest.mark.parametrize("values", VALUES, ids=lambda v: f"{v.dtype}{list(v.shape)}")
+def test_any_tensor_is_read_as_it_was_written(values):
+    dtype = tf.string if values.dtype == object else None
+    tensor = tf.constant(values, dtype)
+    for proto in (tensors.to_proto(tensor), tf.make_tensor_proto(values, dtype)):
+        back = tensors.from_proto(proto)
+        assert (back.dtype, back.shape) == (tensor.dtype, tensor.shape)
+        np.testing.assert_array_equal(back.numpy(), tensor.numpy())
+
+
+def test_scores_are_in_the_field_that_tensorflow_serving_answers_in():
+    proto = tensors.to_proto(tf.constant([[1.5, 2.5]]))
+    assert list(proto.float_val) == [1.5, 2.5]
+    assert proto.tensor_content == b""
+
+
+def test_one_value_may_stand_for_all_strings_of_a_shape():
+    proto = tf.make_tensor_proto(["x"])
+    proto.tensor_shape.dim[0].size = 3
+    assert tensors.from_proto(proto).numpy().tolist() == [b"x"] * 3
+
+
+@pytest.mark.parametrize(
+    "proto",
+    [
+        tensor_pb2.TensorProto(),
+        tensor_pb2.TensorProto(dtype=9999),
+        tensor_pb2.TensorProto(dtype=1, tensor_content=b"abc"),
+        tensor_pb2.TensorProto(dtype=7, string_val=[b"a", b"b"], tensor_shape={"dim": [{"size": 1}]}),
+        tensor_pb2.TensorProto(dtype=1, float_val=[1, 2], tensor_shape={"dim": [{"size": -1}]}),
+    ],
+    ids=["no type", "unknown type", "odd bytes", "too many strings", "negative size"],
+)
+def test_a_tensor_that_makes_no_sense_is_refused(proto):
+    with pytest.raises(ValueError, match="the tensor cannot be read"):
+        tensors.from_proto(proto)

@@ -1,0 +1,52 @@
+import pytest
+import tensorflow as tf
+
+from schema import features
+from schema.settings import InputError
+from serving.examples import Behaviour, search_example
+
+EVERYTHING = Behaviour(
+    history_queries=["shoes", "красные"],
+    real_time_items=["i1"],
+    short_term_items=["i2", "i3"],
+    long_term_clicks=["i4"],
+    long_term_orders=["i5"],
+    long_term_carts=["i6"],
+    profile={"gender": "f"},
+)
+
+
+def read(example: bytes) -> dict[str, list[str]]:
+    parsed = tf.train.Example.FromString(example).features.feature
+    return {name: [value.decode() for value in feature.bytes_list.value] for name, feature in parsed.items()}
+
+
+def test_tensorflow_reads_every_feature_under_its_name_in_the_schema():
+    assert read(search_example("red shoes", "u42", EVERYTHING)) == {
+        features.QUERY: ["red shoes"],
+        features.USER_ID: ["u42"],
+        features.HISTORY_QUERIES: ["shoes", "красные"],
+        features.REAL_TIME_ITEMS: ["i1"],
+        features.SHORT_TERM_ITEMS: ["i2", "i3"],
+        features.LONG_TERM_CLICKS: ["i4"],
+        features.LONG_TERM_ORDERS: ["i5"],
+        features.LONG_TERM_CARTS: ["i6"],
+        features.profile_feature("gender"): ["f"],
+    }
+
+
+@pytest.mark.parametrize("behaviour", [None, Behaviour()])
+def test_what_is_not_known_is_left_out(behaviour):
+    assert read(search_example("red shoes", None, behaviour)) == {features.QUERY: ["red shoes"]}
+
+
+@pytest.mark.parametrize("query", ["", "  \t\n"])
+def test_an_empty_query_is_refused(query):
+    with pytest.raises(InputError, match="The query is empty"):
+        search_example(query)
+
+
+def test_a_behaviour_knows_whether_it_says_anything():
+    assert Behaviour().empty
+    assert not EVERYTHING.empty
+    assert not Behaviour(profile={"gender": "f"}).empty
