@@ -201,9 +201,8 @@ def _facets(
     for number, words in enumerate(leaves):
         here = np.flatnonzero(leaf == number)
         for column, group in enumerate(words.attribute_groups, start=1):
-            values = members[group]
-            weights = (1.0 + np.arange(len(values))) ** -0.6
-            drawn = rng.choice(values, len(here), p=weights / weights.sum())
+            weights = (1.0 + np.arange(len(members[group]))) ** -0.6
+            drawn = rng.choice(members[group], len(here), p=weights / weights.sum())
             facets[here, column] = np.where(rng.random(len(here)) < 0.85, drawn, NONE)
     series: dict[tuple[int, int, int], int] = {}
     taken = {name.lower() for name in names}

@@ -15,62 +15,66 @@ from schema.settings import Settings
 class CatalogueSettings(Settings):
     """What the shop sells."""
 
+    path: str = Field(default="", description="a given catalogue file, as --catalog sets it; empty: generate one")
+    ignored_columns: tuple[str, ...] = Field(default=("esci_query_ids",), description="columns not to be looked at")
     language: Literal["english", "chinese"] = "english"
-    items: int = Field(24_000, ge=50, description="items of a generated catalogue; a given one has its own")
-    items_per_brand: int = Field(60, ge=1)
-    leaf_size_exponent: float = Field(0.7, ge=0, description="Zipf exponent of the sizes of leaf categories")
-    new_items_share: float = Field(0.15, ge=0, le=0.9, description="items that go on sale during the log")
-    style_dimensions: int = Field(6, ge=1, description="hidden dimensions of brand style and of liking it")
+    items: int = Field(default=24_000, ge=50, description="items of a generated catalogue; a given one has its own")
+    items_per_brand: int = Field(default=60, ge=1)
+    leaf_size_exponent: float = Field(default=0.9, ge=0, description="Zipf exponent of the sizes of leaf categories")
+    new_items_share: float = Field(default=0.15, ge=0, le=0.9, description="items that go on sale during the log")
+    style_dimensions: int = Field(default=6, ge=1, description="hidden dimensions of brand style and of liking it")
 
 
 class SearcherSettings(Settings):
     """Who searches."""
 
-    users: int = Field(3_000, ge=1)
-    late_joiners_share: float = Field(0.2, ge=0, le=1, description="users whose first day is not the first day")
-    favourite_leaves: int = Field(8, ge=1)
-    favourite_leaf_share: float = Field(0.75, ge=0, le=1, description="sessions that start in a favourite leaf")
-    loyal_brands: int = Field(6, ge=1)
-    missing_profile_share: float = Field(0.05, ge=0, le=1)
-    mean_searches_per_session: float = Field(2.2, ge=1)
-    same_intent_share: float = Field(0.55, ge=0, le=1, description="later searches that reword the session's need")
-    same_leaf_share: float = Field(0.3, ge=0, le=1, description="later searches for another need in the same leaf")
+    users: int = Field(default=3_000, ge=1)
+    late_joiners_share: float = Field(default=0.2, ge=0, le=1, description="users whose first day is not the first day")
+    favourite_leaves: int = Field(default=8, ge=1)
+    favourite_leaf_share: float = Field(default=0.75, ge=0, le=1, description="sessions that start in a favourite leaf")
+    loyal_brands: int = Field(default=6, ge=1)
+    missing_profile_share: float = Field(default=0.05, ge=0, le=1)
+    mean_searches_per_session: float = Field(default=2.2, ge=1)
+    same_intent_share: float = Field(default=0.55, ge=0, le=1, description="later searches that reword the need")
+    same_leaf_share: float = Field(default=0.3, ge=0, le=1, description="later searches for a need in the same leaf")
 
 
 class QuerySettings(Settings):
     """What is searched for, and how it is typed."""
 
-    intents: int = Field(20_000, ge=10)
-    zipf_exponent: float = Field(0.9, ge=0)
-    synonym_share: float = Field(0.15, ge=0, le=1, description="searches worded as no title is, where a way exists")
-    misspelling_share: float = Field(0.06, ge=0, le=1)
-    spellings: int = Field(3, ge=1, description="misspellings that exist of one query")
+    intents: int = Field(default=20_000, ge=10)
+    zipf_exponent: float = Field(default=0.9, ge=0)
+    synonym_share: float = Field(default=0.25, ge=0, le=1, description="searches worded as no title is, if possible")
+    misspelling_share: float = Field(default=0.1, ge=0, le=1)
+    spellings: int = Field(default=3, ge=1, description="misspellings that exist of one query")
 
 
 class EngineSettings(Settings):
     """The shop's lexical engine: BM25 with a popularity prior."""
 
-    depth: int = Field(128, ge=10, description="matches that one request's page is chosen from")
-    popularity_weight: float = Field(0.12, ge=0, description="share of the best BM25 score per standard deviation")
-    noise: float = Field(0.12, ge=0, description="per-request noise, in shares of the best BM25 score")
+    depth: int = Field(default=1_000, ge=10, description="matches that the engine hands to the ranking stage")
+    popularity_weight: float = Field(default=0.08, ge=0, description="share of the best BM25 score per deviation")
+    noise: float = Field(default=0.15, ge=0, description="per-request noise, in shares of the best BM25 score")
 
 
 class PageSettings(Settings):
-    """How a result page is blended."""
+    """How a result page is ranked and blended."""
 
-    slots: int = Field(12, ge=1)
-    organic_share: float = Field(0.67, gt=0, le=1, description="slots of the lexical engine")
-    new_arrival_share: float = Field(0.25, ge=0, le=1, description="of the other slots: newest items of the category")
-    recommended_share: float = Field(0.4, ge=0, le=1, description="of the other slots: to this user's taste")
-    recommender_noise: float = Field(1.5, ge=0, description="how badly the shop knows that taste")
+    slots: int = Field(default=12, ge=1)
+    organic_share: float = Field(default=0.67, gt=0, le=1, description="slots of the lexical engine")
+    ranked: int = Field(default=200, ge=1, description="best matches of the engine that are ranked for the user")
+    ranking_weight: float = Field(default=0.3, ge=0, description="share of the best BM25 score per logit of taste")
+    taste_noise: float = Field(default=1.5, ge=0, description="how badly the shop knows a user's taste, in logits")
+    new_arrival_share: float = Field(default=0.25, ge=0, le=1, description="of the other slots: newest of the leaf")
+    recommended_share: float = Field(default=0.4, ge=0, le=1, description="of the other slots: to the user's taste")
 
 
 class BehaviourSettings(Settings):
     """What people do with a page. Utilities are in logits."""
 
-    look_further: float = Field(0.82, ge=0, lt=1, description="chance to look at the next slot of the page")
+    look_further: float = Field(default=0.82, ge=0, lt=1, description="chance to look at the next slot of the page")
     click_bias: float = -1.0
-    relevance_weight: float = Field(1.0, ge=0, description="weight of log relevance")
+    relevance_weight: float = Field(default=1.0, ge=0, description="weight of log relevance")
     style_weight: float = 0.5
     loyalty_weight: float = 1.0
     taste_weight: float = 0.6
@@ -78,34 +82,34 @@ class BehaviourSettings(Settings):
     region_weight: float = 0.25
     quality_weight: float = 0.35
     session_weight: float = 0.9
-    session_focus_share: float = Field(0.35, ge=0, le=1)
-    choice_noise: float = Field(0.7, ge=0)
-    noise_click_share: float = Field(0.02, ge=0, le=1, description="requests with a click that means nothing")
-    browse_when_disappointed: float = Field(0.5, ge=0, le=1)
-    browse_otherwise: float = Field(0.1, ge=0, le=1)
-    browse_width: int = Field(30, ge=1, description="items looked over in the category tree")
-    similar_after_click: float = Field(0.12, ge=0, le=1)
-    similar_width: int = Field(12, ge=1)
+    session_focus_share: float = Field(default=0.35, ge=0, le=1)
+    choice_noise: float = Field(default=0.7, ge=0)
+    noise_click_share: float = Field(default=0.02, ge=0, le=1, description="requests with a click that means nothing")
+    browse_when_disappointed: float = Field(default=0.6, ge=0, le=1)
+    browse_otherwise: float = Field(default=0.12, ge=0, le=1)
+    browse_width: int = Field(default=30, ge=1, description="items looked over in the category tree")
+    similar_after_click: float = Field(default=0.25, ge=0, le=1)
+    similar_width: int = Field(default=12, ge=1)
     cart_bias: float = -1.8
-    order_after_cart: float = Field(0.4, ge=0, le=1)
+    order_after_cart: float = Field(default=0.4, ge=0, le=1)
 
 
 class LogSettings(Settings):
     """How the log is delivered: at least once, late and out of order."""
 
-    duplicate_share: float = Field(0.01, ge=0, le=0.5)
-    late_share: float = Field(0.01, ge=0, le=0.5, description="events delivered one to three days later")
-    out_of_order_share: float = Field(0.03, ge=0, le=0.5, description="events delivered minutes later")
+    duplicate_share: float = Field(default=0.01, ge=0, le=0.5)
+    late_share: float = Field(default=0.01, ge=0, le=0.5, description="events delivered one to three days later")
+    out_of_order_share: float = Field(default=0.03, ge=0, le=0.5, description="events delivered minutes later")
 
 
 class MarketplaceSettings(Settings):
     """All of a simulation; `seed` and these settings decide every byte."""
 
-    seed: int = Field(0, ge=0)
+    seed: int = Field(default=0, ge=0)
     start: date = date(2025, 3, 1)
-    days: int = Field(45, ge=2)
-    searches: int = Field(92_000, ge=10, description="expected searches over all days")
-    daily_growth: float = Field(0.025, gt=-0.5, lt=0.5, description="growth of traffic per day")
+    days: int = Field(default=45, ge=2)
+    searches: int = Field(default=92_000, ge=10, description="expected searches over all days")
+    daily_growth: float = Field(default=0.025, gt=-0.5, lt=0.5, description="growth of traffic per day")
     catalogue: CatalogueSettings = CatalogueSettings()
     searchers: SearcherSettings = SearcherSettings()
     queries: QuerySettings = QuerySettings()

@@ -15,38 +15,55 @@ from scipy.sparse import csr_matrix
 from schema.settings import InputError
 
 _RUN = re.compile(r"[\u3400-\u9fff]+|[a-z0-9]+")
-_STOPWORDS = frozenset("a an and at by for from in of on or the to with".split())
+STOPWORDS = frozenset(["a", "an", "and", "at", "by", "for", "from", "in", "of", "on", "or", "the", "to", "with"])
+MISSING_TERM = 1.0
 _STEMMER = Stemmer.Stemmer("english")
 
 
+def words_of(text: str) -> list[str]:
+    """English words in lower case, and runs of Chinese characters cut into pairs that do not overlap."""
+    found: list[str] = []
+    for run in _RUN.findall(text.lower().replace("'s", "s")):
+        found.extend([run[at : at + 2] for at in range(0, len(run), 2)] if run[0] >= "\u3400" else [run])
+    return found
+
+
+def stem(word: str) -> str:
+    """The stem of an English word; anything else as it is."""
+    return _STEMMER.stemWord(word)
+
+
 def terms(text: str) -> list[str]:
-    """Index terms: stems of English words, and bigrams of a run of Chinese characters."""
+    """Index terms: stems of English words, and overlapping pairs of a run of Chinese characters."""
     found: list[str] = []
     for run in _RUN.findall(text.lower().replace("'s", "s")):
         if run[0] >= "\u3400":
             found.extend(run[at : at + 2] for at in range(max(len(run) - 1, 1)))
-        elif run not in _STOPWORDS:
-            found.append(_STEMMER.stemWord(run))
+        elif run not in STOPWORDS:
+            found.append(stem(run))
     return found
 
 
 @dataclass(frozen=True)
 class LexicalEngine:
-    """Ranks items for a query by `BM25 + popularity_weight * best BM25 * popularity`, best first.
+    """Ranks items for a query by `BM25 / best BM25 + popularity_weight * popularity - MISSING_TERM * terms missing`.
 
-    It knows no synonyms, corrects no spelling and does not know the user. Items without any term of the query are
-    never found.
+    Terms missing are counted against the item that holds the most of the query's terms, as engines do that ask
+    for all terms first and fall back to fewer. It knows no synonyms, corrects no spelling and does not know the
+    user. Items without any term of the query are never found.
 
     Attributes:
       item_ids: ids by row.
       vocabulary: column of each term.
-      weights: BM25 weight of each term in each item, CSR [terms, items].
+      weights: BM25 weight of each term in each item [terms, items].
+      occurs: 1 where an item holds a term [terms, items].
       prior: popularity times its weight [items].
     """
 
     item_ids: tuple[str, ...]
     vocabulary: dict[str, int]
     weights: csr_matrix
+    occurs: csr_matrix
     prior: np.ndarray
 
     @classmethod
@@ -56,7 +73,7 @@ class LexicalEngine:
         titles: Sequence[str],
         brands: Sequence[str | None],
         popularity: np.ndarray,
-        popularity_weight: float = 0.12,
+        popularity_weight: float = 0.08,
     ) -> Self:
         """An engine over a catalogue, `popularity` with mean 0 and deviation 1 [items]."""
         vocabulary: dict[str, int] = {}
@@ -70,10 +87,11 @@ class LexicalEngine:
         shape = (len(scores["indptr"]) - 1, len(item_ids))
         weights = csr_matrix((scores["data"], scores["indices"], scores["indptr"]), shape=shape)
         prior = (popularity_weight * np.asarray(popularity)).astype(np.float32)
-        return cls(tuple(item_ids), vocabulary, weights, prior)
+        occurs = csr_matrix((np.ones_like(weights.data), weights.indices, weights.indptr), shape=shape)
+        return cls(tuple(item_ids), vocabulary, weights, occurs, prior)
 
     @classmethod
-    def from_catalogue(cls, path: str | Path, popularity_weight: float = 0.12) -> Self:
+    def from_catalogue(cls, path: str | Path, popularity_weight: float = 0.08) -> Self:
         """The engine of a shop out of the `catalog.jsonl.gz` that `simulate` wrote, free of per-request noise.
 
         Raises:
@@ -114,6 +132,10 @@ class LexicalEngine:
             (np.ones(len(columns), np.float32), columns, starts), shape=(len(queries), self.weights.shape[0])
         )
         found = matrix @ self.weights
+        # A BM25 weight is above zero wherever a term occurs, so both products have the same pattern.
+        held = matrix @ self.occurs
+        found.sort_indices()
+        held.sort_indices()
         rows = np.full((len(queries), k), -1, np.int32)
         scores = np.full((len(queries), k), -np.inf, np.float32)
         for number in range(len(queries)):
@@ -121,7 +143,8 @@ class LexicalEngine:
             items, values = found.indices[here], found.data[here]
             if not len(items):
                 continue
-            values = values / values.max() + self.prior[items]
+            missing = held.data[here].max() - held.data[here]
+            values = values / values.max() + self.prior[items] - MISSING_TERM * missing
             if len(items) > k:
                 best = np.argpartition(-values, k - 1)[:k]
                 items, values = items[best], values[best]

@@ -13,14 +13,14 @@ PRICE_WISH = 1.2
 # How needs are made of an item's properties: name, share, wants the brand, facets wanted (a series or the first
 # words of a title count as facets), price wish. "branch" asks for the category above the leaf.
 KINDS = (
-    ("leaf", 0.20),
-    ("branch", 0.04),
+    ("leaf", 0.24),
+    ("branch", 0.06),
     ("brand", 0.16),
-    ("facet", 0.19),
-    ("two_facets", 0.08),
-    ("brand_facet", 0.10),
-    ("price", 0.04),
-    ("series", 0.19),
+    ("facet", 0.20),
+    ("two_facets", 0.07),
+    ("brand_facet", 0.09),
+    ("price", 0.05),
+    ("series", 0.13),
 )
 
 
@@ -73,13 +73,15 @@ def derive_intents(catalogue: Catalogue, settings: QuerySettings, rng: np.random
     shares = np.array([share for _, share in KINDS])
     kind = rng.choice(len(KINDS), drawn, p=shares / shares.sum())
     keys = _keys(catalogue, item, kind, rng)
-    every_leaf = np.zeros((len(catalogue.paths), keys.shape[1]), keys.dtype)
-    every_leaf[:, 0] = np.arange(len(catalogue.paths))
+    named = np.flatnonzero([len(path) > 0 for path in catalogue.paths])
+    every_leaf = np.zeros((len(named), keys.shape[1]), keys.dtype)
+    every_leaf[:, 0] = named
     every_leaf[:, 2 : 3 + WANTED_FACETS] = NONE
+    # A need for nothing in particular of no category at all is no need.
+    keys = keys[np.isin(keys[:, 0], named) | (keys[:, 2 : 3 + WANTED_FACETS] != NONE).any(axis=1)]
     unique, counts = np.unique(np.concatenate([every_leaf, keys]), axis=0, return_counts=True)
     order = np.lexsort((rng.random(len(unique)), -counts))
-    plain = (unique[:, 1:2] == 0) & (unique[:, 2:] == every_leaf[0, 2:]).all(axis=1, keepdims=True)
-    must = plain[:, 0]
+    must = (unique[:, 1:] == [0, NONE, *[NONE] * WANTED_FACETS, 0]).all(axis=1)
     order = np.concatenate([order[must[order]], order[~must[order]]])[: max(settings.intents, int(must.sum()))]
     order = order[np.argsort(-counts[order], kind="stable")]
     weight = (1.0 + np.arange(len(order))) ** -settings.zipf_exponent
@@ -106,8 +108,6 @@ def _keys(catalogue: Catalogue, item: np.ndarray, kind: np.ndarray, rng: np.rand
     own = catalogue.facets[item]
     chosen = _choose_facets(catalogue, own, wanted, name == "series", rng)
     facets[:, : chosen.shape[1]] = chosen
-    facets.sort(axis=1)
-    facets = facets[:, ::-1]
     brand = np.where(np.isin(name, ["brand", "brand_facet", "series"]), catalogue.brand[item], NONE)
     level = catalogue.price_level[item]
     price = np.where((name == "price") & (np.abs(level) > 0.5), np.sign(np.nan_to_num(level)), 0)
@@ -132,7 +132,7 @@ def _choose_facets(
         for column in range(2):
             want = ~series & (wanted > column)
             chosen[want, column] = own[want, order[want, column]]
-        return chosen
+        return -np.sort(-chosen, axis=1)
     length = np.where(series, rng.integers(1, 4, draws), wanted)
     present = (own != NONE).sum(axis=1)
     start = (rng.random(draws) ** 1.3 * np.maximum(present - length + 1, 1)).astype(int)

@@ -76,11 +76,14 @@ def build_pages(
     noise = settings.engine.noise * rng.gumbel(size=scores.shape).astype(np.float32)
     on_sale = (matches != NONE) & (catalogue.available_day[matches] <= day)
     noisy = np.where(on_sale, scores + noise, -np.inf)
-    best = np.argpartition(-noisy, organic_slots - 1, axis=1)[:, :organic_slots]
-    values = np.take_along_axis(noisy, best, axis=1)
-    order = np.argsort(-values, axis=1, kind="stable")
-    organic = np.take_along_axis(np.take_along_axis(matches, best, axis=1), order, axis=1)
-    organic = np.where(np.isfinite(np.take_along_axis(values, order, axis=1)), organic, NONE)
+    ranked = min(page.ranked, noisy.shape[1])
+    best = np.argpartition(-noisy, ranked - 1, axis=1)[:, :ranked]
+    candidates = np.take_along_axis(matches, best, axis=1)
+    ranking = np.take_along_axis(noisy, best, axis=1)
+    ranking += page.ranking_weight * _guessed_liking(settings, catalogue, searchers, requests, candidates, rng)
+    order = np.argsort(-ranking, axis=1, kind="stable")[:, :organic_slots]
+    organic = np.take_along_axis(candidates, order, axis=1)
+    organic = np.where(np.isfinite(np.take_along_axis(ranking, order, axis=1)), organic, NONE)
     leaf = understood_leaf(catalogue, matches)
     usual = searchers.leaves[requests.user, rng.integers(0, searchers.leaves.shape[1], len(leaf))]
     leaf = np.where(leaf == NONE, usual, leaf)
@@ -109,11 +112,23 @@ def _other_slots(
     for column in range(width):
         rows = np.flatnonzero(recommended[:, column])
         candidates = shelves.of_leaf(leaf[rows], RECOMMENDER_WIDTH, rng)
-        guess = liking(catalogue, searchers, settings.behaviour, requests.take(rows), candidates)
-        guess = guess + page.recommender_noise * rng.gumbel(size=guess.shape)
+        guess = _guessed_liking(settings, catalogue, searchers, requests.take(rows), candidates, rng)
         guess = np.where((candidates == NONE) | (catalogue.available_day[candidates] > day), -np.inf, guess)
         items[rows, column] = candidates[np.arange(len(rows)), guess.argmax(axis=1)]
     return np.where((items != NONE) & (catalogue.available_day[items] <= day), items, NONE)
+
+
+def _guessed_liking(
+    settings: MarketplaceSettings,
+    catalogue: Catalogue,
+    searchers: Searchers,
+    requests: Requests,
+    items: np.ndarray,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """What the shop takes the users' liking to be: right on average, but noisy [requests, items]."""
+    guess = liking(catalogue, searchers, settings.behaviour, requests, items)
+    return guess + settings.page.taste_noise * rng.gumbel(size=guess.shape)
 
 
 def _blend(organic: np.ndarray, others: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -1,5 +1,11 @@
 """Ready-made sizes of a shop, by name."""
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
 from marketplace.config import CatalogueSettings, MarketplaceSettings, QuerySettings, SearcherSettings
 from schema.settings import InputError
 
@@ -40,3 +46,43 @@ def preset(name: str) -> MarketplaceSettings:
     if name not in PRESETS:
         raise InputError(f"there is no preset {name!r}; choose one of {', '.join(PRESETS)}")
     return PRESETS[name]
+
+
+def with_overrides(settings: MarketplaceSettings, overrides: Sequence[str]) -> MarketplaceSettings:
+    """`settings` with `key=value` pairs put in; a key of a group is written `page.slots`, a value as YAML.
+
+    Raises:
+      InputError: a pair without `=`, an unknown key, or a value that does not fit.
+    """
+    values: dict[str, Any] = settings.model_dump(mode="json")
+    for pair in overrides:
+        key, equals, text = pair.partition("=")
+        if not equals:
+            raise InputError(f"--set {pair} has no value; write it as key=value, for example page.slots=10")
+        *groups, name = key.strip().split(".")
+        group = values
+        for part in groups:
+            group = group.setdefault(part, {})
+            if not isinstance(group, dict):
+                raise InputError(f"--set {pair}: {part!r} is a single value, not a group of settings")
+        try:
+            group[name] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise InputError(f"--set {pair}: {text!r} is not a value that can be read; quote it") from None
+    return MarketplaceSettings.parse(values, "--set")
+
+
+def choose_settings(
+    name: str | None, catalogue: str | Path | None, seed: int, overrides: Sequence[str] = ()
+) -> MarketplaceSettings:
+    """Settings as a user asks for them: a preset, maybe a given catalogue, a seed and single settings.
+
+    Raises:
+      InputError: an unknown preset or setting, or the preset for given catalogues without one.
+    """
+    chosen = preset(name or ("esci" if catalogue else "demo"))
+    if name == "esci" and not catalogue:
+        raise InputError("the preset esci is for a given catalogue; say which with --catalog FILE")
+    given = {"path": str(catalogue)} if catalogue else {}
+    shop = chosen.catalogue.model_copy(update=given)
+    return with_overrides(chosen.model_copy(update={"seed": seed, "catalogue": shop}), overrides)

@@ -91,7 +91,7 @@ def generate_searchers(
     style *= 2.0 / np.linalg.norm(style, axis=1, keepdims=True)
     late = rng.random(users) < settings.late_joiners_share
     first_day = np.sort(np.where(late, rng.integers(1, days, users), 0))
-    rows = {"user_id": [f"u{number:06d}" for number in range(users)]}
+    rows: dict[str, list[str | None]] = {"user_id": [f"u{number:06d}" for number in range(users)]}
     for column, names, value in zip(
         PROFILE_COLUMNS,
         (GENDERS, AGE_GROUPS, PURCHASING_POWER, REGIONS),

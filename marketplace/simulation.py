@@ -16,6 +16,8 @@ from marketplace.config import MarketplaceSettings
 from marketplace.delivery import Delivery
 from marketplace.engine import LexicalEngine
 from marketplace.events import CLICK, EVENT_TYPES, events_of_requests, written_rows
+from marketplace.given_catalog import read_catalogue
+from marketplace.given_wording import GivenWords, wordings_of_given
 from marketplace.intents import Intents, derive_intents
 from marketplace.page import ResultCache, build_pages
 from marketplace.queries import QueryPool, build_query_pool
@@ -74,13 +76,17 @@ class SimulationSummary:
 def build_world(settings: MarketplaceSettings) -> World:
     """The shop and its searchers as the seed gives them."""
     rng = np.random.default_rng([settings.seed, 0])
-    vocabulary = load_vocabulary(settings.catalogue.language)
-    catalogue = generate_catalogue(settings.catalogue, vocabulary, settings.days, rng)
+    if settings.catalogue.path:
+        catalogue = read_catalogue(settings.catalogue, settings.days, rng)
+    else:
+        vocabulary = load_vocabulary(settings.catalogue.language)
+        catalogue = generate_catalogue(settings.catalogue, vocabulary, settings.days, rng)
     intents = derive_intents(catalogue, settings.queries, rng)
-    synonyms = {value: texts for values in vocabulary.attributes.values() for value, texts in values.items()}
-    wordings = (
-        wordings_of_generated(intent, intents, catalogue, vocabulary, synonyms) for intent in range(intents.count)
-    )
+    if settings.catalogue.path:
+        given = GivenWords.of(catalogue)
+        wordings = [wordings_of_given(intent, intents, catalogue, given) for intent in range(intents.count)]
+    else:
+        wordings = [wordings_of_generated(intent, intents, catalogue, vocabulary) for intent in range(intents.count)]
     pool = build_query_pool(wordings, settings.queries, settings.seed)
     shelves = Shelves.of(catalogue)
     searchers = generate_searchers(settings.searchers, catalogue, intents, shelves, settings.days, rng)

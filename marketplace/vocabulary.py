@@ -1,7 +1,7 @@
 """The words of a generated shop, read from `english.yaml` or `chinese.yaml` beside this module."""
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
 from typing import Any
 
@@ -45,6 +45,11 @@ class Vocabulary:
     first_syllables: tuple[str, ...]
     last_syllables: tuple[str, ...]
     named_brands: dict[str, tuple[str, ...]]
+
+    @cached_property
+    def facet_synonyms(self) -> dict[str, tuple[str, ...]]:
+        """What searchers may type for each attribute value."""
+        return {value: texts for values in self.attributes.values() for value, texts in values.items()}
 
 
 @cache

@@ -19,10 +19,9 @@ class Wording:
     kind: str
 
 
-def wordings_of_generated(
-    intent: int, intents: Intents, catalogue: Catalogue, vocabulary: Vocabulary, synonyms: dict[str, tuple[str, ...]]
-) -> list[Wording]:
-    """Ways to type the need; `synonyms` maps a facet's name to the words that no title holds for it."""
+def wordings_of_generated(intent: int, intents: Intents, catalogue: Catalogue, vocabulary: Vocabulary) -> list[Wording]:
+    """Ways to type the need."""
+    synonyms = vocabulary.facet_synonyms
     words = catalogue.leaf_words[intents.leaf[intent]]
     facets = [catalogue.facet_names[facet] for facet in intents.facets[intent] if facet != NONE]
     brand = intents.brand[intent]
@@ -55,9 +54,9 @@ def wordings_of_generated(
     if facets and not is_series:
         found.append(Wording(join([words.nouns[0], *facets, *brand_words]), 0.2, PLAIN))
     if brand_words and not facets:
-        found.append(Wording(brand_words[0], 0.5, AMBIGUOUS))
+        found.append(Wording(brand_words[0], 1.5, AMBIGUOUS))
     if not brand_words and not facets and not price:
-        found.extend(Wording(word, 0.8, AMBIGUOUS) for word in words.ambiguous)
+        found.extend(Wording(word, 1.2, AMBIGUOUS) for word in words.ambiguous)
     if not is_series:
         found.extend(_synonymous(words.nouns[0], words.synonyms, facets, synonyms, [*price[:1], *brand_words], join))
     return found

@@ -1,0 +1,173 @@
+"""A shop over a given catalogue file: what can be asked for is read off the catalogue's own fields."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from marketplace.catalog import NONE, Catalogue, launch_days, price_levels, standardised
+from marketplace.config import CatalogueSettings
+from marketplace.engine import STOPWORDS, stem, words_of
+from schema.features import CATEGORY_SEPARATOR
+from schema.settings import InputError
+
+TITLE_WORDS = 14
+COLOUR_WORDS = 2
+_REGIONS = 8
+
+
+def read_catalogue(settings: CatalogueSettings, days: int, rng: np.random.Generator) -> Catalogue:
+    """The catalogue of `settings.path`: JSONL, JSONL.GZ, CSV or Parquet with `item_id` and `title`.
+
+    `brand`, `category` (a list from the root, or "A > B"), `shop`, `price`, `color`, `rating` and `rating_count` are
+    used where they are given; further columns are kept for display, `settings.ignored_columns` are dropped. Facets
+    are stems of title and colour words, in the order of the title. Which day an item goes on sale is drawn.
+
+    Raises:
+      InputError: no such file, a format that is not known, a missing column, or a row that cannot be an item.
+    """
+    rows = _checked(_read(Path(settings.path)), settings.path).drop(settings.ignored_columns, strict=False)
+    items = len(rows)
+    paths: dict[tuple[str, ...], int] = {}
+    leaf = np.array([paths.setdefault(tuple(path), len(paths)) for path in rows["category"]], np.int32)
+    brands: dict[str, int] = {}
+    brand = np.array(
+        [NONE if name is None else brands.setdefault(name, len(brands)) for name in rows["brand"]], np.int32
+    )
+    prices = rows["price"].to_numpy().astype(float)
+    shops: dict[str | None, int] = {}
+    shop = np.array([shops.setdefault(name, len(shops)) for name in rows["shop"]])
+    facets, names, is_colour = _facets(rows["title"].to_list(), rows["color"].to_list())
+    available = launch_days(items, settings.new_items_share, days, rng)
+    popularity = standardised(_numbers(rows, ("rating_count", "popularity"), np.log1p) + 0.3 * rng.normal(size=items))
+    popularity[available > 0] = popularity.min()
+    quality = standardised(_numbers(rows, ("rating",), lambda values: values) + rng.normal(size=items))
+    style = rng.normal(size=(max(len(brands), 1), settings.style_dimensions)).astype(np.float32)
+    return Catalogue(
+        rows=rows.drop("popularity", strict=False).with_columns(popularity=np.round(popularity.astype(float), 4)),
+        leaf=leaf,
+        brand=brand,
+        shop_region=((shop if len(shops) > 1 else rng.integers(0, _REGIONS, items)) % _REGIONS).astype(np.int32),
+        price_level=price_levels(prices, leaf, len(paths)),
+        facets=facets,
+        popularity=popularity,
+        quality=quality,
+        available_day=available,
+        paths=tuple(paths),
+        brand_names=tuple(brands) or ("",),
+        brand_style=style / np.linalg.norm(style, axis=1, keepdims=True),
+        facet_names=tuple(names),
+        facet_is_taste=is_colour,
+        leaf_words=(),
+        audience=(None,) * len(paths),
+    )
+
+
+def _read(path: Path) -> pl.DataFrame:
+    if not path.is_file():
+        raise InputError(f"there is no catalogue file {path}; give a JSONL, JSONL.GZ, CSV or Parquet file")
+    name = path.name.removesuffix(".gz")
+    try:
+        if name.endswith((".jsonl", ".ndjson")):
+            return pl.read_ndjson(path, infer_schema_length=None)
+        if name.endswith(".csv"):
+            return pl.read_csv(path, infer_schema_length=None, schema_overrides={"item_id": pl.String})
+        if name.endswith(".parquet"):
+            return pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read as {Path(name).suffix[1:]}: {str(error).splitlines()[0]}") from None
+    raise InputError(f"{path} is of no known kind; give a file named .jsonl, .jsonl.gz, .csv or .parquet")
+
+
+def _checked(rows: pl.DataFrame, source: str) -> pl.DataFrame:
+    """`rows` with every column that the shop uses, in its type."""
+    if rows.is_empty():
+        raise InputError(f"{source} holds no items; a shop needs something to sell")
+    missing = [column for column in ("item_id", "title") if column not in rows.columns]
+    if missing:
+        raise InputError(
+            f"{source} has no column {' and no column '.join(missing)}; it has {', '.join(rows.columns)}. "
+            "Rename its columns to item_id, title, brand, category, shop, price"
+        )
+    rows = rows.with_columns(pl.col("item_id", "title").cast(pl.String))
+    for column in ("item_id", "title"):
+        blank = rows[column].is_null() | (rows[column].str.strip_chars() == "")
+        if blank.any():
+            raise InputError(f"{source}, item {blank.arg_true()[0] + 1}: `{column}` is empty; every item needs one")
+    twice = rows.filter(pl.col("item_id").is_duplicated())["item_id"]
+    if len(twice):
+        raise InputError(f"{source} holds item_id {twice[0]!r} more than once; item ids must be unique")
+    for column in ("brand", "shop", "color"):
+        text = pl.col(column).cast(pl.String).str.strip_chars() if column in rows.columns else pl.lit(None, pl.String)
+        rows = rows.with_columns(pl.when(text != "").then(text).alias(column))
+    return rows.with_columns(category=_paths(rows, source), price=_prices(rows, source))
+
+
+def _paths(rows: pl.DataFrame, source: str) -> pl.Series:
+    if "category" not in rows.columns:
+        return pl.Series([[]] * len(rows), dtype=pl.List(pl.String))
+    category = rows["category"]
+    if category.dtype == pl.String:
+        parts = category.fill_null("").str.split(CATEGORY_SEPARATOR.strip())
+    elif isinstance(category.dtype, pl.List):
+        parts = category.cast(pl.List(pl.String)).fill_null([])
+    else:
+        raise InputError(
+            f"{source}: `category` holds {category.dtype} values; give a list of names from the root, or 'A > B > C'"
+        )
+    return parts.list.eval(pl.element().str.strip_chars()).list.eval(pl.element().filter(pl.element() != ""))
+
+
+def _prices(rows: pl.DataFrame, source: str) -> pl.Series:
+    if "price" not in rows.columns:
+        return pl.Series([None] * len(rows), dtype=pl.Float64)
+    prices = rows["price"].cast(pl.Float64, strict=False)
+    unreadable = prices.is_null() & rows["price"].is_not_null() & (rows["price"].cast(pl.String) != "")
+    wrong = unreadable | (prices < 0).fill_null(False) | prices.is_nan().fill_null(False)
+    if wrong.any():
+        row = wrong.arg_true()[0]
+        raise InputError(
+            f"{source}, item {rows['item_id'][row]!r}: the price {rows['price'][row]!r} is not a number from 0 up; "
+            "leave it empty where it is not known"
+        )
+    return prices
+
+
+def _numbers(rows: pl.DataFrame, columns: tuple[str, ...], scale) -> np.ndarray:  # type: ignore[no-untyped-def]
+    """The first of `columns` that is there, scaled and standardised, its mean where it is null; or zeros."""
+    for column in columns:
+        if column in rows.columns and rows[column].dtype.is_numeric():
+            values = scale(rows[column].to_numpy().astype(float))
+            known = np.isfinite(values)
+            if known.any():
+                return standardised(np.where(known, values, values[known].mean()))
+    return np.zeros(len(rows))
+
+
+def _facets(titles: list[str], colours: list[str | None]) -> tuple[np.ndarray, list[str], np.ndarray]:
+    """Stems of title and colour words [items, words], the commonest word of each stem, and which name colours."""
+    number: dict[str, int] = {}
+    forms: list[Counter[str]] = []
+    facets = np.full((len(titles), TITLE_WORDS + COLOUR_WORDS), NONE, np.int32)
+    colour_count: Counter[int] = Counter()
+    for row, (title, colour) in enumerate(zip(titles, colours, strict=True)):
+        wanted = _telling_words(title)[:TITLE_WORDS]
+        tinted = _telling_words(colour or "")[:COLOUR_WORDS]
+        own: list[int] = []
+        for word in (*wanted, *tinted):
+            facet = number.setdefault(stem(word), len(number))
+            if facet == len(forms):
+                forms.append(Counter())
+            forms[facet][word] += 1
+            if facet not in own:
+                own.append(facet)
+        facets[row, : len(own)] = own
+        colour_count.update(number[stem(word)] for word in tinted)
+    names = [counted.most_common(1)[0][0] for counted in forms]
+    return facets, names, np.array([colour_count[facet] >= 3 for facet in range(len(names))], bool)
+
+
+def _telling_words(text: str) -> list[str]:
+    words = [word for word in words_of(text) if word not in STOPWORDS and (len(word) > 1)]
+    return list(dict.fromkeys(words))
