@@ -1,0 +1,129 @@
+"""One candidate's interview: questions are sent, answers are checked, and what is wrong is kept."""
+
+import time
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+
+import grpc
+
+from components.canary import checks
+from components.canary.result import Latency
+from components.canary.traffic import Question
+from schema import features
+from serving import wire
+from serving.client import Client, ServingError
+from serving.protos import prediction_service_pb2
+
+# A candidate that hangs would otherwise use up a deadline for every question.
+_MOST_DEADLINES = 3
+_MOST_FAILURES = 20
+
+
+class Interview:
+    """Collects what is wrong with a candidate, from any number of questions.
+
+    Args:
+      known: ids of the catalogue.
+
+    A step (`ask_...`) may raise `ServingError` or `ValueError` where it cannot go on; the caller notes it.
+    """
+
+    def __init__(self, known: Collection[bytes]) -> None:
+        self._known = known
+        self._problems: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        self._latencies_ms: list[float] = []
+        self._deadlines = 0
+        self.places: int | None = None
+        self.edge_latency_ms: dict[str, float] = {}
+
+    @property
+    def failures(self) -> list[str]:
+        """What is wrong, once for each kind of problem, with where it was seen first."""
+        lines = [_line(kind, seen) for kind, seen in self._problems.items()]
+        more = len(lines) - _MOST_FAILURES
+        return lines if more <= 0 else [*lines[:_MOST_FAILURES], f"and {more} more kinds of problem"]
+
+    @property
+    def latency(self) -> Latency | None:
+        """Latency of the questions that were asked singly."""
+        return Latency.of(self._latencies_ms) if self._latencies_ms else None
+
+    def fail(self, problem: str, detail: str = "", where: str = "") -> None:
+        """Notes one problem."""
+        self._problems[problem].append((where, detail))
+
+    def ask_signatures(self, client: Client) -> None:
+        """Whether everything that Souk's clients call is there."""
+        for problem in checks.check_signatures(client.metadata()):
+            self.fail(*problem)
+
+    def ask_singly(self, client: Client, questions: Sequence[Question], p99_limit_ms: float | None) -> None:
+        """Real requests one at a time, as a shop's pages send them, and how long they take."""
+        for question in questions:
+            self._latencies_ms.append(self._ask(client, question))
+        for problem in checks.check_latency(Latency.of(self._latencies_ms).p99, p99_limit_ms):
+            self.fail(*problem)
+
+    def ask_edges(self, client: Client, questions: Sequence[Question]) -> None:
+        """Awkward requests; their latency is kept, and has no limit but the deadline."""
+        for question in questions:
+            self.edge_latency_ms[question.name] = self._ask(client, question)
+
+    def ask_together(self, client: Client, questions: Sequence[Question]) -> None:
+        """Several requests in one call."""
+        response = client.predict(
+            features.SIGNATURE_DEFAULT, features.INPUT_EXAMPLES, [question.example for question in questions]
+        )
+        self._check(response, questions, ", in a batch")
+
+    def ask_text(self, client: Client, query: bytes) -> None:
+        """A query alone."""
+        question = Question(f"signature `{features.SIGNATURE_QUERY_TEXT}`", b"")
+        self._check(client.predict(features.SIGNATURE_QUERY_TEXT, features.INPUT_QUERY, [query]), [question])
+
+    def ask_encoders(self, client: Client, request: bytes, items: Sequence[bytes]) -> None:
+        """Vectors of one request [1, heads, dim] and of some items [items, dim]."""
+        for signature, examples, rank in (
+            (features.SIGNATURE_ENCODE_QUERY, [request], 3),
+            (features.SIGNATURE_ENCODE_ITEMS, items, 2),
+        ):
+            response = client.predict(signature, features.INPUT_EXAMPLES, examples)
+            tensor = response.outputs[features.OUTPUT_VECTORS]
+            shape = [dim.size for dim in tensor.tensor_shape.dim]
+            for problem in checks.check_vectors(wire.float_values(tensor), shape, len(examples), rank):
+                self.fail(*problem, where=f"signature `{signature}`")
+
+    def _ask(self, client: Client, question: Question) -> float:
+        """Sends one question, checks its answer, and returns its latency in milliseconds."""
+        started = time.perf_counter()
+        try:
+            response = client.predict(features.SIGNATURE_DEFAULT, features.INPUT_EXAMPLES, [question.example])
+        except ServingError as error:
+            self._deadlines += error.code is grpc.StatusCode.DEADLINE_EXCEEDED
+            if error.code is grpc.StatusCode.UNAVAILABLE or self._deadlines >= _MOST_DEADLINES:
+                raise
+            self.fail(str(error), where=question.name)
+            return (time.perf_counter() - started) * 1e3
+        latency_ms = (time.perf_counter() - started) * 1e3
+        self._check(response, [question])
+        return latency_ms
+
+    def _check(
+        self, response: prediction_service_pb2.PredictResponse, questions: Sequence[Question], how: str = ""
+    ) -> None:
+        ids = wire.string_rows(response.outputs[features.OUTPUT_ITEM_IDS])
+        scores = wire.float_rows(response.outputs[features.OUTPUT_SCORES])
+        if not len(ids) == len(scores) == len(questions):
+            self.fail(f"{len(questions)} requests got {len(ids)} rows of ids and {len(scores)} rows of scores")
+            return
+        for question, row_ids, row_scores in zip(questions, ids, scores, strict=True):
+            self.places = len(row_ids)
+            wanted = min(len(row_ids), len(self._known)) if question.full else 0
+            for problem in checks.check_answer(row_ids, row_scores, self._known, wanted):
+                self.fail(*problem, where=question.name + how)
+
+
+def _line(problem: str, seen: Sequence[tuple[str, str]]) -> str:
+    where, detail = seen[0]
+    notes = [note for note in (detail, where, f"and {len(seen) - 1} more" if len(seen) > 1 else "") if note]
+    return f"{problem} ({', '.join(notes)})" if notes else problem

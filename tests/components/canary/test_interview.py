@@ -1,0 +1,110 @@
+"""The judgement over many questions, against a server in this process; a process of its own is `test_probe`'s."""
+
+import grpc
+import pytest
+
+from components.canary import traffic
+from components.canary.interview import Interview
+from serving.client import Client, ServingError
+from serving.config import ServingConfig
+from serving.server.server import start
+
+
+@pytest.fixture
+def ask(examples_uri, candidate, tmp_path):
+    """Serves the candidate with a flaw, and holds an interview with it about everything."""
+    servers = []
+
+    def hold(flaw: str, p99_limit_ms: float | None = None) -> Interview:
+        (tmp_path / "1").symlink_to(candidate(flaw))
+        servers.append(start(ServingConfig(model_dir=str(tmp_path), port=0)))
+        assert servers[-1].manager.wait_until_available(60)
+        interview = Interview(traffic.catalogue_ids(examples_uri))
+        questions = traffic.eval_questions(examples_uri, 12, seed=0)
+        with Client(servers[-1].address) as client:
+            interview.ask_signatures(client)
+            interview.ask_singly(client, questions, p99_limit_ms)
+            interview.ask_edges(client, traffic.edge_questions(b"red shoes"))
+            interview.ask_together(client, questions)
+            interview.ask_text(client, b"red shoes")
+            interview.ask_encoders(client, questions[0].example, traffic.catalogue_examples(examples_uri, 3))
+        return interview
+
+    yield hold
+    for server in servers:
+        server.stop(grace=1)
+
+
+def test_a_good_candidate_has_no_failure(ask):
+    interview = ask("none")
+    assert interview.failures == []
+    assert (interview.places, interview.latency.requests) == (10, 12)
+    assert interview.edge_latency_ms.keys() == {question.name for question in traffic.edge_questions(b"x")}
+
+
+# 35 answers are seen: 12 single, 10 awkward, 12 in a batch and one to a query alone. The two requests without
+# words have equal scores, which reversing leaves in order; with the one that is not UTF-8 they may find less.
+@pytest.mark.parametrize(
+    ("flaw", "failures"),
+    [
+        ("nan_scores", ["a score is not a finite number (request 1 of the eval split, and 34 more)"]),
+        ("unsorted", ["the scores do not go down from place to place (request 1 of the eval split, and 32 more)"]),
+        (
+            "unknown_ids",
+            [
+                "an item is not in the catalogue ('of another catalogue', request 1 of the eval split, and 34 more)",
+            ],
+        ),
+        ("short", ["too few items are found (5, expected 10, request 1 of the eval split, and 31 more)"]),
+    ],
+)
+def test_a_flaw_is_reported_once_with_where_it_was_seen_first(ask, flaw, failures):
+    assert ask(flaw).failures == failures
+
+
+def test_an_item_that_is_returned_twice_is_found(ask):
+    (failure,) = ask("duplicate_ids").failures
+    assert failure.startswith("an item is returned more than once ('v1-")
+
+
+def test_a_candidate_that_fails_on_one_awkward_request_is_found(ask):
+    failures = ask("fails_on_long_query").failures
+    assert len(failures) == 1
+    assert "this model takes short queries only" in failures[0]
+    assert "(a query of 10,000 characters, and 1 more)" in failures[0]
+
+
+def test_a_slow_candidate_is_found(ask):
+    (failure,) = ask("none", p99_limit_ms=0.001).failures
+    assert failure.startswith("the 99th percentile of the latency is too high (")
+    assert failure.endswith("ms, allowed 0.001 ms)")
+
+
+def test_many_kinds_of_problem_are_cut_short():
+    interview = Interview(frozenset())
+    for number in range(25):
+        interview.fail(f"problem {number}")
+    assert len(interview.failures) == 21
+    assert interview.failures[-1] == "and 5 more kinds of problem"
+
+
+@pytest.mark.parametrize(
+    ("code", "asked"), [(grpc.StatusCode.UNAVAILABLE, 1), (grpc.StatusCode.DEADLINE_EXCEEDED, 3), (None, 10)]
+)
+def test_a_server_that_is_gone_or_hangs_is_not_asked_to_the_end(monkeypatch, code, asked):
+    calls = []
+
+    def refuse(*arguments):
+        calls.append(arguments)
+        raise ServingError("refused", code or grpc.StatusCode.INTERNAL)
+
+    questions = [traffic.Question(f"question {number}", b"") for number in range(10)]
+    with Client("localhost:1") as client:
+        monkeypatch.setattr(client, "predict", refuse)
+        interview = Interview(frozenset())
+        if code is None:
+            interview.ask_edges(client, questions)
+        else:
+            with pytest.raises(ServingError):
+                interview.ask_edges(client, questions)
+    assert len(calls) == asked

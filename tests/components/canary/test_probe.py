@@ -1,0 +1,76 @@
+"""Candidates in a serving program of their own."""
+
+import os
+import signal
+import subprocess
+
+import pytest
+
+from components.canary import server_process
+from components.canary.config import CanaryConfig
+from components.canary.interview import Interview
+from components.canary.probe import probe
+
+CONFIG = CanaryConfig(requests=8, batch_size=4, p99_limit_ms=None)
+
+
+@pytest.fixture
+def started(monkeypatch) -> list[subprocess.Popen]:
+    """The processes that a test starts."""
+    processes: list[subprocess.Popen] = []
+    popen = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", lambda *a, **k: processes.append(popen(*a, **k)) or processes[-1])
+    return processes
+
+
+def test_a_good_candidate_is_blessed_and_its_server_stopped_in_order(examples_uri, candidate, started):
+    result = probe(candidate("none"), examples_uri, CONFIG)
+    assert result.failures == ()
+    assert result.blessed
+    assert (result.places, result.latency.requests) == (10, 8)
+    assert result.load_seconds > 0
+    assert 0 < result.latency.p50 <= result.latency.p99 <= result.latency.max
+    assert len(result.edge_latency_ms) == 10
+    assert result.server_log == ""
+    assert [process.returncode for process in started] == [0]
+
+
+def test_a_candidate_that_cannot_be_loaded_is_not_blessed(examples_uri, tmp_path):
+    (tmp_path / "saved_model.pb").write_bytes(b"\x12\xff\xff")
+    result = probe(tmp_path, examples_uri, CONFIG)
+    assert result.failures[0].startswith("the serving program cannot load the candidate: DecodeError")
+    assert (result.load_seconds, result.latency) == (None, None)
+    assert "version 1 cannot be served" in result.server_log
+
+
+def test_a_candidate_that_takes_the_server_down_is_not_blessed(examples_uri, candidate, monkeypatch, started):
+    """A model that crashes its process is one that is killed once it has been asked."""
+    ask_signatures = Interview.ask_signatures
+
+    def ask_and_crash(self, client):
+        ask_signatures(self, client)
+        started[0].send_signal(signal.SIGSEGV)
+        started[0].wait()
+
+    monkeypatch.setattr(Interview, "ask_signatures", ask_and_crash)
+    result = probe(candidate("none"), examples_uri, CONFIG)
+    assert result.failures == (f"the serving program ended with code {-signal.SIGSEGV} while it was asked",)
+
+
+def test_a_candidate_that_takes_too_long_to_load_is_not_blessed(examples_uri, candidate):
+    result = probe(candidate("none"), examples_uri, CONFIG.model_copy(update={"startup_timeout_s": 0.2}))
+    assert result.failures == ("the serving program did not open its port within 0.2 s",)
+
+
+def test_a_program_that_ends_at_once_is_explained(examples_uri, candidate, monkeypatch):
+    monkeypatch.setattr(server_process.sys, "executable", "/bin/false")
+    result = probe(candidate("none"), examples_uri, CONFIG)
+    assert result.failures == ("the serving program ended with code 1 before it could open its port",)
+
+
+@pytest.mark.parametrize("missing", ["eval", "catalog"])
+def test_without_requests_or_catalogue_nothing_is_blessed(examples_uri, candidate, tmp_path, missing):
+    for split in {"eval", "catalog"} - {missing}:
+        os.symlink(f"{examples_uri}/Split-{split}", tmp_path / f"Split-{split}")
+    result = probe(candidate("none"), str(tmp_path), CONFIG)
+    assert result.failures == (f"the {missing} split of {tmp_path} is empty: nothing to ask with",)
