@@ -1,0 +1,144 @@
+"""The catalogue as the index sees it: ids, item-table columns and vectors, embedded by Beam in batches."""
+
+import io
+import os
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import tensorflow as tf
+from apache_beam.utils import shared
+
+from schema import features
+from trainer import artifact
+from trainer.item_table import ItemTable, item_columns
+
+_BATCH = 2048
+
+
+@dataclass(frozen=True)
+class EmbeddedCatalogue:
+    """A catalogue in index order, which is by item id.
+
+    Attributes:
+      table: ids and columns, with the unknown item's row last.
+      vectors: [items, dim] float32, one per item of the table.
+      fingerprints: [items] of bytes; equal for items that are alike in all that a user sees.
+    """
+
+    table: ItemTable
+    vectors: np.ndarray
+    fingerprints: np.ndarray
+
+
+def raw_catalog_spec() -> dict[str, tf.io.VarLenFeature]:
+    """Parsing spec of a raw catalogue example."""
+    return {
+        **{name: tf.io.VarLenFeature(tf.string) for name in features.CATALOG_BYTES_FEATURES},
+        **{name: tf.io.VarLenFeature(tf.float32) for name in features.CATALOG_FLOAT_FEATURES},
+    }
+
+
+class CatalogueEncoder:
+    """Encodes serialised raw catalogue examples with a trained model's own transform graph and item tower."""
+
+    def __init__(self, model: artifact.TrainedModel):
+        layer = model.transform.transform_features_layer()
+        spec = raw_catalog_spec()
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+        def encode(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor], tf.Tensor]:
+            raw = tf.io.parse_example(serialized, spec)
+            columns = item_columns(layer(raw), model.config.title_units)
+            ids = tf.sparse.to_dense(raw[features.ITEM_ID])[:, 0]
+            return ids, fingerprint(raw), columns, model.towers.encode_items(columns)
+
+        self.encode = encode
+
+
+def fingerprint(raw: Mapping[str, tf.SparseTensor]) -> tf.Tensor:
+    """Text that is equal for items alike in title, brand, category, shop and price: [batch] string."""
+    fields = [
+        tf.strings.reduce_join(tf.RaggedTensor.from_sparse(raw[name]), axis=1, separator="\x1e")
+        for name in (features.TITLE, features.BRAND, features.CATEGORY_PATH, features.SHOP)
+    ]
+    price = tf.strings.as_string(tf.RaggedTensor.from_sparse(raw[features.PRICE]))
+    return tf.strings.join([*fields, tf.strings.reduce_join(price, axis=1)], separator="\x1f")
+
+
+class _EmbedBatch(beam.DoFn):
+    """Writes one `.npz` part per batch and yields its path; a model is loaded once per worker process."""
+
+    def __init__(self, model_dir: str, part_dir: str, handle: shared.Shared):
+        self._model_dir = model_dir
+        self._part_dir = part_dir
+        self._handle = handle
+
+    def setup(self) -> None:
+        self._encoder = self._handle.acquire(lambda: CatalogueEncoder(artifact.load(self._model_dir)))
+
+    def process(self, serialized: Sequence[bytes]) -> Iterator[str]:
+        ids, fingerprints, columns, vectors = self._encoder.encode(tf.constant(serialized))
+        arrays = {f"column:{name}": column.numpy() for name, column in columns.items()}
+        arrays["vectors"] = vectors.numpy()
+        # As a byte matrix, NumPy needs no pickle for them.
+        arrays["ids"] = ids.numpy().astype("S")
+        arrays["fingerprints"] = tf.strings.to_hash_bucket_strong(fingerprints, 2**63 - 1, [71, 911]).numpy()
+        path = os.path.join(self._part_dir, f"{uuid.uuid4().hex}.npz")
+        archive = io.BytesIO()
+        np.savez(archive, **arrays)
+        with tf.io.gfile.GFile(path, "wb") as file:
+            file.write(archive.getvalue())
+        yield path
+
+
+def embed_catalogue(
+    pipeline: beam.Pipeline, model_dir: str, catalog_pattern: str, part_dir: str
+) -> beam.PCollection[str]:
+    """Adds to a Beam pipeline the embedding of a catalogue split; `read_parts` reads the result.
+
+    Args:
+      pipeline: where the work runs.
+      model_dir: a directory of `trainer.artifact`, reachable by the workers.
+      catalog_pattern: glob of the raw catalogue examples (gzip TFRecords).
+      part_dir: an existing directory for the parts.
+    """
+    return (
+        pipeline
+        | "ReadCatalog" >> beam.io.ReadFromTFRecord(catalog_pattern)
+        | "Batch" >> beam.BatchElements(min_batch_size=_BATCH, max_batch_size=_BATCH)
+        | "Embed" >> beam.ParDo(_EmbedBatch(model_dir, part_dir, shared.Shared()))
+    )
+
+
+def read_parts(part_dir: str) -> EmbeddedCatalogue:
+    """The embedded catalogue out of the parts that the Beam job wrote, whatever their number and order."""
+    parts: list[dict[str, Any]] = []
+    for path in tf.io.gfile.glob(os.path.join(part_dir, "*.npz")):
+        with tf.io.gfile.GFile(path, "rb") as file:
+            archive = io.BytesIO(file.read())
+        with np.load(archive) as arrays:
+            parts.append({name: arrays[name] for name in arrays.files})
+    if not parts:
+        raise ValueError(f"no parts of an embedded catalogue in {part_dir}; the catalogue split is empty")
+    merged = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    order = np.argsort(merged["ids"], kind="stable")
+    columns = {}
+    for name in merged:
+        if name.startswith("column:"):
+            column = merged[name][order]
+            columns[name.removeprefix("column:")] = np.concatenate([column, np.zeros_like(column[:1])])
+    return EmbeddedCatalogue(
+        ItemTable(merged["ids"][order], columns), merged["vectors"][order], merged["fingerprints"][order]
+    )
+
+
+def rows_to_index(catalogue: EmbeddedCatalogue, drop_duplicates: bool) -> np.ndarray:
+    """Rows that the index holds, ascending, [indexed] int32: of items that are alike only the first is kept."""
+    if not drop_duplicates:
+        return np.arange(catalogue.table.size, dtype=np.int32)
+    _, first = np.unique(catalogue.fingerprints, return_index=True)
+    return np.sort(first).astype(np.int32)

@@ -1,0 +1,46 @@
+"""Settings of the index and of the servable that holds it."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from schema.settings import Settings
+
+
+class IndexConfig(Settings):
+    """How the catalogue is indexed.
+
+    Attributes:
+      k: hits that the servable answers with. Fewer cost less; the gate's largest recall@k cannot exceed it.
+      kind: `auto` goes by the catalogue's size: `exact` below `exact_below` items (brute force, no error), `scan` below
+        `scan_below` (every item is scored in quantised form, the best again in full), `tree` from there on (only the
+        nearest partitions are scanned).
+      exact_below: see `kind`.
+      scan_below: see `kind`.
+      wanted_recall: share of the exact top k that the index must find; among the parameters that reach it, the fastest
+        are taken.
+      sample_requests: requests of the train split on which recall and latency of the parameters are measured.
+      drop_duplicates: whether items that are alike in title, brand, category, shop and price are indexed once.
+      model_name: under which it is served; the recorded requests name it.
+      warmup_requests: recorded requests that a server replays before it answers.
+      seed: of the sample.
+    """
+
+    k: int = Field(100, ge=1, le=10_000)
+    kind: Literal["auto", "exact", "scan", "tree"] = "auto"
+    exact_below: int = Field(20_000, ge=0)
+    scan_below: int = Field(100_000, ge=0)
+    wanted_recall: float = Field(0.98, gt=0.0, le=1.0)
+    sample_requests: int = Field(256, ge=8)
+    drop_duplicates: bool = True
+    model_name: str = Field("souk", min_length=1)
+    warmup_requests: int = Field(8, ge=1)
+    seed: int = 17
+
+    def kind_for(self, items: int) -> str:
+        """The kind of index for a catalogue of this many items."""
+        if self.kind != "auto":
+            return self.kind
+        if items < self.exact_below:
+            return "exact"
+        return "scan" if items < self.scan_below else "tree"

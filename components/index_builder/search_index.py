@@ -1,0 +1,92 @@
+"""The indexes that a servable can hold. All search by inner product and return positions in what they were built of."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+
+Parameters = Mapping[str, int | float]
+
+
+class SearchIndex(tf.Module):
+    """A set of vectors that can be searched in the graph and saved in a SavedModel."""
+
+    @abstractmethod
+    def search(self, vectors: tf.Tensor, k: int) -> tuple[tf.Tensor, tf.Tensor]:
+        """The k nearest by inner product, best first.
+
+        Args:
+          vectors: [queries, dim] float32.
+          k: how many, at most as many as there are vectors.
+
+        Returns:
+          Positions [queries, k] int32 and inner products [queries, k] float32. A position may be -1 where an
+          approximate index found fewer than k.
+        """
+
+
+class ExactIndex(SearchIndex):
+    """Brute force: every vector is scored. No error, no build time, time linear in the catalogue."""
+
+    def __init__(self, vectors: np.ndarray):
+        super().__init__()
+        self._transposed = tf.Variable(np.ascontiguousarray(vectors.T), trainable=False, name="vectors")
+
+    def search(self, vectors: tf.Tensor, k: int) -> tuple[tf.Tensor, tf.Tensor]:
+        """See `SearchIndex.search`."""
+        scores, positions = tf.math.top_k(tf.matmul(vectors, self._transposed), k=k)
+        return positions, scores
+
+
+class ScannIndex(SearchIndex):
+    """ScaNN (Guo et al., ICML 2020): quantised scan, in nearest partitions only where there is a tree.
+
+    Its TensorFlow ops cannot update in place, so an index is immutable, and they must be loaded (`import scann`) before
+    a SavedModel that holds one is. Results are always re-scored in full precision.
+
+    Args:
+      vectors: [items, dim] float32.
+      parameters: `reorder`, how many candidates are re-scored in full; for a tree also `leaves` and
+        `leaves_to_search`.
+      k: the largest k of a search.
+    """
+
+    def __init__(self, vectors: np.ndarray, parameters: Parameters, k: int):
+        super().__init__()
+        from scann import scann_ops
+
+        self._parameters = dict(parameters)
+        builder = scann_ops.builder(np.asarray(vectors, np.float32), k, "dot_product")
+        if "leaves" in parameters:
+            builder = builder.tree(
+                num_leaves=int(parameters["leaves"]),
+                num_leaves_to_search=int(parameters["leaves_to_search"]),
+                training_sample_size=min(len(vectors), 250_000),
+            )
+        builder = builder.score_ah(2, anisotropic_quantization_threshold=0.2)
+        builder = builder.reorder(int(parameters["reorder"]))
+        self._state = builder.build().serialize_to_module()
+
+    def with_parameters(self, parameters: Parameters) -> "ScannIndex":
+        """The same index searched with another `reorder` or `leaves_to_search`; shares the data."""
+        other = object.__new__(ScannIndex)
+        tf.Module.__init__(other)
+        other._parameters = {**self._parameters, **parameters}
+        other._state = self._state
+        return other
+
+    def search(self, vectors: tf.Tensor, k: int) -> tuple[tf.Tensor, tf.Tensor]:
+        """See `SearchIndex.search`."""
+        from scann import scann_ops
+
+        searcher = scann_ops.searcher_from_module(self._state)
+        leaves = self._parameters.get("leaves_to_search")
+        positions, scores = searcher.search_batched(
+            vectors,
+            final_num_neighbors=k,
+            pre_reorder_num_neighbors=int(self._parameters["reorder"]),
+            leaves_to_search=None if leaves is None else int(leaves),
+        )
+        found = tf.math.is_finite(scores)
+        return tf.where(found, tf.cast(positions, tf.int32), -1), tf.where(found, scores, -np.inf)

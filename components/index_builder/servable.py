@@ -1,0 +1,139 @@
+"""The servable: query tower, item table and index as one SavedModel, so that they can never be of different versions."""
+
+import os
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from components.index_builder.catalogue import raw_catalog_spec
+from components.index_builder.multi_head import search_heads
+from components.index_builder.search_index import SearchIndex
+from schema import features
+from trainer.artifact import TrainedModel
+from trainer.input import SearchReader
+from trainer.item_table import ItemTable, item_columns
+
+# ScaNN's ops are outside TensorFlow's own registry; a SavedModel that holds them must be told so.
+SAVE_OPTIONS = tf.saved_model.SaveOptions(namespace_whitelist=["Scann"])
+
+
+def raw_search_spec(profile_features: tuple[str, ...]) -> dict[str, tf.io.VarLenFeature]:
+    """Parsing spec of a served request: any subset of the search features."""
+    names = (
+        features.QUERY,
+        features.HISTORY_QUERIES,
+        *features.BEHAVIOUR_ITEM_FEATURES,
+        *profile_features,
+    )
+    return {name: tf.io.VarLenFeature(tf.string) for name in names}
+
+
+class Servable(tf.Module):
+    """What TF Serving loads.
+
+    Args:
+      model: the trained towers and their transform graph.
+      table: the catalogue that is served; may be newer than the one that the model was trained with.
+      index: over the vectors of `indexed_rows`.
+      indexed_rows: [indexed] int32, table rows by index position.
+      k: hits per request.
+      vocabulary_dir: where the file of item ids is written until it is saved as an asset.
+    """
+
+    def __init__(
+        self,
+        model: TrainedModel,
+        table: ItemTable,
+        index: SearchIndex,
+        indexed_rows: np.ndarray,
+        k: int,
+        vocabulary_dir: str,
+    ):
+        super().__init__()
+        self._k = k
+        self._indexed = len(indexed_rows)
+        self._index = index
+        self._towers = model.towers
+        self._transform = model.transform.transform_features_layer()
+        self._reader = SearchReader(model.config, tuple(model.sizes.profile))
+        self._title_units = model.config.title_units
+        self._search_spec = raw_search_spec(tuple(model.sizes.profile))
+        self._catalog_spec = raw_catalog_spec()
+        self._columns = {
+            name: tf.Variable(column, trainable=False, name=name) for name, column in table.columns.items()
+        }
+        self._indexed_ids = tf.Variable(
+            np.append(table.item_ids[indexed_rows], b"").astype(object), dtype=tf.string, trainable=False
+        )
+        ids_file = os.path.join(vocabulary_dir, "item_ids.txt")
+        with open(ids_file, "wb") as file:
+            file.write(b"\n".join(table.item_ids) + b"\n")
+        self._row_of_id = tf.lookup.StaticHashTable(
+            tf.lookup.TextFileInitializer(
+                tf.saved_model.Asset(ids_file).asset_path,
+                tf.string,
+                tf.lookup.TextFileIndex.WHOLE_LINE,
+                tf.int64,
+                tf.lookup.TextFileIndex.LINE_NUMBER,
+            ),
+            default_value=table.size,
+        )
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=features.INPUT_EXAMPLES)])
+    def encode_query(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Serialised search examples [batch] to `vectors` [batch, heads, dim]."""
+        return {features.OUTPUT_VECTORS: self._encode(tf.io.parse_example(examples, self._search_spec))}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=features.INPUT_EXAMPLES)])
+    def encode_items(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Serialised catalogue examples [batch] to `vectors` [batch, dim]."""
+        raw = tf.io.parse_example(examples, self._catalog_spec)
+        columns = item_columns(self._transform(raw), self._title_units)
+        return {features.OUTPUT_VECTORS: self._towers.encode_items(columns)}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=features.INPUT_EXAMPLES)])
+    def search(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Serialised search examples [batch] to `item_ids` and `scores` [batch, k]."""
+        return self._retrieve(self._encode(tf.io.parse_example(examples, self._search_spec)))
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=features.INPUT_QUERY)])
+    def search_text(self, query: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Queries [batch] of nobody in particular to `item_ids` and `scores` [batch, k]."""
+        rows = tf.shape(query, out_type=tf.int64)[0]
+        absent = tf.SparseTensor(tf.zeros([0, 2], tf.int64), tf.zeros([0], tf.string), tf.stack([rows, 0]))
+        raw = dict.fromkeys(self._search_spec, absent)
+        raw[features.QUERY] = tf.RaggedTensor.from_row_lengths(query, tf.ones_like(query, tf.int64)).to_sparse()
+        return self._retrieve(self._encode(raw))
+
+    def _encode(self, raw: Mapping[str, tf.SparseTensor]) -> tf.Tensor:
+        values = dict(self._transform(dict(raw)))
+        # The transform graph knows the items of its training day; the served table may be newer.
+        for name in features.BEHAVIOUR_ITEM_FEATURES:
+            ids = tf.RaggedTensor.from_sparse(raw[name])
+            values[name] = ids.with_values(self._row_of_id.lookup(ids.values))
+        query = self._reader.query_batch(values)
+        return self._towers.encode_query(query, self._columns)
+
+    def _retrieve(self, vectors: tf.Tensor) -> dict[str, tf.Tensor]:
+        k = min(self._k, self._indexed)
+        positions, scores = search_heads(self._index, vectors, k)
+        missing = [[0, 0], [0, self._k - k]]
+        positions = tf.pad(positions, missing, constant_values=-1)
+        scores = tf.pad(scores, missing, constant_values=float("-inf"))
+        ids = tf.gather(self._indexed_ids, tf.where(positions < 0, self._indexed, positions))
+        return {features.OUTPUT_ITEM_IDS: ids, features.OUTPUT_SCORES: scores}
+
+    def save(self, directory: str) -> None:
+        """Writes the SavedModel with all signatures."""
+        tf.saved_model.save(
+            self,
+            directory,
+            signatures={
+                features.SIGNATURE_DEFAULT: self.search,
+                features.SIGNATURE_QUERY_TEXT: self.search_text,
+                features.SIGNATURE_ENCODE_QUERY: self.encode_query,
+                features.SIGNATURE_ENCODE_ITEMS: self.encode_items,
+            },
+            options=SAVE_OPTIONS,
+        )
