@@ -1,4 +1,4 @@
-"""The servable: query tower, item table and index as one SavedModel, so that they can never be of different versions."""
+"""The servable: query tower, item table and index in one SavedModel, so that they are never of different versions."""
 
 import os
 from collections.abc import Mapping
