@@ -83,9 +83,8 @@ class Bm25:
 def as_shown(shown: IntArray, k: int) -> IntArray:
     """The shop's own page as a ranking, [requests, k], padded with -1.
 
-    On-policy: nearly every click came from this very page, so its recall at the page's length is close to 1
-    by construction and says nothing about how much else the searcher would have liked. It shows the order
-    of the page, and bounds what can be measured from these logs.
+    On-policy: most clicks came from this very page, so its recall at the page's length is high by construction
+    and says nothing about what else the searcher would have liked. It is no contest for a retriever.
     """
     pages = np.full((len(shown), k), NOT_AN_ITEM, dtype=np.int64)
     width = min(k, shown.shape[1])

@@ -27,8 +27,8 @@ SYSTEM_LABELS = {
     BM25: ("BM25", "Lexical search over title, brand and category; no learning, no user."),
     AS_SHOWN: (
         "As shown",
-        "The shop's own page by position. On-policy: the clicks came from this very page, so its recall is "
-        "close to 1 at page length by construction; it is a bound, not a competitor.",
+        "The shop's own page by position. On-policy: most clicks came from this very page, so its recall at page "
+        "length is high by construction. It measures the logs, not a competitor.",
     ),
 }
 

@@ -109,7 +109,7 @@ class RecallGate(base_component.BaseComponent):
         self,
         servable: types.BaseChannel,
         examples: types.BaseChannel,
-        config: GateConfig,
+        config_json: str,
         baseline_servable: types.BaseChannel | None = None,
     ):
         """Builds the node.
@@ -117,15 +117,19 @@ class RecallGate(base_component.BaseComponent):
         Args:
           servable: of IndexBuilder, the SavedModel with tower and index.
           examples: of SoukExampleGen, with the splits `train`, `eval` and `catalog`.
-          config: what to measure and what to ask.
-          baseline_servable: the latest blessed servable, as a Resolver finds it.
+          config_json: a `GateConfig`; checked here, before anything runs.
+          baseline_servable: the latest blessed servable, as a Resolver finds it; nothing in a first run.
+
+        Raises:
+          InputError: `config_json` is no `GateConfig`.
         """
+        GateConfig.from_json(config_json)
         super().__init__(
             RecallGateSpec(
                 servable=servable,
                 examples=examples,
                 baseline_servable=baseline_servable,
-                config_json=config.to_json(),
+                config_json=config_json,
                 blessing=types.Channel(type=standard_artifacts.ModelBlessing),
                 evaluation=types.Channel(type=standard_artifacts.ModelEvaluation),
             )

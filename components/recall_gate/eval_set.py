@@ -8,7 +8,7 @@ taken out of the examples before a servable sees them.
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,13 @@ StrPath = str | os.PathLike[str]
 
 _READ_BATCH = 2048
 _LABELS = (features.ITEMS, features.STAGES, features.POSITIONS)
+_CATALOGUE_FEATURES = (
+    features.ITEM_ID,
+    features.TITLE,
+    features.BRAND,
+    features.CATEGORY_PATH,
+    features.TOP_CATEGORY,
+)
 _HISTORY = (features.HISTORY_QUERIES, *features.BEHAVIOUR_ITEM_FEATURES)
 
 
@@ -49,7 +56,7 @@ class Catalogue:
     def texts(self) -> list[str]:
         """Title, brand and category of each item as one text, for lexical search."""
         return [
-            " ".join((title, brand, *path)).strip()
+            " ".join(filter(None, (title, brand, *path)))
             for title, brand, path in zip(self.titles, self.brands, self.category_paths, strict=True)
         ]
 
@@ -103,31 +110,31 @@ def read_catalogue(examples_dir: StrPath) -> Catalogue:
     Raises:
       InputError: the split is missing or holds no item.
     """
+    catalogue = parse_catalogue(_read(examples_dir, features.CATALOG_SPLIT))
+    if not len(catalogue):
+        raise InputError(
+            f"{examples_dir}: the `{features.CATALOG_SPLIT}` split holds no item, so there is nothing to "
+            "find. Run the example generator with a catalogue."
+        )
+    return catalogue
+
+
+def parse_catalogue(batches: Iterable[list[bytes]]) -> Catalogue:
+    """A catalogue out of batches of serialised catalogue examples."""
     ids: list[str] = []
     titles: list[str] = []
     brands: list[str] = []
     paths: list[tuple[str, ...]] = []
     tops: list[str] = []
     examples: list[bytes] = []
-    wanted = (
-        features.ITEM_ID,
-        features.TITLE,
-        features.BRAND,
-        features.CATEGORY_PATH,
-        features.TOP_CATEGORY,
-    )
-    for serialised, columns in _batches(examples_dir, features.CATALOG_SPLIT, wanted):
+    for serialised in batches:
+        columns = _parse(serialised, _CATALOGUE_FEATURES)
         examples.extend(serialised)
         ids.extend(_first(columns[features.ITEM_ID]))
         titles.extend(_first(columns[features.TITLE]))
         brands.extend(_first(columns[features.BRAND]))
         tops.extend(_first(columns[features.TOP_CATEGORY]))
         paths.extend(tuple(map(_text, row)) for row in columns[features.CATEGORY_PATH].rows())
-    if not ids:
-        raise InputError(
-            f"{examples_dir}: the `{features.CATALOG_SPLIT}` split holds no item, so there is nothing to "
-            "find. Run the example generator with a catalogue."
-        )
     rows = {item_id: row for row, item_id in enumerate(ids)}
     return Catalogue(tuple(ids), tuple(titles), tuple(brands), tuple(paths), tuple(tops), tuple(examples), rows)
 
@@ -277,6 +284,11 @@ def _text(value: bytes) -> str:
 def _batches(
     examples_dir: StrPath, split: str, names: tuple[str, ...]
 ) -> Iterator[tuple[list[bytes], dict[str, _Column]]]:
+    for serialised in _read(examples_dir, split):
+        yield serialised, _parse(serialised, names)
+
+
+def _read(examples_dir: StrPath, split: str) -> Iterator[list[bytes]]:
     folder = os.path.join(os.fspath(examples_dir), f"Split-{split}")
     if not tf.io.gfile.isdir(folder):
         raise InputError(
@@ -286,8 +298,7 @@ def _batches(
     files = sorted(tf.io.gfile.glob(os.path.join(folder, "*.tfrecord*")))
     dataset = tf.data.TFRecordDataset(files, compression_type="GZIP").batch(_READ_BATCH)
     for batch in dataset.as_numpy_iterator() if files else ():
-        serialised = batch.tolist()
-        yield serialised, _parse(serialised, names)
+        yield batch.tolist()
 
 
 def _parse(serialised: list[bytes], names: tuple[str, ...]) -> dict[str, _Column]:

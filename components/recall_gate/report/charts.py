@@ -134,10 +134,13 @@ def training_charts(history: Mapping[str, Sequence[float]]) -> list[LineChart]:
         and values
         and all(isinstance(value, int | float) and math.isfinite(value) for value in values)
     }
+    # Keras logs `total_loss` beside `loss`; equal values are one chart.
+    distinct = {tuple(values): name for name, values in reversed(usable.items())}
+    usable = {name: values for name, values in usable.items() if distinct[tuple(values)] == name}
     names = list(dict.fromkeys(name.removeprefix("val_") for name in usable))
     return [
         _line_chart(
-            name,
+            name.replace("_", " "),
             [
                 (label, role, usable[key])
                 for key, label, role in ((name, "training", "baseline"), (f"val_{name}", "eval", "candidate"))
@@ -159,7 +162,9 @@ def _line_chart(title: str, lines: Sequence[tuple[str, str, list[float]]]) -> Li
     for label, role, line in lines:
         marks = tuple((x_place(epoch), y_place(value)) for epoch, value in enumerate(line, start=1))
         series.append(Series(label if len(lines) > 1 else "", role, " ".join(f"{x},{y}" for x, y in marks), marks))
-    spoken = "; ".join(f"{label} from {line[0]:.4g} to {line[-1]:.4g}" for label, _, line in lines)
+    spoken = "; ".join(
+        f"{label if len(lines) > 1 else ''} from {line[0]:.4g} to {line[-1]:.4g}".strip() for label, _, line in lines
+    )
     return LineChart(
         title=title,
         series=tuple(series),
