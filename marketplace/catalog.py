@@ -1,6 +1,7 @@
 """What the shop sells: the catalogue as arrays, and the generated one."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -10,6 +11,7 @@ from marketplace.vocabulary import LeafWords, Vocabulary
 
 NONE = -1
 FACETS = 8
+TASTE_FACETS = 4
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,14 @@ class Catalogue:
     def items(self) -> int:
         """Number of items."""
         return len(self.leaf)
+
+    @cached_property
+    def taste_facets(self) -> np.ndarray:
+        """The facets of `facets` that one may like for good, padded by NONE [at most TASTE_FACETS, items]."""
+        liked = (self.facets != NONE) & self.facet_is_taste[self.facets]
+        first = np.argsort(~liked, axis=1, kind="stable")[:, :TASTE_FACETS]
+        kept = np.where(np.take_along_axis(liked, first, axis=1), np.take_along_axis(self.facets, first, axis=1), NONE)
+        return np.ascontiguousarray(kept.T)
 
 
 def launch_days(items: int, share: float, days: int, rng: np.random.Generator) -> np.ndarray:

@@ -9,10 +9,11 @@ from marketplace.config import BehaviourSettings
 from marketplace.intents import Intents
 from marketplace.searchers import Searchers
 from marketplace.shelves import Shelves
-from marketplace.taste import Requests, liking, relevance
+from marketplace.taste import Requests, gumbel, liking, relevance
 
 DISAPPOINTING = 0.5
 BROWSING_HELP = 1.0
+LIKED_BEFORE = 1.5
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,24 @@ class Chooser:
         return (np.arange(pages.shape[1]) < depth[:, None]) & (pages != NONE)
 
     def act(
-        self, requests: Requests, pages: np.ndarray, seen: np.ndarray, day: int, rng: np.random.Generator
+        self,
+        requests: Requests,
+        pages: np.ndarray,
+        seen: np.ndarray,
+        remembered: np.ndarray,
+        day: int,
+        rng: np.random.Generator,
     ) -> Clicks:
-        """Clicks, carts and orders that follow from the seen part of the pages."""
+        """Clicks, carts and orders that follow from the seen part of the pages and from what is remembered.
+
+        Args:
+          requests: the searches.
+          pages: items by slot, NONE after the last [requests, slots].
+          seen: which slots were looked at [requests, slots].
+          remembered: items that the user clicked on earlier days, NONE where fewer [requests, any].
+          day: day of the log, for what is on sale.
+          rng: source of chance.
+        """
         settings = self.settings
         utility, met = self.utility(requests, np.maximum(pages, 0))
         clicked = seen & (rng.random(pages.shape) < _chance(utility + settings.click_bias))
@@ -75,6 +91,7 @@ class Chooser:
         more.append(self._browse(requests, np.flatnonzero(rng.random(len(pages)) < chance), day, rng))
         looks_on = rng.random(len(request)) < settings.similar_after_click
         more.append(self._similar(requests, request[looks_on], item[looks_on], day, rng))
+        more.append(self._come_back(requests, remembered, day, rng))
         request, item, position, value = (np.concatenate(column) for column in zip(*more, strict=True))
         request, item, position, value = _once_each(request, item, position, value)
         carted = rng.random(len(request)) < _chance(settings.cart_bias + 0.8 * value)
@@ -104,6 +121,16 @@ class Chooser:
         items = np.where(items == item[:, None], NONE, items)
         return self._best(requests, rows, items, day, 0.0, rng)
 
+    def _come_back(
+        self, requests: Requests, remembered: np.ndarray, day: int, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Take again, out of the "recently viewed" row, something remembered that meets the need."""
+        met = relevance(self.catalogue, self.intents, self.branch, requests.intent, np.maximum(remembered, 0))
+        fits = (remembered != NONE) & (met >= DISAPPOINTING)
+        rows = np.flatnonzero(fits.any(axis=1) & (rng.random(len(fits)) < self.settings.come_back))
+        items = np.where(fits[rows], remembered[rows], NONE)
+        return self._best(requests, rows, items, day, LIKED_BEFORE, rng)
+
     def _best(
         self,
         requests: Requests,
@@ -115,7 +142,7 @@ class Chooser:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         utility, _ = self.utility(requests.take(rows), np.maximum(items, 0))
         on_sale = (items != NONE) & (self.catalogue.available_day[items] <= day)
-        felt = np.where(on_sale, utility + self.settings.choice_noise * rng.gumbel(size=utility.shape), -np.inf)
+        felt = np.where(on_sale, utility + self.settings.choice_noise * gumbel(utility.shape, rng), -np.inf)
         here = np.arange(len(rows))
         best = felt.argmax(axis=1)
         value = utility[here, best]

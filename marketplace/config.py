@@ -73,7 +73,7 @@ class BehaviourSettings(Settings):
     """What people do with a page. Utilities are in logits."""
 
     look_further: float = Field(default=0.82, ge=0, lt=1, description="chance to look at the next slot of the page")
-    click_bias: float = -1.0
+    click_bias: float = -0.9
     relevance_weight: float = Field(default=1.0, ge=0, description="weight of log relevance")
     style_weight: float = 0.5
     loyalty_weight: float = 1.0
@@ -90,6 +90,7 @@ class BehaviourSettings(Settings):
     browse_width: int = Field(default=30, ge=1, description="items looked over in the category tree")
     similar_after_click: float = Field(default=0.25, ge=0, le=1)
     similar_width: int = Field(default=12, ge=1)
+    come_back: float = Field(default=0.2, ge=0, le=1, description="chance to look for what was clicked before")
     cart_bias: float = -1.8
     order_after_cart: float = Field(default=0.4, ge=0, le=1)
 
@@ -108,8 +109,8 @@ class MarketplaceSettings(Settings):
     seed: int = Field(default=0, ge=0)
     start: date = date(2025, 3, 1)
     days: int = Field(default=45, ge=2)
-    searches: int = Field(default=92_000, ge=10, description="expected searches over all days")
-    daily_growth: float = Field(default=0.025, gt=-0.5, lt=0.5, description="growth of traffic per day")
+    searches: int = Field(default=94_000, ge=10, description="expected searches over all days")
+    daily_growth: float = Field(default=0.028, gt=-0.5, lt=0.5, description="growth of traffic per day")
     catalogue: CatalogueSettings = CatalogueSettings()
     searchers: SearcherSettings = SearcherSettings()
     queries: QuerySettings = QuerySettings()

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Self
 
@@ -16,7 +17,11 @@ from schema.settings import InputError
 
 _RUN = re.compile(r"[\u3400-\u9fff]+|[a-z0-9]+")
 STOPWORDS = frozenset(["a", "an", "and", "at", "by", "for", "from", "in", "of", "on", "or", "the", "to", "with"])
-MISSING_TERM = 1.0
+# More than BM25 and popularity can make good, so that items with more of the terms always come first.
+MISSING_TERM = 4.0
+# Above any BM25 score of a query.
+_PER_TERM = 2.0**20
+_BLOCK = 256
 _STEMMER = Stemmer.Stemmer("english")
 
 
@@ -48,22 +53,21 @@ def terms(text: str) -> list[str]:
 class LexicalEngine:
     """Ranks items for a query by `BM25 / best BM25 + popularity_weight * popularity - MISSING_TERM * terms missing`.
 
-    Terms missing are counted against the item that holds the most of the query's terms, as engines do that ask
-    for all terms first and fall back to fewer. It knows no synonyms, corrects no spelling and does not know the
-    user. Items without any term of the query are never found.
+    Terms missing are counted against the item that holds the most of the query's terms, and items with more of
+    them always come first, as in engines that ask for all terms and fall back to fewer. It knows no synonyms,
+    corrects no spelling and does not know the user. Items without any term of the query are never found.
 
     Attributes:
       item_ids: ids by row.
       vocabulary: column of each term.
-      weights: BM25 weight of each term in each item [terms, items].
-      occurs: 1 where an item holds a term [terms, items].
+      weights: BM25 weight of each term in each item, plus _PER_TERM where it occurs, so that one product gives
+        both the BM25 score and the number of terms held [terms, items].
       prior: popularity times its weight [items].
     """
 
     item_ids: tuple[str, ...]
     vocabulary: dict[str, int]
     weights: csr_matrix
-    occurs: csr_matrix
     prior: np.ndarray
 
     @classmethod
@@ -85,10 +89,11 @@ class LexicalEngine:
         index.index((documents, vocabulary), show_progress=False)
         scores = index.scores
         shape = (len(scores["indptr"]) - 1, len(item_ids))
-        weights = csr_matrix((scores["data"], scores["indices"], scores["indptr"]), shape=shape)
+        weights = csr_matrix(
+            (scores["data"].astype(np.float64) + _PER_TERM, scores["indices"], scores["indptr"]), shape=shape
+        )
         prior = (popularity_weight * np.asarray(popularity)).astype(np.float32)
-        occurs = csr_matrix((np.ones_like(weights.data), weights.indices, weights.indptr), shape=shape)
-        return cls(tuple(item_ids), vocabulary, weights, occurs, prior)
+        return cls(tuple(item_ids), vocabulary, weights, prior)
 
     @classmethod
     def from_catalogue(cls, path: str | Path, popularity_weight: float = 0.08) -> Self:
@@ -123,32 +128,35 @@ class LexicalEngine:
 
         Where fewer match, rows are padded with -1 and scores with -inf.
         """
+        rows = np.full((len(queries), k), -1, np.int32)
+        scores = np.full((len(queries), k), -np.inf, np.float32)
+        for start in range(0, len(queries), _BLOCK):
+            found = self._term_matrix(queries[start : start + _BLOCK]) @ self.weights
+            held = np.floor(found.data / _PER_TERM)
+            found.data -= _PER_TERM * held
+            for number, (low, high) in enumerate(pairwise(found.indptr), start):
+                if low == high:
+                    continue
+                best, values = self._best(found.indices[low:high], found.data[low:high], held[low:high], k)
+                rows[number, : len(best)], scores[number, : len(best)] = best, values
+        return rows, scores
+
+    def _term_matrix(self, queries: Sequence[str]) -> csr_matrix:
         columns: list[int] = []
         starts = [0]
         for query in queries:
             columns.extend(self.vocabulary[term] for term in dict.fromkeys(terms(query)) if term in self.vocabulary)
             starts.append(len(columns))
-        matrix = csr_matrix(
-            (np.ones(len(columns), np.float32), columns, starts), shape=(len(queries), self.weights.shape[0])
-        )
-        found = matrix @ self.weights
-        # A BM25 weight is above zero wherever a term occurs, so both products have the same pattern.
-        held = matrix @ self.occurs
-        found.sort_indices()
-        held.sort_indices()
-        rows = np.full((len(queries), k), -1, np.int32)
-        scores = np.full((len(queries), k), -np.inf, np.float32)
-        for number in range(len(queries)):
-            here = slice(found.indptr[number], found.indptr[number + 1])
-            items, values = found.indices[here], found.data[here]
-            if not len(items):
-                continue
-            missing = held.data[here].max() - held.data[here]
-            values = values / values.max() + self.prior[items] - MISSING_TERM * missing
-            if len(items) > k:
-                best = np.argpartition(-values, k - 1)[:k]
-                items, values = items[best], values[best]
-            order = np.lexsort((items, -values))
-            rows[number, : len(items)] = items[order]
-            scores[number, : len(items)] = values[order]
-        return rows, scores
+        return csr_matrix((np.ones(len(columns)), columns, starts), shape=(len(queries), self.weights.shape[0]))
+
+    def _best(self, items: np.ndarray, values: np.ndarray, held: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        best_value, most_held = values.max(), held.max()
+        complete = held == most_held
+        if np.count_nonzero(complete) >= k:
+            items, values, held = items[complete], values[complete], held[complete]
+        values = values / best_value + self.prior[items] - MISSING_TERM * (most_held - held)
+        if len(items) > k:
+            best = np.argpartition(-values, k - 1)[:k]
+            items, values = items[best], values[best]
+        order = np.lexsort((items, -values))
+        return items[order], values[order]

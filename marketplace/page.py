@@ -10,7 +10,7 @@ from marketplace.engine import LexicalEngine
 from marketplace.queries import QueryPool
 from marketplace.searchers import Searchers
 from marketplace.shelves import Shelves
-from marketplace.taste import Requests, liking
+from marketplace.taste import Requests, gumbel, liking
 
 NEW_FOR_DAYS = 7
 RECOMMENDER_WIDTH = 12
@@ -18,33 +18,33 @@ RECOMMENDER_WIDTH = 12
 
 @dataclass
 class ResultCache:
-    """The engine's matches per query, kept for at most `capacity` queries so that memory stays bounded."""
+    """The engine's matches per query, at most `capacity` matches in all, so that memory stays bounded."""
 
     engine: LexicalEngine
     pool: QueryPool
     depth: int
-    capacity: int = 60_000
-    _slot: dict[int, int] = field(default_factory=dict)
-    _items: list[np.ndarray] = field(default_factory=list)
-    _scores: list[np.ndarray] = field(default_factory=list)
+    capacity: int = 20_000_000
+    _kept: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    _used: int = 0
 
     def top(self, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Matches and scores as `LexicalEngine.top` gives them, both [requests, depth]."""
         unique, inverse = np.unique(queries, return_inverse=True)
-        items = np.empty((len(unique), self.depth), np.int32)
-        scores = np.empty((len(unique), self.depth), np.float32)
-        slots = [self._slot.get(int(query), NONE) for query in unique]
-        unknown = [row for row, slot in enumerate(slots) if slot == NONE]
-        for row, slot in enumerate(slots):
-            if slot != NONE:
-                items[row], scores[row] = self._items[slot], self._scores[slot]
+        unknown = [row for row, query in enumerate(unique) if int(query) not in self._kept]
+        items = np.full((len(unique), self.depth), NONE, np.int32)
+        scores = np.full((len(unique), self.depth), -np.inf, np.float32)
+        for row, query in enumerate(unique):
+            if int(query) in self._kept:
+                known, values = self._kept[int(query)]
+                items[row, : len(known)], scores[row, : len(known)] = known, values
         if unknown:
             found = self.engine.top([self.pool.text(unique[row]) for row in unknown], self.depth)
             items[unknown], scores[unknown] = found
-            for row in unknown[: self.capacity - len(self._slot)]:
-                self._slot[int(unique[row])] = len(self._items)
-                self._items.append(items[row].copy())
-                self._scores.append(scores[row].copy())
+            for row in unknown:
+                width = int((items[row] != NONE).sum())
+                if self._used + width <= self.capacity:
+                    self._used += width
+                    self._kept[int(unique[row])] = (items[row, :width].copy(), scores[row, :width].copy())
         return items[inverse], scores[inverse]
 
 
@@ -73,14 +73,9 @@ def build_pages(
     page = settings.page
     organic_slots = max(1, round(page.slots * page.organic_share))
     matches, scores = cache.top(queries)
-    noise = settings.engine.noise * rng.gumbel(size=scores.shape).astype(np.float32)
-    on_sale = (matches != NONE) & (catalogue.available_day[matches] <= day)
-    noisy = np.where(on_sale, scores + noise, -np.inf)
-    ranked = min(page.ranked, noisy.shape[1])
-    best = np.argpartition(-noisy, ranked - 1, axis=1)[:, :ranked]
-    candidates = np.take_along_axis(matches, best, axis=1)
-    ranking = np.take_along_axis(noisy, best, axis=1)
-    ranking += page.ranking_weight * _guessed_liking(settings, catalogue, searchers, requests, candidates, rng)
+    candidates, lexical = _engine_picks(settings, catalogue, matches, scores, day, rng)
+    guess = _guessed_liking(settings, catalogue, searchers, requests, candidates, rng)
+    ranking = lexical + page.ranking_weight * guess
     order = np.argsort(-ranking, axis=1, kind="stable")[:, :organic_slots]
     organic = np.take_along_axis(candidates, order, axis=1)
     organic = np.where(np.isfinite(np.take_along_axis(ranking, order, axis=1)), organic, NONE)
@@ -89,6 +84,28 @@ def build_pages(
     leaf = np.where(leaf == NONE, usual, leaf)
     others = _other_slots(settings, catalogue, searchers, shelves, requests, leaf, page.slots - organic_slots, day, rng)
     return _blend(organic, others, rng)
+
+
+def _engine_picks(
+    settings: MarketplaceSettings,
+    catalogue: Catalogue,
+    matches: np.ndarray,
+    scores: np.ndarray,
+    day: int,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The engine's best matches on sale under this request's noise, with their scores [requests, ranked]."""
+    on_sale = (matches != NONE) & (catalogue.available_day[matches] <= day)
+    noisy = np.where(on_sale, scores + settings.engine.noise * gumbel(scores.shape, rng), -np.inf)
+    ranked = settings.page.ranked
+    if matches.shape[1] <= ranked:
+        return matches, noisy
+    picks, picked = matches[:, :ranked].copy(), noisy[:, :ranked].copy()
+    deep = np.flatnonzero(matches[:, ranked] != NONE)
+    best = np.argpartition(-noisy[deep], ranked - 1, axis=1)[:, :ranked]
+    picks[deep] = np.take_along_axis(matches[deep], best, axis=1)
+    picked[deep] = np.take_along_axis(noisy[deep], best, axis=1)
+    return picks, picked
 
 
 def _other_slots(
@@ -128,7 +145,7 @@ def _guessed_liking(
 ) -> np.ndarray:
     """What the shop takes the users' liking to be: right on average, but noisy [requests, items]."""
     guess = liking(catalogue, searchers, settings.behaviour, requests, items)
-    return guess + settings.page.taste_noise * rng.gumbel(size=guess.shape)
+    return guess + settings.page.taste_noise * gumbel(guess.shape, rng)
 
 
 def _blend(organic: np.ndarray, others: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -19,6 +19,7 @@ from marketplace.events import CLICK, EVENT_TYPES, events_of_requests, written_r
 from marketplace.given_catalog import read_catalogue
 from marketplace.given_wording import GivenWords, wordings_of_given
 from marketplace.intents import Intents, derive_intents
+from marketplace.memory import Memory
 from marketplace.page import ResultCache, build_pages
 from marketplace.queries import QueryPool, build_query_pool
 from marketplace.searchers import DAY_MS, Searchers, generate_searchers, searches_of_day
@@ -36,13 +37,13 @@ from marketplace.write import (
     write_shop,
 )
 
-CHUNK = 4_096
+CHUNK = 2_048
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class World:
-    """Everything that does not change from day to day."""
+    """The shop and its searchers. Of it only the memory, and what the cache holds, change from day to day."""
 
     settings: MarketplaceSettings
     catalogue: Catalogue
@@ -52,6 +53,7 @@ class World:
     searchers: Searchers
     cache: ResultCache
     chooser: Chooser
+    memory: Memory
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,8 @@ def build_world(settings: MarketplaceSettings) -> World:
     )
     chooser = Chooser(catalogue, intents, searchers, shelves, branches(catalogue), settings.behaviour)
     cache = ResultCache(engine, pool, settings.engine.depth)
-    return World(settings, catalogue, intents, pool, shelves, searchers, cache, chooser)
+    memory = Memory.of(settings.searchers.users)
+    return World(settings, catalogue, intents, pool, shelves, searchers, cache, chooser, memory)
 
 
 def searches_per_day(settings: MarketplaceSettings) -> np.ndarray:
@@ -111,7 +114,10 @@ def searches_per_day(settings: MarketplaceSettings) -> np.ndarray:
 
 
 def events_of_day(world: World, day: int, expected: float) -> pl.DataFrame:
-    """All events of the searches that start on `day`, numbered in the order of time in the column `event`."""
+    """All events of the searches that start on `day`, numbered in the order of time in the column `event`.
+
+    Days must be asked for in their order, as searchers remember what they clicked on earlier ones.
+    """
     rng = np.random.default_rng([world.settings.seed, 1, day])
     settings = world.settings
     searches = searches_of_day(
@@ -132,12 +138,14 @@ def events_of_day(world: World, day: int, expected: float) -> pl.DataFrame:
             settings, world.catalogue, world.searchers, world.shelves, world.cache, requests, query, day, rng
         )
         seen = world.chooser.looked_at(pages, rng)
-        clicks = world.chooser.act(requests, pages, seen, day, rng)
+        clicks = world.chooser.act(requests, pages, seen, world.memory.items[requests.user], day, rng)
         number = day * 10_000_000 + start + np.arange(len(query))
         frames.append(events_of_requests(number, requests.user, searches.time[rows], query, pages, seen, clicks, rng))
     if not frames:
         return pl.DataFrame()
     events = pl.concat(frames).sort("time", maintain_order=True)
+    clicked = events.filter(pl.col("type") == CLICK)
+    world.memory.remember(clicked["user"].to_numpy(), clicked["item"].to_numpy())
     return events.with_columns(event=pl.int_range(pl.len(), dtype=pl.Int64) + day * 100_000_000)
 
 

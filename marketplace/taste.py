@@ -46,6 +46,11 @@ class Requests:
         )
 
 
+def gumbel(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Standard Gumbel noise as float32: the best of noisy utilities is a draw from their softmax."""
+    return -np.log(np.maximum(rng.standard_exponential(shape, np.float32), np.float32(1e-30)))
+
+
 def branches(catalogue: Catalogue) -> np.ndarray:
     """Number of the category above each leaf [leaves]."""
     above: dict[tuple[str, ...], int] = {}
@@ -87,22 +92,34 @@ def liking(
     """How much the users like items, whatever they search for [requests, items]."""
     user = requests.user
     brand = catalogue.brand[items]
-    known = brand != NONE
     style = np.einsum("rd,rnd->rn", searchers.style[user], catalogue.brand_style[brand])
-    value = settings.style_weight * np.where(known, style, 0.0)
-    loyal = (brand[:, :, None] == searchers.brands[user][:, None, :]).any(axis=2) & known
-    value += settings.loyalty_weight * loyal
-    facets = catalogue.facets[items]
-    for column in range(searchers.tastes.shape[1]):
-        taste = searchers.tastes[user, column][:, None, None]
-        value += settings.taste_weight * ((facets == taste) & (taste != NONE)).any(axis=2)
-    focus = requests.focus_brand[:, None]
-    value += settings.session_weight * ((focus != NONE) & (brand == focus))
-    focus = requests.focus_facet[:, None, None]
-    value += settings.session_weight * ((facets == focus) & (focus != NONE)).any(axis=2)
+    value = settings.style_weight * style
+    value += settings.loyalty_weight * _any_equal(brand, searchers.brands[user])
+    value += settings.session_weight * (brand == requests.focus_brand[:, None])
+    value *= brand != NONE
+    facets = catalogue.taste_facets[:, items]
+    for taste in searchers.tastes[user].T:
+        value += settings.taste_weight * _holds(facets, taste)
+    value += settings.session_weight * _holds(facets, requests.focus_facet)
     level = catalogue.price_level[items]
     distance = level - (searchers.price_taste[user] + requests.price_shift)[:, None]
     value -= settings.price_weight * np.where(np.isnan(level), 1.0, np.minimum(distance**2, 6.0))
     value += settings.region_weight * (catalogue.shop_region[items] == searchers.region[user][:, None])
     value += settings.quality_weight * catalogue.quality[items]
     return value
+
+
+def _any_equal(values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Whether each of `values` [requests, items] is among its row's `wanted` [requests, choices]."""
+    found = np.zeros(values.shape, bool)
+    for choice in wanted.T:
+        found |= values == choice[:, None]
+    return found
+
+
+def _holds(facets: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Whether `facets` [facets, requests, items] hold the one facet wanted in each request [requests, items]."""
+    found = np.zeros(facets.shape[1:], bool)
+    for held in facets:
+        found |= held == wanted[:, None]
+    return found & (wanted != NONE)[:, None]

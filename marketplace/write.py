@@ -33,6 +33,12 @@ def write_shop(path: Path, facts: dict[str, Any]) -> None:
     path.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
+def _foreign(directory: Path) -> set[str]:
+    names = {path.name for path in directory.iterdir()}
+    ours = {SHOP_FILE, CATALOGUE_FILE, USERS_FILE, EVENTS_DIRECTORY}
+    return names - ours if SHOP_FILE in names else names
+
+
 @contextmanager
 def whole_directory(target: Path, force: bool = False) -> Iterator[Path]:
     """A directory to write into that becomes `target` when the block ends, and leaves nothing behind if it fails.
@@ -42,9 +48,10 @@ def whole_directory(target: Path, force: bool = False) -> Iterator[Path]:
     """
     if target.exists() and not target.is_dir():
         raise InputError(f"{target} is a file; give a directory for the simulated shop")
-    if target.is_dir() and any(target.iterdir()) and not (target / SHOP_FILE).is_file() and not force:
+    foreign = sorted(_foreign(target)) if target.is_dir() and not force else []
+    if foreign:
         raise InputError(
-            f"{target} is not empty and holds no {SHOP_FILE}, so no simulation made it; give another directory, "
+            f"{target} holds {foreign[0]!r}, which no simulation wrote; give another directory, "
             "or --force to replace all that is in it"
         )
     target.parent.mkdir(parents=True, exist_ok=True)
