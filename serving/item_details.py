@@ -1,6 +1,6 @@
 """Titles, brands and prices of found items, out of the shop's catalogue file, for people to read."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,12 +21,21 @@ class ItemDetails:
     price: str | None = None
 
 
-def read_details(path: Path, item_ids: Collection[str]) -> dict[str, ItemDetails]:
-    """Details of those of `item_ids` that the file at `path` (.jsonl, .csv, .parquet) holds; texts also as .gz.
+def read_details(paths: Iterable[Path], item_ids: Collection[str]) -> dict[str, ItemDetails]:
+    """Details of those of `item_ids` that the catalogue's files (.jsonl, .csv, .parquet; texts also as .gz) hold.
 
     Raises:
-      InputError: if the file is missing or unreadable, of an unknown format, or without an `item_id` column.
+      InputError: if a file is missing or unreadable, of an unknown format, or without an `item_id` column.
     """
+    found: dict[str, ItemDetails] = {}
+    for path in paths:
+        wanted = set(item_ids) - found.keys()
+        if wanted:
+            found |= _read(path, wanted)
+    return found
+
+
+def _read(path: Path, item_ids: Collection[str]) -> dict[str, ItemDetails]:
     if not path.is_file():
         raise InputError(f"There is no catalogue file {path}. Check the path given with --catalog.")
     try:
@@ -37,13 +46,11 @@ def read_details(path: Path, item_ids: Collection[str]) -> dict[str, ItemDetails
                 f"{path} has no column `{features.ITEM_ID}` (it has: {', '.join(columns)}), "
                 "so items cannot be looked up in it. Give the catalogue that the model was trained on."
             )
-        wanted = [pl.col(name).cast(pl.String) for name in (features.ITEM_ID, *_SHOWN) if name in columns]
-        rows = table.select(wanted).filter(pl.col(features.ITEM_ID).is_in(list(item_ids))).collect()
+        shown = [pl.col(name).cast(pl.String) for name in (features.ITEM_ID, *_SHOWN) if name in columns]
+        rows = table.select(shown).filter(pl.col(features.ITEM_ID).is_in(list(item_ids))).collect().to_dicts()
     except pl.exceptions.PolarsError as error:
         raise InputError(f"The catalogue file {path} cannot be read: {error}") from error
-    return {
-        row.pop(features.ITEM_ID): ItemDetails(**{name: row.get(name) for name in _SHOWN}) for row in rows.to_dicts()
-    }
+    return {row[features.ITEM_ID]: ItemDetails(**{name: row.get(name) for name in _SHOWN}) for row in rows}
 
 
 def _scan(path: Path) -> pl.LazyFrame:

@@ -1,25 +1,41 @@
 """`souk query`: one question to a serving program, and its answer as a table."""
 
+import glob
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from pipeline import config as pipeline_config
 from schema.settings import InputError
 from serving.client import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, Answer, Behaviour, Client, ServingError
-from serving.config import DEFAULT_MODEL_NAME
+from serving.config import DEFAULT_HOST, DEFAULT_MODEL_NAME
 
 if TYPE_CHECKING:
     from serving.item_details import ItemDetails
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Whom to ask, and what to read beside the answer; None or () where nothing is known."""
+
+    target: str = DEFAULT_TARGET
+    name: str = DEFAULT_MODEL_NAME
+    user_state: Path | None = None
+    catalog: tuple[Path, ...] = ()
 
 
 @click.command(name="query")
 @click.argument("query")
 @click.option("--user", metavar="ID", help="Id of the user who asks.")
 @click.option("--k", default=10, show_default=True, help="Most items to show.")
-@click.option("--target", default=DEFAULT_TARGET, show_default=True, metavar="HOST:PORT", help="The server.")
-@click.option("--name", default=DEFAULT_MODEL_NAME, show_default=True, help="Name of the model.")
+@click.option(
+    "--config", metavar="FILE", help="The pipeline's configuration: its server, user states and catalogue are used."
+)
+@click.option("--target", metavar="HOST:PORT", help=f"The server.  [default: {DEFAULT_TARGET}]")
+@click.option("--name", help=f"Name of the model.  [default: {DEFAULT_MODEL_NAME}]")
 @click.option(
     "--user-state",
     type=click.Path(path_type=Path),
@@ -38,41 +54,73 @@ def command(
     query: str,
     user: str | None,
     k: int,
-    target: str,
-    name: str,
+    config: str | None,
+    target: str | None,
+    name: str | None,
     user_state: Path | None,
     catalog: Path | None,
     timeout: float,
     as_json: bool,
 ) -> None:
     """Ask a serving program for the items that fit QUERY best."""
-    behaviour = _behaviour(user, user_state)
+    sources = Sources() if config is None else configured(config)
+    sources = Sources(
+        target=sources.target if target is None else target,
+        name=sources.name if name is None else name,
+        user_state=sources.user_state if user_state is None else user_state,
+        catalog=sources.catalog if catalog is None else (catalog,),
+    )
+    behaviour = _behaviour(user, sources.user_state)
     try:
-        with Client(target, model_name=name, timeout_s=timeout) as client:
+        with Client(sources.target, model_name=sources.name, timeout_s=timeout) as client:
             answer = client.answer(query, user=user, behaviour=behaviour, k=k)
     except ServingError as error:
         raise InputError(str(error)) from error
     if k > answer.places:
         _note(f"the served model returns at most {answer.places} items, so {k} cannot be shown")
     details: dict[str, ItemDetails] = {}
-    if catalog is not None:
+    if sources.catalog:
         from serving.item_details import read_details
 
-        details = read_details(catalog, [hit.item_id for hit in answer.hits])
+        details = read_details(sources.catalog, [hit.item_id for hit in answer.hits])
     if as_json:
         personalised = behaviour is not None and not behaviour.empty
         click.echo(json.dumps(_as_dict(query, user, personalised, answer, details), ensure_ascii=False))
     elif answer.hits:
-        _print_table(query, answer, details, with_details=catalog is not None)
+        _print_table(query, answer, details, with_details=bool(sources.catalog))
     else:
         click.echo(f"Nothing found for {query!r}.")
+
+
+def configured(config: str) -> Sources:
+    """The sources that a pipeline's configuration names: a file, or a preset.
+
+    Raises:
+      InputError: if it cannot be read.
+    """
+    loaded = pipeline_config.load(config)
+    # A server that listens on every address is asked at this machine's own.
+    host = DEFAULT_HOST if loaded.serving.host in ("0.0.0.0", "::") else loaded.serving.host
+    catalog = [Path(path) for pattern in loaded.ingest.data.catalog for path in sorted(glob.glob(pattern))]
+    return Sources(
+        target=f"{host}:{loaded.serving.port}",
+        name=loaded.serving.model_name,
+        user_state=_newest_user_state(Path(loaded.artifacts_root)),
+        catalog=tuple(catalog),
+    )
+
+
+def _newest_user_state(artifacts: Path) -> Path | None:
+    # <step>/<output>/<execution>/: a later execution has a larger number.
+    found = [path for path in artifacts.glob("*/*/*/user_state.parquet") if path.parent.name.isdigit()]
+    return max(found, key=lambda path: int(path.parent.name), default=None)
 
 
 def _behaviour(user: str | None, user_state: Path | None) -> Behaviour | None:
     if user is None:
         return None
     if user_state is None:
-        _note(f"no --user-state file is given, so nothing is known of what {user} did before")
+        _note(f"no user state file is given or found, so nothing is known of what {user} did before")
         return None
     from serving.user_state import read_behaviour
 

@@ -1,5 +1,28 @@
 """`souk serve`: the local stand-in for TensorFlow Serving."""
 
-from serving.server.command import command
+from typing import Any
 
-__all__ = ["command"]
+import click
+
+from pipeline import config as pipeline_config
+from serving.config import ServingConfig
+from serving.server.command import run, serving_options
+
+
+@click.command(name="serve")
+@click.option(
+    "--config", metavar="FILE", help="The pipeline's configuration: serve what it pushes, where its `serving` says."
+)
+@serving_options
+def command(config: str | None, **options: Any) -> None:
+    """Serve the newest pushed version over TensorFlow Serving's gRPC protocol.
+
+    New versions in the folder are loaded in the background and swapped in without failing a request. Stop
+    with Ctrl-C or SIGTERM. A `ready:` line goes to standard output once a version answers; the log goes to
+    standard error.
+    """
+    base = ServingConfig()
+    if config is not None:
+        loaded = pipeline_config.load(config)
+        base = loaded.serving.model_copy(update={"model_dir": loaded.push_directory})
+    run(base, **options)

@@ -1,61 +1,57 @@
-"""`souk serve` and `python -m serving.server`: one command, heavy imports only when it runs."""
+"""The serving program's command line, which `souk serve` shares; heavy imports only when it runs."""
 
+import functools
 import logging
 import os
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
 from schema.settings import InputError
-from serving import config as serving_config
+from serving.config import ServingConfig
 from serving.server import versions
 
-
-@click.command(name="serve")
-@click.option(
-    "--model-dir",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="Folder that holds one numbered folder per version, as `souk run` pushes them.",
+_DEFAULTS = ServingConfig()
+_OPTIONS = (
+    click.option(
+        "--model-dir",
+        type=click.Path(path_type=Path),
+        help="Folder that holds one numbered folder per version, as `souk run` pushes them.",
+    ),
+    click.option("--name", "model_name", help=f"Name of the model.  [default: {_DEFAULTS.model_name}]"),
+    click.option("--host", help=f"Address to listen on.  [default: {_DEFAULTS.host}]"),
+    click.option("--port", type=int, help=f"Port of gRPC; 0 takes a free one.  [default: {_DEFAULTS.port}]"),
+    click.option(
+        "--poll-interval",
+        "poll_interval_s",
+        type=float,
+        help=f"Seconds between two looks for new versions.  [default: {_DEFAULTS.poll_interval_s:g}]",
+    ),
+    click.option("--threads", type=int, help="Requests worked on at once.  [default: two per core, at least 4]"),
+    click.option("--ready-file", type=click.Path(path_type=Path), help="Written as JSON when the port is open."),
+    click.option("--parent-pid", type=int, hidden=True, help="Stop when this process is no longer the parent."),
 )
-@click.option("--name", default=serving_config.DEFAULT_MODEL_NAME, show_default=True, help="Name of the model.")
-@click.option("--host", default=serving_config.DEFAULT_HOST, show_default=True, help="Address to listen on.")
-@click.option(
-    "--port", default=serving_config.DEFAULT_PORT, show_default=True, help="Port of gRPC; 0 takes a free one."
-)
-@click.option("--poll-interval", default=1.0, show_default=True, help="Seconds between two looks for new versions.")
-@click.option("--threads", default=0, help="Requests worked on at once; 0 takes two per core, at least 4.")
-@click.option("--ready-file", type=click.Path(path_type=Path), help="Written as JSON when the port is open.")
-@click.option("--parent-pid", type=int, hidden=True, help="Stop when this process is no longer the parent.")
-def command(
-    model_dir: Path,
-    name: str,
-    host: str,
-    port: int,
-    poll_interval: float,
-    threads: int,
-    ready_file: Path | None,
-    parent_pid: int | None,
-) -> None:
-    """Serve the newest pushed model over TensorFlow Serving's gRPC protocol.
 
-    New versions in the folder are loaded in the background and swapped in without failing a request. Stop
-    with Ctrl-C or SIGTERM. A `ready:` line goes to standard output once a version answers; the log goes to
-    standard error.
+
+def serving_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Gives a click command every option that `run` takes; one that is not given is None."""
+    return functools.reduce(lambda decorated, option: option(decorated), reversed(_OPTIONS), function)
+
+
+def run(base: ServingConfig, ready_file: Path | None, parent_pid: int | None, **given: Any) -> None:
+    """Serves as `base` says, with the settings that were given on the command line, until told to stop.
+
+    Raises:
+      InputError: if a setting is out of range, or the folder or the port cannot be used.
     """
-    config = serving_config.ServingConfig.parse(
-        {
-            "model_name": name,
-            "model_dir": str(model_dir),
-            "host": host,
-            "port": port,
-            "poll_interval_s": poll_interval,
-            "threads": threads,
-        },
-        source="the command line",
-    )
+    chosen = {
+        key: str(value) if isinstance(value, Path) else value for key, value in given.items() if value is not None
+    }
+    config = ServingConfig.parse({**base.model_dump(), **chosen}, source="the command line")
     # Found out now, a wrong folder costs no wait for TensorFlow.
     versions.base_folder(config.model_dir)
     logging.basicConfig(
@@ -70,7 +66,14 @@ def command(
 
     from serving.server.server import serve
 
-    serve(config, announce=lambda line: click.echo(line), ready_file=ready_file, parent=parent_pid)
+    serve(config, announce=click.echo, ready_file=ready_file, parent=parent_pid)
+
+
+@click.command()
+@serving_options
+def command(**options: Any) -> None:
+    """Serve the newest version of a model over TensorFlow Serving's gRPC protocol."""
+    run(_DEFAULTS, **options)
 
 
 def main() -> None:
