@@ -45,6 +45,4 @@ def test_bad_input_becomes_a_message_without_a_stack_trace_and_exit_code_2(monke
     monkeypatch.setattr(cli.LazyGroup, "get_command", lambda self, ctx, name: refuse)
     result = CliRunner().invoke(cli.main, ["run"])
     assert result.exit_code == 2
-    assert result.output.strip() == (
-        "Error: no such file: shop.yaml; give --config the path of a configuration file"
-    )
+    assert result.output.strip() == ("Error: no such file: shop.yaml; give --config the path of a configuration file")

@@ -1,0 +1,78 @@
+"""What a run is compared with: the last blessed model and the last good data, never the run's own.
+
+TFX's own `LatestBlessedModelStrategy` would, in a second run over unchanged inputs, find the very model that the
+run has taken from cache. The gate's input would then have changed (no baseline before, one now), nothing after it
+could come from cache, and one model would be pushed twice under two versions. These strategies leave out
+what the current run itself holds.
+"""
+
+from typing import Final
+
+import ml_metadata
+from ml_metadata.proto import metadata_store_pb2
+from tfx import types
+from tfx.dsl.components.common.resolver import Resolver, ResolverStrategy
+from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import LatestBlessedModelStrategy
+from tfx.types import standard_artifacts
+
+CURRENT: Final = "current"
+MODEL: Final = "model"
+MODEL_BLESSING: Final = "model_blessing"
+STATISTICS: Final = "statistics"
+
+Artifacts = dict[str, list[types.Artifact]]
+
+_GOOD: Final = (metadata_store_pb2.Execution.COMPLETE, metadata_store_pb2.Execution.CACHED)
+
+
+class LastOtherBlessedModel(LatestBlessedModelStrategy):
+    """The latest blessed model other than the current run's."""
+
+    def resolve_artifacts(self, store: ml_metadata.MetadataStore, input_dict: Artifacts) -> Artifacts | None:
+        """Resolves `model` and `model_blessing`; both empty where there is no such model."""
+        current = {artifact.id for artifact in input_dict[CURRENT]}
+        others = {
+            MODEL: [artifact for artifact in input_dict[MODEL] if artifact.id not in current],
+            MODEL_BLESSING: list(input_dict[MODEL_BLESSING]),
+        }
+        resolved = super().resolve_artifacts(store, others) or {}
+        return {CURRENT: [], MODEL: [], MODEL_BLESSING: [], **resolved}
+
+
+class LastOtherGoodStatistics(ResolverStrategy):
+    """The latest statistics, other than the current run's, that the schema gate has let through."""
+
+    def resolve_artifacts(self, store: ml_metadata.MetadataStore, input_dict: Artifacts) -> Artifacts | None:
+        """Resolves `statistics`; empty where there are none."""
+        current = {artifact.id for artifact in input_dict[CURRENT]}
+        others = {artifact.id: artifact for artifact in input_dict[STATISTICS] if artifact.id not in current}
+        readers = [
+            event
+            for event in (store.get_events_by_artifact_ids(list(others)) if others else [])
+            if event.type == metadata_store_pb2.Event.INPUT and event.path.steps[0].key == STATISTICS
+        ]
+        states = {
+            execution.id: execution.last_known_state
+            for execution in store.get_executions_by_id([event.execution_id for event in readers])
+        }
+        good = [event.artifact_id for event in readers if states[event.execution_id] in _GOOD]
+        return {CURRENT: [], STATISTICS: [others[max(good)]] if good else []}
+
+
+def blessed_model(current: types.BaseChannel) -> Resolver:
+    """The node that finds the baseline for the model in `current`."""
+    return Resolver(
+        strategy_class=LastOtherBlessedModel,
+        current=current,
+        model=types.Channel(type=standard_artifacts.Model, producer_component_id=current.producer_component_id),
+        model_blessing=types.Channel(type=standard_artifacts.ModelBlessing),
+    ).with_id("LastBlessedModel")
+
+
+def good_statistics(current: types.BaseChannel) -> Resolver:
+    """The node that finds the baseline for the statistics in `current`."""
+    return Resolver(
+        strategy_class=LastOtherGoodStatistics,
+        current=current,
+        statistics=types.Channel(type=standard_artifacts.ExampleStatistics),
+    ).with_id("LastGoodStatistics")

@@ -1,0 +1,37 @@
+"""`souk report`: the report of a run."""
+
+from pathlib import Path
+
+import click
+
+from pipeline.commands.options import config_option, set_option
+from schema.settings import InputError
+
+
+@click.command(name="report")
+@config_option
+@set_option
+@click.option("--run", "number", type=click.IntRange(min=1), metavar="N", help="Number of the run.  [default: newest]")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Where to write it.")
+@click.option("--open", "open_it", is_flag=True, help="Show it in the browser.")
+def command(config_name: str, overrides: tuple[str, ...], number: int | None, out: Path | None, open_it: bool) -> None:
+    """Write the report of a run as one HTML page, and print its path."""
+    from pipeline import config as pipeline_config
+    from pipeline import metadata
+
+    config = pipeline_config.load(config_name, overrides)
+    runs = metadata.read_runs(config.metadata_path, config.name)
+    if not runs:
+        raise InputError(
+            f"no run of {config.name} is recorded in {config.root}; `souk run --config {config_name}` makes one"
+        )
+    if number is not None and number > len(runs):
+        raise InputError(f"there is no run {number}; the newest is {len(runs)}, `souk status` lists them")
+
+    from pipeline import run_report
+
+    run = runs[(number or len(runs)) - 1]
+    path = run_report.write_report(run, config.root, config.artifacts_root, config.name, out)
+    click.echo(str(path))
+    if open_it:
+        click.launch(path.resolve().as_uri())

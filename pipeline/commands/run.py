@@ -1,0 +1,106 @@
+"""`souk run`: the pipeline on this machine."""
+
+import json
+import os
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from pipeline.commands.options import config_option, set_option
+
+if TYPE_CHECKING:
+    from pipeline.config import PipelineConfig
+    from pipeline.metadata import Run
+
+STEP_FAILED: Final = 1
+NOT_PUSHED: Final = 3
+INTERRUPTED: Final = 130
+
+
+@click.command(name="run")
+@config_option
+@set_option
+@click.option("--no-cache", is_flag=True, help="Run every step, also those whose inputs and settings are unchanged.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON object.")
+@click.pass_context
+def command(
+    context: click.Context, config_name: str, overrides: tuple[str, ...], no_cache: bool, as_json: bool
+) -> None:
+    """Run the pipeline on this machine, from logs to a pushed model.
+
+    A step whose inputs and settings have not changed since it last succeeded is taken from cache. A run that was
+    stopped at any point goes on from the last finished step when it is started again.
+
+    Exit codes: 0 pushed, 1 a step failed, 2 bad input, 3 finished but the model was refused.
+    """
+    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from pipeline import config as pipeline_config
+    from schema.settings import InputError
+
+    config = pipeline_config.load(config_name, overrides)
+    click.echo("Loading TensorFlow and TFX ...", err=True)
+    from pipeline import local_runner
+
+    try:
+        run = local_runner.run(config, use_cache=not no_cache)
+    except local_runner.StepFailedError as error:
+        _show_findings(config)
+        click.echo(f"Error: {error}", err=True)
+        context.exit(STEP_FAILED)
+    except InputError:
+        _show_findings(config)
+        raise
+    except KeyboardInterrupt:
+        click.echo("Interrupted; the next `souk run` goes on from the last finished step.", err=True)
+        # Beam's worker threads would hold the process until the step that they are in is over.
+        os._exit(INTERRUPTED)
+    _print_outcome(context, config, config_name, run, as_json)
+
+
+def _show_findings(config: "PipelineConfig") -> None:
+    """Shows why the data was refused, if that is what ended the newest run."""
+    from rich.console import Console
+
+    from pipeline import metadata, run_report, tables
+
+    runs = metadata.read_runs(config.metadata_path, config.name)
+    if runs and (step := runs[-1].step("SchemaGate")) is not None and step.state == "failed":
+        Console(stderr=True).print(
+            tables.anomalies_table(run_report.read_findings(runs[-1], config.artifacts_root) or [])
+        )
+
+
+def _print_outcome(
+    context: click.Context, config: "PipelineConfig", config_name: str, run: "Run", as_json: bool
+) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+
+    from pipeline import run_report, tables
+    from pipeline.outcome import outcome_of
+
+    outcome = outcome_of(run)
+    report = run_report.write_report(run, config.root, config.artifacts_root, config.name)
+    if as_json:
+        click.echo(json.dumps({**asdict(outcome), "report": str(report), "log": run.log_path}, ensure_ascii=False))
+    else:
+        console = Console()
+        findings = run_report.read_findings(run, config.artifacts_root)
+        if findings:
+            console.print(tables.anomalies_table(findings))
+        evaluation = run_report.read_evaluation(run)
+        if evaluation is not None:
+            console.print(tables.evaluation_table(evaluation))
+        if outcome.pushed_version:
+            console.print(f"[green]Pushed[/] version {outcome.pushed_version} to {escape(outcome.pushed_to)}")
+            console.print(f"Serve it:   souk serve --model-dir {escape(os.path.dirname(outcome.pushed_to))}")
+        else:
+            console.print(f"[red]Not pushed[/]: {escape(outcome.note)}")
+            for reason in outcome.reasons:
+                console.print(f"  {escape(reason)}")
+        console.print(f"Report:     {escape(str(report))}")
+        console.print(f"Whole log:  {escape(run.log_path)}")
+    if not outcome.pushed_version:
+        context.exit(NOT_PUSHED)

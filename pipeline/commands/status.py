@@ -1,0 +1,51 @@
+"""`souk status`: what ran, what came of it, what is pushed."""
+
+import json
+from dataclasses import asdict
+
+import click
+
+from pipeline.commands.options import config_option, set_option
+
+
+@click.command(name="status")
+@config_option
+@set_option
+@click.option("--last", default=10, show_default=True, type=click.IntRange(min=1), help="Runs to show.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(config_name: str, overrides: tuple[str, ...], last: int, as_json: bool) -> None:
+    """Show runs, steps, metrics, blessings and pushed versions."""
+    from pipeline import config as pipeline_config
+    from pipeline import metadata
+    from pipeline.outcome import outcome_of
+
+    config = pipeline_config.load(config_name, overrides)
+    runs = metadata.read_runs(config.metadata_path, config.name)
+    outcomes = [outcome_of(run) for run in runs]
+    if as_json:
+        from pipeline.tables import pushed_versions
+
+        listed = [
+            {
+                **asdict(outcome),
+                "steps": [
+                    {"name": step.name, "state": step.state, "seconds": step.seconds, "failure": step.failure}
+                    for step in run.steps
+                ],
+            }
+            for run, outcome in zip(runs[-last:], outcomes[-last:], strict=True)
+        ]
+        versions = pushed_versions(config.push_directory)
+        click.echo(json.dumps({"pipeline": config.name, "runs": listed, "versions": versions}, ensure_ascii=False))
+        return
+    if not runs:
+        click.echo(f"No run of {config.name} in {config.root} yet; `souk run --config {config_name}` makes one.")
+        return
+    from rich.console import Console
+
+    from pipeline import tables
+
+    console = Console()
+    console.print(tables.runs_table(outcomes[-last:], f"recall@{config.gate.primary_k}"))
+    console.print(tables.steps_table(runs[-1]))
+    console.print(tables.versions_table(config.push_directory, outcomes))

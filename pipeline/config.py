@@ -1,0 +1,170 @@
+"""One file that says everything about a pipeline: the settings of every step, put together.
+
+A relative path in a file is relative to that file's folder; one in a preset (`demo`, `tiny`) or in `--set` is
+relative to the folder that the command runs in.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from pydantic import Field
+
+from components.canary.config import CanaryConfig
+from components.example_gen.config import IngestConfig
+from components.index_builder.config import IndexConfig
+from components.recall_gate.config import GateConfig
+from components.schema_gate.config import SchemaGateConfig
+from components.transform.config import TransformConfig
+from schema.settings import InputError, Settings
+from serving.config import ServingConfig
+from trainer.config import TrainerConfig
+
+PRESETS: Final = Path(__file__).parent / "configs"
+
+# Settings that hold a path, a glob or a list of these.
+_PATHS: Final = (
+    ("root",),
+    ("ingest", "data", "events"),
+    ("ingest", "data", "ubi_queries"),
+    ("ingest", "data", "catalog"),
+    ("ingest", "data", "users"),
+    ("schema_gate", "schema_path"),
+    ("serving", "model_dir"),
+)
+
+
+class PipelineConfig(Settings):
+    """What runs, on which data, and where its results go.
+
+    Attributes:
+      name: of the pipeline; runs of one name share a cache and a line of blessed models.
+      root: folder of everything that a run leaves: metadata, artifacts, logs, and the pushed versions
+        unless `serving.model_dir` says otherwise.
+      ingest: the inputs, splits and behaviour windows.
+      schema_gate: what data may enter.
+      transform: vocabularies and segmentation.
+      train: the model, its loss and its training.
+      index: how the catalogue is indexed.
+      gate: what a model must reach to be pushed.
+      canary: what the candidate must survive when really served.
+      serving: the served model's name and the server's address.
+      beam_args: options for the Beam jobs within steps, as Beam spells them.
+    """
+
+    name: str = Field("souk", min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    root: str = "runs/souk"
+    ingest: IngestConfig
+    schema_gate: SchemaGateConfig = SchemaGateConfig()
+    transform: TransformConfig = TransformConfig()
+    train: TrainerConfig = TrainerConfig()
+    index: IndexConfig = IndexConfig()
+    gate: GateConfig = GateConfig()
+    canary: CanaryConfig = CanaryConfig()
+    serving: ServingConfig = ServingConfig()
+    beam_args: tuple[str, ...] = ("--runner=FnApiRunner",)
+
+    @property
+    def metadata_path(self) -> str:
+        """The SQLite file of ML Metadata."""
+        return os.path.join(self.root, "metadata.sqlite")
+
+    @property
+    def artifacts_root(self) -> str:
+        """The folder in which every step has a folder for its outputs."""
+        return os.path.join(self.root, "artifacts")
+
+    @property
+    def push_directory(self) -> str:
+        """The folder that holds one folder per pushed version, which servers watch."""
+        return self.serving.model_dir or os.path.join(self.root, "serving", self.serving.model_name)
+
+
+def presets() -> list[str]:
+    """Names of the configurations that come with Souk."""
+    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
+
+
+def load(config: str, overrides: Sequence[str] = ()) -> PipelineConfig:
+    """The configuration in a file or of a preset, with single settings replaced.
+
+    Args:
+      config: path of a YAML file, or the name of a preset.
+      overrides: `key=value` each, the key with dots (`train.epochs=3`), the value as YAML would read it.
+
+    Raises:
+      InputError: no such file or preset, no YAML, an unknown key, a value out of range.
+    """
+    path, base = _locate(config)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text ({error}); save it as UTF-8") from None
+    if not isinstance(values, dict):
+        raise InputError(f"{path} must hold settings as `key: value` lines, it holds {_kind(values)}")
+    _anchor_paths(values, base)
+    for override in overrides:
+        _apply(values, override)
+    _anchor_paths(values, Path.cwd())
+    return PipelineConfig.parse(values, str(path) if not overrides else f"{path} with --set")
+
+
+def _locate(config: str) -> tuple[Path, Path]:
+    path = Path(config)
+    if path.is_file():
+        return path, path.resolve().parent
+    preset = PRESETS / f"{config}.yaml"
+    if config in presets():
+        return preset, Path.cwd()
+    problem = "is a folder" if path.is_dir() else "does not exist"
+    raise InputError(
+        f"the configuration {config} {problem}; give the path of a YAML file or one of the presets "
+        f"{', '.join(presets())}"
+    )
+
+
+def _anchor_paths(values: dict[str, Any], base: Path) -> None:
+    """Makes the relative paths among `values` absolute, in place; what has the wrong shape is left to the parser."""
+    for *parents, key in _PATHS:
+        group: Any = values
+        for parent in parents:
+            group = group.get(parent) if isinstance(group, dict) else None
+        if not isinstance(group, dict):
+            continue
+        value = group.get(key)
+        if isinstance(value, str):
+            group[key] = _anchored(value, base)
+        elif isinstance(value, list):
+            group[key] = [_anchored(v, base) if isinstance(v, str) else v for v in value]
+
+
+def _anchored(path: str, base: Path) -> str:
+    return path if "://" in path else os.path.normpath(base / Path(path).expanduser())
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    parts = key.strip().split(".")
+    if not equals or not all(parts):
+        raise InputError(f"--set {override} is not `key=value`; write for example --set train.epochs=3")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"--set {override}: the value is not YAML: {' '.join(str(error).split())}") from None
+    group = values
+    for depth, part in enumerate(parts[:-1], start=1):
+        inner = group.get(part)
+        if inner is None:
+            inner = group[part] = {}
+        if not isinstance(inner, dict):
+            raise InputError(f"--set {override}: `{'.'.join(parts[:depth])}` is {_kind(inner)}, it has no keys")
+        group = inner
+    group[parts[-1]] = value
+
+
+def _kind(value: Any) -> str:
+    return "nothing" if value is None else f"a {type(value).__name__} ({value!r})"

@@ -1,0 +1,87 @@
+"""What came of a run, read off its artifacts: measured, blessed, pushed, and if not, why not."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pipeline.metadata import Run
+from pipeline.progress import State
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One line of `souk status`.
+
+    Attributes:
+      number: of the run.
+      run_id: TFX's name of it.
+      state: `cached` if nothing had changed, `failed` if a step failed.
+      started_ms: epoch milliseconds.
+      seconds: how long it took.
+      model: what was trained, as the pipeline's settings name it.
+      metrics: of the candidate on the eval split, by name; empty if the gate did not run.
+      blessed: by the recall gate; None if it did not run.
+      reasons: the gate's, in sentences.
+      canary_passed: None if the canary did not run.
+      pushed_version: "" if nothing was pushed.
+      pushed_to: the version's folder.
+      note: where it was pushed to, or why it was not.
+    """
+
+    number: int
+    run_id: str
+    state: State
+    started_ms: int
+    seconds: float
+    model: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    blessed: bool | None = None
+    reasons: tuple[str, ...] = ()
+    canary_passed: bool | None = None
+    pushed_version: str = ""
+    pushed_to: str = ""
+    note: str = ""
+
+
+def outcome_of(run: Run) -> Outcome:
+    """The outcome of a run, as far as it came."""
+    evaluation = run.output("RecallGate", "evaluation")
+    blessing = run.output("RecallGate", "blessing")
+    canary = run.output("Canary", "blessing")
+    pushed = run.output("Pusher", "pushed_model")
+    is_pushed = pushed is not None and pushed.properties.get("pushed") == 1
+    reasons = str(blessing.properties.get("blessing_message", "")) if blessing else ""
+    return Outcome(
+        number=run.number,
+        run_id=run.run_id,
+        state=run.state,
+        started_ms=run.started_ms,
+        seconds=run.seconds,
+        model=str(run.config.get("train", {}).get("model", "")),
+        metrics={
+            name: value
+            for name, value in (evaluation.properties if evaluation else {}).items()
+            if isinstance(value, float) and "@" in name
+        },
+        blessed=bool(blessing.properties.get("blessed")) if blessing else None,
+        reasons=tuple(reasons.splitlines()),
+        canary_passed=bool(canary.properties.get("blessed")) if canary else None,
+        pushed_version=str(pushed.properties["pushed_version"]) if pushed and is_pushed else "",
+        pushed_to=str(pushed.properties["pushed_destination"]) if pushed and is_pushed else "",
+        note=_note(run),
+    )
+
+
+def _note(run: Run) -> str:
+    for step in run.steps:
+        if step.state in ("failed", "cancelled", "running"):
+            return f"{step.name} {step.state}" + (f": {step.failure.splitlines()[0]}" if step.failure else "")
+    blessing, canary = run.output("RecallGate", "blessing"), run.output("Canary", "blessing")
+    if blessing is not None and not blessing.properties.get("blessed"):
+        reasons = str(blessing.properties.get("blessing_message", "")).splitlines()
+        return "refused by the recall gate" + (f": {reasons[0]}" if reasons else "")
+    if canary is not None and not canary.properties.get("blessed"):
+        return "refused by the canary"
+    pushed = run.output("Pusher", "pushed_model")
+    if pushed is None:
+        return "did not come to the push"
+    return f"pushed to {pushed.properties.get('pushed_destination', '')}"

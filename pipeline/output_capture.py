@@ -1,0 +1,61 @@
+"""Keeps the chatter of TFX, Beam and TensorFlow off the screen and in a log file."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+# Packages whose messages are ours to show; all others only go to the log.
+OUR_PACKAGES = ("components", "trainer", "serving", "pipeline")
+
+
+@contextmanager
+def captured_output(log_path: Path) -> Iterator[TextIO]:
+    """Sends standard output and error of this process and its children, and all logging, to `log_path`.
+
+    Works on the file descriptors, because TensorFlow's C++ code writes to them directly.
+
+    Yields:
+      A stream to what standard error was before, for what the user is to see.
+    """
+    log_path.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = os.dup(1), os.dup(2)
+    streams = sys.stdout, sys.stderr
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    with open(log_path, "a", buffering=1) as log, open(os.dup(saved[1]), "w", buffering=1) as screen:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+        sys.stdout = sys.stderr = log
+        to_log = logging.StreamHandler(log)
+        to_log.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        root.handlers[:] = [to_log]
+        root.setLevel(logging.INFO)
+        try:
+            yield screen
+        finally:
+            sys.stdout, sys.stderr = streams
+            os.dup2(saved[0], 1)
+            os.dup2(saved[1], 2)
+            os.close(saved[0])
+            os.close(saved[1])
+            root.handlers[:] = handlers
+            root.setLevel(level)
+
+
+class LatestMessage(logging.Handler):
+    """Passes on the newest message of our own packages, as a word on what a long step is doing."""
+
+    def __init__(self, show: Callable[[str], None]):
+        super().__init__(level=logging.INFO)
+        self._show = show
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Shows the first line of `record` if one of our packages wrote it."""
+        if record.name.partition(".")[0] in OUR_PACKAGES:
+            self._show(record.getMessage().partition("\n")[0])

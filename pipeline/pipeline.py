@@ -1,0 +1,115 @@
+"""The pipeline: what runs, in which order, and what each step is given."""
+
+from tensorflow_data_validation import StatsOptions
+from tfx.components import StatisticsGen, Trainer, Transform
+from tfx.orchestration import metadata
+from tfx.orchestration.pipeline import Pipeline
+from tfx.proto import pusher_pb2, trainer_pb2, transform_pb2
+
+from components.canary.component import Canary
+from components.example_gen.component import SoukExampleGen
+from components.example_gen.fingerprint import fingerprint
+from components.index_builder.component import IndexBuilder
+from components.pusher.component import Pusher
+from components.recall_gate.component import RecallGate
+from components.schema_gate.component import SchemaGate
+from components.transform.preprocessing import CUSTOM_CONFIG_KEY as TRANSFORM_CONFIG_KEY
+from pipeline import baselines
+from pipeline.config import PipelineConfig
+from schema import features
+from trainer.config import CUSTOM_CONFIG_KEY as TRAINER_CONFIG_KEY
+
+
+def create_pipeline(config: PipelineConfig, use_cache: bool = True) -> Pipeline:
+    """From logs to a pushed version.
+
+    ExampleGen -> StatisticsGen -> SchemaGate -> Transform -> Trainer -> IndexBuilder -> RecallGate -> Canary -> Pusher
+
+    Args:
+      config: of every step.
+      use_cache: whether a step with unchanged inputs and settings takes its outputs from an earlier run.
+
+    Raises:
+      InputError: an input file or the schema is missing.
+    """
+    examples = SoukExampleGen(config_json=config.ingest.to_json(), fingerprint=fingerprint(config.ingest))
+    statistics = StatisticsGen(examples=examples.outputs["examples"], stats_options=_stats_options(config))
+    good_statistics = baselines.good_statistics(current=statistics.outputs["statistics"])
+    schema_gate = SchemaGate(
+        statistics=statistics.outputs["statistics"],
+        baseline_statistics=good_statistics.outputs[baselines.STATISTICS],
+        config=config.schema_gate,
+    )
+    transform = Transform(
+        examples=examples.outputs["examples"],
+        schema=schema_gate.outputs["schema"],
+        preprocessing_fn="components.transform.preprocessing.preprocessing_fn",
+        splits_config=transform_pb2.SplitsConfig(
+            analyze=[features.TRAIN_SPLIT, features.CATALOG_SPLIT], transform=list(features.SPLITS)
+        ),
+        custom_config={TRANSFORM_CONFIG_KEY: config.transform.to_json()},
+        disable_statistics=True,
+    )
+    trainer = Trainer(
+        run_fn="trainer.run_fn.run_fn",
+        examples=transform.outputs["transformed_examples"],
+        transform_graph=transform.outputs["transform_graph"],
+        schema=schema_gate.outputs["schema"],
+        train_args=trainer_pb2.TrainArgs(splits=[features.TRAIN_SPLIT]),
+        eval_args=trainer_pb2.EvalArgs(splits=[features.EVAL_SPLIT]),
+        custom_config={TRAINER_CONFIG_KEY: config.train.to_json()},
+    )
+    index = IndexBuilder(
+        model=trainer.outputs["model"],
+        examples=examples.outputs["examples"],
+        config_json=config.index.to_json(),
+    )
+    blessed = baselines.blessed_model(current=index.outputs["servable"])
+    gate = RecallGate(
+        servable=index.outputs["servable"],
+        baseline_servable=blessed.outputs[baselines.MODEL],
+        examples=examples.outputs["examples"],
+        config_json=config.gate.to_json(),
+    )
+    canary = Canary(
+        servable=index.outputs["servable"],
+        examples=examples.outputs["examples"],
+        config_json=config.canary.to_json(),
+    )
+    pusher = Pusher(
+        model=index.outputs["servable"],
+        model_blessing=gate.outputs["blessing"],
+        infra_blessing=canary.outputs["blessing"],
+        push_destination=_push_destination(config),
+    )
+    return Pipeline(
+        pipeline_name=config.name,
+        pipeline_root=config.artifacts_root,
+        components=[
+            examples,
+            statistics,
+            good_statistics,
+            schema_gate,
+            transform,
+            trainer,
+            index,
+            blessed,
+            gate,
+            canary,
+            pusher,
+        ],
+        enable_cache=use_cache,
+        metadata_connection_config=metadata.sqlite_metadata_connection_config(config.metadata_path),
+        beam_pipeline_args=list(config.beam_args),
+    )
+
+
+def _stats_options(config: PipelineConfig) -> StatsOptions:
+    """Sketches in place of exact counts of distinct values: nothing is validated on the counts of ids."""
+    rate = config.schema_gate.sample_rate
+    return StatsOptions(sample_rate=rate if rate < 1.0 else None, use_sketch_based_topk_uniques=True)
+
+
+def _push_destination(config: PipelineConfig) -> pusher_pb2.PushDestination:
+    filesystem = pusher_pb2.PushDestination.Filesystem(base_directory=config.push_directory)
+    return pusher_pb2.PushDestination(filesystem=filesystem)

@@ -1,0 +1,37 @@
+"""One run at a time in one root."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from schema.settings import InputError
+
+
+@contextmanager
+def run_lock(root: str) -> Iterator[None]:
+    """Holds `root` for this process; the system lets go of it when the process ends, however it ends.
+
+    Raises:
+      InputError: another process holds it, or the folder cannot be written.
+    """
+    path = Path(root) / ".lock"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = open(path, "a+")  # noqa: SIM115
+    except OSError as error:
+        raise InputError(f"{root} cannot hold a run ({error}); give `root` a folder that can be written") from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            raise InputError(
+                f"another run (process {holder}) is at work in {root}; wait for it, or give this one its own `root`"
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield

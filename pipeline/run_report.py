@@ -1,0 +1,113 @@
+"""The report of a run: the gate's page with what only the whole run knows."""
+
+import json
+import os
+from pathlib import Path
+
+from components.canary.result import RESULT_FILE
+from components.recall_gate.component import EVALUATION_FILE
+from components.recall_gate.report.data import AnomalyRow, CanaryOutcome, ReportData, RunExtras
+from components.recall_gate.report.render import render_report
+from components.recall_gate.results import Evaluation
+from components.schema_gate import component as schema_gate
+from components.schema_gate.gate import Finding, find
+from pipeline.metadata import Artifact, Run
+from pipeline.outcome import outcome_of
+from schema.settings import InputError
+
+
+def read_evaluation(run: Run) -> Evaluation | None:
+    """What the recall gate measured in this run, None if it did not come to that."""
+    artifact = run.output("RecallGate", "evaluation")
+    return Evaluation.from_json(_read(artifact, EVALUATION_FILE)) if artifact else None
+
+
+def read_findings(run: Run, artifacts_root: str) -> list[Finding] | None:
+    """What the schema gate found, be it that the run went on or that it was stopped; None if the gate did not run."""
+    artifact = run.output("SchemaGate", "anomalies")
+    step = run.step("SchemaGate")
+    if artifact is not None:
+        directory = artifact.uri
+    elif step is not None:
+        # A failed step has no outputs, so the folder is built as TFX would name it.
+        outputs = os.path.join(artifacts_root, step.name, "anomalies", str(step.execution_id))
+        directory = schema_gate.refused_directory(outputs)
+    else:
+        return None
+    return find(schema_gate.read_anomalies(directory)) if os.path.isdir(directory) else None
+
+
+def report_html(run: Run, artifacts_root: str, pipeline: str) -> str:
+    """The report as one HTML page.
+
+    Raises:
+      InputError: the run did not come to its evaluation.
+    """
+    evaluation = read_evaluation(run)
+    if evaluation is None:
+        raise InputError(
+            f"run {run.number} has no evaluation to report on ({outcome_of(run).note}); "
+            "`souk status` lists the runs, `souk report --run N` takes another one"
+        )
+    outcome = outcome_of(run)
+    findings = read_findings(run, artifacts_root)
+    extras = RunExtras(
+        run_id=run.run_id,
+        pipeline=pipeline,
+        counters=_counters(run),
+        anomalies=None
+        if findings is None
+        else tuple(AnomalyRow(f.split, f.feature, f.is_error, f.message) for f in findings),
+        canary=_canary(run),
+        pushed_version=outcome.pushed_version,
+        push_note=outcome.note,
+        config=run.config,
+    )
+    return render_report(ReportData(evaluation, extras))
+
+
+def write_report(run: Run, root: str, artifacts_root: str, pipeline: str, out: Path | None = None) -> Path:
+    """Writes the report to `out`, or to its place in the pipeline's root; returns the path."""
+    html = report_html(run, artifacts_root, pipeline)
+    path = out or Path(root) / "reports" / f"run-{run.number}.html"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(html, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"the report cannot be written to {path} ({error}); give --out another path") from None
+    return path
+
+
+def _counters(run: Run) -> dict[str, int]:
+    """Ingestion's counters, which are the integer properties of the examples other than TFX's own."""
+    examples = run.output("SoukExampleGen", "examples")
+    return {
+        name: value
+        for name, value in (examples.properties if examples else {}).items()
+        if isinstance(value, int) and "." in name
+    }
+
+
+def _canary(run: Run) -> CanaryOutcome | None:
+    artifact = run.output("Canary", "blessing")
+    if artifact is None:
+        return None
+    result = json.loads(_read(artifact, RESULT_FILE))
+    checks = [("failure", failure) for failure in result["failures"]]
+    if result["load_seconds"] is not None:
+        checks.append(("ready to serve after", f"{result['load_seconds']:.1f} s"))
+    if result["latency"] is not None:
+        latency = result["latency"]
+        checks.append(("requests answered", f"{latency['requests']}"))
+        checks.append(("latency", f"p50 {latency['p50']:.1f} ms, p99 {latency['p99']:.1f} ms"))
+    return CanaryOutcome(passed=bool(result["blessed"]), checks=tuple(checks))
+
+
+def _read(artifact: Artifact, name: str) -> str:
+    path = Path(artifact.uri) / name
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error}); the artifacts of this run were removed, run the pipeline again"
+        ) from None

@@ -1,0 +1,98 @@
+"""The tables that the commands print about runs."""
+
+import os
+import time
+from collections.abc import Sequence
+
+from rich.markup import escape
+from rich.table import Table
+
+from components.recall_gate.bootstrap import Estimate
+from components.recall_gate.results import Evaluation
+from components.schema_gate.gate import Finding
+from pipeline.metadata import Run
+from pipeline.outcome import Outcome
+from pipeline.progress import STYLES
+
+
+def anomalies_table(findings: Sequence[Finding]) -> Table:
+    """What the schema gate found, errors first."""
+    table = Table("split", "feature", "", "what was found", title="Data anomalies", title_justify="left")
+    for finding in findings:
+        level = "[red]error[/]" if finding.is_error else "[yellow]warning[/]"
+        table.add_row(finding.split, finding.feature, level, escape(finding.message))
+    return table
+
+
+def evaluation_table(evaluation: Evaluation) -> Table:
+    """Every system on the same requests."""
+    names = [f"recall@{k}" for k in evaluation.ks]
+    others = [name for name in evaluation.systems[0].metrics if name not in names] if evaluation.systems else []
+    note = f" ({evaluation.config['data_note']})" if evaluation.config.get("data_note") else ""
+    table = Table(
+        "system",
+        title=f"Eval day: {evaluation.sample.requests:,} requests, {evaluation.sample.queries:,} queries{note}",
+        title_justify="left",
+    )
+    for name in (*names, *others):
+        table.add_column(name, justify="right")
+    for system in evaluation.systems:
+        table.add_row(escape(system.label), *(_estimate(system.metrics.get(name)) for name in (*names, *others)))
+    return table
+
+
+def runs_table(outcomes: Sequence[Outcome], metric: str) -> Table:
+    """A line per run, newest last."""
+    table = Table(title="Runs", title_justify="left")
+    for name in ("run", "started", "took", "state", "model", metric, "gate", "canary", "pushed", ""):
+        table.add_column(name, justify="right" if name in ("run", "took", metric) else "left")
+    for outcome in outcomes:
+        sign, style = STYLES[outcome.state]
+        table.add_row(
+            str(outcome.number),
+            time.strftime("%Y-%m-%d %H:%M", time.localtime(outcome.started_ms / 1000)),
+            f"{outcome.seconds:.0f} s",
+            f"[{style}]{sign} {outcome.state}[/]",
+            outcome.model,
+            f"{outcome.metrics[metric]:.3f}" if metric in outcome.metrics else "",
+            _verdict(outcome.blessed),
+            _verdict(outcome.canary_passed),
+            outcome.pushed_version,
+            "" if outcome.pushed_version else escape(outcome.note),
+        )
+    return table
+
+
+def steps_table(run: Run) -> Table:
+    """The steps of one run."""
+    table = Table(title=f"Steps of run {run.number}", title_justify="left")
+    for name in ("step", "state", "took", "what failed"):
+        table.add_column(name, justify="right" if name == "took" else "left")
+    for step in run.steps:
+        sign, style = STYLES[step.state]
+        took = "" if step.state == "cached" else f"{step.seconds:.1f} s"
+        table.add_row(step.name, f"[{style}]{sign} {step.state}[/]", took, escape(step.failure))
+    return table
+
+
+def versions_table(directory: str, outcomes: Sequence[Outcome]) -> Table:
+    """The versions in the folder that servers watch, newest first, and the runs that pushed them."""
+    runs = {outcome.pushed_version: str(outcome.number) for outcome in reversed(outcomes) if outcome.pushed_version}
+    table = Table("version", "pushed by run", title=f"Versions in {escape(directory)}", title_justify="left")
+    for name in pushed_versions(directory):
+        table.add_row(name, runs.get(name, "unknown"))
+    return table
+
+
+def pushed_versions(directory: str) -> list[str]:
+    """Names of the version folders, newest first."""
+    names = os.listdir(directory) if os.path.isdir(directory) else []
+    return sorted((name for name in names if name.isdigit()), key=int, reverse=True)
+
+
+def _verdict(passed: bool | None) -> str:
+    return "" if passed is None else "[green]passed[/]" if passed else "[red]refused[/]"
+
+
+def _estimate(estimate: Estimate | None) -> str:
+    return "" if estimate is None else f"{estimate.value:.3f} [dim]{estimate.low:.3f} to {estimate.high:.3f}[/]"

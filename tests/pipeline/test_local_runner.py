@@ -1,0 +1,111 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline import local_runner, metadata
+from schema.settings import InputError
+from tests.pipeline.steps import two_steps
+
+
+@pytest.fixture
+def run(tmp_path):
+    def run_two_steps(behaviour: str = "", text: str = "hello") -> metadata.Run:
+        local_runner.clear_up(f"{tmp_path}/metadata.sqlite", f"{tmp_path}/artifacts")
+        local_runner.run_dag(two_steps(str(tmp_path), behaviour, text), tmp_path / "run.log")
+        return last_run(tmp_path)
+
+    return run_two_steps
+
+
+def last_run(root: Path) -> metadata.Run:
+    return metadata.read_runs(f"{root}/metadata.sqlite", "two")[-1]
+
+
+def states(run: metadata.Run) -> dict[str, str]:
+    return {step.name: step.state for step in run.steps}
+
+
+def test_a_run_records_its_steps_in_order_with_their_artifacts(run):
+    first = run()
+    assert [step.name for step in first.steps] == ["Write", "Read"]
+    assert first.state == "done"
+    assert first.number == 1
+    assert Path(first.output("Read", "read").uri).read_text() == "HELLO"
+    assert first.step("Read").inputs["written"] == first.step("Write").outputs["written"]
+    assert first.output("Write", "nothing") is None
+    assert first.step("Train") is None
+
+
+def test_unchanged_steps_come_from_cache_and_changed_ones_do_not(run):
+    first = run()
+    again = run()
+    assert states(again) == {"Write": "cached", "Read": "cached"}
+    assert again.state == "cached"
+    assert again.output("Read", "read") == first.output("Read", "read")
+    assert states(run(text="other")) == {"Write": "done", "Read": "done"}
+    assert states(run(behaviour="ok")) == {"Write": "cached", "Read": "done"}
+
+
+def test_a_failed_step_is_named_with_its_reason_and_the_log(run, tmp_path):
+    with pytest.raises(local_runner.StepFailedError) as failure:
+        run("fail")
+    assert failure.value.step == "Read"
+    assert failure.value.reason == "the tower fell over\nand hit the ground"
+    assert str(tmp_path / "run.log") in str(failure.value)
+    assert "Traceback" in (tmp_path / "run.log").read_text()
+    failed = last_run(tmp_path)
+    assert states(failed) == {"Write": "done", "Read": "failed"}
+    assert failed.step("Read").failure == "the tower fell over\nand hit the ground"
+    assert failed.state == "failed"
+    assert states(run()) == {"Write": "cached", "Read": "done"}
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "message"),
+    [
+        ("refuse", "the price -3 is negative; mend the catalogue"),
+        ("refuse in a Beam worker", "row 7 is not a row; mend the file"),
+    ],
+)
+def test_bad_input_found_by_a_step_stays_an_input_error(run, behaviour, message):
+    with pytest.raises(InputError) as error:
+        run(behaviour)
+    assert str(error.value) == message
+
+
+def test_chatter_goes_to_the_log_and_the_screen_shows_a_line_per_step(run, tmp_path, capfd):
+    run()
+    shown = capfd.readouterr()
+    assert shown.out == ""
+    assert [line.split()[:3] for line in shown.err.splitlines()] == [["✓", "Write", "done"], ["✓", "Read", "done"]]
+    assert "chatter of hello" in (tmp_path / "run.log").read_text()
+
+
+def test_a_run_killed_in_a_step_is_cleared_up_and_the_next_one_goes_on_from_there(run, tmp_path):
+    program = (
+        "from pathlib import Path; from pipeline import local_runner; from tests.pipeline.steps import two_steps; "
+        f"local_runner.run_dag(two_steps({str(tmp_path)!r}, 'be killed once'), Path({str(tmp_path / 'x.log')!r}))"
+    )
+    killed = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    assert killed.returncode == -9
+    left = last_run(tmp_path)
+    assert states(left) == {"Write": "done", "Read": "running"}
+    half_written = list((tmp_path / "artifacts" / "Read" / "read").iterdir())
+    assert len(half_written) == 1
+
+    finished = run("be killed once")
+    assert states(finished) == {"Write": "cached", "Read": "done"}
+    assert Path(finished.output("Read", "read").uri).read_text() == "HELLO"
+    assert not half_written[0].exists()
+    first, second = metadata.read_runs(f"{tmp_path}/metadata.sqlite", "two")
+    assert states(first) == {"Write": "done", "Read": "cancelled"}
+    assert second == finished
+
+
+def test_a_store_that_does_not_exist_holds_no_runs_and_is_not_made(tmp_path):
+    path = tmp_path / "metadata.sqlite"
+    assert metadata.read_runs(str(path), "two") == []
+    assert metadata.cancel_unfinished(str(path)) == []
+    assert not path.exists()
