@@ -7,7 +7,6 @@ from collections.abc import Callable
 import numpy as np
 
 from components.recall_gate import baselines
-from components.recall_gate.bootstrap import QueryBootstrap
 from components.recall_gate.comparison import compare_slices, compare_systems, query_bootstrap
 from components.recall_gate.config import GateConfig
 from components.recall_gate.eval_set import (
@@ -20,7 +19,7 @@ from components.recall_gate.eval_set import (
     read_requests,
     read_training,
 )
-from components.recall_gate.exact_search import index_recall
+from components.recall_gate.index_recall import measure_index
 from components.recall_gate.metrics import IntArray
 from components.recall_gate.replay import Retrieved, Servable, holds_servable
 from components.recall_gate.request_examples import choose_examples
@@ -32,7 +31,6 @@ from components.recall_gate.results import (
     POPULARITY,
     Evaluation,
     Health,
-    IndexRecall,
     Latency,
     RequestExample,
     Sample,
@@ -71,6 +69,7 @@ def evaluate_servable(
     requests = read_requests(examples_dir, catalogue, config.max_eval_requests, config.seed, gains)
     baseline_dir, baseline_note = _usable_baseline(baseline_dir)
 
+    progress("loading the candidate")
     candidate = Servable(servable_dir)
     measured = Measurements(sample=_sample(requests, catalogue, training))
     baseline_latency: Latency | None = None
@@ -82,7 +81,7 @@ def evaluate_servable(
         ranked = {CANDIDATE: answer.rows}
         latency = _latency(candidate, requests, config)
         progress("measuring the index against exact search")
-        index = _index_recall(candidate, requests, catalogue, answer, bootstrap, config)
+        index = measure_index(candidate, requests, catalogue, answer, bootstrap, config)
         if baseline_dir is not None:
             progress("replaying them through the blessed servable")
             blessed = Servable(baseline_dir)
@@ -174,25 +173,3 @@ def _latency(servable: Servable, requests: EvalRequests, config: GateConfig) -> 
     times = servable.latencies_ms(requests.examples[: config.latency_requests])
     p50, p95, p99 = (float(value) for value in np.quantile(times, [0.5, 0.95, 0.99]))
     return Latency(len(times), float(times.mean()), p50, p95, p99)
-
-
-def _index_recall(
-    servable: Servable,
-    requests: EvalRequests,
-    catalogue: Catalogue,
-    answer: Retrieved,
-    bootstrap: QueryBootstrap,
-    config: GateConfig,
-) -> IndexRecall | None:
-    if not servable.can_encode():
-        return None
-    count = min(config.index_recall_requests, len(requests))
-    shares = np.full(len(requests), np.nan)
-    shares[:count] = index_recall(
-        answer.rows[:count],
-        servable.encode_query(requests.examples[:count], config.batch_size),
-        servable.encode_items(catalogue.examples),
-        config.primary_k,
-    )
-    estimate = bootstrap.mean(shares)
-    return None if estimate is None else IndexRecall(config.primary_k, count, estimate)

@@ -9,7 +9,7 @@ from components.recall_gate.metrics import FloatArray, IntArray
 
 _BLOCK_VALUES = 16_000_000
 # Products of equal vectors differ in the last bits between a matrix product and the index's own kernels.
-_SCORE_TOLERANCE = 1e-4
+_SCORE_TOLERANCE = 1e-5
 
 
 def exact_search(
@@ -55,7 +55,11 @@ def _best(row: NDArray[np.floating[Any]], low: float, k: int) -> IntArray:
 
 
 def index_recall(
-    retrieved: IntArray, query_vectors: NDArray[np.float32], item_vectors: NDArray[np.float32], k: int
+    retrieved: IntArray,
+    query_vectors: NDArray[np.float32],
+    item_vectors: NDArray[np.float32],
+    k: int,
+    indexed: NDArray[np.bool_] | None = None,
 ) -> FloatArray:
     """Share of the exact top `k` that the index returned, [requests].
 
@@ -68,8 +72,9 @@ def index_recall(
       query_vectors: [requests, heads, dim].
       item_vectors: [items, dim].
       k: at most the number of distinct item vectors are compared.
+      indexed: [items] which items the index was given; None for all.
     """
-    distinct = _distinct(item_vectors)
+    distinct = _distinct(item_vectors if indexed is None else item_vectors[indexed])
     k = min(k, len(distinct))
     _, exact = exact_search(query_vectors, distinct, k)
     found = retrieved[:, :k]

@@ -181,7 +181,7 @@ def index_chart(curve: Sequence[Mapping[str, Any]]) -> CurveChart | None:
       curve: `index_curve` of the servable's card: name, recall, latency_ms (milliseconds), chosen.
     """
     usable = sorted(
-        (point["latency_ms"], point["recall"], str(point.get("name", "")), bool(point.get("chosen")))
+        (point["latency_ms"], point["recall"], setting_name(point), bool(point.get("chosen")))
         for point in curve
         if isinstance(point.get("latency_ms"), int | float) and isinstance(point.get("recall"), int | float)
     )
@@ -210,6 +210,13 @@ def index_chart(curve: Sequence[Mapping[str, Any]]) -> CurveChart | None:
         y_ticks=tuple(Tick(y_place(value), f"{value:g}") for value in y_values),
         description=f"Recall against exact search over latency of {len(points)} index settings{spoken}",
     )
+
+
+def setting_name(point: Mapping[str, Any]) -> str:
+    """One setting of the index in words: its kind and its parameters."""
+    parameters = point.get("parameters")
+    values = parameters.items() if isinstance(parameters, Mapping) else ()
+    return ", ".join([str(point.get("name", "")), *(f"{name.replace('_', ' ')} {value}" for name, value in values)])
 
 
 def _frontier(points: Sequence[CurvePoint]) -> list[CurvePoint]:

@@ -41,7 +41,7 @@ def render_report(data: ReportData) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"estimate": _estimate, "signed": _signed, "date": _date, "plain": _plain}
+    environment.filters |= {"estimate": _estimate, "signed": _signed, "range": _range, "date": _date, "plain": _plain}
     evaluation = data.evaluation
     card = evaluation.card
     return environment.get_template("report.html").render(
@@ -85,12 +85,13 @@ def _headline_panels(evaluation: Evaluation) -> list[charts.WhiskerPanel]:
 
 
 def _slice_groups(evaluation: Evaluation) -> list[SliceGroup]:
+    shown = (BASELINE, CANDIDATE, BM25)
     bounds = charts.shared_bounds(
-        [piece.recall[key] for piece in evaluation.slices for key in (CANDIDATE, BASELINE) if key in piece.recall]
+        [piece.recall[key] for piece in evaluation.slices for key in shown if key in piece.recall]
     )
     groups: dict[str, list[tuple[SliceResult, charts.WhiskerPanel]]] = {}
     for piece in evaluation.slices:
-        rows = [(key, _ROLES[key], piece.recall[key]) for key in (BASELINE, CANDIDATE) if key in piece.recall]
+        rows = [(key, _ROLES.get(key, "other"), piece.recall[key]) for key in shown if key in piece.recall]
         groups.setdefault(piece.group, []).append((piece, charts.whisker_panel(piece.name, rows, bounds)))
     return [SliceGroup(_GROUP_NAMES.get(group, group), tuple(rows)) for group, rows in groups.items()]
 
@@ -118,6 +119,10 @@ def _estimate(estimate: Estimate | None) -> str:
 
 def _signed(estimate: Estimate | None) -> str:
     return "–" if estimate is None else f"{estimate.value:+.3f}".replace("-", "−")
+
+
+def _range(estimate: Estimate) -> str:
+    return f"{estimate.low:+.3f} to {estimate.high:+.3f}".replace("-", "−")
 
 
 def _date(milliseconds: int) -> str:

@@ -225,14 +225,14 @@ CARD = {
     "index": {"kind": "exact", "parameters": {}},
     "index_curve": [
         {
-            "name": "leaves 10",
+            "name": "tree",
             "parameters": {"leaves": 10},
             "recall": 0.91,
             "latency_ms": 0.4,
             "chosen": False,
         },
         {
-            "name": "leaves 40",
+            "name": "tree",
             "parameters": {"leaves": 40},
             "recall": 0.98,
             "latency_ms": 1.1,

@@ -47,6 +47,15 @@ def test_an_index_that_keeps_one_of_equal_items_loses_nothing():
     assert index_recall(exact + 30, queries, twins, 10).tolist() == [1.0] * 5
 
 
+def test_items_that_the_index_was_not_given_are_not_missed():
+    rng = np.random.default_rng(3)
+    queries, items = rng.normal(size=(5, 1, 4)).astype(np.float32), rng.normal(size=(40, 4)).astype(np.float32)
+    indexed = np.arange(40) % 2 == 0
+    found = exact_search(queries, items[indexed], 10)[0] * 2
+    assert index_recall(found, queries, items, 10, indexed).tolist() == [1.0] * 5
+    assert index_recall(found, queries, items, 10).max() < 1.0
+
+
 def test_a_catalogue_smaller_than_k_can_still_be_found_whole():
     items = np.eye(3, dtype=np.float32)
     retrieved = np.array([[0, 1, 2, -1, -1]])
