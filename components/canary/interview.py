@@ -24,12 +24,14 @@ class Interview:
 
     Args:
       known: ids of the catalogue.
+      searchable: how many items the candidate can find at all: duplicates of a listing are not indexed.
 
     A step (`ask_...`) may raise `ServingError` or `ValueError` where it cannot go on; the caller notes it.
     """
 
-    def __init__(self, known: Collection[bytes]) -> None:
+    def __init__(self, known: Collection[bytes], searchable: int) -> None:
         self._known = known
+        self._searchable = searchable
         self._problems: dict[str, list[tuple[str, str]]] = defaultdict(list)
         self._latencies_ms: list[float] = []
         self._deadlines = 0
@@ -118,7 +120,7 @@ class Interview:
             return
         for question, row_ids, row_scores in zip(questions, ids, scores, strict=True):
             self.places = len(row_ids)
-            wanted = min(len(row_ids), len(self._known)) if question.full else 0
+            wanted = min(len(row_ids), self._searchable) if question.full else 0
             for problem in checks.check_answer(row_ids, row_scores, self._known, wanted):
                 self.fail(*problem, where=question.name + how)
 

@@ -1,5 +1,6 @@
 """Asks one candidate, in the real serving program, and judges its answers."""
 
+import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,10 @@ from components.canary.result import CanaryResult
 from components.canary.server_process import MODEL_NAME, ServerProcess, StartupError, log_tail, serve_candidate
 from schema import features
 from serving.client import Client, ServingError
+
+# What IndexBuilder writes of the servable, beside its SavedModel.
+_CARD = Path("assets.extra") / "souk.json"
+_INDEXED_ITEMS = "indexed_items"
 
 _ENCODED_ITEMS = 4
 _ANY_QUERY = b"shoes"
@@ -39,7 +44,7 @@ def probe(servable: Path, examples_uri: str, config: CanaryConfig) -> CanaryResu
         if not content:
             return CanaryResult(failures=(f"the {split} split of {examples_uri} is empty: nothing to ask with",))
     load_seconds = None
-    interview = Interview(sent.known)
+    interview = Interview(sent.known, min(len(sent.known), indexed_items(servable) or len(sent.known)))
     with tempfile.TemporaryDirectory(prefix="souk-canary-log-") as folder:
         log = Path(folder) / "server.log"
         try:
@@ -57,6 +62,16 @@ def probe(servable: Path, examples_uri: str, config: CanaryConfig) -> CanaryResu
         edge_latency_ms=interview.edge_latency_ms,
         server_log=server_log,
     )
+
+
+def indexed_items(servable: Path) -> int | None:
+    """How many items the candidate says that its index holds; None if it does not say."""
+    try:
+        card = json.loads((servable / _CARD).read_text())
+    except (OSError, ValueError):
+        return None
+    count = card.get(_INDEXED_ITEMS) if isinstance(card, dict) else None
+    return count if isinstance(count, int) and count > 0 else None
 
 
 def _traffic(examples_uri: str, config: CanaryConfig) -> Traffic:

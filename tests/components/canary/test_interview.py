@@ -15,11 +15,12 @@ def ask(examples_uri, candidate, tmp_path):
     """Serves the candidate with a flaw, and holds an interview with it about everything."""
     servers = []
 
-    def hold(flaw: str, p99_limit_ms: float | None = None) -> Interview:
+    def hold(flaw: str, p99_limit_ms: float | None = None, searchable: int | None = None) -> Interview:
         (tmp_path / "1").symlink_to(candidate(flaw))
         servers.append(start(ServingConfig(model_dir=str(tmp_path), port=0)))
         assert servers[-1].manager.wait_until_available(60)
-        interview = Interview(traffic.catalogue_ids(examples_uri))
+        known = traffic.catalogue_ids(examples_uri)
+        interview = Interview(known, searchable or len(known))
         questions = traffic.eval_questions(examples_uri, 12, seed=0)
         with Client(servers[-1].address) as client:
             interview.ask_signatures(client)
@@ -62,6 +63,10 @@ def test_a_flaw_is_reported_once_with_where_it_was_seen_first(ask, flaw, failure
     assert ask(flaw).failures == failures
 
 
+def test_a_short_answer_is_full_where_the_index_holds_no_more(ask):
+    assert ask("short", searchable=5).failures == []
+
+
 def test_an_item_that_is_returned_twice_is_found(ask):
     (failure,) = ask("duplicate_ids").failures
     assert failure.startswith("an item is returned more than once ('v1-")
@@ -81,7 +86,7 @@ def test_a_slow_candidate_is_found(ask):
 
 
 def test_many_kinds_of_problem_are_cut_short():
-    interview = Interview(frozenset())
+    interview = Interview(frozenset(), 0)
     for number in range(25):
         interview.fail(f"problem {number}")
     assert len(interview.failures) == 21
@@ -101,7 +106,7 @@ def test_a_server_that_is_gone_or_hangs_is_not_asked_to_the_end(monkeypatch, cod
     questions = [traffic.Question(f"question {number}", b"") for number in range(10)]
     with Client("localhost:1") as client:
         monkeypatch.setattr(client, "predict", refuse)
-        interview = Interview(frozenset())
+        interview = Interview(frozenset(), 0)
         if code is None:
             interview.ask_edges(client, questions)
         else:

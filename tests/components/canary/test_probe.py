@@ -9,7 +9,7 @@ import pytest
 from components.canary import server_process
 from components.canary.config import CanaryConfig
 from components.canary.interview import Interview
-from components.canary.probe import probe
+from components.canary.probe import indexed_items, probe
 
 CONFIG = CanaryConfig(requests=8, batch_size=4, p99_limit_ms=None)
 
@@ -74,3 +74,21 @@ def test_without_requests_or_catalogue_nothing_is_blessed(examples_uri, candidat
         os.symlink(f"{examples_uri}/Split-{split}", tmp_path / f"Split-{split}")
     result = probe(candidate("none"), str(tmp_path), CONFIG)
     assert result.failures == (f"the {missing} split of {tmp_path} is empty: nothing to ask with",)
+
+
+@pytest.mark.parametrize(
+    ("card", "count"),
+    [
+        ('{"indexed_items": 90}', 90),
+        ('{"indexed_items": 0}', None),
+        ("{}", None),
+        ("[]", None),
+        ("{", None),
+        (None, None),
+    ],
+)
+def test_the_size_of_the_index_is_read_from_the_servables_card(tmp_path, card, count):
+    if card is not None:
+        (tmp_path / "assets.extra").mkdir()
+        (tmp_path / "assets.extra" / "souk.json").write_text(card)
+    assert indexed_items(tmp_path) == count
