@@ -1,0 +1,124 @@
+"""The gate as a node of a real pipeline: Importer nodes, ML Metadata in SQLite, TFX's own resolver and runner."""
+
+import json
+from pathlib import Path
+
+import pytest
+from ml_metadata.proto import metadata_store_pb2
+from tfx.dsl.components.common.importer import Importer
+from tfx.dsl.components.common.resolver import Resolver
+from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import LatestBlessedModelStrategy
+from tfx.orchestration import metadata
+from tfx.orchestration.beam.beam_dag_runner import BeamDagRunner
+from tfx.orchestration.pipeline import Pipeline
+from tfx.types import Channel, standard_artifacts
+
+from components.recall_gate.component import RecallGate
+from components.recall_gate.config import GateConfig
+from components.recall_gate.results import Evaluation
+from schema.settings import InputError
+
+CONFIG = GateConfig(ks=(5, 20), primary_k=20, bootstrap_samples=100, latency_requests=5, index_recall_requests=50)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, examples_dir, servables):
+    """A good servable, then a weaker one beside it, in two runs of one pipeline. Gives the metadata's connection."""
+    folder = tmp_path_factory.mktemp("pipeline")
+    connection = metadata.sqlite_metadata_connection_config(str(folder / "metadata.sqlite"))
+    for name in ("good", "weaker"):
+        model = folder / name
+        model.mkdir()
+        (model / "Format-Serving").symlink_to(servables[name])
+        servable = Importer(source_uri=str(model), artifact_type=standard_artifacts.Model).with_id("servable")
+        examples = Importer(
+            source_uri=str(examples_dir),
+            artifact_type=standard_artifacts.Examples,
+            properties={"split_names": json.dumps(["train", "eval", "catalog"])},
+        ).with_id("examples")
+        blessed = Resolver(
+            strategy_class=LatestBlessedModelStrategy,
+            model=Channel(type=standard_artifacts.Model),
+            model_blessing=Channel(type=standard_artifacts.ModelBlessing),
+        ).with_id("blessed")
+        gate = RecallGate(
+            servable=servable.outputs["result"],
+            examples=examples.outputs["result"],
+            baseline_servable=blessed.outputs["model"],
+            config_json=CONFIG.to_json(),
+        )
+        BeamDagRunner().run(
+            Pipeline(
+                pipeline_name="gate",
+                pipeline_root=str(folder / "artifacts"),
+                components=[servable, examples, blessed, gate],
+                enable_cache=False,
+                metadata_connection_config=connection,
+            )
+        )
+    return connection
+
+
+def artifacts_of(store, type_name):
+    return sorted(store.get_artifacts_by_type(type_name), key=lambda artifact: artifact.id)
+
+
+def test_both_runs_finish_whatever_the_verdict(runs):
+    with metadata.Metadata(runs) as handle:
+        executions = handle.store.get_executions_by_type("components.recall_gate.component.RecallGate")
+        assert len(executions) == 2
+        complete = metadata_store_pb2.Execution.COMPLETE
+        assert {execution.last_known_state for execution in executions} == {complete}
+
+
+def test_the_blessing_is_what_tfx_readers_expect(runs):
+    with metadata.Metadata(runs) as handle:
+        good, weaker = artifacts_of(handle.store, "Model")
+        first, second = artifacts_of(handle.store, "ModelBlessing")
+    assert (Path(first.uri) / "BLESSED").exists()
+    assert (Path(second.uri) / "NOT_BLESSED").exists()
+    properties = [dict(blessing.custom_properties.items()) for blessing in (first, second)]
+    assert [one["blessed"].int_value for one in properties] == [1, 0]
+    assert [one["current_model_id"].int_value for one in properties] == [good.id, weaker.id]
+    assert [one["current_model"].string_value for one in properties] == [good.uri, weaker.uri]
+    assert "baseline_model_id" not in properties[0]
+    assert properties[1]["baseline_model_id"].int_value == good.id
+    assert properties[1]["baseline_model"].string_value == good.uri
+    assert "against the blessed servable" in properties[1]["blessing_message"].string_value
+
+
+def test_the_strategy_finds_the_blessed_servable_and_not_the_later_refused_one(runs):
+    with metadata.Metadata(runs) as handle:
+        good, weaker = artifacts_of(handle.store, "Model")
+        assert weaker.id > good.id
+        inputs = {}
+        for name, kind in (("model", standard_artifacts.Model), ("model_blessing", standard_artifacts.ModelBlessing)):
+            inputs[name] = []
+            for stored in artifacts_of(handle.store, kind.TYPE_NAME):
+                artifact = kind()
+                artifact.set_mlmd_artifact(stored)
+                inputs[name].append(artifact)
+        found = LatestBlessedModelStrategy().resolve_artifacts(handle.store, inputs)
+    assert [artifact.id for artifact in found["model"]] == [good.id]
+
+
+def test_the_evaluation_and_the_report_are_in_the_evaluation_artifact(runs):
+    with metadata.Metadata(runs) as handle:
+        first, second = artifacts_of(handle.store, "ModelEvaluation")
+    evaluations = [Evaluation.from_json((Path(one.uri) / "evaluation.json").read_text()) for one in (first, second)]
+    assert [one.verdict.blessed for one in evaluations] == [True, False]
+    assert evaluations[0].baseline == ""
+    assert evaluations[1].baseline == evaluations[0].servable
+    for stored, evaluation in zip((first, second), evaluations, strict=True):
+        recall = evaluation.system("candidate").metrics["recall@20"].value
+        assert stored.custom_properties["recall@20"].double_value == pytest.approx(recall)
+        report = (Path(stored.uri) / "report.html").read_text()
+        assert ("✓ Blessed" if evaluation.verdict.blessed else "✕ Refused") in report
+
+
+def test_bad_settings_are_named_before_anything_runs():
+    channel = Channel(type=standard_artifacts.Model)
+    with pytest.raises(InputError, match="min_recal"):
+        RecallGate(
+            servable=channel, examples=Channel(type=standard_artifacts.Examples), config_json='{"min_recal": 0.1}'
+        )

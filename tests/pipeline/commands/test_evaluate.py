@@ -1,0 +1,88 @@
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from pipeline.cli import main
+from tests.components.recall_gate.word_servable import save_word_servable
+
+CATALOGUE = """{"item_id": "a", "title": "red running shoes"}
+{"item_id": "b", "title": "blue shoes"}
+{"item_id": "c", "title": "desk lamp"}
+"""
+JUDGMENTS = """["red shoes", "a", "E"]
+["red shoes", "b", "S"]
+["lamp", "c", "E"]
+"""
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("evaluate")
+    (folder / "catalog.jsonl").write_text(CATALOGUE)
+    (folder / "judgments.jsonl").write_text(JUDGMENTS)
+    (folder / "qrels.txt").write_text("1 0 a 1\n2 0 c 2\n")
+    (folder / "queries.tsv").write_text("1\tred shoes\n2\tlamp\n")
+    save_word_servable(folder / "models" / "1", ["a", "b", "c"], ["red running shoes", "blue shoes", "desk lamp"], k=2)
+    return folder
+
+
+def run(shop, *arguments):
+    return CliRunner().invoke(main, ["evaluate", *(argument.format(shop=shop) for argument in arguments)])
+
+
+BASICS = ("--judgments", "{shop}/judgments.jsonl", "--catalog", "{shop}/catalog.jsonl")
+
+
+def test_json_holds_recall_beside_bm25(shop):
+    result = run(shop, *BASICS, "--model-dir", "{shop}/models", "--ks", "1,2,3", "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    systems = {system["key"]: system for system in found["systems"]}
+    assert found["servable"].endswith("models/1")
+    assert systems["served"]["metrics"]["recall@1"] == {"value": 1.0, "low": 1.0, "high": 1.0}
+    assert set(systems["exact"]["metrics"]) == {f"{m}@{k}" for m in ("recall", "ndcg") for k in (1, 2, 3)}
+    assert systems["bm25"]["metrics"]["recall@2"]["value"] == 1.0
+
+
+def test_the_table_names_systems_ks_and_the_missing_depth(shop):
+    result = run(shop, *BASICS, "--servable", "{shop}/models/1", "--ks", "1,3")
+    assert result.exit_code == 0, result.output
+    for expected in ("As served", "Exact search", "BM25", "@1", "@3", "E items", "The model answers 2 items"):
+        assert expected in result.stdout
+    assert "asking it 2 queries" in result.stderr
+    assert "asking" not in result.stdout
+
+
+def test_qrels_are_measured_too(shop):
+    arguments = (
+        "--judgments",
+        "{shop}/qrels.txt",
+        "--queries",
+        "{shop}/queries.tsv",
+        "--catalog",
+        "{shop}/catalog.jsonl",
+    )
+    result = run(shop, *arguments, "--model-dir", "{shop}/models", "--ks", "1", "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["right_name"] == "items judged relevant"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (BASICS, "give either --model-dir"),
+        ((*BASICS, "--model-dir", "x", "--servable", "y"), "give either --model-dir"),
+        ((*BASICS, "--model-dir", "{shop}", "--ks", "0"), "each k must be 1 or more"),
+        ((*BASICS, "--model-dir", "{shop}", "--ks", "ten"), "is not a list of whole numbers"),
+        ((*BASICS, "--model-dir", "{shop}/none"), "there is no folder"),
+        ((*BASICS, "--servable", "{shop}"), "holds no `saved_model.pb`"),
+        (("--judgments", "none", "--catalog", "none", "--servable", "none"), "there is no judgments file none"),
+        ((*BASICS[:2], "--catalog", "none.jsonl", "--servable", "none"), "no file matches 'none.jsonl'"),
+    ],
+)
+def test_bad_input_ends_with_one_message_and_code_2(shop, arguments, message):
+    result = run(shop, *arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.output
