@@ -124,7 +124,7 @@ def generate_catalogue(
     titles = _titles(leaf, leaves, brand, brands, facets, facet_names, facet_group, vocabulary, rng)
     shops = max(2, items // 150)
     shop = (brand * 7 + rng.integers(0, 4, items)) % shops
-    colours = _values_of_group(facets, facet_names, facet_group, "colour")
+    colours = _values_of_group(facets, facet_names, facet_group, vocabulary.colour_group)
     rows = pl.DataFrame(
         {
             "item_id": [f"i{number:06d}" for number in rng.permutation(items)],
@@ -135,7 +135,7 @@ def generate_catalogue(
             "price": prices,
             "color": [values[0] if values else None for values in colours],
             "attributes": [[facet_names[facet] for facet in row if facet != NONE] for row in facets],
-            "rating": np.round(np.clip(4.0 + 0.4 * quality, 1, 5), 1).astype(float),
+            "rating": np.round(np.clip(4.0 + 0.4 * quality.astype(float), 1, 5), 1),
             "popularity": np.round(popularity.astype(float), 4),
         },
         schema_overrides={"color": pl.String, "attributes": pl.List(pl.String)},
@@ -230,7 +230,9 @@ def _series_name(vocabulary: Vocabulary, taken: set[str], rng: np.random.Generat
     while True:
         first, last = rng.integers(0, len(vocabulary.first_syllables), 2)
         letter, number = "acekmrstxz"[rng.integers(0, 10)], rng.integers(1, 100)
-        name = f"{vocabulary.first_syllables[last]}{vocabulary.first_syllables[first]} {letter}{number}"
+        name = (
+            f"{vocabulary.first_syllables[last]}{vocabulary.first_syllables[first]}{vocabulary.joiner}{letter}{number}"
+        )
         if name not in taken:
             taken.add(name)
             return name

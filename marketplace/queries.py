@@ -13,6 +13,10 @@ KEYBOARD = {
     "a": "sq", "b": "vn", "c": "xv", "d": "sf", "e": "wr", "f": "dg", "g": "fh", "h": "gj", "i": "uo", "j": "hk",
     "k": "jl", "l": "k", "m": "n", "n": "bm", "o": "ip", "p": "o", "q": "wa", "r": "et", "s": "ad", "t": "ry",
     "u": "yi", "v": "cb", "w": "qe", "x": "zc", "y": "tu", "z": "x",
+    # What a Chinese input method offers for the same sound.
+    "机": "鸡", "包": "宝", "鞋": "协", "表": "标", "杯": "背", "裙": "群", "椅": "倚", "灯": "登", "霜": "双",
+    "膜": "模", "壶": "胡", "锅": "郭", "箱": "相", "衣": "一", "裤": "库", "床": "窗", "茶": "查", "垫": "店",
+    "车": "撤", "色": "瑟",
 }  # fmt: skip
 
 
@@ -91,7 +95,10 @@ def build_query_pool(wordings: Iterable[list[Wording]], settings: QuerySettings,
 
 
 def misspelt(text: str, rng: random.Random) -> str:
-    """`text` with one slip: two letters swapped, one dropped, doubled, or the key beside it hit."""
+    """`text` with one slip: two letters swapped, one dropped, doubled, or the key beside it hit.
+
+    In Chinese the last one is a character of the same sound.
+    """
     places = [place for place, letter in enumerate(text) if letter.isalpha()]
     if len(places) < 3:
         return text
