@@ -6,6 +6,7 @@ what is served. A new version is served before the old one is withdrawn, so ther
 
 import contextlib
 import enum
+import gc
 import logging
 import threading
 import time
@@ -80,6 +81,7 @@ class ModelManager(Generic[Model]):
         self._waiting: frozenset[int] = frozenset()
         self._problem = ""
         self._settled = False
+        self._unloaded = threading.Event()
         self._stop = threading.Event()
         self._first_available = threading.Event()
         self._thread: threading.Thread | None = None
@@ -128,6 +130,10 @@ class ModelManager(Generic[Model]):
 
     def reconcile(self) -> None:
         """Looks into the folder once, and loads and withdraws what that asks for."""
+        if self._unloaded.is_set():
+            self._unloaded.clear()
+            # A loaded model refers to itself; without this its memory would be kept for hours.
+            gc.collect()
         try:
             folders = versions.scan(self._base)
         except OSError as error:
@@ -197,6 +203,7 @@ class ModelManager(Generic[Model]):
             # A version may have come back in the meantime; then its state is that of the new load.
             if self._statuses.get(served.number) == Status(State.UNLOADING):
                 self._statuses[served.number] = Status(State.END)
+        self._unloaded.set()
         log.info("version %d: unloaded", served.number)
 
     def _find(self, number: int | None) -> _Served[Model]:

@@ -1,6 +1,7 @@
 import logging
 import shutil
 import threading
+import weakref
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,26 @@ def test_a_request_in_flight_keeps_the_withdrawn_version_until_it_is_done(manage
         assert served(manager) == (2, "two")
         assert manager.statuses()[1] == Status(State.UNLOADING)
     assert manager.statuses()[1] == Status(State.END)
+
+
+def test_the_memory_of_an_unloaded_version_is_given_back_at_the_next_look(tmp_path):
+    class Circular:
+        def __init__(self) -> None:
+            self.itself = self
+
+    loaded: list[weakref.ref] = []
+
+    def load(path: Path) -> Circular:
+        model = Circular()
+        loaded.append(weakref.ref(model))
+        return model
+
+    manager = ModelManager("souk", tmp_path, load)
+    for number in (1, 2):
+        push(tmp_path, number, "")
+        manager.reconcile()
+    manager.reconcile()
+    assert [model() is None for model in loaded] == [True, False]
 
 
 def test_a_broken_version_is_reported_and_the_old_one_stays(manager, tmp_path, caplog):
