@@ -10,6 +10,7 @@ from schema.settings import Settings
 SLICE_GROUPS: dict[str, tuple[str, ...]] = {
     "query_frequency": ("head", "torso", "tail", "unseen"),
     "items": ("new",),
+    "exposure": ("on_page", "off_page"),
     "history": ("with", "without"),
     "top_category": (),
 }

@@ -70,6 +70,7 @@ class EvalRequests:
       relevant: clicked, carted and ordered items. An item that is not in the catalogue keeps a row past
         the catalogue's end: it cannot be found and counts as missed.
       stages: [relevant] the `Stage` of each relevant item.
+      on_page: [relevant] whether it was on the page that the shop showed; others were found some other way.
       shown: [requests, widest page] item rows by position on the shop's own page, padded with -1.
       read, usable: requests in the split, and those of them with a relevant item.
       window_ms: first and last request time of the sample, epoch ms; (0, 0) when empty.
@@ -80,6 +81,7 @@ class EvalRequests:
     has_history: NDArray[np.bool_]
     relevant: Relevant
     stages: IntArray
+    on_page: NDArray[np.bool_]
     shown: IntArray
     read: int
     usable: int
@@ -200,8 +202,8 @@ def _requests(
     request = items.row_ids()
     rows = _rows(items.values, catalogue)
 
-    # Of an item that comes twice in one request the furthest stage counts.
-    order = np.lexsort((-stages, rows, request))
+    # Of an item that comes twice in one request the furthest stage counts, and of equal ones that on the page.
+    order = np.lexsort((-positions, -stages, rows, request))
     pair = np.stack([request[order], rows[order]], axis=1)
     distinct = np.ones(len(order), dtype=bool)
     distinct[1:] = (pair[1:] != pair[:-1]).any(axis=1)
@@ -216,6 +218,7 @@ def _requests(
         has_history=np.asarray(history) > 0,
         relevant=Relevant(request[kept], rows[kept], worth, requests),
         stages=stages[kept].astype(np.int64),
+        on_page=positions[kept] > 0,
         shown=_pages(request, rows, positions, requests),
         read=read,
         usable=usable,

@@ -68,6 +68,9 @@ def make_slices(
     new[in_catalogue] = training.interactions[relevant.rows[in_catalogue]] == 0
     slices.append(Slice("items", "new", _any_per_request(new, requests), new))
 
+    for name, found in (("on_page", requests.on_page), ("off_page", ~requests.on_page)):
+        slices.append(Slice("exposure", name, _any_per_request(found, requests), found))
+
     top = np.array(
         [catalogue.top_categories[row] if row < len(catalogue) else "" for row in relevant.rows], dtype=object
     )

@@ -45,7 +45,7 @@ def judge(measured: Measurements, config: GateConfig) -> Verdict:
     if any(check.status != "passed" for check in size):
         # Further numbers of too small a sample would only look like evidence.
         return _verdict(size)
-    return _verdict([*size, *_health_checks(measured, config), *_recall_checks(measured, config)])
+    return _verdict([*size, *_recall_checks(measured, config), *_health_checks(measured, config)])
 
 
 def _verdict(checks: Sequence[Check]) -> Verdict:

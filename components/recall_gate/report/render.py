@@ -19,6 +19,7 @@ _GROUP_NAMES = {
     "query_frequency": "Query frequency in training",
     "history": "Searcher's behaviour before the request",
     "items": "Items without any training interaction",
+    "exposure": "Wanted items that the shop's page showed, and those that searchers found otherwise",
     "top_category": "Top category of the wanted items",
 }
 _ROLES = {CANDIDATE: "candidate", BASELINE: "baseline", AS_SHOWN: "bound"}

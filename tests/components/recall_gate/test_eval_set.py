@@ -65,6 +65,7 @@ def test_a_click_off_the_page_is_relevant_but_not_shown(written):
     folder = written([request("r", ("item-002", "item-001"), (2, 1), (0, 1))])
     found = read_requests(folder, read_catalogue(folder), 10, 0, GAINS)
     assert found.relevant.rows.tolist() == [2]
+    assert found.on_page.tolist() == [False]
     assert found.shown.tolist() == [[1]]
 
 

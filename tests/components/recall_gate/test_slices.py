@@ -40,6 +40,10 @@ def test_slices_hold_the_requests_that_they_name(examples_dir):
         {int(r) for r, is_new in zip(requests.relevant.request, expected, strict=True) if is_new}
     )
 
+    on_page = slices["exposure=on_page"]
+    assert on_page.items.all()
+    assert "exposure=off_page" not in slices
+
     outdoors = slices["top_category=Outdoors"]
     tops = [catalogue.top_categories[row] == "Outdoors" for row in requests.relevant.rows]
     assert outdoors.items.tolist() == tops
