@@ -67,7 +67,6 @@ def _load(name: str, overrides: tuple[str, ...]) -> "IngestConfig":
     import yaml
 
     from components.example_gen.config import IngestConfig
-    from pipeline import config as pipeline_config
 
     path = Path(name)
     if path.is_file() and not overrides:
@@ -78,6 +77,8 @@ def _load(name: str, overrides: tuple[str, ...]) -> "IngestConfig":
         if isinstance(values, dict) and set(values) == {"ingest"} and isinstance(values["ingest"], dict):
             _anchor(values["ingest"], path.resolve().parent)
             return IngestConfig.parse(values["ingest"], str(path))
+    from pipeline import config as pipeline_config
+
     return pipeline_config.load(name, overrides).ingest
 
 
@@ -118,6 +119,7 @@ def _print(summary: "IngestSummary") -> None:
     from components.example_gen.timestamps import format_timestamp
 
     table = Table("what", "count", "", title=f"Ingested into {summary.output} in {summary.seconds:.1f} s")
+    table.columns[0].no_wrap = True
     table.columns[1].justify = "right"
     for name, count in summary.counters.items():
         table.add_row(name, f"{count:,}", EXPLANATIONS.get(name.rpartition(".")[2], ""))

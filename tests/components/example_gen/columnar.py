@@ -1,0 +1,100 @@
+"""Runs the columnar steps in memory, key by key, without Beam and without files."""
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from components.example_gen.columns import EVENTS, INTERACTIONS, REQUESTS
+from components.example_gen.config import WindowConfig
+from components.example_gen.examples import UserLog, search_columns
+from components.example_gen.partition import stable_hash
+from components.example_gen.requests import join_requests
+from components.example_gen.splits import Splits
+from schema.features import EventType
+from tests.components.example_gen.oracle import Event
+
+
+def frame(log: list[Event]) -> pl.DataFrame:
+    rows = [
+        (
+            e.event_id,
+            e.timestamp_ms,
+            e.request_id,
+            e.user_id,
+            EventType.ALL.index(e.event_type),
+            e.query,
+            e.item_id,
+            e.position,
+            0,
+        )
+        for e in log
+    ]
+    return pl.DataFrame(rows, schema=EVENTS, orient="row")
+
+
+def keyed(rows: pl.DataFrame, by: pl.Series, keys: int) -> list[pl.DataFrame]:
+    key = pl.Series(stable_hash(by) % np.uint64(keys))
+    return [rows.filter(key == number) for number in range(keys)]
+
+
+def profile_frame(profiles: dict[str, dict[str, str]], columns: tuple[str, ...]) -> pl.DataFrame:
+    rows = [(user, *(values.get(column) for column in columns)) for user, values in profiles.items()]
+    return pl.DataFrame(rows, schema=dict.fromkeys(("user_id", *columns), pl.String), orient="row")
+
+
+def examples(
+    log: list[Event],
+    known_items: set[str],
+    profiles: dict[str, dict[str, str]],
+    windows: WindowConfig,
+    splits: Splits,
+    keys: int = 2,
+    columns: tuple[str, ...] = (),
+) -> dict[str, list[dict[str, Any]]]:
+    """The examples of both splits, each sorted by (time, request id)."""
+    events = frame(log)
+    known = pl.Series(sorted(known_items), dtype=pl.String)
+    joined = [
+        join_requests(part, known, splits.eval_start)
+        for part in keyed(events, events.select(pl.coalesce("request_id", "event_id")).to_series(), keys)
+    ]
+    requests = pl.concat([part.requests for part in joined]).cast(dict(REQUESTS))
+    interactions = pl.concat([part.interactions for part in joined]).cast(dict(INTERACTIONS))
+    profile_rows = profile_frame(profiles, columns)
+    found: dict[str, list[dict[str, Any]]] = {"train": [], "eval": []}
+    for parts in zip(
+        keyed(requests, requests.select(pl.coalesce("user_id", "request_id")).to_series(), keys),
+        keyed(interactions, interactions["user_id"], keys),
+        keyed(profile_rows, profile_rows["user_id"], keys),
+        strict=True,
+    ):
+        for split, encoded in search_columns(UserLog(*parts), columns, windows, splits).items():
+            found[split] += plain_rows(encoded)
+    return {split: sorted(rows, key=lambda r: (r["timestamp_ms"], r["request_id"])) for split, rows in found.items()}
+
+
+_LISTS = (
+    "history_queries",
+    "real_time_items",
+    "short_term_items",
+    "long_term_clicks",
+    "long_term_orders",
+    "long_term_carts",
+    "items",
+    "stages",
+    "positions",
+)
+
+
+def plain_rows(columns: dict[str, pa.Array]) -> list[dict[str, Any]]:
+    """List columns as one dict per row: lists for list features, a value or None for the others; no absent profile."""
+    rows = []
+    for values in zip(*(column.to_pylist() for column in columns.values()), strict=True):
+        row: dict[str, Any] = {}
+        for name, value in zip(columns, values, strict=True):
+            plain = [v.decode() if isinstance(v, bytes) else v for v in value or []]
+            row[name] = plain if name in _LISTS else (plain[0] if plain else None)
+        rows.append({k: v for k, v in row.items() if v is not None or not k.startswith("profile_")})
+    return rows
