@@ -68,6 +68,8 @@ def _read(path: Path) -> pl.DataFrame:
     if not path.is_file():
         raise InputError(f"there is no catalogue file {path}; give a JSONL, JSONL.GZ, CSV or Parquet file")
     name = path.name.removesuffix(".gz")
+    if path.stat().st_size == 0:
+        return pl.DataFrame()
     try:
         if name.endswith((".jsonl", ".ndjson")):
             return pl.read_ndjson(path, infer_schema_length=None)

@@ -120,6 +120,8 @@ def _nouns(
     if marking:
         _, best = max(marking)
         found.insert(1, (forms[best].most_common(1)[0][0], PLAIN))
+    if path and not found:
+        found.append((path[-1].lower(), PLAIN))
     return list(dict(found).items())
 
 

@@ -130,7 +130,7 @@ def events_of_day(world: World, day: int, expected: float) -> pl.DataFrame:
         rng,
     )
     frames = []
-    for start in range(0, len(searches.user), CHUNK):
+    for start in range(0, max(len(searches.user), 1), CHUNK):
         rows = slice(start, start + CHUNK)
         requests = Requests.of(searches, rows)
         query = world.pool.draw(requests.intent, settings.queries.misspelling_share, rng)
@@ -141,8 +141,6 @@ def events_of_day(world: World, day: int, expected: float) -> pl.DataFrame:
         clicks = world.chooser.act(requests, pages, seen, world.memory.items[requests.user], day, rng)
         number = day * 10_000_000 + start + np.arange(len(query))
         frames.append(events_of_requests(number, requests.user, searches.time[rows], query, pages, seen, clicks, rng))
-    if not frames:
-        return pl.DataFrame()
     events = pl.concat(frames).sort("time", maintain_order=True)
     clicked = events.filter(pl.col("type") == CLICK)
     world.memory.remember(clicked["user"].to_numpy(), clicked["item"].to_numpy())

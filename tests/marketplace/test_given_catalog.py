@@ -1,0 +1,144 @@
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from marketplace.catalog import NONE
+from marketplace.config import CatalogueSettings
+from marketplace.engine import stem, words_of
+from marketplace.given_catalog import read_catalogue
+from marketplace.presets import preset, with_overrides
+from marketplace.simulation import World, build_world, simulate
+from marketplace.wording import AMBIGUOUS, SYNONYM
+from schema.settings import InputError
+
+ROWS = [
+    {"item_id": "1", "title": "Oak Desk", "brand": "Nordal", "category": ["Home", "Desks"], "price": 90.0},
+    {"item_id": "2", "title": "Pine Desk", "brand": None, "category": ["Home", "Desks"], "price": None},
+    {"item_id": "3", "title": "Red Lamp", "brand": "Lumo", "category": [], "price": 20.5},
+]
+
+
+def read(path: Path):
+    return read_catalogue(CatalogueSettings(path=str(path)), 10, np.random.default_rng(0))
+
+
+def as_jsonl(path: Path, rows: list[dict]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture(scope="module")
+def esci_world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    from tests.marketplace.conftest import ESCI_ITEMS
+
+    if not ESCI_ITEMS.is_file():
+        pytest.skip(f"needs the ESCI-150 catalogue at {ESCI_ITEMS}")
+    settings = with_overrides(
+        preset("esci"), [f"catalogue.path={ESCI_ITEMS}", "queries.intents=4000", "searchers.users=200", "searches=3000"]
+    )
+    return build_world(settings)
+
+
+def test_jsonl_gz_csv_and_parquet_give_the_same_shop(tmp_path: Path) -> None:
+    jsonl = as_jsonl(tmp_path / "items.jsonl", ROWS)
+    (tmp_path / "packed.jsonl.gz").write_bytes(gzip.compress(jsonl.read_bytes()))
+    frame = pl.DataFrame(ROWS)
+    frame.write_parquet(tmp_path / "items.parquet")
+    frame.with_columns(category=pl.col("category").list.join(" > ")).write_csv(tmp_path / "items.csv")
+    expected = read(jsonl)
+    for name in ("packed.jsonl.gz", "items.parquet", "items.csv"):
+        found = read(tmp_path / name)
+        assert found.rows.select("item_id", "title", "brand", "category", "price").equals(
+            expected.rows.select("item_id", "title", "brand", "category", "price")
+        ), name
+        assert found.paths == expected.paths == (("Home", "Desks"), ())
+        assert np.array_equal(found.facets, expected.facets)
+    assert expected.brand.tolist() == [0, NONE, 1]
+    assert [expected.facet_names[facet] for facet in expected.facets[2] if facet != NONE] == ["red", "lamp"]
+
+
+def test_further_columns_are_kept_and_ignored_ones_are_not_looked_at(tmp_path: Path) -> None:
+    rows = [{**row, "material": "wood", "esci_query_ids": [str(n)]} for n, row in enumerate(ROWS)]
+    other = [{**row, "esci_query_ids": ["7", "8"]} for row in rows]
+    one = read(as_jsonl(tmp_path / "one.jsonl", rows))
+    two = read(as_jsonl(tmp_path / "two.jsonl", other))
+    assert "material" in one.rows.columns
+    assert "esci_query_ids" not in one.rows.columns
+    assert one.rows.equals(two.rows)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([], "holds no items"),
+        ([{"item_id": "1"}], "no column title"),
+        ([{"id": "1"}], "no column item_id and no column title"),
+        ([ROWS[0], ROWS[0]], "item_id '1' more than once"),
+        ([ROWS[0], {**ROWS[1], "title": "  "}], "item 2: `title` is empty"),
+        ([{**ROWS[0], "item_id": None}, ROWS[1]], "item 1: `item_id` is empty"),
+        ([ROWS[0], {**ROWS[1], "price": -1.0}], "item '2': the price -1.0 is not a number from 0 up"),
+        ([{**ROWS[0], "price": "dear"}], "the price 'dear' is not a number"),
+        ([{**ROWS[0], "category": 7}], "`category` holds"),
+    ],
+)
+def test_rows_that_cannot_be_sold_are_refused(tmp_path: Path, rows: list[dict], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read(as_jsonl(tmp_path / "items.jsonl", rows))
+
+
+def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="there is no catalogue file"):
+        read(tmp_path / "none.csv")
+    (tmp_path / "items.xlsx").write_text("x")
+    with pytest.raises(InputError, match="of no known kind"):
+        read(tmp_path / "items.xlsx")
+    (tmp_path / "broken.parquet").write_text("no parquet")
+    with pytest.raises(InputError, match="cannot be read as parquet"):
+        read(tmp_path / "broken.parquet")
+    (tmp_path / "broken.jsonl").write_bytes(b'{"item_id": "1", "title": \n')
+    with pytest.raises(InputError, match="cannot be read as jsonl"):
+        read(tmp_path / "broken.jsonl")
+    (tmp_path / "latin.csv").write_bytes("item_id,title\n1,caf\xe9\n".encode("latin-1"))
+    with pytest.raises(InputError, match="cannot be read as csv"):
+        read(tmp_path / "latin.csv")
+
+
+def test_a_shop_of_three_items_without_much_can_be_simulated(tmp_path: Path) -> None:
+    bare = as_jsonl(tmp_path / "items.jsonl", [{"item_id": row["item_id"], "title": row["title"]} for row in ROWS])
+    settings = with_overrides(preset("tiny"), [f"catalogue.path={bare}", "days=5", "searches=200"])
+    summary = simulate(settings, tmp_path / "shop")
+    assert summary.items == 3
+    assert summary.events_by_type["click"] > 0
+
+
+def test_esci_queries_are_words_of_the_catalogue_and_of_nothing_else(esci_world: World) -> None:
+    from marketplace.given_wording import PRICE_WORDS
+
+    catalogue = esci_world.catalogue
+    known = {stem(word) for words in PRICE_WORDS.values() for text in words for word in words_of(text)} | {"for"}
+    columns = [catalogue.rows["title"], catalogue.rows["brand"], catalogue.rows["color"]]
+    for text in (text for column in columns for text in column if text):
+        known |= {stem(word) for word in words_of(text)}
+    known |= {stem(word) for path in catalogue.paths for name in path for word in words_of(name)}
+    assert len(esci_world.pool.texts) > 5_000
+    foreign = {word for text in esci_world.pool.texts for word in words_of(text) if stem(word) not in known}
+    assert foreign == set()
+
+
+def test_esci_needs_are_met_and_some_are_worded_as_no_title_is(esci_world: World) -> None:
+    kinds, counts = np.unique(esci_world.pool.wording_kind, return_counts=True)
+    share = dict(zip(kinds, counts / counts.sum(), strict=True))
+    assert share[SYNONYM] > 0.05
+    assert share[AMBIGUOUS] > 0.01
+    assert all(text.strip() for text in esci_world.pool.texts)
+
+
+def test_esci_catalogue_is_kept_whole(esci_world: World, esci_items: Path) -> None:
+    given = pl.read_ndjson(esci_items, infer_schema_length=None)
+    kept = esci_world.catalogue.rows
+    for column in ("item_id", "title", "brand", "category", "color", "price", "rating", "rating_count"):
+        assert kept[column].to_list() == given[column].to_list(), column

@@ -1,0 +1,58 @@
+import json
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from pipeline.cli import main
+
+SMALL = ["--preset", "tiny", "--set", "days=4", "--set", "searches=200"]
+
+
+def simulate(*arguments: str):
+    return CliRunner().invoke(main, ["simulate", *arguments])
+
+
+def test_a_shop_is_written_and_summed_up_in_a_table(tmp_path: Path) -> None:
+    result = simulate(*SMALL, "--out", str(tmp_path / "shop"))
+    assert result.exit_code == 0, result.output
+    assert "impression" in result.stdout
+    assert (tmp_path / "shop" / "events" / "day-2025-03-04.jsonl.gz").is_file()
+
+
+def test_json_is_the_only_thing_on_standard_output(tmp_path: Path) -> None:
+    result = simulate(*SMALL, "--out", str(tmp_path / "shop"), "--json", "--seed", "4")
+    summary = json.loads(result.stdout)
+    assert summary["eval_start"] == "2025-03-04T00:00:00Z"
+    facts = json.loads((tmp_path / "shop" / "shop.json").read_text())
+    assert facts["simulated"] is True
+    assert facts["settings"]["seed"] == 4
+    assert facts["events"] == summary["events"]
+
+
+def test_a_given_catalogue_is_sold(tmp_path: Path) -> None:
+    items = tmp_path / "items.csv"
+    items.write_text("item_id,title,category\n1,Oak desk,Home > Desks\n2,Pine desk,Home > Desks\n3,Red lamp,Light\n")
+    result = simulate(*SMALL, "--catalog", str(items), "--out", str(tmp_path / "shop"), "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["items"] == 3
+
+
+def test_bad_input_is_one_message_and_exit_code_2(tmp_path: Path) -> None:
+    for arguments, message in (
+        (["--preset", "esci"], "say which with --catalog"),
+        (["--catalog", str(tmp_path / "none.csv")], "there is no catalogue file"),
+        ([*SMALL, "--set", "page.slot=3"], "did you mean `slots`?"),
+    ):
+        result = simulate(*arguments, "--out", str(tmp_path / "shop"))
+        assert result.exit_code == 2
+        assert message in result.stderr
+        assert "Traceback" not in result.output
+    assert not (tmp_path / "shop").exists()
+
+
+def test_a_directory_with_something_else_is_replaced_only_by_force(tmp_path: Path) -> None:
+    (tmp_path / "note.txt").write_text("mine")
+    refused = simulate(*SMALL, "--out", str(tmp_path))
+    assert refused.exit_code == 2
+    assert "note.txt" in refused.stderr
+    assert simulate(*SMALL, "--out", str(tmp_path), "--force").exit_code == 0
