@@ -11,7 +11,6 @@ READY := $(VENV)/.ready
 UV := .uv/bin/uv
 # A file name or expression for pytest, as in `make test TESTS=tests/pipeline`.
 TESTS ?=
-DEMO ?= runs/demo
 
 help:  ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z%-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,7 +18,7 @@ help:  ## show this list
 setup: $(READY)  ## make the locked environment in .venv (the other targets do it by themselves)
 
 demo: $(READY)  ## simulate a shop, run the pipeline on it, serve the result and ask it three queries
-	$(RUN)python -m pipeline.demo --out $(DEMO)
+	$(RUN)python -m pipeline.demo
 
 test: $(READY)  ## run the tests
 	$(RUN)python -m pytest $(TESTS)

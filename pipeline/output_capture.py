@@ -1,8 +1,10 @@
 """Keeps the chatter of TFX, Beam and TensorFlow off the screen and in a log file."""
 
+import atexit
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,6 +48,28 @@ def captured_output(log_path: Path) -> Iterator[TextIO]:
             os.close(saved[1])
             root.handlers[:] = handlers
             root.setLevel(level)
+
+
+@contextmanager
+def quiet_imports() -> Iterator[None]:
+    """Keeps what TensorFlow, TFX and Beam say while they are imported off the screen; errors are still raised."""
+    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    atexit.register(_silence_shutdown)
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
+
+
+def _silence_shutdown() -> None:
+    """TensorFlow's objects complain when the interpreter takes them down after all is done and said."""
+    sys.stderr.flush()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 class LatestMessage(logging.Handler):

@@ -49,6 +49,8 @@ def create_pipeline(config: PipelineConfig, use_cache: bool = True) -> Pipeline:
         ),
         custom_config={TRANSFORM_CONFIG_KEY: config.transform.to_json()},
         disable_statistics=True,
+        # The cache of analyses pays off over many spans of data; with one it only costs time.
+        disable_analyzer_cache=True,
     )
     trainer = Trainer(
         run_fn="trainer.run_fn.run_fn",
@@ -76,6 +78,8 @@ def create_pipeline(config: PipelineConfig, use_cache: bool = True) -> Pipeline:
         examples=examples.outputs["examples"],
         config_json=config.canary.to_json(),
     )
+    # Not for its outputs: a candidate that the gate looks at first is what the picture says.
+    canary.add_upstream_node(gate)
     pusher = Pusher(
         model=index.outputs["servable"],
         model_blessing=gate.outputs["blessing"],

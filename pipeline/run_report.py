@@ -3,23 +3,25 @@
 import json
 import os
 from pathlib import Path
+from typing import Final
 
 from components.canary.result import RESULT_FILE
-from components.recall_gate.component import EVALUATION_FILE
 from components.recall_gate.report.data import AnomalyRow, CanaryOutcome, ReportData, RunExtras
 from components.recall_gate.report.render import render_report
 from components.recall_gate.results import Evaluation
-from components.schema_gate import component as schema_gate
-from components.schema_gate.gate import Finding, find
+from components.schema_gate.findings import Finding, find, read_anomalies, refused_directory
 from pipeline.metadata import Artifact, Run
 from pipeline.outcome import outcome_of
 from schema.settings import InputError
+
+# As the recall gate's component writes it; importing that would import TFX.
+_EVALUATION_FILE: Final = "evaluation.json"
 
 
 def read_evaluation(run: Run) -> Evaluation | None:
     """What the recall gate measured in this run, None if it did not come to that."""
     artifact = run.output("RecallGate", "evaluation")
-    return Evaluation.from_json(_read(artifact, EVALUATION_FILE)) if artifact else None
+    return Evaluation.from_json(_read(artifact, _EVALUATION_FILE)) if artifact else None
 
 
 def read_findings(run: Run, artifacts_root: str) -> list[Finding] | None:
@@ -31,10 +33,10 @@ def read_findings(run: Run, artifacts_root: str) -> list[Finding] | None:
     elif step is not None:
         # A failed step has no outputs, so the folder is built as TFX would name it.
         outputs = os.path.join(artifacts_root, step.name, "anomalies", str(step.execution_id))
-        directory = schema_gate.refused_directory(outputs)
+        directory = refused_directory(outputs)
     else:
         return None
-    return find(schema_gate.read_anomalies(directory)) if os.path.isdir(directory) else None
+    return find(read_anomalies(directory)) if os.path.isdir(directory) else None
 
 
 def report_html(run: Run, artifacts_root: str, pipeline: str) -> str:

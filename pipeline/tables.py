@@ -3,16 +3,27 @@
 import os
 import time
 from collections.abc import Sequence
+from typing import Final
 
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from components.recall_gate.bootstrap import Estimate
 from components.recall_gate.results import Evaluation
-from components.schema_gate.gate import Finding
+from components.schema_gate.findings import Finding
 from pipeline.metadata import Run
 from pipeline.outcome import Outcome
 from pipeline.progress import STYLES
+
+_WIDTH: Final = 120
+_NOTE_WIDTH: Final = 44
+
+
+def console(stderr: bool = False) -> Console:
+    """A console for these tables: as wide as the terminal, and wide enough for them where there is none."""
+    found = Console(stderr=stderr)
+    return found if found.is_terminal else Console(stderr=stderr, width=_WIDTH)
 
 
 def anomalies_table(findings: Sequence[Finding]) -> Table:
@@ -25,27 +36,32 @@ def anomalies_table(findings: Sequence[Finding]) -> Table:
 
 
 def evaluation_table(evaluation: Evaluation) -> Table:
-    """Every system on the same requests."""
-    names = [f"recall@{k}" for k in evaluation.ks]
-    others = [name for name in evaluation.systems[0].metrics if name not in names] if evaluation.systems else []
-    note = f" ({evaluation.config['data_note']})" if evaluation.config.get("data_note") else ""
+    """Every system on the same requests, the main metric with its confidence interval."""
+    main = f"recall@{evaluation.primary_k}"
+    names = [*(f"recall@{k}" for k in evaluation.ks), f"ndcg@{evaluation.ks[0]}"]
+    note = f", {evaluation.config['data_note']}" if evaluation.config.get("data_note") else ""
+    sample = evaluation.sample
     table = Table(
-        "system",
-        title=f"Eval day: {evaluation.sample.requests:,} requests, {evaluation.sample.queries:,} queries{note}",
-        title_justify="left",
+        title=f"Eval split: {sample.requests:,} requests of {sample.queries:,} queries{note}", title_justify="left"
     )
-    for name in (*names, *others):
-        table.add_column(name, justify="right")
+    table.add_column("system")
+    for name in names:
+        table.add_column(name, justify="right", no_wrap=True)
     for system in evaluation.systems:
-        table.add_row(escape(system.label), *(_estimate(system.metrics.get(name)) for name in (*names, *others)))
+        estimates = {name: system.metrics[name] for name in names if name in system.metrics}
+        table.add_row(
+            escape(system.label),
+            *(_estimate(estimates[name], name == main) if name in estimates else "" for name in names),
+        )
     return table
 
 
 def runs_table(outcomes: Sequence[Outcome], metric: str) -> Table:
     """A line per run, newest last."""
     table = Table(title="Runs", title_justify="left")
-    for name in ("run", "started", "took", "state", "model", metric, "gate", "canary", "pushed", ""):
-        table.add_column(name, justify="right" if name in ("run", "took", metric) else "left")
+    for name in ("run", "started", "took", "state", "model", metric, "gate", "canary", "pushed"):
+        table.add_column(name, justify="right" if name in ("run", "took", metric) else "left", no_wrap=True)
+    table.add_column("why not", no_wrap=True)
     for outcome in outcomes:
         sign, style = STYLES[outcome.state]
         table.add_row(
@@ -58,7 +74,7 @@ def runs_table(outcomes: Sequence[Outcome], metric: str) -> Table:
             _verdict(outcome.blessed),
             _verdict(outcome.canary_passed),
             outcome.pushed_version,
-            "" if outcome.pushed_version else escape(outcome.note),
+            "" if outcome.pushed_version else escape(_shortened(outcome.note)),
         )
     return table
 
@@ -76,9 +92,9 @@ def steps_table(run: Run) -> Table:
 
 
 def versions_table(directory: str, outcomes: Sequence[Outcome]) -> Table:
-    """The versions in the folder that servers watch, newest first, and the runs that pushed them."""
+    """The versions in `directory`, which servers watch, newest first, and the runs that pushed them."""
     runs = {outcome.pushed_version: str(outcome.number) for outcome in reversed(outcomes) if outcome.pushed_version}
-    table = Table("version", "pushed by run", title=f"Versions in {escape(directory)}", title_justify="left")
+    table = Table("version", "pushed by run", title="Pushed versions", title_justify="left")
     for name in pushed_versions(directory):
         table.add_row(name, runs.get(name, "unknown"))
     return table
@@ -90,9 +106,14 @@ def pushed_versions(directory: str) -> list[str]:
     return sorted((name for name in names if name.isdigit()), key=int, reverse=True)
 
 
+def _shortened(text: str) -> str:
+    return text if len(text) <= _NOTE_WIDTH else f"{text[: _NOTE_WIDTH - 1]}…"
+
+
 def _verdict(passed: bool | None) -> str:
     return "" if passed is None else "[green]passed[/]" if passed else "[red]refused[/]"
 
 
-def _estimate(estimate: Estimate | None) -> str:
-    return "" if estimate is None else f"{estimate.value:.3f} [dim]{estimate.low:.3f} to {estimate.high:.3f}[/]"
+def _estimate(estimate: Estimate, with_interval: bool) -> str:
+    interval = f" [dim]({estimate.low:.3f} to {estimate.high:.3f})[/]" if with_interval else ""
+    return f"{estimate.value:.3f}{interval}"

@@ -5,15 +5,15 @@ import os
 from typing import Any
 
 from tfx import types
-from tfx.components.example_validator.executor import ARTIFACT_PROPERTY_BLESSED_KEY, DEFAULT_FILE_NAME
+from tfx.components.example_validator.executor import ARTIFACT_PROPERTY_BLESSED_KEY
 from tfx.components.statistics_gen import stats_artifact_utils
 from tfx.dsl.components.base import base_component, base_executor, executor_spec
-from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, component_spec, standard_artifacts
 from tfx.utils import io_utils, writer_utils
 
 from components.schema_gate import gate
 from components.schema_gate.config import SchemaGateConfig
+from components.schema_gate.findings import ANOMALIES_FILE, Anomalies, describe, find, refused_directory
 
 SCHEMA_FILE = "schema.pbtxt"
 
@@ -67,7 +67,7 @@ class Executor(base_executor.BaseExecutor):
             SchemaGateConfig.from_json(exec_properties["config_json"]),
             _load(baselines[0]) if baselines else None,
         )
-        findings = gate.find(anomalies)
+        findings = find(anomalies)
 
         schema_uri = artifact_utils.get_single_uri(output_dict["schema"])
         io_utils.write_string_file(os.path.join(schema_uri, SCHEMA_FILE), schema_text)
@@ -78,32 +78,15 @@ class Executor(base_executor.BaseExecutor):
             {split: int(not any(f.is_error and f.split == split for f in findings)) for split in anomalies},
         )
         _write(anomalies, output.uri)
-        for line in gate.describe(findings).splitlines():
+        for line in describe(findings).splitlines():
             _logger.info("%s", line)
         errors = [finding for finding in findings if finding.is_error]
         if errors:
             _write(anomalies, refused_directory(output.uri))
             raise DataRefusedError(
-                f"the data does not fit the schema:\n{gate.describe(errors)}\n"
+                f"the data does not fit the schema:\n{describe(errors)}\n"
                 "Mend the data or, if it is right, the file `schema_gate.schema_path` (`souk schema` drafts one)."
             )
-
-
-def refused_directory(anomalies_uri: str) -> str:
-    """Where the anomalies of a refused run are kept; `anomalies_uri` is `<node>/anomalies/<execution id>`."""
-    output_directory, execution_id = os.path.split(anomalies_uri.rstrip("/"))
-    return os.path.join(os.path.dirname(output_directory), "refused", execution_id)
-
-
-def read_anomalies(directory: str) -> dict[str, gate.Anomalies]:
-    """What the gate wrote to an anomalies artifact or to a refused directory, by split."""
-    found = {}
-    for name in sorted(fileio.listdir(directory)):
-        split = name.rstrip("/")
-        if split.startswith("Split-"):
-            content = io_utils.read_bytes_file(os.path.join(directory, split, DEFAULT_FILE_NAME))
-            found[split.removeprefix("Split-")] = gate.Anomalies.FromString(content)
-    return found
 
 
 def _load(artifact: types.Artifact) -> dict[str, gate.Statistics]:
@@ -113,9 +96,9 @@ def _load(artifact: types.Artifact) -> dict[str, gate.Statistics]:
     }
 
 
-def _write(anomalies: dict[str, gate.Anomalies], directory: str) -> None:
+def _write(anomalies: dict[str, Anomalies], directory: str) -> None:
     for split, split_anomalies in anomalies.items():
-        path = os.path.join(directory, f"Split-{split}", DEFAULT_FILE_NAME)
+        path = os.path.join(directory, f"Split-{split}", ANOMALIES_FILE)
         writer_utils.write_anomalies(path, split_anomalies)
 
 

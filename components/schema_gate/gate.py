@@ -1,7 +1,6 @@
 """Holds each split's statistics against the schema, in its environment, and against the last good data."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from google.protobuf import text_format
@@ -11,11 +10,11 @@ from tensorflow_data_validation.api.validation_options import ValidationOptions
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
 from components.schema_gate.config import SchemaGateConfig
+from components.schema_gate.findings import Anomalies
 from schema import features
 from schema.settings import InputError
 
 Statistics = statistics_pb2.DatasetFeatureStatisticsList
-Anomalies = anomalies_pb2.Anomalies
 
 _DRIFT_KINDS = (
     anomalies_pb2.AnomalyInfo.COMPARATOR_L_INFTY_HIGH,
@@ -23,25 +22,6 @@ _DRIFT_KINDS = (
     anomalies_pb2.AnomalyInfo.COMPARATOR_CONTROL_DATA_MISSING,
     anomalies_pb2.AnomalyInfo.COMPARATOR_TREATMENT_DATA_MISSING,
 )
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One anomaly of one feature in one split.
-
-    Attributes:
-      split: `train`, `eval` or `catalog`.
-      feature: the feature's name, or "" for the split as a whole.
-      is_error: an error stops the run, a warning is only reported.
-      kind: TFDV's names of the anomaly's types, joined by ", ".
-      message: what was found.
-    """
-
-    split: str
-    feature: str
-    is_error: bool
-    kind: str
-    message: str
 
 
 def environment_of(split: str) -> str:
@@ -123,35 +103,3 @@ def validate(
 def _drift_severity(config: SchemaGateConfig) -> list[validation_config_pb2.SeverityOverride]:
     level = anomalies_pb2.AnomalyInfo.ERROR if config.drift == "error" else anomalies_pb2.AnomalyInfo.WARNING
     return [validation_config_pb2.SeverityOverride(type=kind, severity=level) for kind in _DRIFT_KINDS]
-
-
-def find(anomalies: Mapping[str, Anomalies]) -> list[Finding]:
-    """Every anomaly of every split, errors first."""
-    found = []
-    for split, split_anomalies in anomalies.items():
-        infos = [*split_anomalies.anomaly_info.items()]
-        if split_anomalies.HasField("dataset_anomaly_info"):
-            infos.append(("", split_anomalies.dataset_anomaly_info))
-        if split_anomalies.data_missing:
-            found.append(Finding(split, "", True, "DATA_MISSING", "The split has no examples."))
-        for feature, info in infos:
-            kinds = [anomalies_pb2.AnomalyInfo.Type.Name(reason.type) for reason in info.reason]
-            found.append(
-                Finding(
-                    split=split,
-                    feature=feature,
-                    is_error=info.severity != anomalies_pb2.AnomalyInfo.WARNING,
-                    kind=", ".join(kinds),
-                    message=info.description or info.short_description,
-                )
-            )
-    return sorted(found, key=lambda finding: (not finding.is_error, finding.split, finding.feature))
-
-
-def describe(findings: list[Finding]) -> str:
-    """The findings as one line of text each, for a log or an error message."""
-    return "\n".join(
-        f"{'error' if finding.is_error else 'warning'}: {finding.split}"
-        f"{' ' + finding.feature if finding.feature else ''}: {finding.message} ({finding.kind})"
-        for finding in findings
-    )

@@ -41,7 +41,10 @@ def preprocessing_fn(inputs: Mapping[str, tf.SparseTensor], custom_config: Mappi
 
 
 def _ragged(sparse: tf.SparseTensor) -> tf.RaggedTensor:
-    return tf.RaggedTensor.from_sparse(sparse)
+    """`RaggedTensor.from_sparse` without its checks in the graph: parsed examples have no gaps within a row."""
+    return tf.RaggedTensor.from_value_rowids(
+        sparse.values, sparse.indices[:, 0], nrows=sparse.dense_shape[0], validate=False
+    )
 
 
 def _only_text(sparse: tf.SparseTensor) -> tf.Tensor:
@@ -50,16 +53,19 @@ def _only_text(sparse: tf.SparseTensor) -> tf.Tensor:
 
 
 def _text_features(inputs: Mapping[str, tf.SparseTensor], config: TransformConfig) -> dict[str, tf.RaggedTensor]:
-    query = tokens.tokenize(_only_text(inputs[features.QUERY]), config.max_query_units)
-    title = tokens.tokenize(_only_text(inputs[features.TITLE]), config.max_title_units)
-    attributes = tokens.tokenize(
+    def tokenize(text: tf.Tensor, max_units: int) -> tf.RaggedTensor:
+        return tokens.tokenize(text, max_units, config.fold_plurals)
+
+    query = tokenize(_only_text(inputs[features.QUERY]), config.max_query_units)
+    title = tokenize(_only_text(inputs[features.TITLE]), config.max_title_units)
+    attributes = tokenize(
         tf.strings.join(
             [_only_text(inputs[features.BRAND]), _only_text(inputs[features.CATEGORY_PATH])], separator=" "
         ),
         config.max_title_units,
     )
     history = _ragged(inputs[features.HISTORY_QUERIES])
-    history_units = history.with_values(tokens.tokenize(history.values, config.max_query_units)).merge_dims(1, 2)
+    history_units = history.with_values(tokenize(history.values, config.max_query_units)).merge_dims(1, 2)
     query_bigrams, title_bigrams = tokens.bigrams(query), tokens.bigrams(title)
 
     unigram_file = lexicon.learn(

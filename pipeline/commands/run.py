@@ -34,14 +34,14 @@ def command(
 
     Exit codes: 0 pushed, 1 a step failed, 2 bad input, 3 finished but the model was refused.
     """
-    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from pipeline import config as pipeline_config
+    from pipeline.output_capture import quiet_imports
     from schema.settings import InputError
 
     config = pipeline_config.load(config_name, overrides)
     click.echo("Loading TensorFlow and TFX ...", err=True)
-    from pipeline import local_runner
+    with quiet_imports():
+        from pipeline import local_runner
 
     try:
         run = local_runner.run(config, use_cache=not no_cache)
@@ -61,13 +61,11 @@ def command(
 
 def _show_findings(config: "PipelineConfig") -> None:
     """Shows why the data was refused, if that is what ended the newest run."""
-    from rich.console import Console
-
     from pipeline import metadata, run_report, tables
 
     runs = metadata.read_runs(config.metadata_path, config.name)
     if runs and (step := runs[-1].step("SchemaGate")) is not None and step.state == "failed":
-        Console(stderr=True).print(
+        tables.console(stderr=True).print(
             tables.anomalies_table(run_report.read_findings(runs[-1], config.artifacts_root) or [])
         )
 
@@ -75,7 +73,6 @@ def _show_findings(config: "PipelineConfig") -> None:
 def _print_outcome(
     context: click.Context, config: "PipelineConfig", config_name: str, run: "Run", as_json: bool
 ) -> None:
-    from rich.console import Console
     from rich.markup import escape
 
     from pipeline import run_report, tables
@@ -86,7 +83,7 @@ def _print_outcome(
     if as_json:
         click.echo(json.dumps({**asdict(outcome), "report": str(report), "log": run.log_path}, ensure_ascii=False))
     else:
-        console = Console()
+        console = tables.console()
         findings = run_report.read_findings(run, config.artifacts_root)
         if findings:
             console.print(tables.anomalies_table(findings))

@@ -1,6 +1,5 @@
 """`souk schema`: a first data schema for a shop's own data."""
 
-import os
 from pathlib import Path
 
 import click
@@ -25,16 +24,16 @@ def command(config_name: str, overrides: tuple[str, ...], out: Path, force: bool
     Ingests the data of the configuration and keeps what is found in it: which features there are and how complete
     they are. Read it through, then name it in `schema_gate.schema_path`.
     """
-    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from pipeline import config as pipeline_config
+    from pipeline.output_capture import quiet_imports
     from schema.settings import InputError
 
     if out.exists() and not force:
         raise InputError(f"{out} exists; give --out another path, or --force to replace it")
     config = pipeline_config.load(config_name, overrides)
     click.echo("Ingesting, then counting ...", err=True)
-    from components.schema_gate.draft import draft_schema
+    with quiet_imports():
+        from components.schema_gate.draft import draft_schema
 
     text = draft_schema(config.ingest, config.beam_args)
     out.parent.mkdir(parents=True, exist_ok=True)

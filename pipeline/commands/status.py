@@ -41,11 +41,10 @@ def command(config_name: str, overrides: tuple[str, ...], last: int, as_json: bo
     if not runs:
         click.echo(f"No run of {config.name} in {config.root} yet; `souk run --config {config_name}` makes one.")
         return
-    from rich.console import Console
-
     from pipeline import tables
 
-    console = Console()
+    console = tables.console()
     console.print(tables.runs_table(outcomes[-last:], f"recall@{config.gate.primary_k}"))
     console.print(tables.steps_table(runs[-1]))
     console.print(tables.versions_table(config.push_directory, outcomes))
+    console.print(f"in {config.push_directory}", soft_wrap=True, highlight=False)

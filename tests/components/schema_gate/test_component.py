@@ -3,6 +3,7 @@ from tfx.types import artifact_utils, standard_artifacts
 
 from components.schema_gate import component, gate
 from components.schema_gate.config import DEFAULT_SCHEMA, SchemaGateConfig
+from components.schema_gate.findings import find, read_anomalies, refused_directory
 
 
 @pytest.fixture
@@ -38,13 +39,13 @@ def test_good_data_passes_with_the_schema_and_blessed_anomalies(artifacts, tmp_p
     written = (tmp_path / "SchemaGate/schema/2/schema.pbtxt").read_text()
     assert written == gate.read_schema(DEFAULT_SCHEMA)
     assert anomalies.get_json_value_custom_property("blessed") == {"train": 1, "eval": 1, "catalog": 1}
-    assert set(component.read_anomalies(anomalies.uri)) == {"train", "eval", "catalog"}
+    assert set(read_anomalies(anomalies.uri)) == {"train", "eval", "catalog"}
 
 
 def test_bad_data_stops_the_run_and_the_anomalies_outlive_the_outputs_that_tfx_removes(artifacts):
     statistics, schema, anomalies = artifacts(eval={"stages": [1, 9]})
     with pytest.raises(component.DataRefusedError, match=r"eval stages: Unexpectedly large value: 9"):
         run(statistics, schema, anomalies)
-    kept = component.read_anomalies(component.refused_directory(anomalies.uri))
-    assert [(f.split, f.feature) for f in gate.find(kept)] == [("eval", "stages")]
+    kept = read_anomalies(refused_directory(anomalies.uri))
+    assert [(f.split, f.feature) for f in find(kept)] == [("eval", "stages")]
     assert anomalies.get_json_value_custom_property("blessed") == {"train": 1, "eval": 0, "catalog": 1}

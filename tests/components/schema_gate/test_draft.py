@@ -3,6 +3,7 @@ from google.protobuf import text_format
 from components.schema_gate import gate
 from components.schema_gate.config import SchemaGateConfig
 from components.schema_gate.draft import schema_of
+from components.schema_gate.findings import find
 from tests.components.schema_gate.conftest import item_values, search_values, statistics_of
 
 STRICT = SchemaGateConfig(drift="error", new_features="error")
@@ -23,18 +24,18 @@ def test_the_drafted_schema_fits_its_own_data_and_survives_being_written():
     drafted = schema_of(statistics)
     again = gate.parse_schema(text_format.MessageToString(drafted), "draft")
     assert again == drafted
-    assert gate.find(gate.validate(statistics, again, STRICT)) == []
+    assert find(gate.validate(statistics, again, STRICT)) == []
 
 
 def test_it_has_the_profile_columns_of_the_shop_and_no_others():
     drafted = schema_of(shop(profile_shoe_size=["42"]))
     assert [f.name for f in drafted.feature if f.name.startswith("profile_")] == ["profile_shoe_size"]
-    found = gate.find(gate.validate(shop(profile_zip=["1010"]), drafted, STRICT))
+    found = find(gate.validate(shop(profile_zip=["1010"]), drafted, STRICT))
     assert ("train", "profile_zip") in {(f.split, f.feature) for f in found}
 
 
 def test_a_feed_that_loses_an_optional_feature_is_noticed():
     drafted = schema_of(shop())
     lost = {**shop(), "catalog": statistics_of([{**item_values(row), "brand": []} for row in range(40)])}
-    found = gate.find(gate.validate(lost, drafted, STRICT))
+    found = find(gate.validate(lost, drafted, STRICT))
     assert [(f.split, f.feature, f.is_error) for f in found] == [("catalog", "brand", True)]

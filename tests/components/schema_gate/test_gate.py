@@ -3,6 +3,7 @@ from tensorflow_transform.tf_metadata import schema_utils
 
 from components.schema_gate import gate
 from components.schema_gate.config import DEFAULT_SCHEMA, SchemaGateConfig
+from components.schema_gate.findings import describe, find
 from schema import features
 from schema.settings import InputError
 from tests.components.schema_gate.conftest import statistics_of
@@ -33,7 +34,7 @@ def test_transform_reads_every_feature_as_a_list_that_may_be_empty(schema):
 
 def test_good_data_has_no_finding_even_where_optional_features_are_absent(schema, make_statistics):
     statistics = make_statistics(catalog={"brand": [], "price": []}, train={"profile_gender": []})
-    assert gate.find(gate.validate(statistics, schema, CONFIG)) == []
+    assert find(gate.validate(statistics, schema, CONFIG)) == []
 
 
 @pytest.mark.parametrize(
@@ -55,15 +56,15 @@ def test_good_data_has_no_finding_even_where_optional_features_are_absent(schema
     ],
 )
 def test_an_anomaly_is_an_error_that_names_its_split_and_feature(schema, make_statistics, split, feature, values, kind):
-    found = gate.find(gate.validate(make_statistics(**{split: {feature: values}}), schema, CONFIG))
+    found = find(gate.validate(make_statistics(**{split: {feature: values}}), schema, CONFIG))
     assert [(f.split, f.feature, f.is_error) for f in found] == [(split, feature, True)]
     assert kind in found[0].kind
-    assert gate.describe(found).startswith(f"error: {split} {feature}: ")
+    assert describe(found).startswith(f"error: {split} {feature}: ")
 
 
 def test_a_split_without_examples_is_an_error(schema, make_statistics):
     statistics = {**make_statistics(), "eval": statistics_of([])}
-    found = gate.find(gate.validate(statistics, schema, CONFIG))
+    found = find(gate.validate(statistics, schema, CONFIG))
     assert found
     assert {f.split for f in found} == {"eval"}
     assert found[0].is_error
@@ -73,32 +74,32 @@ def test_a_split_without_examples_is_an_error(schema, make_statistics):
 def test_drift_from_the_last_good_run_is_as_severe_as_configured(schema, make_statistics, drift, expected):
     now = make_statistics(train={"profile_gender": ["f"]}, eval={"profile_gender": ["f"]})
     config = SchemaGateConfig(drift=drift)
-    found = gate.find(gate.validate(now, schema, config, baseline=make_statistics()))
+    found = find(gate.validate(now, schema, config, baseline=make_statistics()))
     assert [f.is_error for f in found if f.feature == "profile_gender"] == expected
     assert {f.split for f in found} <= {"train"}
 
 
 def test_no_drift_from_equal_data(schema, make_statistics):
     config = SchemaGateConfig(drift="error")
-    assert gate.find(gate.validate(make_statistics(), schema, config, make_statistics())) == []
+    assert find(gate.validate(make_statistics(), schema, config, make_statistics())) == []
 
 
 def test_an_error_stays_an_error_where_the_same_feature_also_drifted(schema, make_statistics):
     now = make_statistics(catalog={"price": [-1.0]})
-    found = gate.find(gate.validate(now, schema, CONFIG, make_statistics()))
+    found = find(gate.validate(now, schema, CONFIG, make_statistics()))
     assert [(f.feature, f.is_error) for f in found] == [("price", True)]
     assert "JENSEN_SHANNON" in found[0].kind
 
 
 def test_new_features_can_be_made_a_warning(schema, make_statistics):
     statistics = make_statistics(train={"profile_shoe_size": ["42"]})
-    found = gate.find(gate.validate(statistics, schema, SchemaGateConfig(new_features="warning")))
+    found = find(gate.validate(statistics, schema, SchemaGateConfig(new_features="warning")))
     assert [(f.feature, f.is_error) for f in found] == [("profile_shoe_size", False)]
 
 
 def test_errors_come_before_warnings(schema, make_statistics):
     now = make_statistics(train={"profile_gender": ["f"], "query": []})
-    found = gate.find(gate.validate(now, schema, CONFIG, make_statistics()))
+    found = find(gate.validate(now, schema, CONFIG, make_statistics()))
     assert [f.is_error for f in found] == sorted((f.is_error for f in found), reverse=True)
     assert {f.is_error for f in found} == {True, False}
 
