@@ -24,7 +24,9 @@ class DataConfig(Settings):
     events_format: Literal["souk", "ubi"] = "souk"
     ubi_queries: tuple[str, ...] = ()
     """Patterns of the `ubi_queries` dumps; required for `events_format: ubi`."""
-    ubi_actions: dict[str, Literal["search", "impression", "click", "add_to_cart", "order"]] = Field(default_factory=dict)
+    ubi_actions: dict[str, Literal["search", "impression", "click", "add_to_cart", "order"]] = Field(
+        default_factory=dict
+    )
     """Event types of the shop's own UBI action names, on top of those that `ubi.ACTIONS` knows."""
     catalog: tuple[str, ...]
     users: tuple[str, ...] = ()

@@ -1,5 +1,7 @@
 """CSV with a header line (RFC 4180), plain or gzipped; quoted values may hold line ends."""
 
+import csv
+import io
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -17,7 +19,8 @@ BLOCK_BYTES = 16 << 20
 
 def read_blocks(source: FileRange, columns: tuple[str, ...]) -> Iterator[Block]:
     """Blocks of the file's rows; lines with too few or too many values become rejects."""
-    present = [name for name in columns if name in columns_of(source.file)]
+    header = columns_of(source.file)
+    present = [name for name in columns if name in header]
     rejects: list[tuple[str, str]] = []
 
     def reject(row: Any) -> str:
@@ -52,14 +55,13 @@ def read_blocks(source: FileRange, columns: tuple[str, ...]) -> Iterator[Block]:
 
 def columns_of(file: InputFile) -> tuple[str, ...]:
     """The names in the header line."""
-    import csv
-    import io
-
     with open_stream(file) as stream:
-        text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
+        # Only the header is judged here; bad bytes further down must not fail it.
+        text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
         try:
             header = next(islice(csv.reader(text), 1), None)
-        except (UnicodeDecodeError, csv.Error, OSError, EOFError) as error:
+            "".join(header or ()).encode()
+        except (UnicodeEncodeError, csv.Error, OSError, EOFError) as error:
             raise InputError(f"{file.path}: its header line cannot be read: {error}") from error
     if not header:
         raise InputError(f"{file.path} has no header line that names its columns")

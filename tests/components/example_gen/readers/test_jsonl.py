@@ -1,0 +1,82 @@
+import gzip
+import itertools
+import json
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from components.example_gen.files import FileRange, InputFile, cut_ranges, find_files
+from components.example_gen.readers import columns_of, jsonl, read_blocks
+from schema.settings import InputError
+
+SCHEMA = {"id": pl.String(), "n": pl.String()}
+
+
+def _file(path, data: bytes) -> InputFile:
+    path.write_bytes(data)
+    (file,) = find_files((str(path),), "events")
+    return file
+
+
+def _read(file: InputFile, columns: tuple[str, ...] = ("id", "n")) -> tuple[list, list]:
+    blocks = [block for source in cut_ranges([file]) for block in read_blocks(source, columns)]
+    return [row for block in blocks for row in block.frame.rows()], [r for block in blocks for r in block.rejects]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".ndjson", ".jsonl.gz"])
+def test_values_come_as_text_and_missing_ones_as_null(tmp_path, suffix: str) -> None:
+    lines = b'{"id":"a","n":3,"more":[1]}\r\n\n{"n":null}\n{"id":7,"n":true}'
+    data = gzip.compress(lines) if suffix.endswith("gz") else lines
+    rows, rejects = _read(_file(tmp_path / f"rows{suffix}", data))
+    assert rows == [("a", "3"), (None, None), ("7", "true")]
+    assert rejects == []
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_row(tmp_path) -> None:
+    assert _read(_file(tmp_path / "rows.jsonl", b'\xef\xbb\xbf{"id":"a"}\n'))[0] == [("a", None)]
+
+
+def test_lines_that_are_no_json_object_are_rejected_alone(tmp_path) -> None:
+    bad = [b'{"id":"x\xff"}', b"nope", b'{"id":"c"', b"[1]", b'"text"', b"3", b'{"id":"\\ud800"}']
+    good = [b'{"id":"a","n":1}', b'{"id":"b","n":"2"}']
+    rows, rejects = _read(_file(tmp_path / "rows.jsonl", b"\n".join([good[0], *bad, good[1]])))
+    assert rows == [("a", "1"), ("b", "2")]
+    assert [reason for reason, _ in rejects] == ["not_utf8"] + ["not_json"] * 6
+    assert rejects[0][1] == '{"id":"x\\xff"}'
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    rows=st.lists(st.tuples(st.text(max_size=8), st.integers(-5, 5)), max_size=30),
+    cuts=st.lists(st.integers(0, 400), max_size=4),
+    block=st.integers(1, 200),
+    final_newline=st.booleans(),
+)
+def test_ranges_and_blocks_of_any_size_give_every_line_once(tmp_path_factory, rows, cuts, block, final_newline) -> None:
+    lines = [json.dumps({"id": text, "n": n}, ensure_ascii=False).encode("utf-8", "ignore") for text, n in rows]
+    data = b"\n".join(lines) + (b"\n" if final_newline else b"")
+    path = tmp_path_factory.mktemp("rows") / "rows.jsonl"
+    path.write_bytes(data)
+    file = InputFile(str(path), "jsonl", gzipped=False, size=len(data))
+    edges = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
+    chunks = [
+        chunk
+        for index, (start, end) in enumerate(itertools.pairwise(edges))
+        for chunk in jsonl.line_blocks(FileRange(file, start, end, index), block)
+    ]
+    assert b"".join(chunks) == data
+    assert all(chunk.endswith(b"\n") for chunk in chunks[:-1])
+
+
+def test_a_truncated_gzip_file_is_an_error_that_names_it(tmp_path) -> None:
+    data = gzip.compress(b"".join(b'{"id":"%d"}\n' % n for n in range(10_000)))
+    file = _file(tmp_path / "cut.jsonl.gz", data[: len(data) // 2])
+    with pytest.raises(InputError, match=r"cut\.jsonl\.gz cannot be read to its end"):
+        _read(file)
+
+
+def test_the_columns_are_the_keys_of_the_first_rows(tmp_path) -> None:
+    file = _file(tmp_path / "rows.jsonl", b'{"id":1}\nnope\n{"n":2,"id":3}\n')
+    assert columns_of(file) == ("id", "n")

@@ -1,0 +1,62 @@
+import datetime
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+from components.example_gen.files import InputFile, cut_ranges, find_files
+from components.example_gen.readers import columns_of, read_blocks
+from schema.settings import InputError
+
+NOON = datetime.datetime(2026, 3, 1, 12, tzinfo=datetime.UTC)
+NOON_MS = "1772366400000"
+
+
+def _read(path, columns: tuple[str, ...]) -> tuple[pl.DataFrame, list]:
+    (file,) = find_files((str(path),), "events")
+    (block,) = (block for source in cut_ranges([file]) for block in read_blocks(source, columns))
+    return block.frame, block.rejects
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([NOON, None], pa.timestamp("us", tz="UTC")),
+        pa.array([NOON.replace(tzinfo=None), None], pa.timestamp("ns")),
+        pa.array([NOON, None], pa.timestamp("s", tz="Asia/Tokyo")),
+        pa.array([int(NOON_MS), None], pa.int64()),
+        pa.array([NOON_MS, None], pa.large_string()),
+        pa.array([NOON_MS, None]).dictionary_encode(),
+    ],
+)
+def test_timestamps_of_every_type_become_epoch_milliseconds(tmp_path, column: pa.Array) -> None:
+    path = tmp_path / "rows.parquet"
+    pa.parquet.write_table(pa.table({"timestamp": column, "n": [1, 2]}), path)
+    frame, rejects = _read(path, ("timestamp", "n", "missing"))
+    assert frame.rows() == [(NOON_MS, "1", None), (None, "2", None)]
+    assert rejects == []
+
+
+def test_lists_stay_lists(tmp_path) -> None:
+    path = tmp_path / "rows.parquet"
+    pl.DataFrame({"category": [["A", "B"], None], "title": ["x", "y"]}).write_parquet(path)
+    frame, _ = _read(path, ("title", "category"))
+    assert frame.rows() == [("x", ["A", "B"]), ("y", None)]
+
+
+def test_bytes_that_are_not_utf8_cost_their_row(tmp_path) -> None:
+    path = tmp_path / "rows.parquet"
+    pa.parquet.write_table(
+        pa.table({"query": pa.array([b"a", b"\xff", "鞋".encode()], pa.binary()), "n": [1, 2, 3]}), path
+    )
+    frame, rejects = _read(path, ("query", "n"))
+    assert frame.rows() == [("a", "1"), ("鞋", "3")]
+    assert rejects == [("not_utf8", "\\xff,2")]
+
+
+def test_what_is_no_parquet_file_is_an_error_that_names_it(tmp_path) -> None:
+    path = tmp_path / "rows.parquet"
+    path.write_bytes(b"no parquet at all")
+    with pytest.raises(InputError, match=r"rows\.parquet cannot be read as Parquet"):
+        columns_of(InputFile(str(path), "parquet", gzipped=False, size=17))
