@@ -18,6 +18,8 @@ FAILURE: Final = "souk_failure"
 CONFIG: Final = "souk_config"
 LOG_PATH: Final = "souk_log_path"
 
+_RESOLVER: Final = "tfx.dsl.components.common.resolver.Resolver"
+
 _Execution = metadata_store_pb2.Execution
 _STATES: Final[Mapping[int, State]] = {
     _Execution.NEW: "running",
@@ -49,6 +51,7 @@ class StepRun:
       state: `cached` where the outputs are those of an earlier run.
       started_ms, ended_ms: epoch milliseconds; `ended_ms` of a running step is its last update.
       failure: why it failed, "" otherwise.
+      is_lookup: it only finds artifacts of earlier runs, and has no work that a cache could save.
       inputs, outputs: artifacts by the name of the channel.
     """
 
@@ -58,6 +61,7 @@ class StepRun:
     started_ms: int
     ended_ms: int
     failure: str
+    is_lookup: bool = False
     inputs: Mapping[str, tuple[Artifact, ...]] = field(default_factory=dict)
     outputs: Mapping[str, tuple[Artifact, ...]] = field(default_factory=dict)
 
@@ -88,7 +92,7 @@ class Run:
     @property
     def state(self) -> State:
         """The worst state of its steps; `cached` only where every step was."""
-        states = {step.state for step in self.steps}
+        states = {step.state for step in self.steps if not (step.is_lookup and step.state == "done")}
         order: tuple[State, ...] = ("failed", "cancelled", "running", "done", "cached")
         return next((state for state in order if state in states), "waiting")
 
@@ -208,6 +212,7 @@ def _node_names(store: ml_metadata.MetadataStore, pipeline: str | None = None) -
 
 def _steps(store: ml_metadata.MetadataStore, run_context: int, node_of: dict[int, str]) -> tuple[StepRun, ...]:
     executions = store.get_executions_by_context(run_context)
+    lookups = {kind.id for kind in store.get_execution_types() if kind.name == _RESOLVER}
     ids = [execution.id for execution in executions]
     artifacts: dict[tuple[int, int], dict[str, list[Artifact]]] = defaultdict(lambda: defaultdict(list))
     events = store.get_events_by_execution_ids(ids) if ids else []
@@ -227,6 +232,7 @@ def _steps(store: ml_metadata.MetadataStore, run_context: int, node_of: dict[int
             started_ms=execution.create_time_since_epoch,
             ended_ms=execution.last_update_time_since_epoch,
             failure=execution.custom_properties[FAILURE].string_value if FAILURE in execution.custom_properties else "",
+            is_lookup=execution.type_id in lookups,
             inputs=channel(execution.id, metadata_store_pb2.Event.INPUT),
             outputs=channel(execution.id, metadata_store_pb2.Event.OUTPUT),
         )

@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -17,7 +18,6 @@ from pipeline.outcome import Outcome
 from pipeline.progress import STYLES
 
 _WIDTH: Final = 120
-_NOTE_WIDTH: Final = 44
 
 
 def console(stderr: bool = False) -> Console:
@@ -28,7 +28,9 @@ def console(stderr: bool = False) -> Console:
 
 def anomalies_table(findings: Sequence[Finding]) -> Table:
     """What the schema gate found, errors first."""
-    table = Table("split", "feature", "", "what was found", title="Data anomalies", title_justify="left")
+    table = Table(
+        "split", "feature", "", "what was found", title="Data anomalies", title_justify="left", box=SIMPLE_HEAD
+    )
     for finding in findings:
         level = "[red]error[/]" if finding.is_error else "[yellow]warning[/]"
         table.add_row(finding.split, finding.feature, level, escape(finding.message))
@@ -41,9 +43,7 @@ def evaluation_table(evaluation: Evaluation) -> Table:
     names = [*(f"recall@{k}" for k in evaluation.ks), f"ndcg@{evaluation.ks[0]}"]
     note = f", {evaluation.config['data_note']}" if evaluation.config.get("data_note") else ""
     sample = evaluation.sample
-    table = Table(
-        title=f"Eval split: {sample.requests:,} requests of {sample.queries:,} queries{note}", title_justify="left"
-    )
+    table = _table(f"Eval split: {sample.requests:,} requests of {sample.queries:,} queries{note}")
     table.add_column("system")
     for name in names:
         table.add_column(name, justify="right", no_wrap=True)
@@ -58,15 +58,14 @@ def evaluation_table(evaluation: Evaluation) -> Table:
 
 def runs_table(outcomes: Sequence[Outcome], metric: str) -> Table:
     """A line per run, newest last."""
-    table = Table(title="Runs", title_justify="left")
+    table = _table("Runs")
     for name in ("run", "started", "took", "state", "model", metric, "gate", "canary", "pushed"):
         table.add_column(name, justify="right" if name in ("run", "took", metric) else "left", no_wrap=True)
-    table.add_column("why not", no_wrap=True)
     for outcome in outcomes:
         sign, style = STYLES[outcome.state]
         table.add_row(
             str(outcome.number),
-            time.strftime("%Y-%m-%d %H:%M", time.localtime(outcome.started_ms / 1000)),
+            time.strftime("%m-%d %H:%M", time.localtime(outcome.started_ms / 1000)),
             f"{outcome.seconds:.0f} s",
             f"[{style}]{sign} {outcome.state}[/]",
             outcome.model,
@@ -74,14 +73,13 @@ def runs_table(outcomes: Sequence[Outcome], metric: str) -> Table:
             _verdict(outcome.blessed),
             _verdict(outcome.canary_passed),
             outcome.pushed_version,
-            "" if outcome.pushed_version else escape(_shortened(outcome.note)),
         )
     return table
 
 
 def steps_table(run: Run) -> Table:
     """The steps of one run."""
-    table = Table(title=f"Steps of run {run.number}", title_justify="left")
+    table = _table(f"Steps of run {run.number}")
     for name in ("step", "state", "took", "what failed"):
         table.add_column(name, justify="right" if name == "took" else "left")
     for step in run.steps:
@@ -94,7 +92,9 @@ def steps_table(run: Run) -> Table:
 def versions_table(directory: str, outcomes: Sequence[Outcome]) -> Table:
     """The versions in `directory`, which servers watch, newest first, and the runs that pushed them."""
     runs = {outcome.pushed_version: str(outcome.number) for outcome in reversed(outcomes) if outcome.pushed_version}
-    table = Table("version", "pushed by run", title="Pushed versions", title_justify="left")
+    table = _table("Pushed versions")
+    table.add_column("version")
+    table.add_column("pushed by run")
     for name in pushed_versions(directory):
         table.add_row(name, runs.get(name, "unknown"))
     return table
@@ -106,8 +106,8 @@ def pushed_versions(directory: str) -> list[str]:
     return sorted((name for name in names if name.isdigit()), key=int, reverse=True)
 
 
-def _shortened(text: str) -> str:
-    return text if len(text) <= _NOTE_WIDTH else f"{text[: _NOTE_WIDTH - 1]}…"
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
 
 
 def _verdict(passed: bool | None) -> str:

@@ -45,6 +45,9 @@ def command(config_name: str, overrides: tuple[str, ...], last: int, as_json: bo
 
     console = tables.console()
     console.print(tables.runs_table(outcomes[-last:], f"recall@{config.gate.primary_k}"))
+    for outcome in outcomes[-last:]:
+        if not outcome.pushed_version:
+            console.print(f"run {outcome.number}: {outcome.note}", highlight=False, markup=False)
     console.print(tables.steps_table(runs[-1]))
     console.print(tables.versions_table(config.push_directory, outcomes))
     console.print(f"in {config.push_directory}", soft_wrap=True, highlight=False)
