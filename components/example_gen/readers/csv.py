@@ -12,6 +12,7 @@ import pyarrow.csv as arrow_csv
 
 from components.example_gen.files import FileRange, InputFile, open_stream
 from components.example_gen.readers.block import Block
+from components.example_gen.readers.repaired import RepairedStream, unmarked, without_marked
 from schema.settings import InputError
 
 BLOCK_BYTES = 16 << 20
@@ -21,36 +22,38 @@ def read_blocks(source: FileRange, columns: tuple[str, ...]) -> Iterator[Block]:
     """Blocks of the file's rows; lines with too few or too many values become rejects."""
     header = columns_of(source.file)
     present = [name for name in columns if name in header]
-    rejects: list[tuple[str, str]] = []
+    # Arrow reads ahead in a thread of its own and calls `reject` from there.
+    wrong: list[str] = []
 
     def reject(row: Any) -> str:
-        text = row.text if isinstance(row.text, str) else repr(row.text)
-        rejects.append(("wrong_number_of_values", text))
+        wrong.append(row.text)
         return "skip"
 
-    with open_stream(source.file) as stream:
+    with open_stream(source.file) as raw:
+        stream = RepairedStream(raw)
         try:
             reader = arrow_csv.open_csv(
                 stream,
                 read_options=arrow_csv.ReadOptions(block_size=BLOCK_BYTES),
                 parse_options=arrow_csv.ParseOptions(newlines_in_values=True, invalid_row_handler=reject),
-                # Bytes, not text: one bad byte must cost one row, not the file.
                 convert_options=arrow_csv.ConvertOptions(
                     include_columns=present,
-                    column_types=dict.fromkeys(present, pa.binary()),
-                    check_utf8=False,
+                    column_types=dict.fromkeys(present, pa.string()),
                     null_values=[""],
                     strings_can_be_null=True,
                 ),
             )
             for batch in reader:
-                block = decode(batch, columns, list(rejects))
-                rejects.clear()
-                yield block
+                frame = pl.DataFrame(pl.from_arrow(pa.Table.from_batches([batch])))
+                rejects: list[tuple[str, str]] = []
+                if stream.marks:
+                    frame, rejects = without_marked(frame)
+                rejects += _wrong_rows(wrong)
+                yield Block(frame.select([_column(frame, name) for name in columns]), rejects)
         except (pa.ArrowInvalid, OSError, EOFError) as error:
             raise InputError(f"{source.file.path} cannot be read as CSV: {error}") from error
-    if rejects:
-        yield Block(pl.DataFrame(schema=dict.fromkeys(columns, pl.String())), rejects)
+    if wrong:
+        yield Block(pl.DataFrame(schema=dict.fromkeys(columns, pl.String())), _wrong_rows(wrong))
 
 
 def columns_of(file: InputFile) -> tuple[str, ...]:
@@ -70,37 +73,10 @@ def columns_of(file: InputFile) -> tuple[str, ...]:
     return tuple(header)
 
 
-def decode(batch: pa.RecordBatch, columns: tuple[str, ...], rejects: list[tuple[str, str]]) -> Block:
-    """Text out of a batch of bytes columns; rows that are not UTF-8 become rejects."""
-    bad: set[int] = set()
-    for name in batch.schema.names:
-        try:
-            batch.column(name).cast(pa.string())
-        except pa.ArrowInvalid:
-            bad.update(_not_utf8(batch.column(name)))
-    if bad:
-        rejects = rejects + [("not_utf8", _raw(batch, row)) for row in sorted(bad)]
-        batch = batch.filter(pa.array([row not in bad for row in range(batch.num_rows)]))
-    present = {name: batch.column(name).cast(pa.string()) for name in batch.schema.names}
-    arrays = [present.get(name, pa.nulls(batch.num_rows, pa.string())) for name in columns]
-    frame = pl.DataFrame(
-        {
-            name: pl.Series(name, pl.from_arrow(array), dtype=pl.String)
-            for name, array in zip(columns, arrays, strict=True)
-        }
-    )
-    return Block(frame, rejects)
+def _wrong_rows(wrong: list[str]) -> list[tuple[str, str]]:
+    """Takes what was collected so far."""
+    return [("wrong_number_of_values", unmarked(wrong.pop(0))) for _ in range(len(wrong))]
 
 
-def _not_utf8(column: pa.Array) -> Iterator[int]:
-    for row, value in enumerate(column.to_pylist()):
-        if value is not None:
-            try:
-                value.decode("utf-8")
-            except UnicodeDecodeError:
-                yield row
-
-
-def _raw(batch: pa.RecordBatch, row: int) -> str:
-    values = (batch.column(name)[row].as_py() or b"" for name in batch.schema.names)
-    return ",".join(value.decode("utf-8", "backslashreplace") for value in values)
+def _column(frame: pl.DataFrame, name: str) -> pl.Expr:
+    return pl.col(name) if name in frame.columns else pl.lit(None, pl.String).alias(name)

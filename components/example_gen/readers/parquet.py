@@ -7,7 +7,6 @@ import pyarrow as pa
 import pyarrow.parquet as arrow_parquet
 
 from components.example_gen.files import FileRange, InputFile, open_raw
-from components.example_gen.readers import csv
 from components.example_gen.readers.block import Block
 from schema.settings import InputError
 
@@ -45,7 +44,7 @@ def _block(batch: pa.RecordBatch, columns: tuple[str, ...]) -> Block:
             column = pa.nulls(batch.num_rows, pa.binary())
         names.append(name)
         arrays.append(_as_bytes(column))
-    block = csv.decode(pa.RecordBatch.from_arrays(arrays, names=names), columns, [])
+    block = _decode(pa.RecordBatch.from_arrays(arrays, names=names), columns)
     if not lists:
         return block
     if len(block.frame) < batch.num_rows:
@@ -65,3 +64,40 @@ def _as_bytes(column: pa.Array) -> pa.Array:
     if pa.types.is_large_binary(column.type):
         return column.cast(pa.binary())
     return column.cast(pa.string()).cast(pa.binary())
+
+
+def _decode(batch: pa.RecordBatch, columns: tuple[str, ...]) -> Block:
+    """Text out of a batch of bytes columns; rows that are not UTF-8 become rejects."""
+    bad: set[int] = set()
+    rejects: list[tuple[str, str]] = []
+    for name in batch.schema.names:
+        try:
+            batch.column(name).cast(pa.string())
+        except pa.ArrowInvalid:
+            bad.update(_not_utf8(batch.column(name)))
+    if bad:
+        rejects = [("not_utf8", _raw(batch, row)) for row in sorted(bad)]
+        batch = batch.filter(pa.array([row not in bad for row in range(batch.num_rows)]))
+    present = {name: batch.column(name).cast(pa.string()) for name in batch.schema.names}
+    arrays = [present.get(name, pa.nulls(batch.num_rows, pa.string())) for name in columns]
+    frame = pl.DataFrame(
+        {
+            name: pl.Series(name, pl.from_arrow(array), dtype=pl.String)
+            for name, array in zip(columns, arrays, strict=True)
+        }
+    )
+    return Block(frame, rejects)
+
+
+def _not_utf8(column: pa.Array) -> Iterator[int]:
+    for row, value in enumerate(column.to_pylist()):
+        if value is not None:
+            try:
+                value.decode("utf-8")
+            except UnicodeDecodeError:
+                yield row
+
+
+def _raw(batch: pa.RecordBatch, row: int) -> str:
+    values = (batch.column(name)[row].as_py() or b"" for name in batch.schema.names)
+    return ",".join(value.decode("utf-8", "backslashreplace") for value in values)
