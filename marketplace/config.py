@@ -20,7 +20,8 @@ class CatalogueSettings(Settings):
     language: Literal["english", "chinese"] = "english"
     items: int = Field(default=24_000, ge=50, description="items of a generated catalogue; a given one has its own")
     items_per_brand: int = Field(default=60, ge=1)
-    leaf_size_exponent: float = Field(default=0.9, ge=0, description="Zipf exponent of the sizes of leaf categories")
+    leaves: int = Field(default=0, ge=0, description="leaf categories of a generated catalogue; 0: all known")
+    leaf_size_exponent: float = Field(default=0.7, ge=0, description="Zipf exponent of the sizes of leaf categories")
     new_items_share: float = Field(default=0.15, ge=0, le=0.9, description="items that go on sale during the log")
     style_dimensions: int = Field(default=6, ge=1, description="hidden dimensions of brand style and of liking it")
 
@@ -63,8 +64,8 @@ class PageSettings(Settings):
     slots: int = Field(default=12, ge=1)
     organic_share: float = Field(default=0.67, gt=0, le=1, description="slots of the lexical engine")
     ranked: int = Field(default=200, ge=1, description="best matches of the engine that are ranked for the user")
-    ranking_weight: float = Field(default=0.3, ge=0, description="share of the best BM25 score per logit of taste")
-    taste_noise: float = Field(default=1.5, ge=0, description="how badly the shop knows a user's taste, in logits")
+    ranking_weight: float = Field(default=0.4, ge=0, description="share of the best BM25 score per logit of taste")
+    taste_noise: float = Field(default=1.0, ge=0, description="how badly the shop knows a user's taste, in logits")
     new_arrival_share: float = Field(default=0.25, ge=0, le=1, description="of the other slots: newest of the leaf")
     recommended_share: float = Field(default=0.4, ge=0, le=1, description="of the other slots: to the user's taste")
 
@@ -73,12 +74,12 @@ class BehaviourSettings(Settings):
     """What people do with a page. Utilities are in logits."""
 
     look_further: float = Field(default=0.82, ge=0, lt=1, description="chance to look at the next slot of the page")
-    click_bias: float = -0.9
+    click_bias: float = -1.0
     relevance_weight: float = Field(default=1.0, ge=0, description="weight of log relevance")
-    style_weight: float = 0.5
-    loyalty_weight: float = 1.0
-    taste_weight: float = 0.6
-    price_weight: float = 0.35
+    style_weight: float = 0.7
+    loyalty_weight: float = 1.3
+    taste_weight: float = 0.8
+    price_weight: float = 0.45
     region_weight: float = 0.25
     quality_weight: float = 0.35
     session_weight: float = 0.9

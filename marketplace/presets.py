@@ -16,7 +16,8 @@ PRESETS: dict[str, MarketplaceSettings] = {
         searchers=SearcherSettings(users=150),
         queries=QuerySettings(intents=600),
     ),
-    "demo": MarketplaceSettings(),
+    # Few leaves, so that a plain query matches several times the hundred items that recall is measured at.
+    "demo": MarketplaceSettings(catalogue=CatalogueSettings(leaves=60)),
     "large": MarketplaceSettings(
         searches=1_500_000,
         catalogue=CatalogueSettings(items=100_000, items_per_brand=160),

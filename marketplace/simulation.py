@@ -25,7 +25,7 @@ from marketplace.queries import QueryPool, build_query_pool
 from marketplace.searchers import DAY_MS, Searchers, generate_searchers, searches_of_day
 from marketplace.shelves import Shelves
 from marketplace.taste import Requests, branches
-from marketplace.vocabulary import load_vocabulary
+from marketplace.vocabulary import load_vocabulary, narrowed
 from marketplace.wording import wordings_of_generated
 from marketplace.write import (
     CATALOGUE_FILE,
@@ -81,7 +81,7 @@ def build_world(settings: MarketplaceSettings) -> World:
     if settings.catalogue.path:
         catalogue = read_catalogue(settings.catalogue, settings.days, rng)
     else:
-        vocabulary = load_vocabulary(settings.catalogue.language)
+        vocabulary = narrowed(load_vocabulary(settings.catalogue.language), settings.catalogue.leaves)
         catalogue = generate_catalogue(settings.catalogue, vocabulary, settings.days, rng)
     intents = derive_intents(catalogue, settings.queries, rng)
     if settings.catalogue.path:

@@ -1,6 +1,7 @@
 """The words of a generated shop, read from `english.yaml` or `chinese.yaml` beside this module."""
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from importlib.resources import files
 from typing import Any
@@ -81,6 +82,32 @@ def load_vocabulary(language: str) -> Vocabulary:
         last_syllables=tuple(words["syllables"]["last"]),
         named_brands={name: tuple(middles) for name, middles in words["named_brands"].items()},
     )
+
+
+def narrowed(vocabulary: Vocabulary, leaves: int) -> Vocabulary:
+    """The vocabulary of a shop of about `leaves` leaf categories; 0 keeps all.
+
+    Leaves that share an ambiguous word stay, the others are taken evenly from the tree; the leaves of one thing for
+    women, men and kids stay together.
+    """
+    if not leaves or leaves >= len(vocabulary.leaves):
+        return vocabulary
+    things: dict[str, list[LeafWords]] = {}
+    for words in vocabulary.leaves:
+        things.setdefault(words.path[-1], []).append(words)
+    sharing = Counter(word for same in things.values() for word in same[0].ambiguous)
+    kept = [name for name, same in things.items() if any(sharing[word] > 1 for word in same[0].ambiguous)]
+    others = [name for name in things if name not in kept]
+    room = leaves - sum(len(things[name]) for name in kept)
+    step = max(1.0, sum(len(things[name]) for name in others) / max(room, 1))
+    place = 0.0
+    while room > 0 and int(place) < len(others):
+        name = others[int(place)]
+        kept.append(name)
+        room -= len(things[name])
+        place += step
+    chosen = set(kept)
+    return replace(vocabulary, leaves=tuple(words for words in vocabulary.leaves if words.path[-1] in chosen))
 
 
 def _leaves(
