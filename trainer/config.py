@@ -80,6 +80,7 @@ class TrainerConfig(Settings):
       hidden: widths of the ReLU layers before the last one, which has width `dim`.
       beta: temperature of DPSR's soft weighting of heads in training; near 0 it is the best head alone.
       dropout: share of the hidden layers' outputs that are dropped in training.
+      lexical_skip: `dpsr` only; whether both towers start from a weighted bag of words (`layers/lexical.py`).
       profile: whether the query tower reads the `profile_*` features.
       validation_share: share of the train split's requests kept out of training for early stopping, so that the eval
         split, on which the gate judges, is never used to choose anything.
@@ -97,6 +98,7 @@ class TrainerConfig(Settings):
     hidden: tuple[Positive, ...] = (256, 128)
     beta: float = Field(0.1, gt=0.0)
     dropout: float = Field(0.0, ge=0.0, lt=1.0)
+    lexical_skip: bool = True
     profile: bool = True
     history: HistoryConfig = HistoryConfig()
     loss: LossConfig = LossConfig()

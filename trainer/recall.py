@@ -16,36 +16,50 @@ _ITEMS_AT_ONCE = 8192
 _QUERIES_AT_ONCE = 256
 
 
-def encode_catalogue(towers: Towers, columns: dict[str, tf.Tensor], size: int) -> np.ndarray:
-    """Vectors of all items of a table, [items, dim] float32."""
-    encode = tf.function(lambda rows: towers.encode_items(item_table.gather(columns, rows)))
-    starts = range(0, size, _ITEMS_AT_ONCE)
-    return np.concatenate([encode(tf.range(s, min(s + _ITEMS_AT_ONCE, size))).numpy() for s in starts])
-
-
-def recall_at_k(towers: Towers, columns: dict[str, tf.Tensor], size: int, requests: tf.data.Dataset, k: int) -> float:
-    """Mean over requests of the share of their positives among the k best items, by exact search.
+class ExactRecall:
+    """Measures recall@k by exact search; its graphs are traced once and serve every epoch.
 
     Args:
-      towers: the model.
-      columns: the item table's columns.
-      size: items in the table.
-      requests: chunks of `trainer.input.read_requests`.
+      towers: the model, whose current weights are measured at each call.
+      table: the catalogue.
       k: how many items are retrieved.
     """
-    items = tf.constant(encode_catalogue(towers, columns, size))
 
-    @tf.function(reduce_retracing=True)
-    def hits(batch: dict[str, tf.Tensor]) -> tf.Tensor:
-        scores = best_head(head_scores(towers.encode_query(batch, columns), items))
-        retrieved = tf.math.top_k(scores, k=min(k, size)).indices
-        wanted = batch[features.ITEMS] - 1
-        found = tf.reduce_any(wanted[:, :, tf.newaxis] == retrieved[:, tf.newaxis, :], axis=2) & (wanted >= 0)
-        count = tf.reduce_sum(tf.cast(wanted >= 0, tf.float32), axis=1)
-        return tf.reduce_sum(tf.cast(found, tf.float32), axis=1) / count
+    def __init__(self, towers: Towers, table: ItemTable, k: int):
+        columns = table.as_tensors()
+        self._size = table.size
 
-    shares = [hits(batch).numpy() for batch in requests.rebatch(_QUERIES_AT_ONCE)]
-    return float(np.concatenate(shares).mean()) if shares else float("nan")
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.int32)])
+        def encode_items(rows: tf.Tensor) -> tf.Tensor:
+            return towers.encode_items(item_table.gather(columns, rows))
+
+        @tf.function(reduce_retracing=True)
+        def shares(batch: dict[str, tf.Tensor], items: tf.Tensor) -> tf.Tensor:
+            scores = best_head(head_scores(towers.encode_query(batch, columns), items))
+            retrieved = tf.math.top_k(scores, k=min(k, table.size)).indices
+            wanted = batch[features.ITEMS] - 1
+            found = tf.reduce_any(wanted[:, :, tf.newaxis] == retrieved[:, tf.newaxis, :], axis=2) & (wanted >= 0)
+            count = tf.reduce_sum(tf.cast(wanted >= 0, tf.float32), axis=1)
+            return tf.reduce_sum(tf.cast(found, tf.float32), axis=1) / count
+
+        self._encode_items = encode_items
+        self._shares = shares
+
+    def catalogue_vectors(self) -> np.ndarray:
+        """Vectors of all items, [items, dim] float32."""
+        starts = range(0, self._size, _ITEMS_AT_ONCE)
+        parts = [self._encode_items(tf.range(s, min(s + _ITEMS_AT_ONCE, self._size))) for s in starts]
+        return tf.concat(parts, axis=0).numpy()
+
+    def __call__(self, requests: tf.data.Dataset) -> float:
+        """Mean over requests of the share of their positives among the k best items.
+
+        Args:
+          requests: chunks of `trainer.input.read_requests`.
+        """
+        items = tf.constant(self.catalogue_vectors())
+        shares = [self._shares(batch, items).numpy() for batch in requests.rebatch(_QUERIES_AT_ONCE)]
+        return float(np.concatenate(shares).mean()) if shares else float("nan")
 
 
 class ValidationRecall(keras.callbacks.Callback):
@@ -53,12 +67,9 @@ class ValidationRecall(keras.callbacks.Callback):
 
     def __init__(self, towers: Towers, table: ItemTable, requests: tf.data.Dataset, training_requests: int, k: int):
         super().__init__()
-        self._towers = towers
-        self._columns = table.as_tensors()
-        self._size = table.size
+        self._recall = ExactRecall(towers, table, k)
         self._requests = requests
         self._training_requests = training_requests
-        self._k = k
         self.name = f"recall@{k}"
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -69,4 +80,4 @@ class ValidationRecall(keras.callbacks.Callback):
         """Measures and logs."""
         if logs is not None:
             logs["examples_per_second"] = self._training_requests / (time.perf_counter() - self._started)
-            logs[self.name] = recall_at_k(self._towers, self._columns, self._size, self._requests, self._k)
+            logs[self.name] = self._recall(self._requests)

@@ -16,6 +16,7 @@ class TransformConfig(Settings):
       min_phrase_count: a phrase seen less often is not in the lexicon.
       phrase_penalty: how much likelier than chance, in nats per join, units must occur together before the
         segmentation keeps them as one phrase. 3.0 means 20 times.
+      fold_plurals: whether English plurals count as their singular, in queries, titles and attributes alike.
       max_query_units: a query is cut after this many units.
       max_title_units: a title is cut after this many units.
     """
@@ -26,5 +27,6 @@ class TransformConfig(Settings):
     min_term_count: int = Field(2, ge=1)
     min_phrase_count: int = Field(5, ge=1)
     phrase_penalty: float = Field(3.0, ge=0.0)
+    fold_plurals: bool = True
     max_query_units: int = Field(32, ge=1)
     max_title_units: int = Field(48, ge=1)

@@ -14,9 +14,15 @@ TAIL = "$"
 _UNSEGMENTED_CHARACTER = r"([\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}])"
 _APOSTROPHE = r"['’`]"
 _NOT_A_UNIT = r"[^\p{L}\p{N}\p{M}]+"
+# English plurals after Harman (JASIS 1991), whose rules touch "s" endings only: glasses, batteries, shoes.
+_PLURALS = (
+    (r"\b([a-z]+(?:ss|x|ch|sh))es\b", r"\1"),
+    (r"\b([a-z]{2,})ies\b", r"\1y"),
+    (r"\b([a-z]{2,}[a-hj-rtv-z])s\b", r"\1"),
+)
 
 
-def tokenize(text: tf.Tensor, max_units: int) -> tf.RaggedTensor:
+def tokenize(text: tf.Tensor, max_units: int, fold_plurals: bool = False) -> tf.RaggedTensor:
     """Units of each text.
 
     Lower-cases, drops apostrophes ("women's" is "womens"), parts at anything that is no letter, digit or mark,
@@ -25,6 +31,7 @@ def tokenize(text: tf.Tensor, max_units: int) -> tf.RaggedTensor:
     Args:
       text: [batch] string.
       max_units: units after this many are cut off.
+      fold_plurals: whether English plurals become singular ("shoes" is "shoe"), in words of ASCII letters.
 
     Returns:
       [batch, (units)] string.
@@ -34,6 +41,8 @@ def tokenize(text: tf.Tensor, max_units: int) -> tf.RaggedTensor:
     text = tf.strings.regex_replace(text, _APOSTROPHE, "")
     text = tf.strings.regex_replace(text, _UNSEGMENTED_CHARACTER, r" \1 ")
     text = tf.strings.regex_replace(text, _NOT_A_UNIT, " ")
+    for plural, singular in _PLURALS if fold_plurals else ():
+        text = tf.strings.regex_replace(text, plural, singular)
     return tf.strings.split(text)[:, :max_units]
 
 

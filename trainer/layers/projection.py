@@ -27,12 +27,22 @@ class Projection(keras.layers.Layer):
         self._drop = keras.layers.Dropout(dropout)
         self._last = keras.layers.Dense(dim)
 
-    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Unit vectors: [batch, width] to [batch, dim]."""
+    def call(self, inputs: tf.Tensor, skip: tf.Tensor | None = None, training: bool = False) -> tf.Tensor:
+        """Unit vectors.
+
+        Args:
+          inputs: [batch, width].
+          skip: [batch, dim], added to the last layer before the normalisation.
+          training: whether dropout is on.
+
+        Returns:
+          [batch, dim].
+        """
         x = inputs
         for dense in self._dense:
             x = self._drop(dense(x), training=training)
-        return tf.math.l2_normalize(self._last(x), axis=-1, epsilon=1e-12)
+        x = self._last(x)
+        return tf.math.l2_normalize(x if skip is None else x + skip, axis=-1, epsilon=1e-12)
 
     def get_config(self):
         """Settings to make the layer again."""

@@ -8,8 +8,9 @@
 Both towers share the input embeddings. The loss (hinge in the paper) and the mix of random and in-batch negatives are
 set by `TrainerConfig`.
 
-Our reading [ours]: history items are the means of their field embeddings (brand, categories, shop, price), one mean
-for each behaviour window; brand and category names are also read as words, in the token matrix.
+Our reading [ours]: a history item is the sum of its field embeddings (brand, categories, shop, price), with one mean
+over items for each behaviour window; brand and category names are also read as words, in the token matrix. Our
+addition: `LexicalSkip`, which `TrainerConfig.lexical_skip` switches off.
 """
 
 import tensorflow as tf
@@ -17,6 +18,7 @@ import tensorflow as tf
 from schema import features, transformed
 from trainer.config import TrainerConfig
 from trainer.layers.embedding import PaddedEmbedding
+from trainer.layers.lexical import LexicalSkip
 from trainer.layers.projection import Projection
 from trainer.layers.scoring import soft_dot_product
 from trainer.models.towers import InputSizes, Tensors, Towers
@@ -34,6 +36,7 @@ class Dpsr(Towers):
         self.heads = [
             Projection(config.hidden, config.dim, config.dropout, name=f"head_{k}") for k in range(config.heads)
         ]
+        self.lexical = LexicalSkip(self.tokens, config.dim, name="lexical") if config.lexical_skip else None
         self.item_projection = Projection(config.hidden, config.dim, config.dropout, name="item")
 
     def encode_query(self, query: Tensors, items: Tensors, training: bool = False) -> tf.Tensor:
@@ -42,13 +45,18 @@ class Dpsr(Towers):
         if self.settings.history.enabled:
             parts += [self.behaviour(query[name], items) for name in features.BEHAVIOUR_ITEM_FEATURES]
             parts.append(self.tokens.mean(query[transformed.HISTORY_QUERY_UNIGRAMS]))
-        parts.append(self.query_tokens(query))
+        tokens = self.query_tokens(query)
+        parts.append(self.tokens.mean(tokens))
         inputs = tf.concat(parts, axis=-1)
-        return tf.stack([head(inputs, training=training) for head in self.heads], axis=1)
+        skip = self.lexical(tokens) if self.lexical else None
+        return tf.stack([head(inputs, skip=skip, training=training) for head in self.heads], axis=1)
 
     def encode_items(self, item: Tensors, training: bool = False) -> tf.Tensor:
         """See `Towers.encode_items`."""
-        return self.item_projection(self.item_content(item), training=training)
+        skip = None
+        if self.lexical:
+            skip = self.lexical(tf.concat([self.title_tokens(item), item[transformed.ATTRIBUTE_UNIGRAMS]], axis=-1))
+        return self.item_projection(self.item_content(item), skip=skip, training=training)
 
     def training_score(self, scores: tf.Tensor) -> tf.Tensor:
         """The soft dot product over heads."""

@@ -92,33 +92,34 @@ class Towers(keras.layers.Layer):
         """What the loss sees of the heads' inner products: [batch, heads, ...] to [batch, ...]."""
 
     def query_tokens(self, query: Tensors) -> tf.Tensor:
-        """Mean embedding of a query's unigrams and bigrams, [batch, embedding_dim]."""
-        return self.tokens.mean(self._token_ids(query[transformed.QUERY_UNIGRAMS], query[transformed.QUERY_BIGRAMS]))
+        """Token ids of a query's unigrams and bigrams, [batch, tokens]."""
+        return self._token_ids(query[transformed.QUERY_UNIGRAMS], query[transformed.QUERY_BIGRAMS])
 
     def title_tokens(self, item: Tensors) -> tf.Tensor:
-        """Mean embedding of a title's unigrams and bigrams, [items, embedding_dim]."""
-        return self.tokens.mean(self._token_ids(item[transformed.TITLE_UNIGRAMS], item[transformed.TITLE_BIGRAMS]))
+        """Token ids of a title's unigrams and bigrams, [items, tokens]."""
+        return self._token_ids(item[transformed.TITLE_UNIGRAMS], item[transformed.TITLE_BIGRAMS])
 
     def item_content(self, item: Tensors) -> tf.Tensor:
         """Title tokens, brand and category words, brand, categories, shop and price: [items, (2 + fields) * dim]."""
         attributes = self.tokens.mean(item[transformed.ATTRIBUTE_UNIGRAMS])
         fields = [self.item_fields[name](item[name]) for name in self.sizes.categories]
-        return tf.concat([self.title_tokens(item), attributes, *fields], axis=-1)
+        return tf.concat([self.tokens.mean(self.title_tokens(item)), attributes, *fields], axis=-1)
 
     def behaviour(self, rows: tf.Tensor, items: Tensors) -> tf.Tensor:
-        """Mean over a behaviour list of the items' field embeddings.
+        """Mean over a behaviour list of the items' embeddings, each the sum of its fields' embeddings.
 
         Args:
           rows: [batch, width] int32 item rows shifted by one, 0 is padding.
           items: columns of the item table.
 
         Returns:
-          [batch, embedding_dim] per field, concatenated: [batch, fields * embedding_dim].
+          [batch, embedding_dim].
         """
-        names = self.sizes.categories
-        behaved = item_table.gather({name: items[name] for name in names}, tf.maximum(rows - 1, 0))
         present = tf.cast(rows > 0, tf.int32)
-        return tf.concat([self.item_fields[name].mean(behaved[name] * present) for name in names], axis=-1)
+        behaved = item_table.gather({name: items[name] for name in self.sizes.categories}, tf.maximum(rows - 1, 0))
+        fields = [self.item_fields[name](ids * present) for name, ids in behaved.items()]
+        total = tf.reduce_sum(tf.add_n(fields), axis=1)
+        return tf.math.divide_no_nan(total, tf.cast(tf.reduce_sum(present, axis=1, keepdims=True), total.dtype))
 
     def _token_ids(self, unigrams: tf.Tensor, bigrams: tf.Tensor) -> tf.Tensor:
         shifted = tf.where(bigrams > 0, bigrams + self.sizes.unigrams, 0)

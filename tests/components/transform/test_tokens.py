@@ -33,6 +33,21 @@ def test_a_text_of_ten_thousand_words_is_cut():
     assert units_of("word " * 10_000, max_units=8) == [["word"] * 8]
 
 
+@pytest.mark.parametrize(
+    ("plural", "singular"),
+    [
+        ("shoes dresses boxes watches", "shoe dress box watch"),
+        ("batteries women's", "battery women"),
+        ("glass bus iris gas 5s usb", "glass bus iris gas 5s usb"),
+        ("红色 shoes红", "红 色 shoe 红"),
+    ],
+)
+def test_plurals_fold_to_their_singular(plural, singular):
+    folded = tokens.tokenize(tf.constant([plural]), 32, fold_plurals=True).to_list()[0]
+    assert [unit.decode() for unit in folded] == singular.split()
+    assert units_of(singular) == [singular.split()]
+
+
 words = st.text(alphabet="abcXYZ019 -'_红色手", max_size=20)
 
 

@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from schema import features, transformed
+from tests.small_shop import serialize, write_examples
+from trainer.config import HistoryConfig, TrainerConfig
+from trainer.input import SearchReader, positive_counts, read_requests, shuffled_batches
+
+CONFIG = TrainerConfig(query_units=3, max_positives=2, batch_size=16, history=HistoryConfig(real_time_items=2))
+READER = SearchReader(CONFIG, ("profile_gender",))
+
+
+def request(n: int) -> dict[str, list[int]]:
+    return {"query_unigrams": [n], "items": [n, 500], "stages": [2 + n % 2, 1], "positions": [1, 2]}
+
+
+@pytest.fixture
+def files(tmp_path):
+    paths = []
+    for part in range(3):
+        path = tmp_path / f"part-{part}.gz"
+        write_examples(path, [request(n) for n in range(part * 100, part * 100 + 100)])
+        paths.append(str(path))
+    return paths
+
+
+def items_of(batches: tf.data.Dataset) -> list[int]:
+    return [int(item) for batch in batches for item in batch[features.ITEMS][:, 0]]
+
+
+def test_only_requests_that_led_to_a_click_or_better_are_kept():
+    rows = [
+        {"query_unigrams": [4, 5, 6, 7], "items": [8, 9, 7], "stages": [1, 2, 3]},
+        {"query_unigrams": [1], "items": [8], "stages": [1]},
+        {"query_unigrams": [2]},
+        {"query_unigrams": [3], "items": [1], "stages": [3], "profile_gender": [1], "real_time_items": [0, 1, 2]},
+    ]
+    batch = READER.parse(tf.constant([serialize(row) for row in rows]))
+    np.testing.assert_array_equal(batch[features.ITEMS], [[10, 8], [2, 0]])
+    np.testing.assert_array_equal(batch[features.STAGES], [[2, 3], [3, 0]])
+    np.testing.assert_array_equal(batch[transformed.QUERY_UNIGRAMS], [[5, 6, 7], [4, 0, 0]])
+    np.testing.assert_array_equal(batch[features.REAL_TIME_ITEMS], [[0, 0], [1, 2]])
+    np.testing.assert_array_equal(batch["profile_gender"], [[0], [2]])
+
+
+def test_validation_and_training_share_no_request_and_lose_none(files):
+    config = CONFIG.model_copy(update={"validation_share": 0.2})
+    reader = SearchReader(config, ())
+    train = items_of(read_requests(reader, files, validation=False))
+    validation = items_of(read_requests(reader, files, validation=True))
+    assert not set(train) & set(validation)
+    assert sorted(train + validation) == list(range(1, 301))
+    assert 30 < len(validation) < 90
+
+
+def test_every_epoch_sees_each_request_once_in_a_new_order(files):
+    requests = read_requests(SearchReader(CONFIG, ()), files, validation=False)
+    batches = shuffled_batches(requests, CONFIG)
+    first, second = items_of(batches), items_of(batches)
+    assert sorted(first) == sorted(second) == sorted(items_of(requests))
+    assert first != second
+    assert [len(batch[features.ITEMS]) for batch in batches][:-1] == [16] * (len(first) // 16)
+
+
+def test_positives_are_counted_by_row(files):
+    requests = read_requests(SearchReader(CONFIG, ()), files, validation=False)
+    counts = positive_counts(requests, 600)
+    assert counts.shape == (601,)
+    assert counts.sum() == len(items_of(requests))
+    assert counts[500] == 0
+
+
+def test_without_history_and_profile_neither_is_read():
+    config = TrainerConfig(profile=False, history=HistoryConfig(enabled=False))
+    widths = SearchReader(config, ("profile_gender",)).query_widths()
+    assert set(widths) == {transformed.QUERY_UNIGRAMS, transformed.QUERY_BIGRAMS}

@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from trainer import negatives
+from trainer.config import NegativesConfig
+
+
+@pytest.mark.parametrize(("ratio", "in_batch", "uniform"), [(0.0, 30, 0), (0.5, 20, 20), (0.9, 4, 36), (1.0, 0, 40)])
+def test_the_mixing_ratio_sets_how_many_negatives_are_random(ratio, in_batch, uniform):
+    positives = tf.range(1000, 1030)
+    drawn = negatives.sample_candidates(positives, 500, NegativesConfig(per_positive=40, random_ratio=ratio))
+    assert int(drawn.in_batch_count) == in_batch
+    assert drawn.random_count == uniform
+    np.testing.assert_array_equal(drawn.rows[:in_batch], positives[:in_batch])
+    assert np.all(drawn.rows[in_batch:] < 500)
+
+
+def test_expected_counts_agree_with_counting():
+    share = np.array([0.5, 0.3, 0.2, 0.0, 0.0], np.float32)
+    config = NegativesConfig(per_positive=8, random_ratio=0.5)
+    rng, counts, draws = np.random.default_rng(3), np.zeros(5), 3000
+    tf.random.set_seed(3)
+    for _ in range(draws):
+        positives = tf.constant(rng.choice(5, size=4, p=share / share.sum()), tf.int32)
+        drawn = negatives.sample_candidates(positives, 5, config)
+        counts += np.bincount(drawn.rows.numpy(), minlength=5)
+    expected = np.exp(negatives.log_expected_count(tf.range(5), drawn, tf.constant(share), 5))
+    np.testing.assert_allclose(counts / draws, expected, rtol=0.06)
+
+
+def test_an_item_that_is_no_positive_keeps_a_finite_correction_without_random_negatives():
+    drawn = negatives.sample_candidates(tf.constant([0, 1]), 3, NegativesConfig(per_positive=2, random_ratio=0.0))
+    assert np.all(np.isfinite(negatives.log_expected_count(tf.range(3), drawn, tf.constant([0.5, 0.5, 0.0]), 3)))
+
+
+def test_an_item_that_the_same_request_led_to_is_no_negative():
+    request_items = tf.constant([[4, 7, -1], [9, -1, -1]])
+    request, rows = tf.constant([0, 0, 1]), tf.constant([4, 7, 9])
+    masked = negatives.accidental_hits(tf.constant([4, 7, 9, 1]), request, rows, request_items)
+    np.testing.assert_array_equal(
+        masked, [[True, True, False, False], [True, True, False, False], [False, False, True, False]]
+    )

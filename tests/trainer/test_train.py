@@ -1,0 +1,129 @@
+import os
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from schema import features
+from schema.settings import InputError
+from tests.small_shop import write_examples
+from trainer import artifact
+from trainer.config import HistoryConfig, LossConfig, NegativesConfig, OptimizerConfig, TrainerConfig
+from trainer.input import SearchReader, read_requests
+from trainer.recall import ExactRecall
+from trainer.train import train
+
+CONFIG = TrainerConfig(
+    embedding_dim=16,
+    dim=16,
+    hidden=(32,),
+    batch_size=64,
+    epochs=12,
+    recall_k=3,
+    validation_share=0.2,
+    patience=12,
+    negatives=NegativesConfig(per_positive=64),
+    optimizer=OptimizerConfig(learning_rate=0.01),
+)
+
+
+@pytest.fixture(scope="module")
+def trained(shop, tmp_path_factory):
+    log_dir = str(tmp_path_factory.mktemp("log"))
+    return train(CONFIG, shop.transform, shop.files("train"), shop.files("catalog"), log_dir)
+
+
+def test_training_finds_the_items_that_requests_led_to(trained):
+    recall = trained.history["recall@3"]
+    assert max(recall) > 0.9
+    assert trained.history["loss"][-1] < trained.history["loss"][0]
+    assert len(trained.history["examples_per_second"]) == len(recall)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"loss": LossConfig(kind="hinge", margin=0.3)},
+        {"model": "two_tower", "heads": 1},
+        {"heads": 1, "loss": LossConfig(logq_correction=False)},
+        {"negatives": NegativesConfig(per_positive=64, random_ratio=1.0)},
+        {"history": HistoryConfig(enabled=False), "profile": False},
+    ],
+    ids=["hinge", "two_tower", "no logQ", "random negatives alone", "nobody"],
+)
+def test_each_choice_of_loss_model_and_negatives_learns(shop, tmp_path, change):
+    config = CONFIG.model_copy(update=change)
+    model = train(config, shop.transform, shop.files("train"), shop.files("catalog"), str(tmp_path))
+    assert max(model.history["recall@3"]) > 0.7
+
+
+def test_the_same_seed_gives_the_same_model(shop, tmp_path):
+    config = CONFIG.model_copy(update={"epochs": 2})
+    first, second = (
+        train(config, shop.transform, shop.files("train"), shop.files("catalog"), str(tmp_path / str(n)))
+        for n in range(2)
+    )
+    np.testing.assert_allclose(first.history["loss"], second.history["loss"], rtol=1e-4)
+
+
+def test_the_best_epoch_is_kept(trained, shop):
+    requests = read_requests(SearchReader(CONFIG, tuple(trained.sizes.profile)), shop.files("train"), validation=True)
+    recall = ExactRecall(trained.towers, trained.table, 3)(requests)
+    assert recall == pytest.approx(max(trained.history["recall@3"]), abs=1e-6)
+
+
+def test_recall_agrees_with_a_plain_python_count(trained, shop):
+    reader = SearchReader(CONFIG, tuple(trained.sizes.profile))
+    requests = read_requests(reader, shop.files("train"), validation=True)
+    items = ExactRecall(trained.towers, trained.table, 3).catalogue_vectors()
+    shares = []
+    for batch in requests:
+        query = trained.towers.encode_query(batch, trained.table.as_tensors()).numpy()
+        for heads, wanted in zip(query, batch[features.ITEMS].numpy() - 1, strict=True):
+            best = np.argsort(-(items @ heads.T).max(axis=1))[:3]
+            wanted = [row for row in wanted if row >= 0]
+            shares.append(sum(row in best for row in wanted) / len(wanted))
+    recall = ExactRecall(trained.towers, trained.table, 3)(requests)
+    assert recall == pytest.approx(np.mean(shares), abs=1e-6)
+
+
+def test_a_saved_model_encodes_as_before(trained, tmp_path):
+    artifact.save(trained, str(tmp_path / "model"))
+    loaded = artifact.load(str(tmp_path / "model"))
+    columns = trained.table.as_tensors()
+    rows = {name: column[:5] for name, column in columns.items()}
+    np.testing.assert_array_equal(loaded.towers.encode_items(rows), trained.towers.encode_items(rows))
+    assert loaded.config == trained.config
+    assert loaded.sizes == trained.sizes
+    assert loaded.history == trained.history
+    assert loaded.transform.vocabulary_by_name("items") == trained.transform.vocabulary_by_name("items")
+
+
+def test_a_half_written_model_is_refused(trained, tmp_path):
+    artifact.save(trained, str(tmp_path))
+    os.remove(tmp_path / "trainer.json")
+    with pytest.raises(InputError, match=r"holds no trained model: trainer.json is missing.*run the pipeline again"):
+        artifact.load(str(tmp_path))
+
+
+def test_a_log_without_clicks_is_refused(shop, tmp_path):
+    write_examples(tmp_path / "train.gz", [{"query_unigrams": [1], "items": [0], "stages": [1]}])
+    with pytest.raises(InputError, match=r"no request of the train split led to a click"):
+        train(CONFIG, shop.transform, [str(tmp_path / "train.gz")], shop.files("catalog"), str(tmp_path))
+
+
+def test_two_tower_refuses_several_heads():
+    with pytest.raises(InputError, match=r"`two_tower` has one query vector: set `heads: 1`"):
+        TrainerConfig.parse({"model": "two_tower", "heads": 2})
+
+
+def test_tensorboard_logs_and_checkpoints_are_written(shop, tmp_path):
+    train(
+        CONFIG.model_copy(update={"epochs": 1}),
+        shop.transform,
+        shop.files("train"),
+        shop.files("catalog"),
+        str(tmp_path),
+    )
+    assert tf.io.gfile.glob(str(tmp_path / "train" / "events.*"))
+    assert (tmp_path / "best.index").exists()
