@@ -1,0 +1,57 @@
+import os
+
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+
+@dataclass(frozen=True)
+class TinyShop:
+    """The preset `tiny`, simulated and taken through the whole pipeline by its commands.
+
+    Attributes:
+      folder: what the commands ran in; the configuration is its `souk.yaml`, the root its `run`.
+      outcome: what `souk run --json` printed.
+    """
+
+    folder: Path
+    outcome: dict
+
+    @property
+    def config(self) -> str:
+        return str(self.folder / "souk.yaml")
+
+    @property
+    def root(self) -> Path:
+        return self.folder / "run"
+
+
+def souk(*arguments: str, expect: int = 0) -> "subprocess.CompletedProcess[str]":
+    """A `souk` command in a process of its own; its exit code must be `expect`."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "pipeline.cli", *arguments], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == expect, f"souk {' '.join(arguments)}\n{ended.stdout}\n{ended.stderr}"
+    assert "Traceback" not in ended.stderr
+    return ended
+
+
+@pytest.fixture(scope="session")
+def tiny_shop(tmp_path_factory: pytest.TempPathFactory) -> TinyShop:
+    """One real run of the whole pipeline for all tests of the session; tests must leave it as it is."""
+    import yaml
+
+    from pipeline.config import PRESETS
+
+    folder = tmp_path_factory.mktemp("tiny")
+    souk("simulate", "--preset", "tiny", "--out", str(folder / "data"))
+    settings = yaml.safe_load((PRESETS / "tiny.yaml").read_text().replace("runs/tiny/data", "data"))
+    (folder / "souk.yaml").write_text(yaml.safe_dump({**settings, "root": "run"}))
+    return TinyShop(folder, json.loads(souk("run", "--config", str(folder / "souk.yaml"), "--json").stdout))

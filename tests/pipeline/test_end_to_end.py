@@ -1,0 +1,191 @@
+"""The preset `tiny`, from simulated logs to a pushed version, by the commands that a user types."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from components.schema_gate.config import DEFAULT_SCHEMA
+from pipeline import cli, metadata
+from pipeline.config import load
+from tests.conftest import souk
+
+
+@pytest.fixture(scope="module")
+def first_run(tiny_shop) -> metadata.Run:
+    config = load(tiny_shop.config)
+    return metadata.read_runs(config.metadata_path, config.name)[0]
+
+
+def test_the_run_is_blessed_and_pushed(tiny_shop):
+    outcome = tiny_shop.outcome
+    assert outcome["blessed"] is True
+    assert outcome["canary_passed"] is True
+    assert outcome["note"] == f"pushed to {outcome['pushed_to']}"
+    version = Path(outcome["pushed_to"])
+    assert version == tiny_shop.root / "serving" / "souk" / outcome["pushed_version"]
+    assert {"saved_model.pb", "variables", "assets.extra"} <= {path.name for path in version.iterdir()}
+    assert (version / "assets.extra" / "tf_serving_warmup_requests").stat().st_size > 0
+    assert [path.name for path in version.parent.iterdir()] == [outcome["pushed_version"]]
+
+
+def test_every_step_left_the_artifact_that_tfx_knows(first_run):
+    found = {
+        (step.name, key): artifact.type_name
+        for step in first_run.steps
+        for key, artifacts in step.outputs.items()
+        for artifact in artifacts
+    }
+    assert found == {
+        ("SoukExampleGen", "examples"): "Examples",
+        ("StatisticsGen", "statistics"): "ExampleStatistics",
+        ("SchemaGate", "schema"): "Schema",
+        ("SchemaGate", "anomalies"): "ExampleAnomalies",
+        ("Transform", "transform_graph"): "TransformGraph",
+        ("Transform", "transformed_examples"): "Examples",
+        ("Trainer", "model"): "Model",
+        ("Trainer", "model_run"): "ModelRun",
+        ("IndexBuilder", "servable"): "Model",
+        ("RecallGate", "blessing"): "ModelBlessing",
+        ("RecallGate", "evaluation"): "ModelEvaluation",
+        ("Canary", "blessing"): "InfraBlessing",
+        ("Pusher", "pushed_model"): "PushedModel",
+    }
+
+
+def test_the_model_beats_popularity_on_the_same_requests(tiny_shop):
+    from components.recall_gate.results import BM25, CANDIDATE, POPULARITY, Evaluation
+
+    written = next((tiny_shop.root / "artifacts" / "RecallGate" / "evaluation").glob("*/evaluation.json"))
+    evaluation = Evaluation.from_json(written.read_text())
+    recall = {system.key: system.metrics["recall@100"].value for system in evaluation.systems}
+    assert recall[CANDIDATE] > recall[POPULARITY]
+    assert recall[CANDIDATE] == pytest.approx(tiny_shop.outcome["metrics"]["recall@100"])
+    assert BM25 in recall
+
+
+def test_the_report_is_one_page_that_loads_nothing_and_has_what_the_run_added(tiny_shop):
+    page = Path(tiny_shop.outcome["report"]).read_text()
+    assert page.lstrip().lower().startswith("<!doctype html>")
+    assert not re.search(r"""(?:src|href)\s*=\s*["']?(?:https?:)?//""", page)
+    assert tiny_shop.outcome["pushed_version"] in page
+    assert "simulated logs" in page
+    assert "catalog.read" in page or "catalog read" in page.lower()
+
+
+def test_a_second_run_takes_every_step_from_cache_and_pushes_nothing_twice(tiny_shop):
+    again = json.loads(souk("run", "--config", tiny_shop.config, "--json").stdout)
+    assert again["state"] == "cached"
+    assert again["pushed_version"] == tiny_shop.outcome["pushed_version"]
+    status = json.loads(souk("status", "--config", tiny_shop.config, "--json").stdout)
+    states = {step["name"]: step["state"] for step in status["runs"][-1]["steps"]}
+    lookups = {"LastGoodStatistics", "LastBlessedModel"}
+    assert {state for name, state in states.items() if name not in lookups} == {"cached"}
+    assert {states[name] for name in lookups} == {"done"}
+    assert status["versions"] == [tiny_shop.outcome["pushed_version"]]
+
+
+def test_status_shows_the_run_its_steps_and_the_version(tiny_shop):
+    shown = souk("status", "--config", tiny_shop.config).stdout
+    assert tiny_shop.outcome["pushed_version"] in shown
+    for step in ("SoukExampleGen", "Transform", "Trainer", "IndexBuilder", "RecallGate", "Canary", "Pusher"):
+        assert step in shown
+    assert f"{tiny_shop.outcome['metrics']['recall@100']:.3f}" in shown
+
+
+def test_report_writes_the_page_of_any_run_and_refuses_one_that_is_not_there(tiny_shop, tmp_path):
+    out = tmp_path / "page.html"
+    printed = souk("report", "--config", tiny_shop.config, "--run", "1", "--out", str(out)).stdout
+    assert printed.strip() == str(out)
+    assert out.read_text() == Path(tiny_shop.outcome["report"]).read_text()
+    refused = souk("report", "--config", tiny_shop.config, "--run", "99", expect=2)
+    assert "there is no run 99" in refused.stderr
+
+
+def test_a_run_killed_in_the_middle_leaves_no_version_and_the_next_one_goes_on_from_there(tiny_shop, tmp_path):
+    copy = continued(tiny_shop, tmp_path)
+    config = load(copy)
+    arguments = ["run", "--config", copy, "--set", "index.k=120", "--json"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "pipeline.cli", *arguments], stderr=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stderr is not None
+        assert any("Trainer cached" in line for line in running.stderr)
+        time.sleep(1.0)
+        running.send_signal(signal.SIGKILL)
+    killed = metadata.read_runs(config.metadata_path, config.name)[-1]
+    assert states_of(killed)["IndexBuilder"] == "running"
+    assert os.listdir(config.push_directory) == []
+
+    outcome = json.loads(souk(*arguments).stdout)
+    killed, finished = metadata.read_runs(config.metadata_path, config.name)[-2:]
+    assert killed.state == "cancelled"
+    assert states_of(finished)["Trainer"] == "cached"
+    assert states_of(finished)["IndexBuilder"] == "done"
+    assert os.listdir(config.push_directory) == [outcome["pushed_version"]]
+
+    # The new servable was gated against the one that the first run had blessed.
+    first = metadata.read_runs(config.metadata_path, config.name)[0]
+    candidate, blessed = finished.output("IndexBuilder", "servable"), first.output("IndexBuilder", "servable")
+    properties = finished.output("RecallGate", "blessing").properties
+    assert candidate.id != blessed.id
+    assert (properties["current_model_id"], properties["baseline_model_id"]) == (candidate.id, blessed.id)
+
+
+def test_data_that_does_not_fit_the_schema_stops_the_run_before_anything_is_trained(tiny_shop, tmp_path):
+    copy = continued(tiny_shop, tmp_path)
+    schema = Path(DEFAULT_SCHEMA).read_text()
+    strict = tmp_path / "strict.pbtxt"
+    strict.write_text(schema.replace('name: "profile_gender"', 'name: "profile_sex"'))
+    stopped = souk("run", "--config", copy, "--set", f"schema_gate.schema_path={strict}", expect=1)
+    assert "SchemaGate failed: the data does not fit the schema" in stopped.stderr
+    assert "profile_gender" in stopped.stderr
+    config = load(copy)
+    run = metadata.read_runs(config.metadata_path, config.name)[-1]
+    assert states_of(run)["SchemaGate"] == "failed"
+    assert run.step("Transform") is None
+    report = souk("report", "--config", copy, expect=2)
+    assert "has no evaluation to report on (SchemaGate failed" in report.stderr
+    assert "SchemaGate failed" in souk("status", "--config", copy).stdout
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.epoch=1", "`train.epoch` is not a known key; did you mean `epochs`?"),
+        ("index.k=0", "`index.k`: Input should be greater than or equal to 1"),
+        ("ingest.data.events=nowhere/*.jsonl", "nowhere"),
+        ("schema_gate.schema_path=no.pbtxt", "no.pbtxt cannot be read"),
+    ],
+)
+def test_bad_settings_end_with_a_message_and_code_2(tiny_shop, tmp_path, override, message):
+    copy = continued(tiny_shop, tmp_path)
+    refused = CliRunner().invoke(cli.main, ["run", "--config", copy, "--set", override])
+    assert refused.exit_code == 2
+    assert message in refused.output
+    assert "Traceback" not in refused.output
+
+
+def states_of(run: metadata.Run) -> dict[str, str]:
+    return {step.name: step.state for step in run.steps}
+
+
+def continued(tiny_shop, folder: Path) -> str:
+    """A configuration whose runs go on from where the shop's run ended, and write to `folder` alone."""
+    settings = yaml.safe_load(Path(tiny_shop.config).read_text())
+    data = settings["ingest"]["data"]
+    for key in ("events", "catalog", "users"):
+        data[key] = str(tiny_shop.folder / data[key])
+    (folder / "run").mkdir()
+    # What is cached is found where the first run left it: ML Metadata keeps whole paths.
+    (folder / "run" / "metadata.sqlite").write_bytes((tiny_shop.root / "metadata.sqlite").read_bytes())
+    (folder / "souk.yaml").write_text(yaml.safe_dump(settings))
+    return str(folder / "souk.yaml")

@@ -1,0 +1,185 @@
+"""The lock files agree, the sdist that Beam's workers install is whole, and uv comes to a machine without pip."""
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("pipeline", "components", "trainer", "schema", "serving", "marketplace")
+
+
+def tracked(*patterns: str) -> set[str]:
+    listed = subprocess.run(["git", "ls-files", *patterns], cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(listed.stdout.split())
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory) -> Path:
+    """The sdist of the tracked files, built as Beam builds it, by `setup.py`."""
+    folder = tmp_path_factory.mktemp("sdist")
+    for name in tracked(*PACKAGES, "pyproject.toml", "setup.py", "README.md"):
+        target = folder / "source" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes((ROOT / name).read_bytes())
+    subprocess.run(
+        [sys.executable, "setup.py", "-q", "sdist", "--dist-dir", str(folder / "dist")],
+        cwd=folder / "source",
+        check=True,
+        capture_output=True,
+    )
+    return next((folder / "dist").iterdir())
+
+
+def test_the_sdist_holds_every_tracked_file_of_every_package(sdist):
+    with tarfile.open(sdist) as archive:
+        inside = {name.partition("/")[2] for name in archive.getnames()}
+    expected = tracked(*(f"{package}/*" for package in PACKAGES))
+    assert {Path(name).parts[0] for name in expected} == set(PACKAGES)
+    assert expected - inside == set()
+
+
+def test_what_is_installed_from_the_sdist_runs_by_itself_with_its_data_files(sdist, tmp_path):
+    target = tmp_path / "installed"
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path)]
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path / "unpacked", filter="data")
+    unpacked = next((tmp_path / "unpacked").iterdir())
+    subprocess.run([*build, str(unpacked)], check=True, capture_output=True)
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+        wheel.extractall(target)
+    program = (
+        f"import sys; sys.path[:] = [{str(target)!r}, *(p for p in sys.path if p not in ('', {str(ROOT)!r}))]\n"
+        "from components.schema_gate import config\n"
+        "from pipeline.config import load, presets\n"
+        "print(config.__file__, open(config.DEFAULT_SCHEMA).read().count('feature {'), presets(), load('tiny').name)\n"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-P", "-c", program],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={key: value for key, value in os.environ.items() if key != "PYTHONPATH"},
+    ).stdout
+    assert shown.startswith(str(target))
+    assert "['demo', 'esci', 'tiny'] tiny" in shown
+
+
+def test_requirements_lock_says_what_uv_lock_says():
+    lock = tomllib.loads((ROOT / "uv.lock").read_text())
+    locked = {package["name"]: package["version"] for package in lock["package"] if package["name"] != "souk"}
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    required = dict(line.partition(" ;")[0].split("==") for line in lines if line.strip())
+    assert required
+    assert {name: locked[name] for name in required} == required
+    direct = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    names = {re.split(r"[\[<>=!;]", line)[0].lower().replace("_", "-") for line in direct}
+    assert names <= set(required)
+
+
+def test_the_lock_is_that_of_pyproject():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    lock = tomllib.loads((ROOT / "uv.lock").read_text())
+    souk = next(package for package in lock["package"] if package["name"] == "souk")
+    stated = {re.split(r"[\[<>=!;]", line)[0].lower() for line in project["project"]["dependencies"]}
+    assert {item["name"] for item in souk["metadata"]["requires-dist"]} == stated
+
+
+@pytest.fixture
+def pinned_wheel(tmp_path) -> tuple[Path, str]:
+    """A wheel like uv's, whose program says what it is, and a lock that pins it."""
+    wheel = tmp_path / "uv-9.9.9-py3-none-manylinux_2_17_x86_64.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("uv-9.9.9.data/scripts/uv", "#!/bin/sh\necho uv 9.9.9\n")
+        archive.writestr("uv/__init__.py", "")
+    sha256 = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    lock = (
+        '[[package]]\nname = "other"\nversion = "1"\n\n[[package]]\nname = "uv"\nversion = "9.9.9"\n'
+        'wheels = [\n    { url = "https://example.org/uv-9.9.9-py3-none-musllinux_1_1_x86_64.whl", '
+        f'hash = "sha256:{"0" * 64}" }},\n    {{ url = "{wheel.as_uri()}", hash = "sha256:{sha256}" }},\n]\n'
+    )
+    return wheel, lock
+
+
+def install_uv(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    program = (
+        "import sys; sys.path.insert(0, 'scripts'); import install_uv; from pathlib import Path\n"
+        "lock, directory = sys.argv[1:]\n"
+        "version, url, sha256 = install_uv.locked_uv(Path(lock).read_text(), 'x86_64')\n"
+        "install_uv.install_wheel(url, sha256, Path(directory))\n"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", program, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+def test_uv_comes_from_the_wheel_of_the_lock_where_there_is_no_pip(pinned_wheel, tmp_path):
+    (tmp_path / "uv.lock").write_text(pinned_wheel[1])
+    ended = install_uv(str(tmp_path / "uv.lock"), str(tmp_path / "venv"))
+    assert ended.returncode == 0, ended.stderr
+    said = subprocess.run([tmp_path / "venv/bin/uv"], capture_output=True, text=True, check=True).stdout
+    assert said == "uv 9.9.9\n"
+
+
+def test_a_wheel_that_is_not_the_locked_one_is_not_installed(pinned_wheel, tmp_path):
+    wheel, lock = pinned_wheel
+    wheel.write_bytes(wheel.read_bytes() + b" ")
+    (tmp_path / "uv.lock").write_text(lock)
+    ended = install_uv(str(tmp_path / "uv.lock"), str(tmp_path / "venv"))
+    assert ended.returncode == 1
+    assert "its SHA-256 differs): nothing installed" in ended.stderr
+    assert not (tmp_path / "venv").exists()
+
+
+def test_a_wheel_that_cannot_be_fetched_ends_with_what_to_install(pinned_wheel, tmp_path):
+    wheel, lock = pinned_wheel
+    wheel.unlink()
+    (tmp_path / "uv.lock").write_text(lock)
+    ended = install_uv(str(tmp_path / "uv.lock"), str(tmp_path / "venv"))
+    assert ended.returncode == 1
+    assert "Run 'apt-get install python3-venv ca-certificates'" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_the_real_lock_pins_uv_for_the_machines_that_souk_runs_on():
+    sys.path.insert(0, str(ROOT / "scripts"))
+    try:
+        from install_uv import locked_uv
+    finally:
+        sys.path.remove(str(ROOT / "scripts"))
+    version, url, sha256 = locked_uv((ROOT / "uv.lock").read_text(), "x86_64")
+    assert f"uv-{version}-" in url
+    assert len(sha256) == 64
+    with pytest.raises(SystemExit, match="no uv for Linux on sparc"):
+        locked_uv((ROOT / "uv.lock").read_text(), "sparc")
+
+
+def test_without_any_python_set_up_says_in_one_line_how_to_get_one(tmp_path):
+    """A machine whose commands are bash's and coreutils' alone; `dirname` is what the script needs of them."""
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    for name in ("bash", "dirname"):
+        path = next(Path(folder) / name for folder in ("/bin", "/usr/bin") if (Path(folder) / name).exists())
+        (commands / name).symlink_to(path)
+    script = (ROOT / "scripts" / "set_up").read_text()
+    # Its absolute candidates exist on the machine that runs this test.
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "scripts" / "set_up").write_text(re.sub(r"/usr/(local/)?bin/python", "/nowhere/python", script))
+    ended = subprocess.run(
+        ["/bin/bash", str(tmp_path / "scripts" / "set_up")],
+        env={"PATH": str(commands)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert len(ended.stderr.splitlines()) == 1
+    assert "apt-get install python3 python3-venv" in ended.stderr
