@@ -75,7 +75,8 @@ def examples(
     return {split: sorted(rows, key=lambda r: (r["timestamp_ms"], r["request_id"])) for split, rows in found.items()}
 
 
-_LISTS = (
+LISTS = (
+    "category_path",
     "history_queries",
     "real_time_items",
     "short_term_items",
@@ -95,6 +96,6 @@ def plain_rows(columns: dict[str, pa.Array]) -> list[dict[str, Any]]:
         row: dict[str, Any] = {}
         for name, value in zip(columns, values, strict=True):
             plain = [v.decode() if isinstance(v, bytes) else v for v in value or []]
-            row[name] = plain if name in _LISTS else (plain[0] if plain else None)
+            row[name] = plain if name in LISTS else (plain[0] if plain else None)
         rows.append({k: v for k, v in row.items() if v is not None or not k.startswith("profile_")})
     return rows

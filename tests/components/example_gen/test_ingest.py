@@ -1,0 +1,286 @@
+"""Whole runs of the Beam job on small files."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from components.example_gen import ingest
+from components.example_gen.config import IngestConfig
+from components.example_gen.ingest import run_ingest
+from components.example_gen.readers import jsonl
+from components.example_gen.splits import Splits
+from components.example_gen.timestamps import parse_timestamp
+from schema.settings import InputError
+from tests.components.example_gen import oracle, written
+from tests.components.example_gen.small_shop import make_shop, souk_rows, write_jsonl, write_shop
+
+SHOP = make_shop()
+TIMES = [e.timestamp_ms for e in SHOP.log if e.event_type == "search"]
+SPLITS = Splits(min(TIMES), parse_timestamp("2026-04-18T00:00:00Z"), max(TIMES) + 1)
+
+
+@pytest.fixture(scope="module")
+def expected() -> dict[str, list[dict[str, Any]]]:
+    config = IngestConfig.parse({"data": {"events": "e", "catalog": "c"}})
+    return oracle.examples(SHOP.log, SHOP.item_ids, SHOP.profiles, config.windows, SPLITS)
+
+
+def _sorted(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(rows, key=lambda row: (row["timestamp_ms"], row["request_id"]))
+
+
+@pytest.mark.parametrize("form", ["jsonl", "jsonl.gz", "csv", "parquet", "ubi"])
+def test_every_format_gives_the_oracles_examples(tmp_path, form: str, expected) -> None:
+    summary = run_ingest(write_shop(tmp_path / "in", SHOP, form), str(tmp_path / "out"))
+    assert len(expected["train"]) > 80
+    assert len(expected["eval"]) >= 3
+    assert any(row["long_term_orders"] for row in expected["train"])
+    for split, rows in expected.items():
+        assert _sorted(written.rows(tmp_path / "out", split)) == rows
+        assert summary.counters[f"examples.{split}"] == len(rows)
+    catalog = {row["item_id"]: row for row in written.rows(tmp_path / "out", "catalog")}
+    assert catalog.keys() == SHOP.item_ids
+    assert catalog["i1"] == {
+        "item_id": "i1",
+        "title": "Thing 1",
+        "brand": "brand 1",
+        "category_path": ["Shop", "Aisle 1"],
+        "leaf_category": "Shop > Aisle 1",
+        "top_category": "Shop",
+        "shop": "s1",
+        "price": 0.25,
+    }
+    assert (catalog["i0"]["brand"], catalog["i7"]["price"]) == (None, None)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """One run whose outputs several tests look at."""
+    folder = tmp_path_factory.mktemp("done")
+    progress: list[tuple[str, int, int]] = []
+    summary = run_ingest(write_shop(folder / "in", SHOP), str(folder / "out"), progress=lambda *p: progress.append(p))
+    return folder / "out", summary, progress
+
+
+def test_the_folder_holds_the_splits_the_rest_and_nothing_of_the_work(done) -> None:
+    folder, summary, _ = done
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "Split-catalog",
+        "Split-eval",
+        "Split-train",
+        "dead_letters",
+        "summary.json",
+        "user_state.parquet",
+    ]
+    assert [path.name for path in folder.parent.iterdir() if ".tmp-" in path.name] == []
+    assert json.loads((folder / "summary.json").read_text()) == json.loads(summary.to_json())
+
+
+def test_counters_add_up(done) -> None:
+    _, summary, _ = done
+    unknown = sum(e.item_id not in SHOP.item_ids for e in SHOP.log if e.item_id)
+    assert summary.counters["events.read"] == len(SHOP.log)
+    assert summary.counters["events.dropped.unknown_item"] == unknown > 0
+    assert summary.counters["catalog.read"] == summary.counters["examples.catalog"] == len(SHOP.catalog)
+    assert (summary.train_start_ms, summary.eval_start_ms, summary.end_ms) == (
+        SPLITS.train_start,
+        SPLITS.eval_start,
+        SPLITS.end,
+    )
+
+
+def test_progress_ends_with_every_piece_done(done) -> None:
+    _, _, progress = done
+    last = {step: (done, total) for step, done, total in progress}
+    assert last == {"read": (4, 4), "catalog": (2, 2), "join": (2, 2), "write": (2, 2)}
+
+
+def test_the_user_state_is_each_users_behaviour_at_the_end_of_the_log(done) -> None:
+    folder, _, _ = done
+    states = {row["user_id"]: row for row in pl.read_parquet(folder / "user_state.parquet").to_dicts()}
+    requests, interactions = oracle.join(SHOP.log, SHOP.item_ids, SPLITS.eval_start)
+    windows = IngestConfig.parse({"data": {"events": "e", "catalog": "c"}}).windows
+    assert states.keys() == {f"u{n}" for n in range(6)} | {"u7"}
+    for user, state in states.items():
+        profile = {f"profile_{c}": SHOP.profiles.get(user, {}).get(c) for c in ("region", "age")}
+        behaviour = oracle.behaviour(user, SPLITS.end, requests, interactions, windows)
+        assert state == {"user_id": user, **behaviour, **profile}
+
+
+def test_the_order_of_rows_and_files_changes_no_shard(tmp_path, done) -> None:
+    folder, _, _ = done
+    config = write_shop(tmp_path / "in", SHOP)
+    rows = souk_rows(SHOP.log)[::-1]
+    for number in range(3):
+        write_jsonl(tmp_path / "in" / f"events-{number}.jsonl", rows[number::3] + rows[: number * 5])
+    run_ingest(config, str(tmp_path / "out"))
+    for split in ("train", "eval", "catalog"):
+        assert written.shards(tmp_path / "out", split) == written.shards(folder, split)
+
+
+def test_two_processes_give_what_one_does(tmp_path, done) -> None:
+    folder, _, _ = done
+    args = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
+    run_ingest(write_shop(tmp_path / "in", SHOP), str(tmp_path / "out"), args)
+    for split in ("train", "eval", "catalog"):
+        assert written.shards(tmp_path / "out", split) == written.shards(folder, split)
+
+
+BAD = [
+    b'{"event_id":"x1","timestamp":"yesterday","event_type":"search"}\n',
+    b'{"event_id":"x2","timestamp":"2026-03-02T00:00:00Z","request_id":"r","user_id":"u","event_type":"search","query":""}\n',
+    b'{"event_id":"x3\xff"}\n',
+    b"not json\n",
+]
+
+
+def _with_bad_rows(folder: Path, **settings: Any) -> IngestConfig:
+    config = write_shop(folder, SHOP, **settings)
+    with (folder / "events-0.jsonl").open("ab") as stream:
+        stream.writelines(BAD)
+    return config
+
+
+def _dead_letters(folder: Path) -> list[dict[str, Any]]:
+    lines = [line for path in sorted((folder / "dead_letters").iterdir()) for line in path.read_text().splitlines()]
+    return [json.loads(line) for line in lines]
+
+
+def test_unusable_rows_go_to_dead_letters_with_file_and_reason(tmp_path, expected) -> None:
+    summary = run_ingest(_with_bad_rows(tmp_path / "in", max_bad_fraction=0.05), str(tmp_path / "out"))
+    letters = [x for x in _dead_letters(tmp_path / "out") if x["reason"] != "unknown_item"]
+    assert {x["reason"]: x["row"] for x in letters} == {
+        "bad_timestamp": _souk_row(event_id="x1", timestamp="yesterday", event_type="search"),
+        "empty_query": _souk_row(
+            event_id="x2",
+            timestamp="2026-03-02T00:00:00Z",
+            request_id="r",
+            user_id="u",
+            event_type="search",
+            query="",
+        ),
+        "not_utf8": '{"event_id":"x3\\xff"}',
+        "not_json": "not json",
+    }
+    assert {x["file"] for x in letters} == {str(tmp_path / "in" / "events-0.jsonl")}
+    assert all(x["explanation"] for x in letters)
+    assert summary.counters["events.read"] == len(SHOP.log) + len(BAD)
+    assert _sorted(written.rows(tmp_path / "out", "train")) == expected["train"]
+
+
+def _souk_row(**values: str) -> dict[str, str | None]:
+    names = ("event_id", "timestamp", "request_id", "user_id", "event_type", "query", "item_id", "position")
+    return {name: values.get(name) for name in names}
+
+
+def test_too_many_unusable_rows_fail_the_run_with_three_examples_and_leave_no_output(tmp_path) -> None:
+    config = _with_bad_rows(tmp_path / "in", max_bad_fraction=0.001)
+    with pytest.raises(InputError) as caught:
+        run_ingest(config, str(tmp_path / "out"))
+    message = str(caught.value)
+    assert f"4 of {len(SHOP.log) + 4} rows of `events`" in message
+    assert message.count("events-0.jsonl: ") == 3
+    assert "max_bad_fraction" in message
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+def test_a_log_of_another_catalogue_fails_the_run(tmp_path) -> None:
+    config = write_shop(tmp_path / "in", SHOP)
+    write_jsonl(tmp_path / "in" / "catalog.jsonl", [row | {"item_id": f"x{row['item_id']}"} for row in SHOP.catalog])
+    with pytest.raises(
+        InputError, match=r"unknown_item: the item is not in the catalogue[\s\S]*max_unmatched_fraction"
+    ):
+        run_ingest(config, str(tmp_path / "out"))
+
+
+def test_a_repeated_item_id_is_told_of_and_one_row_is_kept(tmp_path) -> None:
+    config = write_shop(tmp_path / "in", SHOP)
+    write_jsonl(tmp_path / "in" / "catalog.jsonl", [*SHOP.catalog, SHOP.catalog[4] | {"title": "A again"}])
+    summary = run_ingest(config, str(tmp_path / "out"))
+    assert summary.counters["catalog.dropped.duplicate_item"] == 1
+    titles = [row["title"] for row in written.rows(tmp_path / "out", "catalog") if row["item_id"] == "i4"]
+    assert titles == ["A again"]
+    (letter,) = [x for x in _dead_letters(tmp_path / "out") if x["reason"] == "duplicate_item"]
+    assert letter["row"]["title"] == "Thing 4"
+
+
+def test_a_negative_price_is_a_dead_letter_and_its_item_is_unknown(tmp_path) -> None:
+    config = write_shop(tmp_path / "in", SHOP, max_bad_fraction=0.1)
+    rows = [row | ({"price": -1} if row["item_id"] == "i5" else {}) for row in SHOP.catalog]
+    write_jsonl(tmp_path / "in" / "catalog.jsonl", rows)
+    summary = run_ingest(config, str(tmp_path / "out"))
+    assert summary.counters["catalog.dropped.negative_price"] == 1
+    assert not any("i5" in row["items"] for row in written.rows(tmp_path / "out", "train"))
+
+
+def test_a_very_long_query_is_cut_and_counted(tmp_path) -> None:
+    config = write_shop(tmp_path / "in", SHOP)
+    rows = souk_rows(SHOP.log)
+    rows[0]["query"] = "x" * 10_000
+    write_jsonl(tmp_path / "in" / "events-0.jsonl", rows[::2])
+    summary = run_ingest(config, str(tmp_path / "out"))
+    assert summary.counters["events.queries_cut"] == 1
+    assert "x" * 512 in {row["query"] for row in written.rows(tmp_path / "out", "train")}
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv", "parquet"])
+def test_a_missing_column_is_told_with_what_was_found_and_expected(tmp_path, form: str) -> None:
+    log = make_shop(5)
+    config = write_shop(tmp_path, log, form)
+    from tests.components.example_gen import small_shop
+
+    rows = [{k: v for k, v in row.items() if k != "query"} for row in souk_rows(log.log)]
+    for path in tmp_path.glob("events-*"):
+        getattr(small_shop, f"write_{form}")(path, rows)
+    with pytest.raises(InputError, match=r"events-0.*has no column query\. Found: .*event_type.*Expected: event_id"):
+        run_ingest(config, str(tmp_path / "out"))
+
+
+def test_a_log_without_a_usable_row_is_an_error(tmp_path) -> None:
+    config = write_shop(tmp_path / "in", SHOP, max_bad_fraction=1.0)
+    for path in (tmp_path / "in").glob("events-*"):
+        write_jsonl(path, [row | {"timestamp": "never"} for row in souk_rows(SHOP.log)])
+    with pytest.raises(InputError, match="no usable row"):
+        run_ingest(config, str(tmp_path / "out"))
+
+
+def test_a_truncated_file_is_an_error_on_its_way_through_beam(tmp_path, monkeypatch) -> None:
+    # So that looking for its columns does not find out already.
+    monkeypatch.setattr(jsonl, "_PEEK_BYTES", 2000)
+    config = write_shop(tmp_path / "in", SHOP, "jsonl.gz")
+    path = tmp_path / "in" / "events-0.jsonl.gz"
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(InputError, match=r"events-0\.jsonl\.gz cannot be read to its end"):
+        run_ingest(config, str(tmp_path / "out"))
+
+
+def test_a_failing_run_leaves_the_earlier_output_as_it_was(tmp_path, monkeypatch) -> None:
+    small = make_shop(30)
+    config = write_shop(tmp_path / "in", small)
+    run_ingest(config, str(tmp_path / "out"))
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ingest, "merge_user_states", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run_ingest(config, str(tmp_path / "out"))
+    assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()} == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out"]
+    monkeypatch.undo()
+    later = run_ingest(config.model_copy(update={"eval_start": "2026-04-10T00:00:00Z"}), str(tmp_path / "out"))
+    assert json.loads((tmp_path / "out" / "summary.json").read_text()) == json.loads(later.to_json())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out"]
+
+
+def test_a_folder_that_no_ingestion_wrote_is_not_touched(tmp_path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.tex").touch()
+    with pytest.raises(InputError, match="holds files that no ingestion wrote"):
+        run_ingest(write_shop(tmp_path / "in", SHOP), str(tmp_path / "out"))
+    with pytest.raises(InputError, match="is a file"):
+        run_ingest(write_shop(tmp_path / "in", SHOP), str(tmp_path / "out" / "thesis.tex"))
