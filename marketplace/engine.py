@@ -53,9 +53,10 @@ def terms(text: str) -> list[str]:
 class LexicalEngine:
     """Ranks items for a query by `BM25 / best BM25 + popularity_weight * popularity - MISSING_TERM * terms missing`.
 
-    Terms missing are counted against the item that holds the most of the query's terms, and items with more of
-    them always come first, as in engines that ask for all terms and fall back to fewer. It knows no synonyms,
-    corrects no spelling and does not know the user. Items without any term of the query are never found.
+    Terms missing are counted against the items that hold the most of the query's terms; the best BM25 is one of
+    theirs. Items with more terms always come first, as in engines that ask for all terms and fall back to fewer.
+    It knows no synonyms, corrects no spelling and does not know the user. Items without any term of the query are
+    never found.
 
     Attributes:
       item_ids: ids by row.
@@ -132,12 +133,10 @@ class LexicalEngine:
         scores = np.full((len(queries), k), -np.inf, np.float32)
         for start in range(0, len(queries), _BLOCK):
             found = self._term_matrix(queries[start : start + _BLOCK]) @ self.weights
-            held = np.floor(found.data / _PER_TERM)
-            found.data -= _PER_TERM * held
             for number, (low, high) in enumerate(pairwise(found.indptr), start):
                 if low == high:
                     continue
-                best, values = self._best(found.indices[low:high], found.data[low:high], held[low:high], k)
+                best, values = self._best(found.indices[low:high], found.data[low:high], k)
                 rows[number, : len(best)], scores[number, : len(best)] = best, values
         return rows, scores
 
@@ -149,12 +148,18 @@ class LexicalEngine:
             starts.append(len(columns))
         return csr_matrix((np.ones(len(columns)), columns, starts), shape=(len(queries), self.weights.shape[0]))
 
-    def _best(self, items: np.ndarray, values: np.ndarray, held: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        best_value, most_held = values.max(), held.max()
-        complete = held == most_held
-        if np.count_nonzero(complete) >= k:
-            items, values, held = items[complete], values[complete], held[complete]
-        values = values / best_value + self.prior[items] - MISSING_TERM * (most_held - held)
+    def _best(self, items: np.ndarray, sums: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """The best `k` of `items`, whose `sums` are BM25 plus _PER_TERM for each term held."""
+        most = int(sums.max() / _PER_TERM)
+        chosen = sums >= most * _PER_TERM
+        least = most
+        while np.count_nonzero(chosen) < k and least > 1:
+            least -= 1
+            chosen = sums >= least * _PER_TERM
+        items, sums = items[chosen], sums[chosen]
+        held = np.floor(sums / _PER_TERM)
+        values = sums - _PER_TERM * held
+        values = values / values[held == most].max() + self.prior[items] - MISSING_TERM * (most - held)
         if len(items) > k:
             best = np.argpartition(-values, k - 1)[:k]
             items, values = items[best], values[best]

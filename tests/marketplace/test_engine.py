@@ -33,9 +33,9 @@ def plain_ranking(titles: list[str], popularity: list[float], weight: float, que
             for term in present
             for found in [sum(term in other for other in documents)]
         )
+    best = max((score[item] for item in score if held[item] == max(held.values())), default=1.0)
     return {
-        item: score[item] / max(score.values()) + weight * popularity[item] - 4.0 * (max(held.values()) - held[item])
-        for item in score
+        item: score[item] / best + weight * popularity[item] - 4.0 * (max(held.values()) - held[item]) for item in score
     }
 
 
