@@ -1,7 +1,7 @@
 """How needs over a given catalogue are put into words: its category names, brands, title and colour words.
 
-Besides the catalogue's own words there are only two fixed patterns, "... for women" (men, girls, boys, baby, kids, where
-the category path says so) and the four words of `PRICE_WORDS`.
+Besides the catalogue's own words there are only two fixed patterns, "... for women" (men, girls, boys, baby, kids,
+where the category path says so) and the four words of `PRICE_WORDS`.
 """
 
 import re
