@@ -32,10 +32,25 @@ class PaddedEmbedding(keras.layers.Layer):
         return embedded * tf.cast(ids > 0, embedded.dtype)[..., tf.newaxis]
 
     def mean(self, ids: tf.Tensor) -> tf.Tensor:
-        """Mean over the ids that are no padding: [..., ids] int to [..., dim]; zero where all are padding."""
-        count = tf.reduce_sum(tf.cast(ids > 0, tf.float32), axis=-1, keepdims=True)
-        return tf.math.divide_no_nan(tf.reduce_sum(self(ids), axis=-2), count)
+        """Mean over the ids that are no padding: [batch, ids] int to [batch, dim]; zero where all are padding."""
+        ids = trim(ids)
+        return mean_of_embedded(self(ids), ids)
 
     def get_config(self):
         """Settings to make the layer again."""
         return {**super().get_config(), "size": self.size, "dim": self.dim}
+
+
+def trim(ids: tf.Tensor) -> tf.Tensor:
+    """Id lists without the columns that are padding in every row: [batch, width] to [batch, longest list].
+
+    Lists are padded to a width that holds the long ones; most batches need far less, and every column costs.
+    """
+    longest = tf.reduce_max(tf.reduce_sum(tf.cast(ids > 0, tf.int32), axis=1))
+    return ids[:, :longest]
+
+
+def mean_of_embedded(embedded: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
+    """Mean over embeddings of which those of padding are zero: [batch, ids, dim] and [batch, ids] to [batch, dim]."""
+    count = tf.reduce_sum(tf.cast(ids > 0, embedded.dtype), axis=1, keepdims=True)
+    return tf.math.divide_no_nan(tf.reduce_sum(embedded, axis=1), count)

@@ -15,18 +15,24 @@ class LexicalSkip(keras.layers.Layer):
     do by inverse document frequency. [ours]
 
     Args:
-      tokens: the embedding matrix that both towers share.
+      tokens: how many token ids there are, padding not counted.
       dim: width of the result.
     """
 
-    def __init__(self, tokens: PaddedEmbedding, dim: int, **kwargs):
+    def __init__(self, tokens: int, dim: int, **kwargs):
         super().__init__(**kwargs)
-        self._tokens = tokens
-        self._weights = PaddedEmbedding(tokens.size, 1, name="token_weights")
+        self._weights = PaddedEmbedding(tokens, 1, name="token_weights")
         self._map = keras.layers.Dense(dim, use_bias=False, kernel_initializer="orthogonal")
 
-    def call(self, ids: tf.Tensor) -> tf.Tensor:
-        """Unit vectors of texts, zero for an empty one: [batch, tokens] int, 0 is padding, to [batch, dim]."""
-        weights = tf.nn.softplus(self._weights(ids))
-        total = tf.reduce_sum(self._tokens(ids) * weights, axis=1)
+    def call(self, embedded: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
+        """Unit vectors of texts, zero for an empty one.
+
+        Args:
+          embedded: [batch, tokens, embedding_dim], zero for padding.
+          ids: [batch, tokens] int, 0 is padding.
+
+        Returns:
+          [batch, dim].
+        """
+        total = tf.reduce_sum(embedded * tf.nn.softplus(self._weights(ids)), axis=1)
         return tf.math.l2_normalize(self._map(total), axis=-1, epsilon=1e-12)

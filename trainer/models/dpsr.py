@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from schema import features, transformed
 from trainer.config import TrainerConfig
-from trainer.layers.embedding import PaddedEmbedding
+from trainer.layers.embedding import PaddedEmbedding, mean_of_embedded, trim
 from trainer.layers.lexical import LexicalSkip
 from trainer.layers.projection import Projection
 from trainer.layers.scoring import soft_dot_product
@@ -36,7 +36,7 @@ class Dpsr(Towers):
         self.heads = [
             Projection(config.hidden, config.dim, config.dropout, name=f"head_{k}") for k in range(config.heads)
         ]
-        self.lexical = LexicalSkip(self.tokens, config.dim, name="lexical") if config.lexical_skip else None
+        self.lexical = LexicalSkip(self.tokens.size, config.dim, name="lexical") if config.lexical_skip else None
         self.item_projection = Projection(config.hidden, config.dim, config.dropout, name="item")
 
     def encode_query(self, query: Tensors, items: Tensors, training: bool = False) -> tf.Tensor:
@@ -46,17 +46,22 @@ class Dpsr(Towers):
             parts += [self.behaviour(query[name], items) for name in features.BEHAVIOUR_ITEM_FEATURES]
             parts.append(self.tokens.mean(query[transformed.HISTORY_QUERY_UNIGRAMS]))
         tokens = self.query_tokens(query)
-        parts.append(self.tokens.mean(tokens))
+        embedded = self.tokens(tokens)
+        parts.append(mean_of_embedded(embedded, tokens))
         inputs = tf.concat(parts, axis=-1)
-        skip = self.lexical(tokens) if self.lexical else None
+        skip = self.lexical(embedded, tokens) if self.lexical else None
         return tf.stack([head(inputs, skip=skip, training=training) for head in self.heads], axis=1)
 
     def encode_items(self, item: Tensors, training: bool = False) -> tf.Tensor:
         """See `Towers.encode_items`."""
-        skip = None
-        if self.lexical:
-            skip = self.lexical(tf.concat([self.title_tokens(item), item[transformed.ATTRIBUTE_UNIGRAMS]], axis=-1))
-        return self.item_projection(self.item_content(item), skip=skip, training=training)
+        title, attributes = self.title_tokens(item), trim(item[transformed.ATTRIBUTE_UNIGRAMS])
+        tokens = tf.concat([title, attributes], axis=1)
+        embedded = self.tokens(tokens)
+        embedded_title, embedded_attributes = tf.split(embedded, [tf.shape(title)[1], tf.shape(attributes)[1]], axis=1)
+        parts = [mean_of_embedded(embedded_title, title), mean_of_embedded(embedded_attributes, attributes)]
+        inputs = tf.concat([*parts, *self.fields(item)], axis=-1)
+        skip = self.lexical(embedded, tokens) if self.lexical else None
+        return self.item_projection(inputs, skip=skip, training=training)
 
     def training_score(self, scores: tf.Tensor) -> tf.Tensor:
         """The soft dot product over heads."""

@@ -10,7 +10,7 @@ import tf_keras as keras
 from schema import features, transformed
 from trainer import item_table
 from trainer.config import TrainerConfig
-from trainer.layers.embedding import PaddedEmbedding
+from trainer.layers.embedding import PaddedEmbedding, mean_of_embedded, trim
 
 Tensors = Mapping[str, tf.Tensor]
 
@@ -99,11 +99,9 @@ class Towers(keras.layers.Layer):
         """Token ids of a title's unigrams and bigrams, [items, tokens]."""
         return self._token_ids(item[transformed.TITLE_UNIGRAMS], item[transformed.TITLE_BIGRAMS])
 
-    def item_content(self, item: Tensors) -> tf.Tensor:
-        """Title tokens, brand and category words, brand, categories, shop and price: [items, (2 + fields) * dim]."""
-        attributes = self.tokens.mean(item[transformed.ATTRIBUTE_UNIGRAMS])
-        fields = [self.item_fields[name](item[name]) for name in self.sizes.categories]
-        return tf.concat([self.tokens.mean(self.title_tokens(item)), attributes, *fields], axis=-1)
+    def fields(self, item: Tensors) -> list[tf.Tensor]:
+        """Embeddings of an item's brand, categories, shop and price bucket, [..., embedding_dim] each."""
+        return [self.item_fields[name](item[name]) for name in self.sizes.categories]
 
     def behaviour(self, rows: tf.Tensor, items: Tensors) -> tf.Tensor:
         """Mean over a behaviour list of the items' embeddings, each the sum of its fields' embeddings.
@@ -115,12 +113,13 @@ class Towers(keras.layers.Layer):
         Returns:
           [batch, embedding_dim].
         """
+        rows = trim(rows)
         present = tf.cast(rows > 0, tf.int32)
         behaved = item_table.gather({name: items[name] for name in self.sizes.categories}, tf.maximum(rows - 1, 0))
-        fields = [self.item_fields[name](ids * present) for name, ids in behaved.items()]
-        total = tf.reduce_sum(tf.add_n(fields), axis=1)
-        return tf.math.divide_no_nan(total, tf.cast(tf.reduce_sum(present, axis=1, keepdims=True), total.dtype))
+        fields = self.fields({name: ids * present for name, ids in behaved.items()})
+        return mean_of_embedded(tf.add_n(fields), rows)
 
     def _token_ids(self, unigrams: tf.Tensor, bigrams: tf.Tensor) -> tf.Tensor:
+        bigrams = trim(bigrams)
         shifted = tf.where(bigrams > 0, bigrams + self.sizes.unigrams, 0)
-        return tf.concat([unigrams, shifted], axis=-1)
+        return tf.concat([trim(unigrams), shifted], axis=1)

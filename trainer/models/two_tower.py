@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from schema import transformed
 from trainer.config import TrainerConfig
 from trainer.layers.projection import Projection
 from trainer.models.towers import InputSizes, Tensors, Towers
@@ -21,7 +22,10 @@ class TwoTower(Towers):
 
     def encode_items(self, item: Tensors, training: bool = False) -> tf.Tensor:
         """See `Towers.encode_items`."""
-        return self.item_projection(self.item_content(item), training=training)
+        title = self.tokens.mean(self.title_tokens(item))
+        attributes = self.tokens.mean(item[transformed.ATTRIBUTE_UNIGRAMS])
+        inputs = tf.concat([title, attributes, *self.fields(item)], axis=-1)
+        return self.item_projection(inputs, training=training)
 
     def training_score(self, scores: tf.Tensor) -> tf.Tensor:
         """The inner product itself."""

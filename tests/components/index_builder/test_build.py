@@ -1,0 +1,91 @@
+import os
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from components.index_builder.catalogue import CatalogueEncoder, read_parts, rows_to_index
+from components.index_builder.config import IndexConfig
+from schema.settings import InputError
+from tests.components.index_builder.conftest import CONFIG, TWIN
+from tests.small_shop import ALL_CATALOG, serialize
+from trainer import artifact
+from trainer.recall import ExactRecall
+
+
+def test_of_items_that_are_alike_only_one_is_indexed(built):
+    assert built.summary.catalogue_items == len(ALL_CATALOG) + 1
+    assert built.summary.indexed_items == len(ALL_CATALOG)
+
+
+def test_the_card_says_what_was_built(built):
+    card = built.card()
+    assert (card["model"], card["k"], card["heads"], card["dim"]) == ("dpsr", CONFIG.k, 2, 16)
+    assert card["index"] == "exact"
+    assert [point["name"] for point in card["index_curve"] if point["chosen"]] == ["exact"]
+    assert card["history"]["loss"]
+
+
+def test_warmup_requests_are_those_that_the_server_replays(built):
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    path = os.path.join(built.servable_dir, "assets.extra", "tf_serving_warmup_requests")
+    logs = [prediction_log_pb2.PredictionLog.FromString(r.numpy()) for r in tf.data.TFRecordDataset(path)]
+    signatures = [log.predict_log.request.model_spec.signature_name for log in logs]
+    assert signatures == ["serving_default"] * 3 + ["query_text"]
+    served = built.load().signatures
+    for log in logs:
+        request = log.predict_log.request
+        inputs = {name: tf.constant(tf.make_ndarray(value)) for name, value in request.inputs.items()}
+        assert served[request.model_spec.signature_name](**inputs)["item_ids"].shape[1] == CONFIG.k
+
+
+def test_raw_examples_embed_as_the_training_table_does(built):
+    model = artifact.load(built.model_dir)
+    ids, _, _, vectors = CatalogueEncoder(model).encode(tf.constant([serialize(item) for item in ALL_CATALOG]))
+    trained = dict(
+        zip(model.table.item_ids, ExactRecall(model.towers, model.table, 1).catalogue_vectors(), strict=True)
+    )
+    for item_id, vector in zip(ids.numpy(), vectors.numpy(), strict=True):
+        np.testing.assert_allclose(vector, trained[item_id], rtol=1e-4, atol=1e-6)
+
+
+def test_parts_are_read_in_item_order_whatever_their_order(tmp_path):
+    rng = np.random.default_rng(0)
+    ids = np.array([b"a", b"b", b"c", b"d", b"e"])
+    vectors, brand = rng.normal(size=(5, 2)), np.arange(1, 6, dtype=np.int32)
+    for n, rows in enumerate([[3, 0], [4], [2, 1]]):
+        np.savez(
+            tmp_path / f"{n}.npz",
+            **{
+                "ids": ids[rows],
+                "vectors": vectors[rows],
+                "column:brand": brand[rows],
+                "fingerprints": [1, 2][: len(rows)],
+            },
+        )
+    catalogue = read_parts(str(tmp_path))
+    assert catalogue.table.item_ids.tolist() == ids.tolist()
+    np.testing.assert_array_equal(catalogue.vectors, vectors)
+    np.testing.assert_array_equal(catalogue.table.columns["brand"], [1, 2, 3, 4, 5, 0])
+    assert len(rows_to_index(catalogue, drop_duplicates=True)) == 2
+    np.testing.assert_array_equal(rows_to_index(catalogue, drop_duplicates=False), np.arange(5))
+
+
+def test_twins_have_one_fingerprint_and_other_prices_have_another(built):
+    encoder = CatalogueEncoder(artifact.load(built.model_dir))
+    dearer = {**TWIN, "item_id": [b"zz-dearer"], "price": [99.0]}
+    _, fingerprints, _, _ = encoder.encode(tf.constant([serialize(i) for i in (ALL_CATALOG[-1], TWIN, dearer)]))
+    original, twin, other = fingerprints.numpy()
+    assert original == twin != other
+
+
+def test_an_empty_catalogue_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="the catalogue split is empty"):
+        read_parts(str(tmp_path))
+
+
+@pytest.mark.parametrize("k", [0, -1, 10_001])
+def test_a_k_out_of_range_is_refused(k):
+    with pytest.raises(InputError, match=r"`k`.*got " + str(k)):
+        IndexConfig.parse({"k": k})

@@ -1,0 +1,85 @@
+import numpy as np
+import pytest
+import scann  # noqa: F401  (its ops must be there before a SavedModel that holds them is loaded)
+import tensorflow as tf
+
+from components.index_builder.config import IndexConfig
+from components.index_builder.parameters import choose_index, recall_against_exact, scan_grid, tree_grid
+from components.index_builder.search_index import ExactIndex, ScannIndex
+from components.index_builder.servable import SAVE_OPTIONS
+
+
+def clustered(items: int, dim: int = 16, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(40, dim))
+    vectors = centres[rng.integers(0, 40, items)] + 0.5 * rng.normal(size=(items, dim))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+VECTORS, QUERIES = clustered(4000), clustered(64, seed=1)
+
+
+@pytest.mark.parametrize(("kind", "items"), [("exact", 19_999), ("scan", 20_000), ("scan", 99_999), ("tree", 100_000)])
+def test_the_kind_goes_by_the_size_of_the_catalogue(kind, items):
+    assert IndexConfig().kind_for(items) == kind
+
+
+def test_a_kind_that_is_asked_for_is_taken():
+    assert IndexConfig(kind="tree").kind_for(10) == "tree"
+
+
+@pytest.mark.parametrize("kind", ["exact", "scan", "tree"])
+def test_the_chosen_index_reaches_the_wanted_recall(kind):
+    index, curve = choose_index(VECTORS, QUERIES, IndexConfig(k=20, kind=kind, wanted_recall=0.9))
+    (chosen,) = [point for point in curve if point.chosen]
+    assert chosen.name == kind
+    assert chosen.recall >= 0.9
+    exact = np.argsort(-(QUERIES @ VECTORS.T), axis=1)[:, :20]
+    found, scores = index.search(tf.constant(QUERIES), 20)
+    assert recall_against_exact(found.numpy(), exact) >= 0.9
+    assert np.all(np.diff(scores.numpy(), axis=1) <= 1e-6)
+
+
+def test_of_parameters_that_are_good_enough_the_fastest_is_taken():
+    _, curve = choose_index(VECTORS, QUERIES, IndexConfig(k=20, kind="scan", wanted_recall=0.5))
+    good = [point for point in curve if point.name == "scan" and point.recall >= 0.5]
+    (chosen,) = [point for point in curve if point.chosen]
+    assert chosen.latency_ms == min(point.latency_ms for point in good)
+
+
+def test_where_no_parameters_reach_the_wanted_recall_the_best_are_taken():
+    _, curve = choose_index(VECTORS, QUERIES, IndexConfig(k=20, kind="scan", wanted_recall=1.0))
+    scans = [point for point in curve if point.name == "scan"]
+    (chosen,) = [point for point in curve if point.chosen]
+    assert chosen.recall == max(point.recall for point in scans)
+
+
+def test_a_catalogue_too_small_for_quantisation_is_searched_exactly():
+    index, curve = choose_index(VECTORS[:50], QUERIES, IndexConfig(k=100, kind="scan"))
+    assert isinstance(index, ExactIndex)
+    assert [point.name for point in curve] == ["exact"]
+
+
+@pytest.mark.parametrize(
+    "parameters", [{"reorder": 200}, {"leaves": 50, "leaves_to_search": 20, "reorder": 200}], ids=["scan", "tree"]
+)
+def test_an_index_answers_alike_after_a_saved_model(tmp_path, parameters):
+    class Holder(tf.Module):
+        def __init__(self):
+            super().__init__()
+            self.index = ScannIndex(VECTORS, parameters, 20)
+
+        @tf.function(input_signature=[tf.TensorSpec([None, 16], tf.float32)])
+        def search(self, vectors):
+            return self.index.search(vectors, 20)
+
+    holder = Holder()
+    tf.saved_model.save(holder, str(tmp_path), options=SAVE_OPTIONS)
+    loaded = tf.saved_model.load(str(tmp_path))
+    for before, after in zip(holder.search(QUERIES), loaded.search(QUERIES), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+def test_grids_stay_within_the_catalogue():
+    assert all(p["reorder"] <= 250 for p in scan_grid(100, 250))
+    assert all(p["leaves_to_search"] <= p["leaves"] for p in tree_grid(100, 200_000))
