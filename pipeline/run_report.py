@@ -14,8 +14,9 @@ from pipeline.metadata import Artifact, Run
 from pipeline.outcome import outcome_of
 from schema.settings import InputError
 
-# As the recall gate's component writes it; importing that would import TFX.
+# As the recall gate and ingestion write them; importing these would import TFX and Beam.
 _EVALUATION_FILE: Final = "evaluation.json"
+_SUMMARY_FILE: Final = "summary.json"
 
 
 def read_evaluation(run: Run) -> Evaluation | None:
@@ -81,13 +82,10 @@ def write_report(run: Run, root: str, artifacts_root: str, pipeline: str, out: P
 
 
 def _counters(run: Run) -> dict[str, int]:
-    """Ingestion's counters, which are the integer properties of the examples other than TFX's own."""
+    """Ingestion's counters in reading order, which ML Metadata does not keep."""
     examples = run.output("SoukExampleGen", "examples")
-    return {
-        name: value
-        for name, value in (examples.properties if examples else {}).items()
-        if isinstance(value, int) and "." in name
-    }
+    counters: dict[str, int] = json.loads(_read(examples, _SUMMARY_FILE))["counters"] if examples else {}
+    return counters
 
 
 def _canary(run: Run) -> CanaryOutcome | None:

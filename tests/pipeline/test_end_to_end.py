@@ -1,7 +1,6 @@
 """The preset `tiny`, from simulated logs to a pushed version, by the commands that a user types."""
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -16,6 +15,7 @@ from click.testing import CliRunner
 from components.schema_gate.config import DEFAULT_SCHEMA
 from pipeline import cli, metadata
 from pipeline.config import load
+from pipeline.tables import pushed_versions
 from tests.conftest import souk
 
 
@@ -123,14 +123,14 @@ def test_a_run_killed_in_the_middle_leaves_no_version_and_the_next_one_goes_on_f
         running.send_signal(signal.SIGKILL)
     killed = metadata.read_runs(config.metadata_path, config.name)[-1]
     assert states_of(killed)["IndexBuilder"] == "running"
-    assert os.listdir(config.push_directory) == []
+    assert pushed_versions(config.push_directory) == []
 
     outcome = json.loads(souk(*arguments).stdout)
     killed, finished = metadata.read_runs(config.metadata_path, config.name)[-2:]
     assert killed.state == "cancelled"
     assert states_of(finished)["Trainer"] == "cached"
     assert states_of(finished)["IndexBuilder"] == "done"
-    assert os.listdir(config.push_directory) == [outcome["pushed_version"]]
+    assert pushed_versions(config.push_directory) == [outcome["pushed_version"]]
 
     # The new servable was gated against the one that the first run had blessed.
     first = metadata.read_runs(config.metadata_path, config.name)[0]
