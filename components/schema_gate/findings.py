@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
-Anomalies = anomalies_pb2.Anomalies
+Anomalies: TypeAlias = anomalies_pb2.Anomalies
 
 # The file name of TFX's ExampleValidator.
 ANOMALIES_FILE: Final = "SchemaDiff.pb"

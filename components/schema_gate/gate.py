@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 from google.protobuf import text_format
 from tensorflow_data_validation.anomalies.proto import validation_config_pb2
@@ -14,7 +15,7 @@ from components.schema_gate.findings import Anomalies
 from schema import features
 from schema.settings import InputError
 
-Statistics = statistics_pb2.DatasetFeatureStatisticsList
+Statistics: TypeAlias = statistics_pb2.DatasetFeatureStatisticsList
 
 _DRIFT_KINDS = (
     anomalies_pb2.AnomalyInfo.COMPARATOR_L_INFTY_HIGH,
