@@ -47,26 +47,19 @@ class History:
     """The events of some users, ready to be cut into windows.
 
     Args:
-      users: user code per event [events].
-      times: epoch milliseconds [events].
-      order: breaks ties between events of one user and millisecond [events].
-      values: what each event gives to the window: an item id, a query [events].
+      events: user (code), timestamp_ms, code; ordered by user, time and whatever breaks ties.
+      values: what the codes stand for: item ids, queries.
     """
 
-    def __init__(self, users: np.ndarray, times: np.ndarray, order: pl.Series, values: pl.Series):
-        self.values = values.unique().sort()
-        codes = values.to_frame("value").join(
-            self.values.to_frame("value").with_row_index("code"), on="value", how="left", maintain_order="left"
-        )["code"]
-        events = pl.DataFrame({"user": users, "time": times, "order": order, "code": codes.cast(pl.Int64)}).sort(
-            "user", "time", "order", "code"
-        )
+    def __init__(self, events: pl.DataFrame, values: pl.Series):
+        self._values = values
         self._codes = events["code"].to_numpy()
+        users, times = events["user"].to_numpy(), events["timestamp_ms"].to_numpy()
         self._earliest = int(times.min()) if len(times) else 0
         # One number per (user, time), so that one binary search finds both.
         self._span = (int(times.max()) - self._earliest + 2) if len(times) else 2
-        self._keys = self._key(events["user"].to_numpy(), events["time"].to_numpy())
-        same = events["user"].to_numpy() * max(len(self.values), 1) + self._codes
+        self._keys = self._key(users, times)
+        same = users * max(len(values), 1) + self._codes
         by_value = np.argsort(same, kind="stable")
         self._next = np.full(len(same), len(same), np.int64)
         repeats = same[by_value[1:]] == same[by_value[:-1]]
@@ -94,7 +87,7 @@ class History:
             lengths[first:last] = np.bincount(rows, minlength=last - first)
             found.append(self._codes[events])
         offsets = np.concatenate([[0], np.cumsum(lengths)])
-        return Lists(offsets, np.concatenate(found) if found else np.zeros(0, np.int64), self.values)
+        return Lists(offsets, np.concatenate(found) if found else np.zeros(0, np.int64), self._values)
 
     def _key(self, users: np.ndarray, times: np.ndarray) -> np.ndarray:
         return users * self._span + np.clip(times - self._earliest, 0, self._span - 1)
@@ -112,44 +105,53 @@ class History:
         return rows[rank < cap], events[rank < cap]
 
 
-def behaviour(
-    moments: Moments, requests: pl.DataFrame, interactions: pl.DataFrame, windows: WindowConfig
-) -> dict[str, Lists]:
-    """The behaviour features at each of `moments`.
+class Behaviour:
+    """Everything that some users did, ready to be asked for at any moment.
 
     Args:
-      moments: whose, and when.
       requests: user (code), timestamp_ms, request_id, query.
       interactions: user (code), timestamp_ms, event_id, event_type, item_id.
       windows: lengths and caps.
-
-    Returns:
-      One column of lists [moments] per feature name.
     """
-    real_time = windows.real_time_ms
-    short_term = real_time + windows.short_term_ms
-    long_term = short_term + windows.long_term_ms
-    queries = _history(requests, "request_id", "query")
-    anything = _history(interactions, EVENT_ID, "item_id")
-    found = {
-        features.HISTORY_QUERIES: queries.window(moments, long_term, 0, windows.history_queries_cap, windows.scan),
-        features.REAL_TIME_ITEMS: anything.window(moments, real_time, 0, windows.real_time_cap, windows.scan),
-        features.SHORT_TERM_ITEMS: anything.window(
-            moments, short_term, real_time, windows.short_term_cap, windows.scan
-        ),
-    }
-    for name, kind in (
-        (features.LONG_TERM_CLICKS, CLICK),
-        (features.LONG_TERM_ORDERS, ORDER),
-        (features.LONG_TERM_CARTS, ADD_TO_CART),
-    ):
-        of_kind = _history(interactions.filter(pl.col(EVENT_TYPE) == kind), EVENT_ID, "item_id")
-        found[name] = of_kind.window(moments, long_term, short_term, windows.long_term_cap, windows.scan)
-    return found
+
+    def __init__(self, requests: pl.DataFrame, interactions: pl.DataFrame, windows: WindowConfig):
+        self._windows = windows
+        self._queries = History(*_ordered(requests, "request_id", "query"))
+        did, items = _ordered(interactions, EVENT_ID, "item_id")
+        self._anything = History(did, items)
+        self._by_kind = {
+            name: History(did.filter(pl.col(EVENT_TYPE) == kind), items)
+            for name, kind in (
+                (features.LONG_TERM_CLICKS, CLICK),
+                (features.LONG_TERM_ORDERS, ORDER),
+                (features.LONG_TERM_CARTS, ADD_TO_CART),
+            )
+        }
+
+    def at(self, moments: Moments) -> dict[str, Lists]:
+        """The behaviour features at each of `moments`: one column of lists [moments] per feature name."""
+        windows = self._windows
+        real_time = windows.real_time_ms
+        short_term = real_time + windows.short_term_ms
+        long_term = short_term + windows.long_term_ms
+        scan = windows.scan
+        anything = self._anything
+        return {
+            features.HISTORY_QUERIES: self._queries.window(moments, long_term, 0, windows.history_queries_cap, scan),
+            features.REAL_TIME_ITEMS: anything.window(moments, real_time, 0, windows.real_time_cap, scan),
+            features.SHORT_TERM_ITEMS: anything.window(moments, short_term, real_time, windows.short_term_cap, scan),
+        } | {
+            name: history.window(moments, long_term, short_term, windows.long_term_cap, scan)
+            for name, history in self._by_kind.items()
+        }
 
 
-def _history(events: pl.DataFrame, order: str, value: str) -> History:
-    return History(events["user"].to_numpy(), events["timestamp_ms"].to_numpy(), events[order], events[value])
+def _ordered(events: pl.DataFrame, order: str, value: str) -> tuple[pl.DataFrame, pl.Series]:
+    """Events by user and time with their values as codes, and what the codes stand for."""
+    values = events[value].unique().sort()
+    codes = values.to_frame(value).with_row_index("code").with_columns(pl.col("code").cast(pl.Int64))
+    coded = events.sort("user", "timestamp_ms", order, value).join(codes, on=value, how="left", maintain_order="left")
+    return coded, values
 
 
 def _runs(counts: np.ndarray) -> list[tuple[int, int]]:

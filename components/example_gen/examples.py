@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from components.example_gen.behaviour import Moments, behaviour
+from components.example_gen.behaviour import Behaviour, Moments
 from components.example_gen.config import WindowConfig
 from components.example_gen.encode import coded_lists, single_values, value_lists
 from components.example_gen.splits import Splits
@@ -26,55 +26,62 @@ class UserLog:
     profiles: pl.DataFrame
 
 
-def search_columns(
-    log: UserLog, profile_columns: tuple[str, ...], windows: WindowConfig, splits: Splits
-) -> dict[str, dict[str, pa.Array]]:
-    """The search features of every request of `log`, per split, ordered by time and request id."""
-    users = _user_codes(log)
-    requests = _with_code(log.requests, users)
-    interactions = _with_code(log.interactions, users)
-    of_somebody = requests.filter(pl.col("user") >= 0)
-    encoded = {}
-    for split, since, until in (
-        (features.TRAIN_SPLIT, splits.train_start, splits.eval_start),
-        (features.EVAL_SPLIT, splits.eval_start, splits.end),
-    ):
-        chosen = requests.filter(pl.col("timestamp_ms").is_between(since, until, closed="left")).sort(
+class SearchLog:
+    """A `UserLog` ready to give examples.
+
+    Args:
+      log: of some users.
+      profile_columns: which columns of the profiles become features.
+      windows: lengths and caps of the behaviour windows.
+    """
+
+    def __init__(self, log: UserLog, profile_columns: tuple[str, ...], windows: WindowConfig):
+        self._columns = profile_columns
+        self._profiles = log.profiles
+        self._users = _user_codes(log)
+        self._requests = _with_code(log.requests, self._users)
+        self._behaviour = Behaviour(
+            self._requests.filter(pl.col("user") >= 0), _with_code(log.interactions, self._users), windows
+        )
+
+    def columns(self, splits: Splits) -> dict[str, dict[str, pa.Array]]:
+        """The search features of every request, per split, ordered by time and request id."""
+        return {
+            features.TRAIN_SPLIT: self._between(splits.train_start, splits.eval_start),
+            features.EVAL_SPLIT: self._between(splits.eval_start, splits.end),
+        }
+
+    def states(self, at: int) -> pl.DataFrame:
+        """Each user's behaviour and profile at the moment `at` (epoch milliseconds), named as the features are."""
+        moments = Moments(np.arange(len(self._users)), np.full(len(self._users), at, np.int64))
+        profiles = self._profiles_of(self._users)
+        return pl.DataFrame(
+            [self._users[USER_ID]]
+            + [values.to_series(name) for name, values in self._behaviour.at(moments).items()]
+            + [profiles[name].alias(features.profile_feature(name)) for name in self._columns]
+        )
+
+    def _between(self, since: int, until: int) -> dict[str, pa.Array]:
+        chosen = self._requests.filter(pl.col("timestamp_ms").is_between(since, until, closed="left")).sort(
             "timestamp_ms", "request_id"
         )
-        moments = Moments(chosen["user"].to_numpy(), chosen["timestamp_ms"].to_numpy())
-        profiles = chosen.select(USER_ID).join(log.profiles, on=USER_ID, how="left", maintain_order="left")
+        profiles = self._profiles_of(chosen)
         singles = {
             features.REQUEST_ID: chosen["request_id"],
             features.USER_ID: chosen[USER_ID],
             features.TIMESTAMP_MS: chosen["timestamp_ms"],
             features.QUERY: chosen["query"],
-        } | {features.profile_feature(name): profiles[name] for name in profile_columns}
-        lists = behaviour(moments, of_somebody, interactions, windows)
-        encoded[split] = (
+        } | {features.profile_feature(name): profiles[name] for name in self._columns}
+        lists = self._behaviour.at(Moments(chosen["user"].to_numpy(), chosen["timestamp_ms"].to_numpy()))
+        labels = (features.ITEMS, features.STAGES, features.POSITIONS)
+        return (
             {name: single_values(values) for name, values in singles.items()}
             | {name: coded_lists(values) for name, values in lists.items()}
-            | {name: value_lists(chosen[name]) for name in (features.ITEMS, features.STAGES, features.POSITIONS)}
+            | {name: value_lists(chosen[name]) for name in labels}
         )
-    return encoded
 
-
-def user_states(log: UserLog, profile_columns: tuple[str, ...], windows: WindowConfig, at: int) -> pl.DataFrame:
-    """Each user's behaviour and profile at the moment `at` (epoch milliseconds), named as the features are."""
-    users = _user_codes(log)
-    moments = Moments(np.arange(len(users)), np.full(len(users), at, np.int64))
-    lists = behaviour(
-        moments,
-        _with_code(log.requests, users).filter(pl.col("user") >= 0),
-        _with_code(log.interactions, users),
-        windows,
-    )
-    profiles = users.select(USER_ID).join(log.profiles, on=USER_ID, how="left", maintain_order="left")
-    return pl.DataFrame(
-        [users[USER_ID]]
-        + [values.to_series(name) for name, values in lists.items()]
-        + [profiles[name].alias(features.profile_feature(name)) for name in profile_columns]
-    )
+    def _profiles_of(self, rows: pl.DataFrame) -> pl.DataFrame:
+        return rows.select(USER_ID).join(self._profiles, on=USER_ID, how="left", maintain_order="left")
 
 
 def _user_codes(log: UserLog) -> pl.DataFrame:

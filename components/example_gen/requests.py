@@ -65,87 +65,64 @@ def join_requests(events: pl.DataFrame, known_items: pl.Series, eval_start: int)
 
     Args:
       events: schema `columns.EVENTS`, in any order, deliveries repeated.
-      known_items: the item ids of the catalogue.
+      known_items: the item ids of the catalogue, sorted.
       eval_start: epoch milliseconds.
     """
     unique = deduplicate(events)
-    counters = {"events.duplicates": len(events) - len(unique)}
+    heads, joined = _with_heads(unique)
+    joined = joined.join(known_items.to_frame("item_id").with_row_index("item"), on="item_id", how="left")
     has_item = pl.col(EVENT_TYPE) != SEARCH
-    unknown = unique.filter(has_item & ~pl.col("item_id").is_in(known_items.implode()))
-    heads = _heads(unique)
-    headless = unique.join(heads, on="request_id", how="anti").filter(pl.col("request_id").is_not_null())
-    with_item = (
-        unique.filter(has_item)
-        .join(unknown.select(EVENT_ID), on=EVENT_ID, how="anti")
-        .join(
-            heads.select("request_id", head_time="timestamp_ms", head_user="user_id", head="head"),
-            on="request_id",
-            how="left",
-        )
-        .with_columns(
-            own=pl.col("head").is_not_null()
-            & (pl.col("user_id").is_null() | (pl.col("user_id") == pl.col("head_user"))).fill_null(value=False),
-        )
-    )
+    unknown = has_item & pl.col("item").is_null()
+    headless = pl.col("request_id").is_not_null() & pl.col("head").is_null()
+    same_user = (pl.col("user_id").is_null() | (pl.col("user_id") == pl.col("head_user"))).fill_null(value=False)
+    with_item = joined.filter(has_item & ~unknown).with_columns(own=pl.col("head").is_not_null() & same_user)
     skewed = pl.col("own") & (pl.col("timestamp_ms") < pl.col("head_time"))
-    counters["events.before_their_request"] = int(with_item.select(skewed.sum()).item() or 0)
+    foreign = pl.col("head").is_not_null() & ~pl.col("own")
+    counts = with_item.select(skewed=skewed.sum(), foreign=foreign.sum()).row(0)
     with_item = with_item.with_columns(
         timestamp_ms=pl.when(skewed).then(pl.col("head_time")).otherwise(pl.col("timestamp_ms"))
     )
-    counters["events.of_another_user"] = int(
-        with_item.select((pl.col("head").is_not_null() & ~pl.col("own")).sum()).item() or 0
-    )
     late = (pl.col("head_time") < eval_start) & (pl.col("timestamp_ms") >= eval_start)
-    labelled = with_item.filter(pl.col("own"))
-    counters["events.label_after_eval_start"] = int(labelled.select(late.sum()).item() or 0)
-    requests = heads.join(_labels(labelled.filter(~late)), on="head", how="left").with_columns(
+    own = with_item.filter(pl.col("own"))
+    in_time = own.filter(~late)
+    requests = heads.join(_labels(in_time, known_items), on="head", how="left").with_columns(
         [pl.col(name).fill_null(pl.lit([], REQUESTS[name])) for name in ("items", "stages", "positions")]
     )
     interactions = with_item.filter(pl.col(EVENT_TYPE) >= CLICK).with_columns(
         user_id=pl.coalesce("user_id", pl.when(pl.col("own")).then(pl.col("head_user")))
     )
-    rejects = pl.concat(
-        [
-            unknown.with_columns(reason=pl.lit("unknown_item")),
-            headless.with_columns(reason=pl.lit("request_without_query")),
-        ]
-    ).unique(EVENT_ID, keep="first", maintain_order=True)
+    reason = pl.when(unknown).then(pl.lit("unknown_item")).when(headless).then(pl.lit("request_without_query"))
     return Joined(
         requests.select(REQUESTS.names()),
         interactions.filter(pl.col("user_id").is_not_null()).select(INTERACTIONS.names()),
-        rejects,
-        counters,
+        joined.with_columns(reason=reason).filter(pl.col("reason").is_not_null()).select(*EVENTS, "reason"),
+        {
+            "events.duplicates": len(events) - len(unique),
+            "events.before_their_request": counts[0],
+            "events.of_another_user": counts[1],
+            "events.label_after_eval_start": len(own) - len(in_time),
+        },
     )
 
 
-def _heads(events: pl.DataFrame) -> pl.DataFrame:
-    """Who asked what when: request_id, user_id, timestamp_ms, query and the number `head` of each request."""
+def _with_heads(events: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Who asked what when (request_id, user_id, timestamp_ms, query and a number `head`), and the events with the
+    `head`, `head_time` and `head_user` of their request, null for those of no known request.
+    """
     order = ["timestamp_ms", EVENT_ID]
     columns = ["request_id", "user_id", "timestamp_ms", "query"]
-    requested = events.filter(pl.col("request_id").is_not_null())
-    searched = (
-        requested.filter(pl.col(EVENT_TYPE) == SEARCH)
+    has_request = pl.col("request_id").is_not_null()
+    heads = (
+        events.filter(has_request & (pl.col(EVENT_TYPE) == SEARCH))
         .sort(order)
         .unique("request_id", keep="first", maintain_order=True)
         .select(columns)
+        .with_row_index("head")
     )
-    unsearched = (
-        requested.join(searched, on="request_id", how="anti")
-        .sort(order)
-        .group_by("request_id", maintain_order=True)
-        .agg(
-            pl.col("user_id").drop_nulls().first(),
-            pl.col("timestamp_ms").first(),
-            pl.col("query").drop_nulls().first(),
-        )
-        .filter(pl.col("query").is_not_null())
-        .select(columns)
-    )
-    heads = pl.concat([searched, unsearched])
     nobody = heads.filter(pl.col("user_id").is_null())
     if not nobody.is_empty():
         somebody = (
-            requested.filter(pl.col("user_id").is_not_null())
+            events.filter(pl.col("user_id").is_not_null())
             .join(nobody, on="request_id", how="semi")
             .sort(order)
             .unique("request_id", keep="first", maintain_order=True)
@@ -154,25 +131,50 @@ def _heads(events: pl.DataFrame) -> pl.DataFrame:
         heads = heads.join(somebody, on="request_id", how="left").with_columns(
             user_id=pl.coalesce("user_id", "other_user")
         )
-    return heads.select(columns).with_row_index("head")
-
-
-def _labels(events: pl.DataFrame) -> pl.DataFrame:
-    """Aligned lists per `head`: items on the page first, in page order, then the others by id."""
+    joined = _join_heads(events, heads)
+    unsearched = joined.filter(has_request & pl.col("head").is_null())
+    if unsearched.is_empty():
+        return heads, joined
+    more = (
+        unsearched.sort(order)
+        .group_by("request_id", maintain_order=True)
+        .agg(
+            pl.col("user_id").drop_nulls().first(),
+            pl.col("timestamp_ms").first(),
+            pl.col("query").drop_nulls().first(),
+        )
+        .filter(pl.col("query").is_not_null())
+        .with_row_index("head", offset=len(heads))
+    )
+    names = ["head", *columns]
+    found = joined.filter(~has_request | pl.col("head").is_not_null())
     return (
+        pl.concat([heads.select(names), more.select(names)]),
+        pl.concat([found, _join_heads(unsearched.select(events.columns), more)]),
+    )
+
+
+def _join_heads(events: pl.DataFrame, heads: pl.DataFrame) -> pl.DataFrame:
+    found = heads.select("request_id", "head", head_time="timestamp_ms", head_user="user_id")
+    return events.join(found, on="request_id", how="left")
+
+
+def _labels(events: pl.DataFrame, known_items: pl.Series) -> pl.DataFrame:
+    """Aligned lists per `head`: items on the page first, in page order, then the others by id."""
+    labels = (
         events.select(
             "head",
-            "item_id",
+            "item",
             pl.col(EVENT_TYPE).replace_strict(_STAGES, return_dtype=pl.Int64).alias("stages"),
             pl.when(pl.col(POSITION) > 0).then(pl.col(POSITION)).alias("positions"),
         )
-        .group_by("head", "item_id")
+        .group_by("head", "item")
         .agg(pl.col("stages").max(), pl.col("positions").min())
-        .sort(["head", "positions", "item_id"], nulls_last=True)
+        # The numbers of items are in the order of their ids.
+        .sort(["head", "positions", "item"], nulls_last=True)
+    )
+    return (
+        labels.with_columns(known_items.gather(labels["item"]).alias("items"))
         .group_by("head", maintain_order=True)
-        .agg(
-            pl.col("item_id").alias("items"),
-            pl.col("stages"),
-            pl.col("positions").fill_null(0).cast(pl.Int64),
-        )
+        .agg(pl.col("items"), pl.col("stages"), pl.col("positions").fill_null(0).cast(pl.Int64))
     )

@@ -14,8 +14,8 @@ from components.example_gen import rejects
 from components.example_gen.catalog import item_columns, one_row_per_item, validate_items
 from components.example_gen.columns import CATALOG, EVENT_TYPE, EVENTS, FILE, INTERACTIONS, REQUESTS
 from components.example_gen.encode import encode_examples
-from components.example_gen.examples import UserLog, search_columns, user_states
-from components.example_gen.files import create
+from components.example_gen.examples import SearchLog, UserLog
+from components.example_gen.files import create, open_raw
 from components.example_gen.job import Job, ReadTask, columns_read
 from components.example_gen.partition import Slice, read_slices, write_partitions
 from components.example_gen.readers import Block, read_blocks
@@ -97,11 +97,15 @@ def write_search(
     users, repeated = one_row_per_user(read_slices(profiles, users_schema(columns)))
     letters = rejects.rejected(repeated, _file_names(job, kinds.USERS))
     rejects.write_dead_letters(letters, job.dead_letters(f"users-key-{key:05d}"))
-    log = UserLog(read_slices(requests, REQUESTS), read_slices(interactions, INTERACTIONS), users.drop(FILE))
+    log = SearchLog(
+        UserLog(read_slices(requests, REQUESTS), read_slices(interactions, INTERACTIONS), users.drop(FILE)),
+        columns,
+        job.config.windows,
+    )
     counters: dict[str, int] = {}
-    for split, encoded in search_columns(log, columns, job.config.windows, splits).items():
+    for split, encoded in log.columns(splits).items():
         counters[f"examples.{split}"] = _write_examples(encoded, job.split_file(split, "search", key))
-    states = user_states(log, columns, job.config.windows, splits.end)
+    states = log.states(splits.end)
     counters["users.states"] = len(states)
     if len(states):
         with create(job.scratch("user_state", f"{key:05d}.parquet")) as stream:
@@ -164,7 +168,11 @@ def _tally_rejects(letters: pl.DataFrame, what: str) -> Tally:
 @lru_cache(maxsize=1)
 def _known_items(paths: tuple[str, ...]) -> pl.Series:
     """The catalogue's item ids; a worker reads them once."""
-    return pl.concat([pl.read_parquet(path) for path in paths])["item_id"] if paths else pl.Series([], dtype=pl.String)
+    parts = []
+    for path in paths:
+        with open_raw(path) as stream:
+            parts.append(pl.read_parquet(stream)["item_id"])
+    return pl.concat(parts).sort() if parts else pl.Series("item_id", [], dtype=pl.String)
 
 
 def _write_examples(columns: dict[str, pa.Array], path: str) -> int:

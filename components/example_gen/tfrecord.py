@@ -6,6 +6,7 @@ The format: length uint64, masked CRC-32C of the length, data, masked CRC-32C of
 import struct
 import zlib
 from collections.abc import Iterable
+from functools import lru_cache
 from types import TracebackType
 from typing import BinaryIO, Self
 
@@ -28,8 +29,7 @@ class TFRecordWriter:
         """Appends `records` in their order."""
         parts: list[bytes] = []
         for record in records:
-            length = struct.pack("<Q", len(record))
-            parts += (length, _masked_crc(length), record, _masked_crc(record))
+            parts += (_header(len(record)), record, _masked_crc(record))
         self._stream.write(self._compressor.compress(b"".join(parts)))
 
     def __enter__(self) -> Self:
@@ -41,6 +41,12 @@ class TFRecordWriter:
         self._stream.write(self._compressor.flush())
 
 
+@lru_cache(maxsize=65536)
+def _header(length: int) -> bytes:
+    data = struct.pack("<Q", length)
+    return data + _masked_crc(data)
+
+
 def _masked_crc(data: bytes) -> bytes:
     crc = google_crc32c.value(data)
-    return struct.pack("<I", (((crc >> 15) | (crc << 17)) + _MASK) & 0xFFFFFFFF)
+    return ((((crc >> 15) | (crc << 17)) + _MASK) & 0xFFFFFFFF).to_bytes(4, "little")

@@ -110,7 +110,7 @@ def _seek_to_line(stream: BinaryIO, source: FileRange) -> int:
 
 
 def _parse(data: bytes, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
-    if not data.strip():
+    if not data or data.isspace():
         return pl.DataFrame(schema=dict(schema))
     return pl.read_ndjson(io.BytesIO(data), schema=dict(schema))
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from components.example_gen.columns import EVENTS, INTERACTIONS, REQUESTS
 from components.example_gen.config import WindowConfig
-from components.example_gen.examples import UserLog, search_columns
+from components.example_gen.examples import SearchLog, UserLog
 from components.example_gen.partition import stable_hash
 from components.example_gen.requests import join_requests
 from components.example_gen.splits import Splits
@@ -70,7 +70,7 @@ def examples(
         keyed(profile_rows, profile_rows["user_id"], keys),
         strict=True,
     ):
-        for split, encoded in search_columns(UserLog(*parts), columns, windows, splits).items():
+        for split, encoded in SearchLog(UserLog(*parts), columns, windows).columns(splits).items():
             found[split] += plain_rows(encoded)
     return {split: sorted(rows, key=lambda r: (r["timestamp_ms"], r["request_id"])) for split, rows in found.items()}
 
