@@ -29,6 +29,10 @@ def raw_search_spec(profile_features: tuple[str, ...]) -> dict[str, tf.io.VarLen
     return {name: tf.io.VarLenFeature(tf.string) for name in names}
 
 
+def _sparse_spec(spec: Mapping[str, tf.io.VarLenFeature]) -> dict[str, tf.SparseTensorSpec]:
+    return {name: tf.SparseTensorSpec([None, None], feature.dtype) for name, feature in spec.items()}
+
+
 class Servable(tf.Module):
     """What TF Serving loads.
 
@@ -80,6 +84,9 @@ class Servable(tf.Module):
             default_value=table.size,
         )
 
+        # Traced once and called by three signatures; inlined in each it would be most of the graph, three times.
+        self._encode = tf.function(self._encode_raw, input_signature=[_sparse_spec(self._search_spec)])
+
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=features.INPUT_EXAMPLES)])
     def encode_query(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Serialised search examples [batch] to `vectors` [batch, heads, dim]."""
@@ -106,7 +113,7 @@ class Servable(tf.Module):
         raw[features.QUERY] = tf.RaggedTensor.from_row_lengths(query, tf.ones_like(query, tf.int64)).to_sparse()
         return self._retrieve(self._encode(raw))
 
-    def _encode(self, raw: Mapping[str, tf.SparseTensor]) -> tf.Tensor:
+    def _encode_raw(self, raw: Mapping[str, tf.SparseTensor]) -> tf.Tensor:
         values = dict(self._transform(dict(raw)))
         # The transform graph knows the items of its training day; the served table may be newer.
         for name in features.BEHAVIOUR_ITEM_FEATURES:

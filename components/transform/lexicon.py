@@ -1,11 +1,18 @@
-"""Vocabularies learned over the data, looked up as ids or as counts in the graph."""
+"""Vocabularies learned over the data, looked up as ids or as counts in the graph.
+
+Every look-up holds a table of the whole vocabulary, in training and in the servable. So whatever needs the same
+vocabulary is looked up together.
+"""
 
 import contextlib
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 import tensorflow_transform as tft
 
 from schema.transformed import Vocabulary
+
+Terms = tf.RaggedTensor | tf.Tensor
 
 _COUNT_COLUMN, _TERM_COLUMN = 0, 1
 
@@ -38,70 +45,67 @@ def learn(
     )
 
 
-def look_up_ids(
-    terms: tf.RaggedTensor | tf.Tensor, vocabulary_file: tf.Tensor, vocabulary: Vocabulary
-) -> tf.RaggedTensor | tf.Tensor:
-    """Ids of terms; unknown ones are hashed to the vocabulary's buckets."""
-    return tft.apply_vocabulary(terms, vocabulary_file, num_oov_buckets=vocabulary.oov_buckets)
+def look_up_ids(terms: Sequence[Terms], vocabulary_file: tf.Tensor, vocabulary: Vocabulary) -> list[Terms]:
+    """Ids of terms; unknown ones are hashed to the vocabulary's buckets. Keeps each tensor's shape."""
+    flat = tft.apply_vocabulary(_flat(terms), vocabulary_file, num_oov_buckets=vocabulary.oov_buckets)
+    return _restore(flat, terms)
 
 
 def look_up_counted_ids(
-    terms: tf.RaggedTensor | tf.Tensor, vocabulary_file: tf.Tensor, vocabulary: Vocabulary
-) -> tf.RaggedTensor | tf.Tensor:
-    """As `look_up_ids`, for a vocabulary learned with `store_counts`; -1 for an unknown term without buckets."""
+    terms: Sequence[Terms], vocabulary_file: tf.Tensor, vocabulary: Vocabulary
+) -> tuple[list[Terms], tf.Tensor]:
+    """As `look_up_ids`, for a vocabulary learned with `store_counts`; -1 for an unknown term where it has no buckets.
 
+    Returns:
+      The ids, and how many ids there are, buckets included: a scalar int64.
+    """
+
+    def make_table(filename: tf.Tensor) -> tf.lookup.StaticHashTable | tf.lookup.StaticVocabularyTable:
+        initializer = _column(filename, tf.lookup.TextFileIndex.LINE_NUMBER)
+        if vocabulary.oov_buckets:
+            return tf.lookup.StaticVocabularyTable(initializer, vocabulary.oov_buckets)
+        return tf.lookup.StaticHashTable(initializer, default_value=-1)
+
+    flat = tft.apply_vocabulary(_flat(terms), vocabulary_file, lookup_fn=_lookup_fn(make_table))
+    return _restore(flat, terms), tft.get_num_buckets_for_transformed_feature(flat)
+
+
+def look_up_counts(terms: Sequence[Terms], vocabulary_file: tf.Tensor) -> list[Terms]:
+    """How often each term was seen in the analysed data (int64); 0 for one that is not in the vocabulary."""
+
+    def make_table(filename: tf.Tensor) -> tf.lookup.StaticHashTable:
+        return tf.lookup.StaticHashTable(_column(filename, _COUNT_COLUMN), default_value=0)
+
+    return _restore(tft.apply_vocabulary(_flat(terms), vocabulary_file, lookup_fn=_lookup_fn(make_table)), terms)
+
+
+def _lookup_fn(make_table: Callable) -> Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
     def look_up(x: tf.Tensor, filename: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        with _outside_graph(filename):
-            initializer = _column(filename, tf.lookup.TextFileIndex.LINE_NUMBER)
-            if vocabulary.oov_buckets:
-                table = tf.lookup.StaticVocabularyTable(initializer, vocabulary.oov_buckets)
-            else:
-                table = tf.lookup.StaticHashTable(initializer, default_value=-1)
+        # Outside the graph a table is built once and not at every call; possible once its file is known.
+        with contextlib.nullcontext() if tf.is_symbolic_tensor(filename) else tf.init_scope():
+            table = make_table(filename)
             size = table.size()
         return table.lookup(x), size
 
-    return tft.apply_vocabulary(terms, vocabulary_file, lookup_fn=look_up)
-
-
-def look_up_counts(terms: tf.Tensor, vocabulary_file: tf.Tensor) -> tf.Tensor:
-    """How often each term was seen in the analysed data; 0 for a term that is not in the vocabulary.
-
-    Args:
-      terms: [...] string.
-      vocabulary_file: from `learn` with `store_counts`.
-
-    Returns:
-      [...] int64.
-    """
-
-    def look_up(x: tf.Tensor, filename: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        table, size = _count_table(filename)
-        return table.lookup(x), size
-
-    return tft.apply_vocabulary(terms, vocabulary_file, lookup_fn=look_up)
-
-
-def id_space(vocabulary_file: tf.Tensor, vocabulary: Vocabulary) -> tf.Tensor:
-    """Scalar int64: how many ids a vocabulary learned with `store_counts` gives, buckets included."""
-
-    def look_up(x: tf.Tensor, filename: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        _, size = _count_table(filename)
-        return size + vocabulary.oov_buckets, size
-
-    return tft.apply_vocabulary(tf.constant([""]), vocabulary_file, lookup_fn=look_up)
-
-
-def _count_table(filename: tf.Tensor) -> tuple[tf.lookup.StaticHashTable, tf.Tensor]:
-    with _outside_graph(filename):
-        table = tf.lookup.StaticHashTable(_column(filename, _COUNT_COLUMN), default_value=0)
-        return table, table.size()
-
-
-def _outside_graph(filename: tf.Tensor) -> contextlib.AbstractContextManager:
-    """Scope in which a table is built once and not at every call; possible once its file is known."""
-    return contextlib.nullcontext() if tf.is_symbolic_tensor(filename) else tf.init_scope()
+    return look_up
 
 
 def _column(filename: tf.Tensor, value_index: int) -> tf.lookup.TextFileInitializer:
     """Term -> count or line number, out of a file of "count term" lines."""
     return tf.lookup.TextFileInitializer(filename, tf.string, _TERM_COLUMN, tf.int64, value_index, delimiter=" ")
+
+
+def _flat(terms: Sequence[Terms]) -> tf.Tensor:
+    return tf.concat([_values(term) for term in terms], axis=0)
+
+
+def _restore(flat: tf.Tensor, like: Sequence[Terms]) -> list[Terms]:
+    parts = tf.split(flat, [tf.size(_values(term)) for term in like])
+    return [
+        term.with_flat_values(part) if isinstance(term, tf.RaggedTensor) else tf.reshape(part, tf.shape(term))
+        for part, term in zip(parts, like, strict=True)
+    ]
+
+
+def _values(terms: Terms) -> tf.Tensor:
+    return terms.flat_values if isinstance(terms, tf.RaggedTensor) else tf.reshape(terms, [-1])

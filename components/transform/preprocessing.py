@@ -90,61 +90,50 @@ def _text_features(inputs: Mapping[str, tf.SparseTensor], config: TransformConfi
     )
     total_units = tft.sum(query.row_lengths() + title.row_lengths())
 
-    def unigram_ids(units: tf.RaggedTensor) -> tf.RaggedTensor:
-        return lexicon.look_up_counted_ids(units, unigram_file, transformed.UNIGRAMS)
+    # Search and catalogue are looked up apart: an output is served only where all that it depends on is fed.
+    (query_ids, history_ids), unigram_space = lexicon.look_up_counted_ids(
+        [query, history_units], unigram_file, transformed.UNIGRAMS
+    )
+    (title_ids, attribute_ids), _ = lexicon.look_up_counted_ids([title, attributes], unigram_file, transformed.UNIGRAMS)
+    (query_bigram_ids,) = lexicon.look_up_ids([query_bigrams], bigram_file, transformed.BIGRAMS)
+    (title_bigram_ids,) = lexicon.look_up_ids([title_bigrams], bigram_file, transformed.BIGRAMS)
 
-    def bigram_ids(pairs: tf.RaggedTensor) -> tf.RaggedTensor:
-        return lexicon.look_up_ids(pairs, bigram_file, transformed.BIGRAMS)
-
-    def segment_ids(units: tf.RaggedTensor) -> tf.RaggedTensor:
-        return _segment_ids(units, unigram_file, phrase_file, total_units, config.phrase_penalty)
+    def segment_ids(units: tf.RaggedTensor, ids: tf.RaggedTensor) -> tf.RaggedTensor:
+        runs, lengths = segmentation.candidate_segments(units)
+        (unit_counts,) = lexicon.look_up_counts(runs[:1], unigram_file)
+        phrase_counts = lexicon.look_up_counts(runs[1:], phrase_file)
+        phrase_ids, _ = lexicon.look_up_counted_ids(runs[1:], phrase_file, transformed.PHRASES)
+        scores = [
+            segmentation.segment_scores(counts, total_units, length, config.phrase_penalty)
+            for length, counts in enumerate([unit_counts, *phrase_counts], start=1)
+        ]
+        run_ids = [segmentation.dense(ids, default_value=-1), *(unigram_space + p for p in phrase_ids)]
+        return segmentation.pick_segments(run_ids, segmentation.best_cut(scores, lengths))
 
     return {
-        transformed.QUERY_UNIGRAMS: unigram_ids(query),
-        transformed.QUERY_BIGRAMS: bigram_ids(query_bigrams),
-        transformed.QUERY_SEGMENTS: segment_ids(query),
-        transformed.HISTORY_QUERY_UNIGRAMS: unigram_ids(history_units),
-        transformed.TITLE_UNIGRAMS: unigram_ids(title),
-        transformed.TITLE_BIGRAMS: bigram_ids(title_bigrams),
-        transformed.TITLE_SEGMENTS: segment_ids(title),
-        transformed.ATTRIBUTE_UNIGRAMS: unigram_ids(attributes),
+        transformed.QUERY_UNIGRAMS: query_ids,
+        transformed.QUERY_BIGRAMS: query_bigram_ids,
+        transformed.QUERY_SEGMENTS: segment_ids(query, query_ids),
+        transformed.HISTORY_QUERY_UNIGRAMS: history_ids,
+        transformed.TITLE_UNIGRAMS: title_ids,
+        transformed.TITLE_BIGRAMS: title_bigram_ids,
+        transformed.TITLE_SEGMENTS: segment_ids(title, title_ids),
+        transformed.ATTRIBUTE_UNIGRAMS: attribute_ids,
     }
-
-
-def _segment_ids(
-    units: tf.RaggedTensor,
-    unigram_file: tf.Tensor,
-    phrase_file: tf.Tensor,
-    total_units: tf.Tensor,
-    phrase_penalty: float,
-) -> tf.RaggedTensor:
-    runs, lengths = segmentation.candidate_segments(units)
-    single, longer = runs[0], runs[1:]
-    scores = [
-        segmentation.segment_scores(
-            lexicon.look_up_counts(run, unigram_file if length == 1 else phrase_file),
-            total_units,
-            length,
-            phrase_penalty,
-        )
-        for length, run in enumerate(runs, start=1)
-    ]
-    unigram_space = lexicon.id_space(unigram_file, transformed.UNIGRAMS)
-    ids = [lexicon.look_up_counted_ids(single, unigram_file, transformed.UNIGRAMS)]
-    ids += [unigram_space + lexicon.look_up_counted_ids(run, phrase_file, transformed.PHRASES) for run in longer]
-    return segmentation.pick_segments(ids, segmentation.best_cut(scores, lengths))
 
 
 def _item_rows(inputs: Mapping[str, tf.SparseTensor]) -> dict[str, tf.RaggedTensor]:
     vocabulary_file = lexicon.learn(inputs[features.ITEM_ID], transformed.ITEM_IDS)
-    sources = {
-        transformed.ITEM_ROW: features.ITEM_ID,
-        **{name: name for name in transformed.SEARCH_ITEM_ROWS},
-    }
-    return {
-        output: lexicon.look_up_ids(_ragged(inputs[source]), vocabulary_file, transformed.ITEM_IDS)
-        for output, source in sources.items()
-    }
+    # Behaviour, outcome and catalogue apart: a served request has the first alone.
+    outputs = {}
+    for sources in (
+        {name: name for name in features.BEHAVIOUR_ITEM_FEATURES},
+        {features.ITEMS: features.ITEMS},
+        {transformed.ITEM_ROW: features.ITEM_ID},
+    ):
+        ids = [_ragged(inputs[source]) for source in sources.values()]
+        outputs.update(zip(sources, lexicon.look_up_ids(ids, vocabulary_file, transformed.ITEM_IDS), strict=True))
+    return outputs
 
 
 def _category_features(inputs: Mapping[str, tf.SparseTensor]) -> dict[str, tf.RaggedTensor]:
@@ -156,7 +145,7 @@ def _category_features(inputs: Mapping[str, tf.SparseTensor]) -> dict[str, tf.Ra
         (features.SHOP, transformed.SHOPS),
     ):
         values = _ragged(inputs[feature])
-        outputs[feature] = lexicon.look_up_ids(values, lexicon.learn(values, vocabulary), vocabulary)
+        (outputs[feature],) = lexicon.look_up_ids([values], lexicon.learn(values, vocabulary), vocabulary)
     return outputs
 
 
@@ -165,7 +154,7 @@ def _profile_features(inputs: Mapping[str, tf.SparseTensor]) -> dict[str, tf.Rag
     for name in sorted(inputs):
         if name.startswith(features.PROFILE_PREFIX):
             values, vocabulary = _ragged(inputs[name]), transformed.profile_vocabulary(name)
-            outputs[name] = lexicon.look_up_ids(values, lexicon.learn(values, vocabulary), vocabulary)
+            (outputs[name],) = lexicon.look_up_ids([values], lexicon.learn(values, vocabulary), vocabulary)
     return outputs
 
 

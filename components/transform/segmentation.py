@@ -43,6 +43,14 @@ def segment_scores(counts: tf.Tensor, total_units: tf.Tensor, segment_units: int
     return tf.where(counts > 0, scores, tf.constant(IMPOSSIBLE, tf.int64))
 
 
+def dense(units: tf.RaggedTensor, default_value: str | int) -> tf.Tensor:
+    """Units, or values of units, by start: [batch, (units)] to [batch, longest + 1].
+
+    One empty column more than the longest text has, so that a batch of empty texts still has a width.
+    """
+    return tf.pad(units.to_tensor(default_value), [[0, 0], [0, 1]], constant_values=default_value)
+
+
 def candidate_segments(units: tf.RaggedTensor) -> tuple[list[tf.Tensor], tf.Tensor]:
     """All runs of 1 to `MAX_SEGMENT_UNITS` units, by their start.
 
@@ -54,14 +62,12 @@ def candidate_segments(units: tf.RaggedTensor) -> tuple[list[tf.Tensor], tf.Tens
       ("" where it would pass the end), and the lengths of the texts, [batch] int64.
     """
     lengths = units.row_lengths()
-    # One empty column more, so that a batch of empty texts still has a width.
-    dense = tf.pad(units.to_tensor(default_value=""), [[0, 0], [0, 1]])
-    width = tf.shape(dense, out_type=tf.int64)[1]
+    joined = dense(units, default_value="")
+    width = tf.shape(joined, out_type=tf.int64)[1]
     starts = tf.range(width)
-    runs = [dense]
-    joined = dense
+    single, runs = joined, [joined]
     for length in range(2, MAX_SEGMENT_UNITS + 1):
-        shifted = tf.pad(dense[:, length - 1 :], [[0, 0], [0, tf.minimum(width, length - 1)]])
+        shifted = tf.pad(single[:, length - 1 :], [[0, 0], [0, tf.minimum(width, length - 1)]])
         joined = tf.strings.join([joined, shifted], separator=JOINER)
         fits = starts[tf.newaxis, :] + length <= lengths[:, tf.newaxis]
         runs.append(tf.where(fits, joined, ""))
