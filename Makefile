@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check lint clean lock
+.PHONY: help setup demo test check lint docs clean lock
 
 VENV := .venv
 RUN := $(VENV)/bin/
@@ -34,6 +34,9 @@ lint: $(READY)  ## mend what the linter can mend, and format
 
 bench-%: $(READY)  ## run benchmarks/%.py and print its table, as in `make bench-ingest`
 	$(RUN)python -m benchmarks.$*
+
+docs: $(READY)  ## write docs/configuration.md from the settings classes
+	PYTHONPATH=. $(RUN)python scripts/write_config_reference.py > docs/configuration.md
 
 lock: $(READY)  ## resolve pyproject.toml anew into uv.lock and requirements.lock
 	$(UV) lock
