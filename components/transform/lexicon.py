@@ -6,13 +6,14 @@ vocabulary is looked up together.
 
 import contextlib
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import tensorflow as tf
 import tensorflow_transform as tft
 
 from schema.transformed import Vocabulary
 
-Terms = tf.RaggedTensor | tf.Tensor
+Terms: TypeAlias = tf.RaggedTensor | tf.Tensor
 
 _COUNT_COLUMN, _TERM_COLUMN = 0, 1
 

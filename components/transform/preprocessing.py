@@ -125,7 +125,7 @@ def _text_features(inputs: Mapping[str, tf.SparseTensor], config: TransformConfi
 def _item_rows(inputs: Mapping[str, tf.SparseTensor]) -> dict[str, tf.RaggedTensor]:
     vocabulary_file = lexicon.learn(inputs[features.ITEM_ID], transformed.ITEM_IDS)
     # Behaviour, outcome and catalogue apart: a served request has the first alone.
-    outputs = {}
+    outputs: dict[str, tf.RaggedTensor] = {}
     for sources in (
         {name: name for name in features.BEHAVIOUR_ITEM_FEATURES},
         {features.ITEMS: features.ITEMS},
