@@ -1,5 +1,6 @@
 """`souk ingest`: the example generator alone, without TFX and without ML Metadata."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,14 +35,18 @@ _STEPS = {
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Replaces one setting, e.g. ingest.eval_days=2."
 )
 @click.option("--out", required=True, metavar="DIR", help="Folder to write; appears whole or not at all.")
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Local processes.")
-@click.option("--beam-arg", "beam_args", multiple=True, metavar="ARG", help="An option for Beam, as Beam spells it.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    help="Threads that work at once; what they do runs outside Python's lock.  [default: processors, at most 4]",
+)
+@click.option("--beam-arg", "beam_args", multiple=True, metavar="ARG", help="An option for Beam instead of --workers.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
     config_name: str,
     overrides: tuple[str, ...],
     out: str,
-    workers: int,
+    workers: int | None,
     beam_args: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -53,14 +58,19 @@ def command(
     from components.example_gen.ingest import run_ingest
 
     config = _load(config_name, overrides)
-    if workers > 1:
-        beam_args = ("--direct_running_mode=multi_processing", f"--direct_num_workers={workers}", *beam_args)
+    if not beam_args:
+        beam_args = _threads(workers or min(os.cpu_count() or 1, 4))
     with _progress(quiet=as_json) as progress:
         summary = run_ingest(config, out, beam_args, progress)
     if as_json:
         click.echo(summary.to_json())
     else:
         _print(summary)
+
+
+def _threads(workers: int) -> tuple[str, ...]:
+    mode = "multi_threading" if workers > 1 else "in_memory"
+    return (f"--direct_running_mode={mode}", f"--direct_num_workers={workers}")
 
 
 def _load(name: str, overrides: tuple[str, ...]) -> "IngestConfig":

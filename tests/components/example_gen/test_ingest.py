@@ -121,9 +121,10 @@ def test_the_order_of_rows_and_files_changes_no_shard(tmp_path, done) -> None:
         assert written.shards(tmp_path / "out", split) == written.shards(folder, split)
 
 
-def test_two_processes_give_what_one_does(tmp_path, done) -> None:
+@pytest.mark.parametrize("mode", ["multi_processing", "multi_threading"])
+def test_two_workers_give_what_one_does(tmp_path, done, mode: str) -> None:
     folder, _, _ = done
-    args = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
+    args = [f"--direct_running_mode={mode}", "--direct_num_workers=2"]
     run_ingest(write_shop(tmp_path / "in", SHOP), str(tmp_path / "out"), args)
     for split in ("train", "eval", "catalog"):
         assert written.shards(tmp_path / "out", split) == written.shards(folder, split)
