@@ -50,7 +50,7 @@ def test_what_is_installed_from_the_sdist_runs_by_itself_with_its_data_files(sdi
     target = tmp_path / "installed"
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path)]
     with tarfile.open(sdist) as archive:
-        archive.extractall(tmp_path / "unpacked", filter="data")
+        archive.extractall(tmp_path / "unpacked")
     unpacked = next((tmp_path / "unpacked").iterdir())
     subprocess.run([*build, str(unpacked)], check=True, capture_output=True)
     with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:

@@ -140,6 +140,20 @@ def test_a_run_killed_in_the_middle_leaves_no_version_and_the_next_one_goes_on_f
     assert (properties["current_model_id"], properties["baseline_model_id"]) == (candidate.id, blessed.id)
 
 
+def test_a_refused_model_is_not_pushed_and_the_exit_code_and_the_reason_say_so(tiny_shop, tmp_path):
+    copy = continued(tiny_shop, tmp_path)
+    config = load(copy)
+    arguments = ["run", "--config", copy, "--set", "gate.min_recall=1.0", "--json"]
+    outcome = json.loads(souk(*arguments, expect=3).stdout)
+    assert outcome["blessed"] is False
+    assert outcome["pushed_version"] == ""
+    assert outcome["note"].startswith("refused by the recall gate: ")
+    assert "recall@100" in " ".join(outcome["reasons"])
+    assert pushed_versions(config.push_directory) == []
+    assert outcome["note"] in Path(outcome["report"]).read_text()
+    assert "refused" in souk("status", "--config", copy).stdout
+
+
 def test_data_that_does_not_fit_the_schema_stops_the_run_before_anything_is_trained(tiny_shop, tmp_path):
     copy = continued(tiny_shop, tmp_path)
     schema = Path(DEFAULT_SCHEMA).read_text()
