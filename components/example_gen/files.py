@@ -5,13 +5,14 @@ Paths are what Beam's FileSystems understands: local ones and, with Beam's extra
 
 import gzip
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import BinaryIO, Literal, cast
 
-from apache_beam.io.filesystem import CompressionTypes, FileMetadata
+from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileMetadata
 from apache_beam.io.filesystems import FileSystems
 
 from schema.settings import InputError
@@ -140,8 +141,12 @@ def make_directory(path: str) -> None:
 
 def remove_tree(path: str) -> None:
     """Removes `path` with all that is in it, if it is there."""
-    if FileSystems.exists(path):
-        FileSystems.delete([path])
+    if os.path.isdir(path):
+        shutil.rmtree(path)
+    elif "://" in path:
+        # An object store knows no folders; what begins with the path and a slash is in it.
+        with suppress(BeamIOError):
+            FileSystems.delete([f"{path}/"])
 
 
 def _describe(match: FileMetadata, what: str) -> InputFile:

@@ -7,11 +7,11 @@
 Beam moves addresses of Arrow batches (see `partition`); what runs between is columnar (see `steps`).
 """
 
+import glob
 import os
 import posixpath
 import shutil
 import time
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -27,10 +27,13 @@ from components.example_gen.partition import Slice
 from components.example_gen.progress import Progress, watch
 from components.example_gen.splits import Splits, resolve_splits
 from components.example_gen.summary import IngestSummary, Tally, check
+from components.example_gen.timestamps import format_timestamp
 from components.example_gen.user_state import merge_user_states
+from schema import features
 from schema.settings import InputError
 
 TALLY = "tally"
+_TEMPORARY = ".tmp-"
 SUMMARY_FILE = "summary.json"
 # Without a runner Beam looks for the Prism runner and would fetch its program from the network.
 DEFAULT_RUNNER = "FnApiRunner"
@@ -55,7 +58,8 @@ def run_ingest(
     """
     target = os.path.abspath(os.path.expanduser(out_dir))
     _check_replaceable(target)
-    temporary = f"{target}.tmp-{uuid.uuid4().hex[:8]}"
+    _remove_leftovers(target)
+    temporary = f"{target}{_TEMPORARY}{os.getpid()}"
     try:
         summary = ingest_into(config, temporary, lambda: local_pipeline(beam_args), progress, shown_as=target)
         _replace(temporary, target)
@@ -94,6 +98,7 @@ def ingest_into(
             tally = Tally.from_json(stream.read())
         check(tally, config)
         splits = plan_splits(tally, config)
+        _check_splits(tally, splits)
         merge_user_states(job)
     finally:
         remove_tree(work)
@@ -263,6 +268,24 @@ def _check_replaceable(target: str) -> None:
         raise InputError(f"{target} is a file; name a folder to write to")
     if os.path.isdir(target) and os.listdir(target) and not os.path.isfile(os.path.join(target, SUMMARY_FILE)):
         raise InputError(f"{target} holds files that no ingestion wrote; name a new or an empty folder")
+
+
+def _check_splits(tally: Tally, splits: Splits) -> None:
+    for split in features.SPLITS:
+        if not tally.counters.get(f"examples.{split}"):
+            raise InputError(
+                f"the split `{split}` would be empty: no usable row is left for it. Train goes from "
+                f"{format_timestamp(splits.train_start)} to {format_timestamp(splits.eval_start)}, eval from there to "
+                f"{format_timestamp(splits.end)}; check train_start, eval_start and the catalogue"
+            )
+
+
+def _remove_leftovers(target: str) -> None:
+    """Removes what runs into `target` left that were killed, told by the number of their process."""
+    for path in glob.glob(f"{glob.escape(target)}{_TEMPORARY}*"):
+        number = path.removeprefix(f"{target}{_TEMPORARY}").partition("-")[0]
+        if number.isdigit() and not os.path.exists(f"/proc/{number}"):
+            shutil.rmtree(path)
 
 
 def _replace(temporary: str, target: str) -> None:

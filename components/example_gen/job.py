@@ -31,10 +31,11 @@ USERS = "users"
 
 @dataclass(frozen=True)
 class ReadTask:
-    """One unit of reading: a range of a file of one kind of input."""
+    """One unit of reading: a range of a file of one kind of input; `file` is the file's index in `Job.files`."""
 
     kind: str
     source: FileRange
+    file: int
 
     @property
     def name(self) -> str:
@@ -67,11 +68,8 @@ class Job:
     def files(self, kind: str) -> tuple[str, ...]:
         """The paths of an input's files; rows name their file by its index here. `events` means any log."""
         wanted = (EVENTS, UBI_QUERIES, UBI_EVENTS) if kind == EVENTS else (kind,)
-        return tuple(dict.fromkeys(task.source.file.path for task in self.tasks if task.kind in wanted))
-
-    def file_index(self, task: ReadTask) -> int:
-        """The index of the file that `task` reads, in `files`."""
-        return self.files(task.kind if task.kind in (CATALOG, USERS) else EVENTS).index(task.source.file.path)
+        paths = {task.file: task.source.file.path for task in self.tasks if task.kind in wanted}
+        return tuple(paths[number] for number in range(len(paths)))
 
     def scratch(self, *names: str) -> str:
         """A path below the work folder."""
@@ -93,10 +91,11 @@ def plan_job(config: IngestConfig, output: str, work: str) -> Job:
         logs = [(EVENTS, _inputs(data.events, "events", REQUIRED_EVENT_COLUMNS, columns_of))]
     catalog = _inputs(data.catalog, "catalog", REQUIRED_CATALOG_COLUMNS, columns_of)
     users = _inputs(data.users, "users", (USER_ID, *data.profile_columns), columns_of) if data.users else []
-    tasks: list[ReadTask] = []
-    for kind, files in [*logs, (CATALOG, catalog), (USERS, users)]:
-        tasks += [ReadTask(kind, source) for source in cut_ranges(files)]
-    log_files = [file for _, files in logs for file in files]
+    tasks = [task for kind, files in ((CATALOG, catalog), (USERS, users)) for task in _tasks(kind, files, 0)]
+    log_files: list[InputFile] = []
+    for kind, files in logs:
+        tasks += _tasks(kind, files, len(log_files))
+        log_files += files
     return Job(
         config,
         output,
@@ -114,6 +113,11 @@ def columns_read(task: ReadTask, config: IngestConfig) -> tuple[str, ...]:
     if task.kind == USERS:
         return (USER_ID, *config.data.profile_columns)
     return EVENT_COLUMNS
+
+
+def _tasks(kind: str, files: list[InputFile], first: int) -> list[ReadTask]:
+    index = {file.path: number for number, file in enumerate(files, start=first)}
+    return [ReadTask(kind, source, index[source.file.path]) for source in cut_ranges(files)]
 
 
 def _keys(files: list[InputFile], least: int) -> int:

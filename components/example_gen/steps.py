@@ -126,12 +126,11 @@ def _blocks(task: ReadTask, job: Job) -> Iterator[tuple[Block, int]]:
 
 
 def _validated(block: Block, task: ReadTask, job: Job) -> tuple[pl.DataFrame, pl.DataFrame, Tally]:
-    index = job.file_index(task)
     if task.kind == kinds.CATALOG:
-        return *validate_items(block.frame, index), Tally()
+        return *validate_items(block.frame, task.file), Tally()
     if task.kind == kinds.USERS:
-        return *validate_users(block.frame, job.config.data.profile_columns, index), Tally()
-    good, bad, cut = validate_events(block.frame, index, job.config.max_query_characters)
+        return *validate_users(block.frame, job.config.data.profile_columns, task.file), Tally()
+    good, bad, cut = validate_events(block.frame, task.file, job.config.max_query_characters)
     searches = good.filter(pl.col(EVENT_TYPE) == 0)
     return good, bad, Tally({"events.queries_cut": cut}, _span(searches), _span(good))
 

@@ -1,6 +1,8 @@
 """Whole runs of the Beam job on small files."""
 
 import json
+import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -276,6 +278,21 @@ def test_a_failing_run_leaves_the_earlier_output_as_it_was(tmp_path, monkeypatch
     later = run_ingest(config.model_copy(update={"eval_start": "2026-04-10T00:00:00Z"}), str(tmp_path / "out"))
     assert json.loads((tmp_path / "out" / "summary.json").read_text()) == json.loads(later.to_json())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out"]
+
+
+def test_the_next_run_removes_what_a_killed_one_left(tmp_path) -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    for name in (f"out.tmp-{gone.pid}", f"out.tmp-{gone.pid}-old", f"out.tmp-{os.getppid()}", "out.tmp-mine"):
+        (tmp_path / name).mkdir()
+    run_ingest(write_shop(tmp_path / "in", make_shop(30)), str(tmp_path / "out"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out", f"out.tmp-{os.getppid()}", "out.tmp-mine"]
+
+
+def test_a_split_without_a_row_is_an_error(tmp_path) -> None:
+    config = write_shop(tmp_path / "in", SHOP, train_start="2026-04-17T23:59:59Z")
+    with pytest.raises(InputError, match="the split `train` would be empty"):
+        run_ingest(config, str(tmp_path / "out"))
 
 
 def test_a_folder_that_no_ingestion_wrote_is_not_touched(tmp_path) -> None:
