@@ -39,7 +39,7 @@ class NegativesConfig(Settings):
         positives of the batch. In-batch negatives alone push popular items down; random ones alone let them rise.
     """
 
-    per_positive: Positive = 1024
+    per_positive: Positive = 512
     random_ratio: float = Field(0.5, ge=0.0, le=1.0)
 
 
