@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-# Packages whose messages are ours to show; all others only go to the log.
-OUR_PACKAGES = ("components", "trainer", "serving", "pipeline")
+# Code whose messages are ours to show; what all other code says only goes to the log.
+_ROOT = Path(__file__).resolve().parents[1]
+_OUR_CODE = tuple(f"{_ROOT / package}{os.sep}" for package in ("components", "trainer", "serving", "pipeline"))
 
 
 @contextmanager
@@ -73,13 +74,13 @@ def _silence_shutdown() -> None:
 
 
 class LatestMessage(logging.Handler):
-    """Passes on the newest message of our own packages, as a word on what a long step is doing."""
+    """Passes on the newest message of our own code, as a word on what a long step is doing."""
 
     def __init__(self, show: Callable[[str], None]):
         super().__init__(level=logging.INFO)
         self._show = show
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Shows the first line of `record` if one of our packages wrote it."""
-        if record.name.partition(".")[0] in OUR_PACKAGES:
+        """Shows the first line of `record` if our code wrote it, by whichever logger."""
+        if record.pathname.startswith(_OUR_CODE):
             self._show(record.getMessage().partition("\n")[0])
