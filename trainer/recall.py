@@ -62,22 +62,32 @@ class ExactRecall:
         return float(np.concatenate(shares).mean()) if shares else float("nan")
 
 
-class ValidationRecall(keras.callbacks.Callback):
-    """Adds `recall@k` on the validation requests and `examples_per_second` to the logs of each epoch."""
+class EpochMetrics(keras.callbacks.Callback):
+    """Puts into the logs of each epoch `recall@k` on the validation requests, the mean loss and the speed.
+
+    Keras by itself logs the last batch's loss, which jumps from epoch to epoch.
+    """
 
     def __init__(self, towers: Towers, table: ItemTable, requests: tf.data.Dataset, training_requests: int, k: int):
         super().__init__()
         self._recall = ExactRecall(towers, table, k)
         self._requests = requests
         self._training_requests = training_requests
-        self.name = f"recall@{k}"
+        self.recall_name = f"recall@{k}"
 
     def on_epoch_begin(self, epoch, logs=None):
         """Starts the clock."""
+        self._losses: list[float] = []
         self._started = time.perf_counter()
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Keeps the batch's loss."""
+        if logs is not None:
+            self._losses.append(logs["loss"])
 
     def on_epoch_end(self, epoch, logs=None):
         """Measures and logs."""
         if logs is not None:
+            logs["loss"] = float(np.mean(self._losses))
             logs["examples_per_second"] = self._training_requests / (time.perf_counter() - self._started)
-            logs[self.name] = self._recall(self._requests)
+            logs[self.recall_name] = self._recall(self._requests)

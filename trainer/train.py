@@ -17,7 +17,7 @@ from trainer.config import OptimizerConfig, TrainerConfig
 from trainer.input import SearchReader, positive_counts, read_requests, shuffled_batches
 from trainer.item_table import read_item_table
 from trainer.models import InputSizes
-from trainer.recall import ValidationRecall
+from trainer.recall import EpochMetrics
 from trainer.retrieval import RetrievalModel
 
 
@@ -78,18 +78,18 @@ def train(
     artifact.build(towers, reader, table)
     model = RetrievalModel(towers, config, table, counts)
     model.compile(optimizer=make_optimizer(config.optimizer))
-    recall = ValidationRecall(towers, table, validation, request_count, config.recall_k)
+    epoch_metrics = EpochMetrics(towers, table, validation, request_count, config.recall_k)
     best = os.path.join(log_dir, "best")
     history = model.fit(
         shuffled_batches(requests, config),
         epochs=config.epochs,
         verbose=0,
         callbacks=[
-            recall,
+            epoch_metrics,
             keras.callbacks.ModelCheckpoint(
-                best, monitor=recall.name, mode="max", save_best_only=True, save_weights_only=True
+                best, monitor=epoch_metrics.recall_name, mode="max", save_best_only=True, save_weights_only=True
             ),
-            keras.callbacks.EarlyStopping(monitor=recall.name, mode="max", patience=config.patience),
+            keras.callbacks.EarlyStopping(monitor=epoch_metrics.recall_name, mode="max", patience=config.patience),
             keras.callbacks.TensorBoard(log_dir, write_graph=False),
             keras.callbacks.LambdaCallback(on_epoch_end=_log_epoch),
         ],
@@ -107,11 +107,11 @@ def make_optimizer(config: OptimizerConfig) -> keras.optimizers.Optimizer:
 
 
 def _log_epoch(epoch: int, logs: dict[str, float]) -> None:
-    shown = ", ".join(f"{name} {value:.4g}" for name, value in logs.items() if "regularization" not in name)
+    shown = ", ".join(f"{name} {values[0]:.4g}" for name, values in _plain({n: [v] for n, v in logs.items()}).items())
     logging.info("epoch %d: %s", epoch + 1, shown)
 
 
 def _plain(history: dict[str, Sequence[float]]) -> dict[str, list[float]]:
-    return {
-        name: [float(value) for value in values] for name, values in history.items() if "regularization" not in name
-    }
+    """Without what TFRS adds for regularisation, of which there is none."""
+    added = ("regularization_loss", "total_loss")
+    return {name: [float(value) for value in values] for name, values in history.items() if name not in added}

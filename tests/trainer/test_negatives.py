@@ -19,14 +19,14 @@ def test_the_mixing_ratio_sets_how_many_negatives_are_random(ratio, in_batch, un
 def test_expected_counts_agree_with_counting():
     share = np.array([0.5, 0.3, 0.2, 0.0, 0.0], np.float32)
     config = NegativesConfig(per_positive=8, random_ratio=0.5)
-    rng, counts, draws = np.random.default_rng(3), np.zeros(5), 3000
+    rng, counts, draws = np.random.default_rng(3), np.zeros(5), 800
     tf.random.set_seed(3)
     for _ in range(draws):
         positives = tf.constant(rng.choice(5, size=4, p=share / share.sum()), tf.int32)
         drawn = negatives.sample_candidates(positives, 5, config)
         counts += np.bincount(drawn.rows.numpy(), minlength=5)
     expected = np.exp(negatives.log_expected_count(tf.range(5), drawn, tf.constant(share), 5))
-    np.testing.assert_allclose(counts / draws, expected, rtol=0.06)
+    np.testing.assert_allclose(counts / draws, expected, rtol=0.12)
 
 
 def test_an_item_that_is_no_positive_keeps_a_finite_correction_without_random_negatives():

@@ -43,13 +43,12 @@ def test_training_finds_the_items_that_requests_led_to(trained):
 @pytest.mark.parametrize(
     "change",
     [
-        {"loss": LossConfig(kind="hinge", margin=0.3)},
-        {"model": "two_tower", "heads": 1},
-        {"heads": 1, "loss": LossConfig(logq_correction=False)},
-        {"negatives": NegativesConfig(per_positive=64, random_ratio=1.0)},
+        {"loss": LossConfig(kind="hinge", margin=0.3), "optimizer": OptimizerConfig(learning_rate=0.02)},
+        {"model": "two_tower", "heads": 1, "negatives": NegativesConfig(per_positive=64, random_ratio=1.0)},
+        {"heads": 1, "loss": LossConfig(logq_correction=False), "lexical_skip": False},
         {"history": HistoryConfig(enabled=False), "profile": False},
     ],
-    ids=["hinge", "two_tower", "no logQ", "random negatives alone", "nobody"],
+    ids=["hinge", "two_tower, random negatives alone", "no logQ, no lexical skip", "nobody"],
 )
 def test_each_choice_of_loss_model_and_negatives_learns(shop, tmp_path, change):
     config = CONFIG.model_copy(update=change)
