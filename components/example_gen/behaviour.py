@@ -6,6 +6,7 @@ value; the position of the next event with the same value, found once, tells tha
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -42,6 +43,11 @@ class Moments:
     users: np.ndarray
     times: np.ndarray
 
+    @cached_property
+    def order(self) -> np.ndarray:
+        """The rows by user, then time."""
+        return np.lexsort((self.times, self.users))
+
 
 class History:
     """The events of some users, ready to be cut into windows.
@@ -75,34 +81,44 @@ class History:
           cap: at most this many values.
           scan: at most this many of the window's newest events are looked at.
         """
-        known = moments.users >= 0
-        users = np.where(known, moments.users, 0)
-        ends = np.where(known, np.searchsorted(self._keys, self._key(users, moments.times - until)), 0)
-        starts = np.where(known, np.searchsorted(self._keys, self._key(users, moments.times - since)), 0)
+        starts, ends = self._before(moments, since), self._before(moments, until)
         starts = np.maximum(starts, ends - scan)
-        lengths = np.zeros(len(ends), np.int64)
+        lengths: list[np.ndarray] = [np.zeros(1, np.int64)]
         found: list[np.ndarray] = []
         for first, last in _runs(ends - starts):
-            rows, events = self._newest_first(starts[first:last], ends[first:last], cap)
-            lengths[first:last] = np.bincount(rows, minlength=last - first)
+            kept, events = self._newest_first(starts[first:last], ends[first:last], cap)
+            lengths.append(kept)
             found.append(self._codes[events])
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
-        return Lists(offsets, np.concatenate(found) if found else np.zeros(0, np.int64), self._values)
+        codes = np.concatenate(found) if found else np.zeros(0, np.int64)
+        return Lists(np.cumsum(np.concatenate(lengths)), codes, self._values)
+
+    def _before(self, moments: Moments, milliseconds: int) -> np.ndarray:
+        """How many events [moments] come before the moment less `milliseconds`, counted from the first user's."""
+        known = moments.users >= 0
+        keys = self._key(np.where(known, moments.users, 0), moments.times - milliseconds)
+        # Sorted keys are found several times faster than scattered ones.
+        order = moments.order
+        places = np.empty(len(keys), np.int64)
+        places[order] = np.searchsorted(self._keys, keys[order])
+        return np.where(known, places, 0)
 
     def _key(self, users: np.ndarray, times: np.ndarray) -> np.ndarray:
         return users * self._span + np.clip(times - self._earliest, 0, self._span - 1)
 
     def _newest_first(self, starts: np.ndarray, ends: np.ndarray, cap: int) -> tuple[np.ndarray, np.ndarray]:
-        """Rows and events [found] of the newest events of distinct values in [starts, ends)."""
+        """How many of the newest events of distinct values in [starts, ends) each row has [rows], and which."""
         counts = ends - starts
-        rows = np.repeat(np.arange(len(counts)), counts)
         firsts = np.cumsum(counts) - counts
-        events = ends[rows] - 1 - (np.arange(len(rows)) - firsts[rows])
-        distinct = self._next[events] >= ends[rows]
-        rows, events = rows[distinct], events[distinct]
-        kept = np.bincount(rows, minlength=len(counts))
-        rank = np.arange(len(rows)) - (np.cumsum(kept) - kept)[rows]
-        return rows[rank < cap], events[rank < cap]
+        events = np.repeat(ends - 1 + firsts, counts) - np.arange(counts.sum())
+        distinct = self._next[events] >= np.repeat(ends, counts)
+        seen = np.concatenate([[0], np.cumsum(distinct)])
+        events = events[distinct]
+        before, kept = seen[firsts], seen[firsts + counts] - seen[firsts]
+        if kept.max(initial=0) > cap:
+            rank = np.arange(len(events)) - np.repeat(before, kept)
+            events = events[rank < cap]
+            kept = np.minimum(kept, cap)
+        return kept, events
 
 
 class Behaviour:

@@ -68,7 +68,8 @@ def write_partitions(frame: pl.DataFrame, by: pl.Series, keys: int, path: str) -
     """
     if frame.is_empty():
         return []
-    key = (stable_hash(by) % np.uint64(keys)).astype(np.int64)
+    # At most a few thousand keys; NumPy sorts 16-bit numbers by counting.
+    key = (stable_hash(by) % np.uint64(keys)).astype(np.uint16)
     order = np.argsort(key, kind="stable")
     ends = np.cumsum(np.bincount(key, minlength=keys))
     table = frame[order].rechunk().to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks()

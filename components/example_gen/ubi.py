@@ -62,7 +62,7 @@ _EVENT_DOCUMENT: dict[str, pl.DataType] = {
     ),
 }
 _ACTION_LINE = pl.Struct({"_index": pl.String})
-_PEEK_BYTES = 1 << 20
+_PEEK_BYTES = 128 << 10
 
 
 def read_queries(source: FileRange) -> Iterator[Block]:

@@ -14,7 +14,7 @@ from schema.settings import InputError
 
 BLOCK_BYTES = 32 << 20
 _MAX_LINE_BYTES = 64 << 20
-_PEEK_BYTES = 1 << 20
+_PEEK_BYTES = 128 << 10
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -25,7 +25,7 @@ def read_blocks(source: FileRange, columns: tuple[str, ...]) -> Iterator[Block]:
 
 
 def columns_of(file: InputFile) -> tuple[str, ...]:
-    """The keys of the objects in the first megabyte, in order of appearance."""
+    """The keys of the objects in the first 128 KiB, in order of appearance."""
     names: dict[str, None] = {}
     with open_stream(file) as stream:
         try:
