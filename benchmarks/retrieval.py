@@ -11,8 +11,12 @@ the page that users really saw; most clicks come from it, so it cannot be beaten
 """
 
 import argparse
+import os
 from collections.abc import Iterator
 from pathlib import Path
+
+# Before TensorFlow is imported, here or by any of these.
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
 import numpy as np
 from rich.console import Console
