@@ -116,7 +116,7 @@ class IngestConfig(Settings):
     request whose query nobody logged. A log that is older than the catalogue has some."""
     max_query_characters: PositiveInt = 512
     """Longer queries are cut to this and counted."""
-    keys: PositiveInt | None = None
+    keys: Annotated[int, Field(ge=1, le=4096)] | None = None
     """Into how many parts users and items are hashed; each is worked alone, and each is one output file of a
     split. By default by the size of the inputs, so that one part stays small in memory."""
 

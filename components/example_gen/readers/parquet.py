@@ -1,10 +1,12 @@
 """Parquet files."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as arrow_parquet
+from polars.exceptions import PolarsError
 
 from components.example_gen.files import FileRange, InputFile, open_raw
 from components.example_gen.readers.block import Block
@@ -21,7 +23,7 @@ def read_blocks(source: FileRange, columns: tuple[str, ...]) -> Iterator[Block]:
             present = [name for name in columns if name in file.schema_arrow.names]
             for batch in file.iter_batches(batch_size=BLOCK_ROWS, columns=present):
                 yield _block(batch, columns)
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, PolarsError, OSError) as error:
             raise InputError(f"{source.file.path} cannot be read as Parquet: {error}") from error
 
 
@@ -35,21 +37,27 @@ def columns_of(file: InputFile) -> tuple[str, ...]:
 
 
 def _block(batch: pa.RecordBatch, columns: tuple[str, ...]) -> Block:
-    names, arrays = [], []
+    texts: dict[str, pa.Array] = {}
     lists: dict[str, pl.Series] = {}
     for name in batch.schema.names:
         column = batch.column(name)
         if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
             lists[name] = pl.Series(name, pl.from_arrow(column)).cast(pl.List(pl.String))
-            column = pa.nulls(batch.num_rows, pa.binary())
-        names.append(name)
-        arrays.append(_as_bytes(column))
-    block = _decode(pa.RecordBatch.from_arrays(arrays, names=names), columns)
-    if not lists:
-        return block
-    if len(block.frame) < batch.num_rows:
-        raise InputError("a Parquet file with list columns holds text that is not UTF-8; write it as UTF-8")
-    return Block(block.frame.with_columns(list(lists.values())), block.rejects)
+        else:
+            texts[name] = _as_bytes(column)
+    good = ~_not_utf8(texts.values(), batch.num_rows)
+    rejects = [("not_utf8", _raw(texts, row)) for row in np.flatnonzero(~good).tolist()]
+    kept = pa.array(good)
+    frame = pl.DataFrame(
+        [_text(name, texts[name].filter(kept)) for name in texts]
+        + [values.filter(pl.Series(good)) for values in lists.values()]
+        + [
+            pl.Series(name, [None] * int(good.sum()), dtype=pl.String)
+            for name in columns
+            if name not in batch.schema.names
+        ]
+    )
+    return Block(frame.select(columns), rejects)
 
 
 def _as_bytes(column: pa.Array) -> pa.Array:
@@ -57,7 +65,7 @@ def _as_bytes(column: pa.Array) -> pa.Array:
     if pa.types.is_dictionary(kind):
         column, kind = column.dictionary_decode(), kind.value_type
     if pa.types.is_timestamp(kind):
-        # A timestamp without a zone is UTC; `floor` of a negative never matters after 1970.
+        # A timestamp without a zone is UTC.
         column = column.cast(pa.timestamp("ms", tz=kind.tz), safe=False).cast(pa.int64())
     if pa.types.is_binary(column.type):
         return column
@@ -66,38 +74,29 @@ def _as_bytes(column: pa.Array) -> pa.Array:
     return column.cast(pa.string()).cast(pa.binary())
 
 
-def _decode(batch: pa.RecordBatch, columns: tuple[str, ...]) -> Block:
-    """Text out of a batch of bytes columns; rows that are not UTF-8 become rejects."""
-    bad: set[int] = set()
-    rejects: list[tuple[str, str]] = []
-    for name in batch.schema.names:
+def _not_utf8(columns: Iterable[pa.Array], rows: int) -> np.ndarray:
+    """Which rows [rows] hold bytes that are not UTF-8 in any of the bytes columns."""
+    bad = np.zeros(rows, bool)
+    for column in columns:
         try:
-            batch.column(name).cast(pa.string())
+            column.cast(pa.string())
         except pa.ArrowInvalid:
-            bad.update(_not_utf8(batch.column(name)))
-    if bad:
-        rejects = [("not_utf8", _raw(batch, row)) for row in sorted(bad)]
-        batch = batch.filter(pa.array([row not in bad for row in range(batch.num_rows)]))
-    present = {name: batch.column(name).cast(pa.string()) for name in batch.schema.names}
-    arrays = [present.get(name, pa.nulls(batch.num_rows, pa.string())) for name in columns]
-    frame = pl.DataFrame(
-        {
-            name: pl.Series(name, pl.from_arrow(array), dtype=pl.String)
-            for name, array in zip(columns, arrays, strict=True)
-        }
-    )
-    return Block(frame, rejects)
+            bad |= [value is not None and not _is_utf8(value) for value in column.to_pylist()]
+    return bad
 
 
-def _not_utf8(column: pa.Array) -> Iterator[int]:
-    for row, value in enumerate(column.to_pylist()):
-        if value is not None:
-            try:
-                value.decode("utf-8")
-            except UnicodeDecodeError:
-                yield row
+def _is_utf8(value: bytes) -> bool:
+    try:
+        value.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
-def _raw(batch: pa.RecordBatch, row: int) -> str:
-    values = (batch.column(name)[row].as_py() or b"" for name in batch.schema.names)
+def _text(name: str, column: pa.Array) -> pl.Series:
+    return pl.Series(name, pl.from_arrow(column.cast(pa.string())), dtype=pl.String)
+
+
+def _raw(columns: dict[str, pa.Array], row: int) -> str:
+    values = (column[row].as_py() or b"" for column in columns.values())
     return ",".join(value.decode("utf-8", "backslashreplace") for value in values)

@@ -45,14 +45,21 @@ def test_lists_stay_lists(tmp_path) -> None:
     assert frame.rows() == [("x", ["A", "B"]), ("y", None)]
 
 
-def test_bytes_that_are_not_utf8_cost_their_row(tmp_path) -> None:
+def test_bytes_that_are_not_utf8_cost_their_row_alone_beside_lists_too(tmp_path) -> None:
     path = tmp_path / "rows.parquet"
-    pa.parquet.write_table(
-        pa.table({"query": pa.array([b"a", b"\xff", "鞋".encode()], pa.binary()), "n": [1, 2, 3]}), path
-    )
-    frame, rejects = _read(path, ("query", "n"))
-    assert frame.rows() == [("a", "1"), ("鞋", "3")]
+    query = pa.array([b"a", b"\xff", "鞋".encode(), None], pa.binary())
+    pa.parquet.write_table(pa.table({"query": query, "n": [1, 2, 3, 4], "list": [["x"], ["y"], None, []]}), path)
+    frame, rejects = _read(path, ("query", "list", "n", "missing"))
+    assert frame.rows() == [("a", ["x"], "1", None), ("鞋", None, "3", None), (None, [], "4", None)]
     assert rejects == [("not_utf8", "\\xff,2")]
+
+
+@pytest.mark.parametrize("column", [pa.array([[b"\xff"]], pa.list_(pa.binary())), pa.array([{"a": 1}])])
+def test_a_column_that_cannot_be_text_is_an_error_that_names_the_file(tmp_path, column: pa.Array) -> None:
+    path = tmp_path / "rows.parquet"
+    pa.parquet.write_table(pa.table({"category": column}), path)
+    with pytest.raises(InputError, match=r"rows\.parquet cannot be read as Parquet"):
+        _read(path, ("category",))
 
 
 def test_what_is_no_parquet_file_is_an_error_that_names_it(tmp_path) -> None:
