@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,16 @@ def souk(*arguments: str, expect: int = 0) -> "subprocess.CompletedProcess[str]"
     assert ended.returncode == expect, f"souk {' '.join(arguments)}\n{ended.stdout}\n{ended.stderr}"
     assert "Traceback" not in ended.stderr
     return ended
+
+
+def souk_here(*arguments: str, expect: int = 0) -> Result:
+    """A `souk` command in this process, which has TensorFlow imported; its exit code must be `expect`."""
+    from pipeline.cli import main
+
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == expect, f"souk {' '.join(arguments)}\n{result.output}\n{result.exception!r}"
+    assert "Traceback" not in result.output
+    return result
 
 
 @pytest.fixture(scope="session")
