@@ -62,7 +62,13 @@ class HistoryConfig(Settings):
 
 
 class OptimizerConfig(Settings):
-    """Attributes: name; learning_rate; clip_norm, the L2 norm that gradients are clipped to."""
+    """How weights are moved.
+
+    Attributes:
+      name: `adagrad` is what the papers use; `adam` needs less care with the learning rate.
+      learning_rate: step size.
+      clip_norm: gradients are scaled down to this L2 norm, taken over all weights at once.
+    """
 
     name: Literal["adagrad", "adam"] = "adam"
     learning_rate: float = Field(0.001, gt=0.0)
@@ -82,11 +88,14 @@ class TrainerConfig(Settings):
       dropout: share of the hidden layers' outputs that are dropped in training.
       lexical_skip: `dpsr` only; whether both towers start from a weighted bag of words (`layers/lexical.py`).
       profile: whether the query tower reads the `profile_*` features.
+      batch_size: requests per step.
+      epochs: passes over the training requests, at most.
       validation_share: share of the train split's requests kept out of training for early stopping, so that the eval
         split, on which the gate judges, is never used to choose anything.
       patience: epochs without a better validation recall@k before training stops.
       recall_k: the k of validation recall.
-      query_units: a query's unigrams after this many are not read; title_units likewise.
+      query_units: a query's unigrams after this many are not read.
+      title_units: a title's unigrams after this many are not read.
       max_positives: clicked or ordered items read of one request.
       seed: of initial weights, shuffling and sampling.
     """
