@@ -52,8 +52,8 @@ def captured_output(log_path: Path) -> Iterator[TextIO]:
 
 
 @contextmanager
-def quiet_imports() -> Iterator[None]:
-    """Keeps what TensorFlow, TFX and Beam say while they are imported off the screen; errors are still raised."""
+def quiet() -> Iterator[None]:
+    """Keeps what TensorFlow, TFX and Beam say off the screen, most of it at import; errors are still raised."""
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     atexit.register(_silence_shutdown)

@@ -35,12 +35,12 @@ def command(
     Exit codes: 0 pushed, 1 a step failed, 2 bad input, 3 finished but the model was refused.
     """
     from pipeline import config as pipeline_config
-    from pipeline.output_capture import quiet_imports
+    from pipeline.output_capture import quiet
     from schema.settings import InputError
 
     config = pipeline_config.load(config_name, overrides)
     click.echo("Loading TensorFlow and TFX ...", err=True)
-    with quiet_imports():
+    with quiet():
         from pipeline import local_runner
 
     try:

@@ -25,17 +25,17 @@ def command(config_name: str, overrides: tuple[str, ...], out: Path, force: bool
     they are. Read it through, then name it in `schema_gate.schema_path`.
     """
     from pipeline import config as pipeline_config
-    from pipeline.output_capture import quiet_imports
+    from pipeline.output_capture import quiet
     from schema.settings import InputError
 
     if out.exists() and not force:
         raise InputError(f"{out} exists; give --out another path, or --force to replace it")
     config = pipeline_config.load(config_name, overrides)
     click.echo("Ingesting, then counting ...", err=True)
-    with quiet_imports():
+    with quiet():
         from components.schema_gate.draft import draft_schema
 
-    text = draft_schema(config.ingest, config.beam_args)
+        text = draft_schema(config.ingest, config.beam_args)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(text, encoding="utf-8")
     click.echo(str(out))

@@ -7,7 +7,7 @@ import warnings
 from absl import logging as absl_logging
 
 from components.schema_gate import component
-from pipeline.output_capture import LatestMessage, captured_output, quiet_imports
+from pipeline.output_capture import LatestMessage, captured_output, quiet
 
 
 def test_all_that_is_printed_and_logged_goes_to_the_log_and_the_screen_stays_ours(tmp_path, capfd):
@@ -52,7 +52,7 @@ def test_only_messages_of_our_own_code_are_passed_on_and_only_their_first_line()
 
 def test_imports_are_quiet_and_what_comes_after_is_not(capfd):
     level = logging.root.manager.disable
-    with quiet_imports():
+    with quiet():
         warnings.warn("a library's warning", FutureWarning, stacklevel=1)
         logging.warning("a library's log line")
         absl_logging.warning("another")
