@@ -238,6 +238,10 @@ def main() -> None:
         (run_columnar if known.job == "columnar" else run_per_row)(known.shop, known.out, beam_args)
         return
     console = Console(width=110)
+    console.print(
+        f"{os.cpu_count()} processors; before the start the load average was {os.getloadavg()[1]:.1f}. Other programs "
+        "lengthen seconds, much less CPU seconds."
+    )
     if known.events:
         compare(simulate(known.events, known.folder), known.folder, known.repeat, console)
     sizes = [int(size) for size in known.growth.split(",") if size]

@@ -170,8 +170,14 @@ def _labels(events: pl.DataFrame, known_items: pl.Series) -> pl.DataFrame:
         )
         .group_by("head", "item")
         .agg(pl.col("stages").max(), pl.col("positions").min())
-        # The numbers of items are in the order of their ids.
-        .sort(["head", "positions", "item"], nulls_last=True)
+        # By head, position, item as one number, which sorts several times faster; the numbers of items are in the
+        # order of their ids.
+        .with_columns(
+            order=(pl.col("head").cast(pl.Int128) * 2**64)
+            + (pl.col("positions").fill_null(2**31 - 1).cast(pl.Int128) * 2**32)
+            + pl.col("item").cast(pl.Int128)
+        )
+        .sort("order")
     )
     return (
         labels.with_columns(known_items.gather(labels["item"]).alias("items"))
