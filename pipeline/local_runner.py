@@ -76,8 +76,10 @@ class _WatchedNode(beam_dag_runner.PipelineNodeAsDoFn):
                 raise RuntimeError("its inputs could not be found in ML Metadata")
         except BaseException as error:
             watch.failed_step, watch.error = self._node_id, error
-            self._record_failure(_reason(error))
-            watch.steps.end(self._node_id, "failed")
+            interrupted = _is_interrupt(error)
+            if not interrupted:
+                self._record_failure(_reason(error))
+            watch.steps.end(self._node_id, "cancelled" if interrupted else "failed")
             raise
         watch.steps.end(self._node_id, state)
 
@@ -113,6 +115,7 @@ def run(config: PipelineConfig, use_cache: bool = True) -> metadata.Run:
     Raises:
       InputError: something the user gave is wrong, be it found before the run or by one of its steps.
       StepFailedError: a step failed for another reason.
+      KeyboardInterrupt: the user interrupted it.
     """
     with run_lock(config.root):
         clear_up(config.metadata_path, config.artifacts_root)
@@ -144,6 +147,8 @@ def run_dag(dag: tfx_pipeline.Pipeline, log_path: Path) -> None:
     except Exception as error:
         if watch.error is None:
             raise
+        if _is_interrupt(watch.error):
+            raise KeyboardInterrupt from None
         input_error = _input_error(watch.error)
         if input_error is not None:
             raise input_error from None
@@ -178,6 +183,11 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         seen.add(id(current))
         yield current
         current = current.__cause__ or current.__context__
+
+
+def _is_interrupt(error: BaseException) -> bool:
+    """Whether `error` stems from Ctrl-C, which Beam, running a step in the main thread, wraps like any error."""
+    return any(isinstance(cause, KeyboardInterrupt) for cause in _causes(error))
 
 
 def _input_error(error: BaseException) -> InputError | None:

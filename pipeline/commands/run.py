@@ -2,6 +2,10 @@
 
 import json
 import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +20,8 @@ if TYPE_CHECKING:
 STEP_FAILED: Final = 1
 NOT_PUSHED: Final = 3
 INTERRUPTED: Final = 130
+# Seconds after Ctrl-C until the process ends in any case; it may be killed at any point.
+_GRACE_S: Final = 10.0
 
 
 @click.command(name="run")
@@ -44,7 +50,8 @@ def command(
         from pipeline import local_runner
 
     try:
-        run = local_runner.run(config, use_cache=not no_cache)
+        with _interruptible():
+            run = local_runner.run(config, use_cache=not no_cache)
     except local_runner.StepFailedError as error:
         _show_findings(config)
         click.echo(f"Error: {error}", err=True)
@@ -57,6 +64,23 @@ def command(
         # Beam's worker threads would hold the process until the step that they are in is over.
         os._exit(INTERRUPTED)
     _print_outcome(context, config, config_name, run, as_json)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Makes Ctrl-C end the run, even where it is caught in the middle of code that lets no exception out."""
+
+    def interrupt(signal_number: int, frame: object) -> None:
+        end = threading.Timer(_GRACE_S, os._exit, args=(INTERRUPTED,))
+        end.daemon = True
+        end.start()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _show_findings(config: "PipelineConfig") -> None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 
 import apache_beam as beam
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
@@ -35,6 +36,9 @@ def Read(  # noqa: N802
     if behaviour == "refuse in a Beam worker":
         with beam.Pipeline() as p:
             _ = p | beam.Create([7]) | beam.Map(_refuse)
+    if behaviour == "be interrupted":
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(10)
     if behaviour == "be killed once":
         flag = written.uri + ".killed"
         if not os.path.exists(flag):

@@ -104,6 +104,17 @@ def test_a_run_killed_in_a_step_is_cleared_up_and_the_next_one_goes_on_from_ther
     assert second == finished
 
 
+def test_an_interrupted_step_is_cancelled_and_not_failed(run, tmp_path, capfd):
+    with pytest.raises(KeyboardInterrupt):
+        run("be interrupted")
+    assert "- Read cancelled" in capfd.readouterr().err
+    run()
+    interrupted, finished = metadata.read_runs(f"{tmp_path}/metadata.sqlite", "two")
+    assert states(interrupted) == {"Write": "done", "Read": "cancelled"}
+    assert interrupted.step("Read").failure == ""
+    assert states(finished) == {"Write": "cached", "Read": "done"}
+
+
 def test_a_store_that_does_not_exist_holds_no_runs_and_is_not_made(tmp_path):
     path = tmp_path / "metadata.sqlite"
     assert metadata.read_runs(str(path), "two") == []
