@@ -13,7 +13,7 @@ from components.example_gen.columns import (
 )
 from components.example_gen.config import IngestConfig
 from components.example_gen.files import FileRange, InputFile, cut_ranges, find_files
-from components.example_gen.readers import columns_of
+from components.example_gen.readers import HEAD_BYTES, columns_of
 from components.example_gen.ubi import UBI_EVENTS_REQUIRED, UBI_QUERIES_REQUIRED, ubi_columns_of
 from components.example_gen.users import USER_ID
 from schema.settings import InputError
@@ -21,6 +21,8 @@ from schema.settings import InputError
 # Text that one key holds, about; its columns take roughly as much memory, several times over while worked.
 _BYTES_PER_KEY = 48 << 20
 _MOST_KEYS = 4096
+# How far a JSON file is searched for a column that its first rows do not name.
+_DEEP_HEAD_BYTES = 32 << 20
 
 EVENTS = "events"
 UBI_QUERIES = "ubi_queries"
@@ -129,20 +131,22 @@ def _inputs(
     patterns: tuple[str, ...],
     what: str,
     required: tuple[str, ...],
-    columns: Callable[[InputFile], tuple[str, ...]],
+    columns: Callable[[InputFile, int], tuple[str, ...]],
 ) -> list[InputFile]:
     files = find_files(patterns, what)
-    # JSON rows leave out what is null, so a column counts as there if any JSON file of the input names it.
-    in_json: dict[str, None] = {}
-    json_files = [file for file in files if file.format == "jsonl"]
     for file in files:
-        found = columns(file)
-        if file.format == "jsonl":
-            in_json.update(dict.fromkeys(found))
-        else:
-            _check_columns(file.path, what, found, required)
+        if file.format != "jsonl":
+            _check_columns(file.path, what, columns(file, HEAD_BYTES), required)
+    # JSON rows leave out what is null, so a column counts as there if any JSON file of the input names it; and a
+    # log may begin with thousands of rows of one kind.
+    json_files = [file for file in files if file.format == "jsonl"]
+    found: tuple[str, ...] = ()
+    for head_bytes in (HEAD_BYTES, _DEEP_HEAD_BYTES):
+        found = tuple(dict.fromkeys(name for file in json_files for name in columns(file, head_bytes)))
+        if set(required) <= set(found):
+            return files
     if json_files:
-        _check_columns(json_files[0].path, what, tuple(in_json), required)
+        _check_columns(json_files[0].path, what, found, required)
     return files
 
 

@@ -1,7 +1,8 @@
 """User Behavior Insights 1.x: the `ubi_queries` and `ubi_events` dumps of OpenSearch, Solr and Elasticsearch.
 
 Read as JSON lines in any of three shapes: plain documents; bulk dumps, where an action line
-`{"index": {"_id": ...}}` comes before each document; and hit dumps, where the document is under `_source`.
+`{"index": {"_id": ...}}` comes before each document; and hit dumps, where the document is under `_source`. A dump
+that holds both kinds of document may be named as both; each reader takes its own.
 A query becomes a search event and one impression per id in `query_response_hit_ids`, in their order from
 position 1. UBI numbers no events, and engines give a repeated delivery a new `_id`; so an event is what it says:
 two documents of the same client, query, action, object, position and millisecond are one event.
@@ -10,13 +11,12 @@ Source: https://github.com/o19s/ubi
 
 from collections.abc import Iterator, Mapping
 
-import orjson
 import polars as pl
 
 from components.example_gen.columns import EVENT_COLUMNS, EVENT_ID, EVENT_TYPE, POSITION, TIMESTAMP
-from components.example_gen.files import FileRange, InputFile, open_stream
+from components.example_gen.files import FileRange, InputFile
+from components.example_gen.readers import jsonl
 from components.example_gen.readers.block import Block
-from components.example_gen.readers.jsonl import line_blocks, parse_lines
 from schema.features import EventType
 from schema.settings import InputError
 
@@ -46,6 +46,8 @@ _QUERY_DOCUMENT: dict[str, pl.DataType] = {
     "query_response_hit_ids": pl.List(pl.String),
     # Its name before 1.0.
     "query_response_objects_ids": pl.List(pl.String),
+    # Only an event has one.
+    "action_name": _TEXT,
 }
 _EVENT_DOCUMENT: dict[str, pl.DataType] = {
     "action_name": _TEXT,
@@ -62,13 +64,12 @@ _EVENT_DOCUMENT: dict[str, pl.DataType] = {
     ),
 }
 _ACTION_LINE = pl.Struct({"_index": pl.String})
-_PEEK_BYTES = 128 << 10
 
 
 def read_queries(source: FileRange) -> Iterator[Block]:
     """The search and impression events of a `ubi_queries` dump, as text columns like Souk's own."""
     for rows, rejects in _documents(source, _QUERY_DOCUMENT):
-        yield Block(_query_events(rows), rejects)
+        yield Block(_query_events(rows.filter(pl.col("action_name").is_null())), rejects)
 
 
 def read_events(source: FileRange, actions: Mapping[str, str]) -> Iterator[tuple[Block, int]]:
@@ -79,11 +80,13 @@ def read_events(source: FileRange, actions: Mapping[str, str]) -> Iterator[tuple
       actions: Souk's event type by action name.
     """
     for rows, rejects in _documents(source, _EVENT_DOCUMENT):
-        ours = rows.filter(pl.col("action_name").is_in(list(actions)) | pl.col("action_name").is_null())
-        yield Block(_action_events(ours, actions), rejects), len(rows) - len(ours)
+        is_query = pl.col("action_name").is_null() & pl.col("user_query").is_not_null()
+        events = rows.filter(~is_query)
+        ours = events.filter(pl.col("action_name").is_in(list(actions)) | pl.col("action_name").is_null())
+        yield Block(_action_events(ours, actions), rejects), len(events) - len(ours)
 
 
-def ubi_columns_of(file: InputFile) -> tuple[str, ...]:
+def ubi_columns_of(file: InputFile, head_bytes: int) -> tuple[str, ...]:
     """The fields of the first documents of a dump.
 
     Raises:
@@ -91,18 +94,7 @@ def ubi_columns_of(file: InputFile) -> tuple[str, ...]:
     """
     if file.format != "jsonl":
         raise InputError(f"{file.path}: UBI dumps are read as JSON lines, not {file.format}")
-    with open_stream(file) as stream:
-        head = stream.read(_PEEK_BYTES)
-    names: dict[str, None] = {}
-    for line in head.splitlines():
-        try:
-            row = orjson.loads(line)
-        except orjson.JSONDecodeError:
-            continue
-        if isinstance(row, dict):
-            document = row.get("_source", row)
-            names.update(dict.fromkeys(document if isinstance(document, dict) else ()))
-    return tuple(names)
+    return jsonl.columns_of(file, head_bytes)
 
 
 def _documents(
@@ -112,8 +104,8 @@ def _documents(
     action = dict.fromkeys(("index", "create"), _ACTION_LINE)
     schema = {**document, **action, "_source": pl.Struct(document)}
     inner = pl.col("_source").struct
-    for data in line_blocks(source):
-        block = parse_lines(data, schema)
+    for data in jsonl.line_blocks(source):
+        block = jsonl.parse_lines(data, schema)
         is_action = pl.any_horizontal([pl.col(name).is_not_null() for name in action])
         rows = block.frame.filter(~is_action).select(
             [pl.coalesce(pl.col(name), inner.field(name)).alias(name) for name in document]

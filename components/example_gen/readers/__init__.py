@@ -10,7 +10,9 @@ from components.example_gen.files import FileRange, InputFile
 from components.example_gen.readers import csv, jsonl, parquet
 from components.example_gen.readers.block import Block
 
-__all__ = ["Block", "columns_of", "read_blocks"]
+__all__ = ["HEAD_BYTES", "Block", "columns_of", "read_blocks"]
+
+HEAD_BYTES = 128 << 10
 
 _READERS = {"jsonl": jsonl, "csv": csv, "parquet": parquet}
 
@@ -24,6 +26,6 @@ def read_blocks(source: FileRange, columns: tuple[str, ...]) -> Iterator[Block]:
     return _READERS[source.file.format].read_blocks(source, columns)
 
 
-def columns_of(file: InputFile) -> tuple[str, ...]:
-    """The names of the columns that `file` has; of JSONL, those that its first rows name."""
-    return _READERS[file.format].columns_of(file)
+def columns_of(file: InputFile, head_bytes: int = HEAD_BYTES) -> tuple[str, ...]:
+    """The names of the columns that `file` has; of JSONL, those that the rows in its first bytes name."""
+    return _READERS[file.format].columns_of(file, head_bytes)

@@ -56,8 +56,8 @@ def read_blocks(source: FileRange, columns: tuple[str, ...]) -> Iterator[Block]:
         yield Block(pl.DataFrame(schema=dict.fromkeys(columns, pl.String())), _wrong_rows(wrong))
 
 
-def columns_of(file: InputFile) -> tuple[str, ...]:
-    """The names in the header line."""
+def columns_of(file: InputFile, head_bytes: int = 0) -> tuple[str, ...]:
+    """The names in the header line, which is read whatever `head_bytes` says."""
     with open_stream(file) as stream:
         # Only the header is judged here; bad bytes further down must not fail it.
         text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")

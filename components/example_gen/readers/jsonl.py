@@ -14,7 +14,6 @@ from schema.settings import InputError
 
 BLOCK_BYTES = 32 << 20
 _MAX_LINE_BYTES = 64 << 20
-_PEEK_BYTES = 128 << 10
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -24,12 +23,14 @@ def read_blocks(source: FileRange, columns: tuple[str, ...]) -> Iterator[Block]:
         yield parse_lines(data, dict.fromkeys(columns, pl.String()))
 
 
-def columns_of(file: InputFile) -> tuple[str, ...]:
-    """The keys of the objects in the first 128 KiB, in order of appearance."""
+def columns_of(file: InputFile, head_bytes: int) -> tuple[str, ...]:
+    """The keys of the objects in the first `head_bytes`, in order of appearance; of a search engine's hits, those
+    of the documents in them.
+    """
     names: dict[str, None] = {}
     with open_stream(file) as stream:
         try:
-            head = stream.read(_PEEK_BYTES)
+            head = stream.read(head_bytes)
         except (OSError, EOFError) as error:
             raise InputError(f"{file.path} cannot be read: {error}") from error
     for line in head.removeprefix(_BYTE_ORDER_MARK).splitlines():
@@ -37,8 +38,9 @@ def columns_of(file: InputFile) -> tuple[str, ...]:
             row = orjson.loads(line)
         except orjson.JSONDecodeError:
             continue
-        if isinstance(row, dict):
-            names.update(dict.fromkeys(row))
+        document = row.get("_source", row) if isinstance(row, dict) else None
+        if isinstance(document, dict):
+            names.update(dict.fromkeys(document))
     return tuple(names)
 
 

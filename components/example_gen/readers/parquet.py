@@ -27,8 +27,8 @@ def read_blocks(source: FileRange, columns: tuple[str, ...]) -> Iterator[Block]:
             raise InputError(f"{source.file.path} cannot be read as Parquet: {error}") from error
 
 
-def columns_of(file: InputFile) -> tuple[str, ...]:
-    """The names of the top-level columns."""
+def columns_of(file: InputFile, head_bytes: int = 0) -> tuple[str, ...]:
+    """The names of the top-level columns, which the file's end holds, whatever `head_bytes` says."""
     with open_raw(file.path) as stream:
         try:
             return tuple(arrow_parquet.ParquetFile(stream).schema_arrow.names)

@@ -9,10 +9,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from components.example_gen import ingest
+from components.example_gen import ingest, job
 from components.example_gen.config import IngestConfig
 from components.example_gen.ingest import run_ingest
-from components.example_gen.readers import jsonl
 from components.example_gen.splits import Splits
 from components.example_gen.timestamps import parse_timestamp
 from schema.settings import InputError
@@ -242,6 +241,19 @@ def test_a_missing_column_is_told_with_what_was_found_and_expected(tmp_path, for
         run_ingest(config, str(tmp_path / "out"))
 
 
+def test_a_log_that_begins_with_many_rows_of_one_kind_misses_no_column(tmp_path, expected) -> None:
+    """As a dump sorted by type does, with what is null left out."""
+    config = write_shop(tmp_path / "in", SHOP)
+    rows = sorted(souk_rows(SHOP.log), key=lambda row: row["event_type"], reverse=True)
+    searches = [{k: v for k, v in row.items() if v is not None} for row in rows]
+    padding = [searches[0] | {"comment": "x" * 5000}] * 40
+    write_jsonl(tmp_path / "in" / "events-0.jsonl", [*padding, *searches])
+    write_jsonl(tmp_path / "in" / "events-1.jsonl", padding)
+    assert "item_id" not in searches[0]
+    run_ingest(config, str(tmp_path / "out"))
+    assert _sorted(written.rows(tmp_path / "out", "train")) == expected["train"]
+
+
 def test_a_log_without_a_usable_row_is_an_error(tmp_path) -> None:
     config = write_shop(tmp_path / "in", SHOP, max_bad_fraction=1.0)
     for path in (tmp_path / "in").glob("events-*"):
@@ -252,7 +264,7 @@ def test_a_log_without_a_usable_row_is_an_error(tmp_path) -> None:
 
 def test_a_truncated_file_is_an_error_on_its_way_through_beam(tmp_path, monkeypatch) -> None:
     # So that looking for its columns does not find out already.
-    monkeypatch.setattr(jsonl, "_PEEK_BYTES", 2000)
+    monkeypatch.setattr(job, "HEAD_BYTES", 2000)
     config = write_shop(tmp_path / "in", SHOP, "jsonl.gz")
     path = tmp_path / "in" / "events-0.jsonl.gz"
     path.write_bytes(path.read_bytes()[:-200])

@@ -118,6 +118,15 @@ def test_actions_are_mapped_with_the_shops_own_on_top(tmp_path, action: str, eve
     assert block.frame["event_type"].to_list() == [event_type]
 
 
+@shapes
+def test_of_a_dump_that_holds_both_each_reader_takes_its_own(tmp_path, shape) -> None:
+    source = _source(tmp_path, shape([QUERY, CLICK | {"user_query": "red shoes"}, QUERY | {"query_id": "q2"}]))
+    (queries,) = read_queries(source)
+    ((events, ignored),) = read_events(source, ACTIONS)
+    assert queries.frame["event_type"].value_counts(sort=True).rows() == [("impression", 4), ("search", 2)]
+    assert (events.frame["event_type"].to_list(), ignored) == (["click"], 0)
+
+
 def test_an_event_without_attributes_or_of_another_shape_is_no_crash(tmp_path) -> None:
     rows = [{"action_name": "click", "timestamp": "x"}, CLICK | {"event_attributes": "none"}, CLICK]
     ((block, _),) = read_events(_source(tmp_path, rows), ACTIONS)
@@ -127,11 +136,11 @@ def test_an_event_without_attributes_or_of_another_shape_is_no_crash(tmp_path) -
 
 @shapes
 def test_the_columns_are_those_of_the_documents(tmp_path, shape) -> None:
-    assert {"action_name", "timestamp"} <= set(ubi_columns_of(_source(tmp_path, shape([CLICK])).file))
+    assert {"action_name", "timestamp"} <= set(ubi_columns_of(_source(tmp_path, shape([CLICK])).file, 9999))
 
 
 def test_a_dump_that_is_not_json_lines_is_an_error(tmp_path) -> None:
     (tmp_path / "dump.csv").write_text("a,b\n")
     (file,) = find_files((str(tmp_path / "dump.csv"),), "events")
     with pytest.raises(InputError, match="read as JSON lines, not csv"):
-        ubi_columns_of(file)
+        ubi_columns_of(file, 9999)
