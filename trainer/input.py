@@ -106,11 +106,14 @@ def shuffled_batches(requests: tf.data.Dataset, config: TrainerConfig) -> tf.dat
     is many times faster than a shuffle of single requests.
     """
 
-    def permute(batch: Batch) -> Batch:
-        order = tf.random.shuffle(tf.range(tf.shape(batch[features.ITEMS])[0]))
+    def permute(batch: Batch, seed: tf.Tensor) -> Batch:
+        order = tf.random.experimental.stateless_shuffle(tf.range(tf.shape(batch[features.ITEMS])[0]), seed)
         return {name: tf.gather(matrix, order) for name, matrix in batch.items()}
 
-    windows = requests.shuffle(_CHUNKS_SHUFFLED, seed=config.seed).rebatch(_WINDOW).map(permute)
+    # A stateful random op would begin anew with every epoch once a global seed is set, and so repeat its order.
+    seeds = tf.data.Dataset.random(seed=config.seed, rerandomize_each_iteration=True).batch(2)
+    chunks = requests.shuffle(_CHUNKS_SHUFFLED, seed=config.seed).rebatch(_WINDOW)
+    windows = tf.data.Dataset.zip((chunks, seeds)).map(permute)
     return windows.rebatch(config.batch_size).prefetch(tf.data.AUTOTUNE)
 
 
