@@ -48,6 +48,10 @@ ITEMS: Final = "items"
 STAGES: Final = "stages"
 POSITIONS: Final = "positions"
 
+# Items that the last blessed model ranked well for the request though nobody took them for its query; any number of
+# item ids. Only in the train split, and only where hard negatives were mined.
+HARD_NEGATIVES: Final = "hard_negatives"
+
 # Catalogue features. `category_path` holds the names from the root down; `leaf_category` is that path
 # joined by CATEGORY_SEPARATOR, because leaf names alone ("Accessories") repeat across branches.
 ITEM_ID: Final = "item_id"
@@ -83,6 +87,7 @@ SEARCH_BYTES_FEATURES: Final = (
     HISTORY_QUERIES,
     *BEHAVIOUR_ITEM_FEATURES,
     ITEMS,
+    HARD_NEGATIVES,
 )
 SEARCH_INT_FEATURES: Final = (TIMESTAMP_MS, STAGES, POSITIONS)
 CATALOG_BYTES_FEATURES: Final = (ITEM_ID, TITLE, BRAND, CATEGORY_PATH, LEAF_CATEGORY, TOP_CATEGORY, SHOP)

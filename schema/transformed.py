@@ -39,12 +39,14 @@ SHOPS: Final = Vocabulary("shops")
 QUERY_UNIGRAMS: Final = "query_unigrams"
 QUERY_BIGRAMS: Final = "query_bigrams"
 QUERY_SEGMENTS: Final = "query_segments"
+# Units of all past queries in one list, and aligned with it which query each is of: 0 for the newest.
 HISTORY_QUERY_UNIGRAMS: Final = "history_query_unigrams"
+HISTORY_QUERY_INDEX: Final = "history_query_index"
 SEARCH_TOKENS: Final = (QUERY_UNIGRAMS, QUERY_BIGRAMS, QUERY_SEGMENTS, HISTORY_QUERY_UNIGRAMS)
 
-# Behaviour lists and outcome lists keep their raw names and hold item rows: ids of ITEM_IDS, where the
+# Behaviour lists, outcome lists and hard negatives keep their raw names and hold item rows: ids of ITEM_IDS, where the
 # out-of-vocabulary id is the row of the unknown item.
-SEARCH_ITEM_ROWS: Final = (*features.BEHAVIOUR_ITEM_FEATURES, features.ITEMS)
+SEARCH_ITEM_ROWS: Final = (*features.BEHAVIOUR_ITEM_FEATURES, features.ITEMS, features.HARD_NEGATIVES)
 
 # Catalogue features.
 ITEM_ROW: Final = "item_row"

@@ -19,7 +19,13 @@ from schema import features
 CONFIG = TransformConfig(min_term_count=1, min_phrase_count=2, phrase_penalty=0.5)
 
 SEARCHES = [
-    {"query": [b"new york shoes"], "items": [b"a", b"zzz"], "stages": [3, 1], "positions": [1, 2]},
+    {
+        "query": [b"new york shoes"],
+        "items": [b"a", b"zzz"],
+        "stages": [3, 1],
+        "positions": [1, 2],
+        "hard_negatives": [b"c", b"b"],
+    },
     {"query": [b"New York hat"], "history_queries": [b"red hat", b"shoes"], "real_time_items": [b"b", b"a"]},
     {"query": ["红色手机".encode()], "profile_gender": [b"f"]},
     {"query": ["手机".encode()], "profile_gender": [b"m"], "items": [b"c"], "stages": [2], "positions": [0]},

@@ -65,7 +65,9 @@ def _text_features(inputs: Mapping[str, tf.SparseTensor], config: TransformConfi
         config.max_title_units,
     )
     history = _ragged(inputs[features.HISTORY_QUERIES])
-    history_units = history.with_values(tokenize(history.values, config.max_query_units)).merge_dims(1, 2)
+    history_units = history.with_values(tokenize(history.values, config.max_query_units))
+    history_index = tf.repeat(tf.ragged.range(history.row_lengths()).values, history_units.values.row_lengths())
+    history_units = history_units.merge_dims(1, 2)
     query_bigrams, title_bigrams = tokens.bigrams(query), tokens.bigrams(title)
 
     unigram_file = lexicon.learn(
@@ -115,6 +117,7 @@ def _text_features(inputs: Mapping[str, tf.SparseTensor], config: TransformConfi
         transformed.QUERY_BIGRAMS: query_bigram_ids,
         transformed.QUERY_SEGMENTS: segment_ids(query, query_ids),
         transformed.HISTORY_QUERY_UNIGRAMS: history_ids,
+        transformed.HISTORY_QUERY_INDEX: history_units.with_values(history_index),
         transformed.TITLE_UNIGRAMS: title_ids,
         transformed.TITLE_BIGRAMS: title_bigram_ids,
         transformed.TITLE_SEGMENTS: segment_ids(title, title_ids),
@@ -124,11 +127,13 @@ def _text_features(inputs: Mapping[str, tf.SparseTensor], config: TransformConfi
 
 def _item_rows(inputs: Mapping[str, tf.SparseTensor]) -> dict[str, tf.RaggedTensor]:
     vocabulary_file = lexicon.learn(inputs[features.ITEM_ID], transformed.ITEM_IDS)
+    # A shop's own schema from before hard negatives lacks them.
+    outcomes = [name for name in (features.ITEMS, features.HARD_NEGATIVES) if name in inputs]
     # Behaviour, outcome and catalogue apart: a served request has the first alone.
     outputs: dict[str, tf.RaggedTensor] = {}
     for sources in (
         {name: name for name in features.BEHAVIOUR_ITEM_FEATURES},
-        {features.ITEMS: features.ITEMS},
+        {name: name for name in outcomes},
         {transformed.ITEM_ROW: features.ITEM_ID},
     ):
         ids = [_ragged(inputs[source]) for source in sources.values()]

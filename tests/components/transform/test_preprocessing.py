@@ -60,6 +60,13 @@ def test_outcomes_stay_aligned_and_an_item_outside_the_catalogue_gets_the_unknow
     assert rows[4][transformed.ITEM_ROW] == [row_of[b"a"]]
 
 
+def test_hard_negatives_become_item_rows_and_stay_absent_where_none_were_mined(transformed_shop):
+    rows, output = transformed_shop
+    row_of = {item: row for row, item in enumerate(output.vocabulary_by_name(transformed.ITEM_IDS.name))}
+    assert rows[0][features.HARD_NEGATIVES] == [row_of[b"c"], row_of[b"b"]]
+    assert features.HARD_NEGATIVES not in rows[1]
+
+
 def test_price_buckets_are_quarter_octaves(transformed_shop):
     rows, _ = transformed_shop
     assert rows[4][transformed.PRICE_BUCKET] == [17]
