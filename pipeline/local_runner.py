@@ -4,7 +4,7 @@ import logging
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,12 +105,17 @@ class _WatchedRunner(beam_dag_runner.BeamDagRunner):
     _PIPELINE_NODE_DO_FN_CLS = _WatchedNode
 
 
-def run(config: PipelineConfig, use_cache: bool = True) -> metadata.Run:
+def run(
+    config: PipelineConfig,
+    use_cache: bool = True,
+    create: Callable[[PipelineConfig, bool], tfx_pipeline.Pipeline] = create_pipeline,
+) -> metadata.Run:
     """Runs every step whose inputs or settings changed since it last succeeded; takes the rest from cache.
 
     Args:
       config: of the pipeline.
       use_cache: False runs every step anew.
+      create: makes the pipeline of the configuration; another one is a part of it.
 
     Raises:
       InputError: something the user gave is wrong, be it found before the run or by one of its steps.
@@ -120,7 +125,7 @@ def run(config: PipelineConfig, use_cache: bool = True) -> metadata.Run:
     with run_lock(config.root):
         clear_up(config.metadata_path, config.artifacts_root)
         local = config.model_copy(update={"beam_args": (*config.beam_args, *_LOCAL_BEAM_ARGS)})
-        dag = create_pipeline(local, use_cache=use_cache)
+        dag = create(local, use_cache)
         log_path = Path(config.root) / "logs" / time.strftime("run-%Y%m%d-%H%M%S.log")
         try:
             run_dag(dag, log_path)

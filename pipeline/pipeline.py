@@ -1,7 +1,10 @@
 """The pipeline: what runs, in which order, and what each step is given."""
 
+from dataclasses import dataclass
+
 from tensorflow_data_validation import StatsOptions
 from tfx.components import StatisticsGen, Trainer, Transform
+from tfx.dsl.components.base.base_node import BaseNode
 from tfx.orchestration import metadata
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import pusher_pb2, trainer_pb2, transform_pb2
@@ -20,6 +23,21 @@ from schema import features
 from trainer.config import CUSTOM_CONFIG_KEY as TRAINER_CONFIG_KEY
 
 
+@dataclass(frozen=True)
+class DataSteps:
+    """The steps from logs to transformed examples, which every training of any model shares."""
+
+    examples: BaseNode
+    statistics: BaseNode
+    good_statistics: BaseNode
+    schema_gate: BaseNode
+    transform: BaseNode
+
+    def nodes(self) -> list[BaseNode]:
+        """All of them, in their order."""
+        return [self.examples, self.statistics, self.good_statistics, self.schema_gate, self.transform]
+
+
 def create_pipeline(config: PipelineConfig, use_cache: bool = True) -> Pipeline:
     """From logs to a pushed version.
 
@@ -32,6 +50,50 @@ def create_pipeline(config: PipelineConfig, use_cache: bool = True) -> Pipeline:
     Raises:
       InputError: an input file or the schema is missing.
     """
+    data = _data_steps(config)
+    trainer = Trainer(
+        run_fn="trainer.run_fn.run_fn",
+        examples=data.transform.outputs["transformed_examples"],
+        transform_graph=data.transform.outputs["transform_graph"],
+        schema=data.schema_gate.outputs["schema"],
+        train_args=trainer_pb2.TrainArgs(splits=[features.TRAIN_SPLIT]),
+        eval_args=trainer_pb2.EvalArgs(splits=[features.EVAL_SPLIT]),
+        custom_config={TRAINER_CONFIG_KEY: config.train.to_json()},
+    )
+    index = IndexBuilder(
+        model=trainer.outputs["model"],
+        examples=data.examples.outputs["examples"],
+        config_json=config.index.to_json(),
+    )
+    blessed = baselines.blessed_model(current=index.outputs["servable"])
+    gate = RecallGate(
+        servable=index.outputs["servable"],
+        baseline_servable=blessed.outputs[baselines.MODEL],
+        examples=data.examples.outputs["examples"],
+        config_json=config.gate.to_json(),
+    )
+    canary = Canary(
+        servable=index.outputs["servable"],
+        examples=data.examples.outputs["examples"],
+        config_json=config.canary.to_json(),
+    )
+    # Not for its outputs: a candidate that the gate looks at first is what the picture says.
+    canary.add_upstream_node(gate)
+    pusher = Pusher(
+        model=index.outputs["servable"],
+        model_blessing=gate.outputs["blessing"],
+        infra_blessing=canary.outputs["blessing"],
+        push_destination=_push_destination(config),
+    )
+    return _pipeline(config, [*data.nodes(), trainer, index, blessed, gate, canary, pusher], use_cache)
+
+
+def create_data_pipeline(config: PipelineConfig, use_cache: bool = True) -> Pipeline:
+    """The same pipeline up to Transform, for work that trains many models on one data set; see `create_pipeline`."""
+    return _pipeline(config, _data_steps(config).nodes(), use_cache)
+
+
+def _data_steps(config: PipelineConfig) -> DataSteps:
     examples = SoukExampleGen(config_json=config.ingest.to_json(), fingerprint=fingerprint(config.ingest))
     statistics = StatisticsGen(examples=examples.outputs["examples"], stats_options=_stats_options(config))
     good_statistics = baselines.good_statistics(current=statistics.outputs["statistics"])
@@ -54,56 +116,14 @@ def create_pipeline(config: PipelineConfig, use_cache: bool = True) -> Pipeline:
         # TF 1 graphs are traced once per phase, TF 2 functions several times: less than half the time for a small shop.
         force_tf_compat_v1=True,
     )
-    trainer = Trainer(
-        run_fn="trainer.run_fn.run_fn",
-        examples=transform.outputs["transformed_examples"],
-        transform_graph=transform.outputs["transform_graph"],
-        schema=schema_gate.outputs["schema"],
-        train_args=trainer_pb2.TrainArgs(splits=[features.TRAIN_SPLIT]),
-        eval_args=trainer_pb2.EvalArgs(splits=[features.EVAL_SPLIT]),
-        custom_config={TRAINER_CONFIG_KEY: config.train.to_json()},
-    )
-    index = IndexBuilder(
-        model=trainer.outputs["model"],
-        examples=examples.outputs["examples"],
-        config_json=config.index.to_json(),
-    )
-    blessed = baselines.blessed_model(current=index.outputs["servable"])
-    gate = RecallGate(
-        servable=index.outputs["servable"],
-        baseline_servable=blessed.outputs[baselines.MODEL],
-        examples=examples.outputs["examples"],
-        config_json=config.gate.to_json(),
-    )
-    canary = Canary(
-        servable=index.outputs["servable"],
-        examples=examples.outputs["examples"],
-        config_json=config.canary.to_json(),
-    )
-    # Not for its outputs: a candidate that the gate looks at first is what the picture says.
-    canary.add_upstream_node(gate)
-    pusher = Pusher(
-        model=index.outputs["servable"],
-        model_blessing=gate.outputs["blessing"],
-        infra_blessing=canary.outputs["blessing"],
-        push_destination=_push_destination(config),
-    )
+    return DataSteps(examples, statistics, good_statistics, schema_gate, transform)
+
+
+def _pipeline(config: PipelineConfig, nodes: list[BaseNode], use_cache: bool) -> Pipeline:
     return Pipeline(
         pipeline_name=config.name,
         pipeline_root=config.artifacts_root,
-        components=[
-            examples,
-            statistics,
-            good_statistics,
-            schema_gate,
-            transform,
-            trainer,
-            index,
-            blessed,
-            gate,
-            canary,
-            pusher,
-        ],
+        components=nodes,
         enable_cache=use_cache,
         metadata_connection_config=metadata.sqlite_metadata_connection_config(config.metadata_path),
         beam_pipeline_args=list(config.beam_args),
