@@ -1,6 +1,7 @@
 """Settings of the model and its training. Losses and negatives are chosen here, not by subclassing."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, model_validator
 
@@ -8,7 +9,18 @@ from schema.settings import Settings
 
 CUSTOM_CONFIG_KEY = "trainer_config"
 
+# Where a model is not what it is in its paper without a setting, that setting is the model's own default.
+MODEL_DEFAULTS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "two_tower": {"heads": 1},
+    "dpsr": {"heads": 2},
+    "mgdspr": {"heads": 1, "profile": False, "negatives": {"mixed": 32}},
+    "mmse": {"heads": 1, "loss": {"ranking_weight": 0.5}},
+}
+# Models whose query and title are also read as segments.
+SEGMENT_MODELS: Final = ("mgdspr", "mmse")
+
 Positive = Annotated[int, Field(ge=1)]
+NotNegative = Annotated[int, Field(ge=0)]
 
 
 class LossConfig(Settings):
@@ -21,6 +33,10 @@ class LossConfig(Settings):
       logq_correction: softmax only; subtracts the log of each candidate's expected count among the negatives,
         without which in-batch negatives punish popular items (Yi et al., RecSys 2019).
       order_weight: weight of an ordered item; a clicked one weighs 1.
+      ranking_weight: weight of MMSE's ranking loss among the items of one search (arXiv 2303.11009), added to the loss
+        above; 0 leaves it out. `mmse` has 0.5.
+      ranking_margin: by how much an item must outscore one of the same search that got one stage less far.
+      ranking_items: shown and not clicked items of a search that the ranking loss reads, the topmost first.
     """
 
     kind: Literal["hinge", "softmax"] = "softmax"
@@ -28,6 +44,9 @@ class LossConfig(Settings):
     temperature: float = Field(0.07, gt=0.0)
     logq_correction: bool = True
     order_weight: float = Field(1.0, gt=0.0)
+    ranking_weight: float = Field(0.0, ge=0.0)
+    ranking_margin: float = Field(0.05, ge=0.0)
+    ranking_items: Positive = 4
 
 
 class NegativesConfig(Settings):
@@ -37,10 +56,18 @@ class NegativesConfig(Settings):
       per_positive: how many negatives each positive meets, shared by the whole batch.
       random_ratio: DPSR's mixing ratio alpha; this share is drawn uniformly from the catalogue, the rest are other
         positives of the batch. In-batch negatives alone push popular items down; random ones alone let them rise.
+      mixed: MGDSPR's I_mix (arXiv 2106.09297), softmax only: this many of a positive's hardest negatives are moved
+        towards the positive and are negatives once more; 0 for none. `mgdspr` has 32.
+      mixing_low, mixing_high: the share of the positive in such a mixture is drawn between these.
+      hard: mined negatives (`components/hard_negatives`) that each request meets besides; 0 for none.
     """
 
     per_positive: Positive = 512
     random_ratio: float = Field(0.5, ge=0.0, le=1.0)
+    mixed: NotNegative = 0
+    mixing_low: float = Field(0.4, ge=0.0, le=1.0)
+    mixing_high: float = Field(0.6, ge=0.0, le=1.0)
+    hard: NotNegative = 0
 
 
 class HistoryConfig(Settings):
@@ -59,6 +86,21 @@ class HistoryConfig(Settings):
     short_term_items: Positive = 20
     long_term_items: Positive = 10
     query_units: Positive = 24
+
+
+class CatalogueQueriesConfig(Settings):
+    """Training queries made from the catalogue's own words, for items and words that no click has taught. [ours]
+
+    Attributes:
+      share: such queries per step, as a share of the batch; 0 for none. At most as many as there are random negatives,
+        whose items they look for.
+      longest: units of title in a query, at most; they are neighbours in the title.
+      attribute_share: share of the words of brand and category that are added to a query.
+    """
+
+    share: float = Field(0.25, ge=0.0, le=1.0)
+    longest: Positive = 4
+    attribute_share: float = Field(0.2, ge=0.0, le=1.0)
 
 
 class OptimizerConfig(Settings):
@@ -81,13 +123,20 @@ class TrainerConfig(Settings):
     Attributes:
       model: which of `trainer/models`.
       embedding_dim: width of every input embedding.
-      dim: width of the vectors that are searched.
-      heads: query vectors per request; `two_tower` has one.
+      dim: width of the vectors that are searched. `mgdspr` needs `embedding_dim` to be equal.
+      heads: query vectors per request: 2 for `dpsr`, one for the others.
       hidden: widths of the ReLU layers before the last one, which has width `dim`.
       beta: temperature of DPSR's soft weighting of heads in training; near 0 it is the best head alone.
       dropout: share of the hidden layers' outputs that are dropped in training.
-      lexical_skip: `dpsr` only; whether both towers start from a weighted bag of words (`layers/lexical.py`).
-      profile: whether the query tower reads the `profile_*` features.
+      lexical_skip: all but `two_tower`; whether both towers start from a weighted bag of words (`layers/lexical.py`).
+      multi_grain: `mgdspr` and `mmse`; off reads the query as one grain, its unigrams.
+      fusion: `mgdspr`: whether a Transformer over all grains and behaviours makes the query vector; off concatenates
+        them. `mmse`: whether similarities are fused after the grains have met the item; off fuses the grains before.
+      attention_heads: `mgdspr` only; heads of every self-attention, a divisor of `embedding_dim`.
+      id_dropout: `mgdspr` only; share of items whose id is hidden in training, so that words alone can find new ones.
+      unit_vectors: `mgdspr` only; whether vectors are scaled to unit length, as those of the other models are, so that
+        scores are cosines. The paper has plain inner products, and a temperature of 2 for them.
+      profile: whether the query tower reads the `profile_*` features; `mgdspr` has no place for them.
       batch_size: requests per step.
       epochs: passes over the training requests, at most.
       validation_share: share of the train split's requests kept out of training for early stopping, so that the eval
@@ -100,7 +149,7 @@ class TrainerConfig(Settings):
       seed: of initial weights, shuffling and sampling.
     """
 
-    model: Literal["two_tower", "dpsr"] = "dpsr"
+    model: Literal["two_tower", "dpsr", "mgdspr", "mmse"] = "dpsr"
     embedding_dim: Positive = 64
     dim: Positive = 64
     heads: Positive = 2
@@ -108,10 +157,16 @@ class TrainerConfig(Settings):
     beta: float = Field(0.1, gt=0.0)
     dropout: float = Field(0.0, ge=0.0, lt=1.0)
     lexical_skip: bool = True
+    multi_grain: bool = True
+    fusion: bool = True
+    attention_heads: Positive = 8
+    id_dropout: float = Field(0.2, ge=0.0, lt=1.0)
+    unit_vectors: bool = True
     profile: bool = True
     history: HistoryConfig = HistoryConfig()
     loss: LossConfig = LossConfig()
     negatives: NegativesConfig = NegativesConfig()
+    catalogue_queries: CatalogueQueriesConfig = CatalogueQueriesConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     batch_size: Positive = 512
     epochs: Positive = 10
@@ -123,8 +178,37 @@ class TrainerConfig(Settings):
     max_positives: Positive = 8
     seed: int = 17
 
+    @model_validator(mode="before")
+    @classmethod
+    def _complete_by_model(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        return _merged(MODEL_DEFAULTS.get(values.get("model", "dpsr"), MODEL_DEFAULTS["dpsr"]), values)
+
     @model_validator(mode="after")
-    def _two_tower_has_one_head(self) -> "TrainerConfig":
-        if self.model == "two_tower" and self.heads != 1:
-            raise ValueError("`two_tower` has one query vector: set `heads: 1`, or `model: dpsr` for several")
+    def _fits_the_model(self) -> "TrainerConfig":
+        if self.model != "dpsr" and self.heads != 1:
+            raise ValueError(f"`{self.model}` has one query vector: set `heads: 1`, or `model: dpsr` for several")
+        if self.model == "mgdspr" and self.embedding_dim != self.dim:
+            raise ValueError(
+                "`mgdspr` adds embeddings to the vectors that are searched: "
+                f"`embedding_dim` ({self.embedding_dim}) and `dim` ({self.dim}) must be equal"
+            )
+        if self.model == "mgdspr" and self.embedding_dim % self.attention_heads:
+            raise ValueError(
+                f"`attention_heads` ({self.attention_heads}) must divide `embedding_dim` ({self.embedding_dim})"
+            )
+        if self.negatives.mixed and self.loss.kind == "hinge":
+            raise ValueError(
+                "`negatives.mixed` needs the softmax loss: set `loss.kind: softmax`, or `negatives.mixed: 0`"
+            )
         return self
+
+
+def _merged(defaults: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """`values`, and from `defaults` what they lack, group by group."""
+    merged = {**defaults, **values}
+    for name, default in defaults.items():
+        if isinstance(default, Mapping) and isinstance(values.get(name), Mapping):
+            merged[name] = _merged(default, values[name])
+    return merged

@@ -2,16 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import tensorflow as tf
 
 from schema import features, transformed
 from schema.features import Stage
-from trainer.config import TrainerConfig
+from trainer.config import SEGMENT_MODELS, TrainerConfig
 from trainer.item_table import padded
 
 Batch = dict[str, tf.Tensor]
+
+# Names that only a batch has: rows of items that were shown and not clicked.
+SHOWN_ITEMS: Final = "shown_items"
 
 _HASH_BUCKETS = 10_000
 _CHUNK = 2048
@@ -38,10 +42,13 @@ class SearchReader:
             transformed.QUERY_UNIGRAMS: self.config.query_units,
             transformed.QUERY_BIGRAMS: self.config.query_units + 1,
         }
+        if self.config.model in SEGMENT_MODELS:
+            widths[transformed.QUERY_SEGMENTS] = self.config.query_units
         if self.config.profile:
             widths.update(dict.fromkeys(self.profile_features, 1))
         if history.enabled:
             widths[transformed.HISTORY_QUERY_UNIGRAMS] = history.query_units
+            widths[transformed.HISTORY_QUERY_INDEX] = history.query_units
             widths[features.REAL_TIME_ITEMS] = history.real_time_items
             widths[features.SHORT_TERM_ITEMS] = history.short_term_items
             for name in (features.LONG_TERM_CLICKS, features.LONG_TERM_ORDERS, features.LONG_TERM_CARTS):
@@ -59,13 +66,19 @@ class SearchReader:
           serialized: [examples] transformed search examples.
 
         Returns:
-          The query tower's input, and `items` and `stages` of what was clicked or better, [batch, max_positives].
+          The query tower's input; `items` and `stages` of what was clicked or better, [batch, max_positives]; where the
+          loss reads them, `shown_items` and `hard_negatives`. Item rows are shifted by one and padded with 0.
         """
-        names = [*self.query_widths(), features.ITEMS, features.STAGES]
+        hard = (features.HARD_NEGATIVES,) if self.config.negatives.hard else ()
+        names = [*self.query_widths(), features.ITEMS, features.STAGES, *hard]
         parsed = tf.io.parse_example(serialized, {name: tf.io.RaggedFeature(tf.int64) for name in names})
         batch = self.query_batch(parsed)
         for name, matrix in positives(parsed, self.config.max_positives).items():
             batch[name] = matrix
+        if self.config.loss.ranking_weight:
+            batch[SHOWN_ITEMS] = shown_items(parsed, self.config.loss.ranking_items)
+        for name in hard:
+            batch[name] = padded(parsed[name], self.config.negatives.hard)
         useful = batch[features.ITEMS][:, 0] > 0
         return {name: tf.boolean_mask(matrix, useful) for name, matrix in batch.items()}
 
@@ -73,14 +86,17 @@ class SearchReader:
 def positives(parsed: Mapping[str, tf.RaggedTensor], width: int) -> Batch:
     """Rows (shifted by one) and stages of the items that were clicked or better, padded with 0, [batch, width]."""
     reached = parsed[features.STAGES] >= int(Stage.CLICKED)
+    stages = tf.ragged.boolean_mask(parsed[features.STAGES], reached)
     return {
-        name: tf.cast(
-            tf.ragged.boolean_mask(parsed[name], reached).to_tensor(default_value=-shift, shape=[None, width]),
-            tf.int32,
-        )
-        + shift
-        for name, shift in ((features.ITEMS, 1), (features.STAGES, 0))
+        features.ITEMS: padded(tf.ragged.boolean_mask(parsed[features.ITEMS], reached), width),
+        features.STAGES: tf.cast(stages.to_tensor(shape=[None, width]), tf.int32),
     }
+
+
+def shown_items(parsed: Mapping[str, tf.RaggedTensor], width: int) -> tf.Tensor:
+    """Rows (shifted by one) of the items that were only shown, as they are in the example, [batch, width]."""
+    only_shown = tf.equal(parsed[features.STAGES], int(Stage.SHOWN))
+    return padded(tf.ragged.boolean_mask(parsed[features.ITEMS], only_shown), width)
 
 
 def read_requests(reader: SearchReader, files: Sequence[str], validation: bool) -> tf.data.Dataset:

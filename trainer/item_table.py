@@ -73,6 +73,7 @@ def column_widths(title_units: int) -> dict[str, int]:
     return {
         transformed.TITLE_UNIGRAMS: title_units,
         transformed.TITLE_BIGRAMS: title_units + 1,
+        transformed.TITLE_SEGMENTS: title_units,
         transformed.ATTRIBUTE_UNIGRAMS: title_units,
     }
 
@@ -80,7 +81,7 @@ def column_widths(title_units: int) -> dict[str, int]:
 def item_columns(features: Mapping[str, tf.RaggedTensor | tf.SparseTensor], title_units: int) -> dict[str, tf.Tensor]:
     """Columns of a batch of transformed catalogue examples, in the form that an `ItemTable` holds."""
     columns = {name: padded(features[name], width) for name, width in column_widths(title_units).items()}
-    for name in transformed.CATALOG_CATEGORIES:
+    for name in (*transformed.CATALOG_CATEGORIES, transformed.ITEM_ROW):
         columns[name] = padded(features[name], 1)[:, 0]
     return columns
 

@@ -55,3 +55,24 @@ def sampled_softmax_loss(
     negative_logits = tf.where(masked, tf.constant(_MASKED, negative.dtype), negative_logits)
     logits = tf.concat([positive_logit[:, tf.newaxis], negative_logits], axis=1)
     return tf.reduce_logsumexp(logits, axis=1) - positive_logit
+
+
+def stage_ranking_loss(scores: tf.Tensor, stages: tf.Tensor, margin: float) -> tf.Tensor:
+    """MMSE's ranking loss among the items of one search (arXiv 2303.11009), our reading of its abstract [ours].
+
+    `sum over pairs with stage(i) > stage(j) of max(0, m_ij - s_i + s_j)`, as a mean over pairs, with `m_ij` = `margin`
+    times how many stages apart the two are: ordered over clicked over shown.
+
+    Args:
+      scores: [requests, items].
+      stages: [requests, items] int, `schema.features.Stage`; 0 is padding.
+      margin: for one stage.
+
+    Returns:
+      [requests]; 0 for a request without such a pair.
+    """
+    apart = tf.cast(stages[:, :, tf.newaxis] - stages[:, tf.newaxis, :], scores.dtype)
+    there = stages > 0
+    counted = tf.cast((apart > 0) & there[:, :, tf.newaxis] & there[:, tf.newaxis, :], scores.dtype)
+    violations = tf.nn.relu(margin * apart - scores[:, :, tf.newaxis] + scores[:, tf.newaxis, :]) * counted
+    return tf.math.divide_no_nan(tf.reduce_sum(violations, axis=[1, 2]), tf.reduce_sum(counted, axis=[1, 2]))

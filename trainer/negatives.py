@@ -12,7 +12,7 @@ class Candidates:
     """Items that every positive of a batch is compared with.
 
     Attributes:
-      rows: [candidates] int32, item rows: the in-batch ones, then the random ones. May hold the same item twice.
+      rows: [candidates] int32, item rows: the random ones, then the in-batch ones. May hold the same item twice.
       in_batch_count: scalar int32, how many come from the batch.
       random_count: how many are drawn uniformly.
     """
@@ -33,7 +33,7 @@ def sample_candidates(positive_rows: tf.Tensor, catalogue_size: int, config: Neg
     random_count = round(config.per_positive * config.random_ratio)
     in_batch = positive_rows[: config.per_positive - random_count]
     uniform = tf.random.uniform([random_count], 0, catalogue_size, tf.int32)
-    return Candidates(tf.concat([in_batch, uniform], axis=0), tf.size(in_batch), random_count)
+    return Candidates(tf.concat([uniform, in_batch], axis=0), tf.size(in_batch), random_count)
 
 
 def log_expected_count(
@@ -72,3 +72,25 @@ def accidental_hits(
     by_request = tf.reduce_any(request_items[:, :, tf.newaxis] == candidate_rows[tf.newaxis, tf.newaxis, :], axis=1)
     itself = positive_rows[:, tf.newaxis] == candidate_rows[tf.newaxis, :]
     return tf.gather(by_request, request_of_positive) | itself
+
+
+def mixed_negatives(positive: tf.Tensor, negative: tf.Tensor, masked: tf.Tensor, config: NegativesConfig) -> tf.Tensor:
+    """Scores of MGDSPR's hard mixtures `I_mix = a i_pos + (1 - a) I_hard` (arXiv 2106.09297, section 3.4).
+
+    The score is linear in the item, so the mixture's score is the mixture of the scores: no vector is made. I_hard are
+    the hardest of the batch's shared negatives [ours]; `a` is drawn anew for each positive.
+
+    Args:
+      positive: [positives] scores.
+      negative: [positives, candidates] scores.
+      masked: [positives, candidates] bool, candidates that are no negatives.
+      config: how many, and the range of `a`.
+
+    Returns:
+      [positives, mixtures]; a mixture with a masked candidate scores very low.
+    """
+    lowest = tf.constant(-1e4, negative.dtype)
+    hardest = tf.math.top_k(tf.where(masked, lowest, negative), tf.minimum(config.mixed, tf.shape(negative)[1])).values
+    share = tf.random.uniform([tf.size(positive), 1], config.mixing_low, config.mixing_high, positive.dtype)
+    mixed = share * positive[:, tf.newaxis] + (1.0 - share) * hardest
+    return tf.where(hardest > lowest, mixed, lowest)

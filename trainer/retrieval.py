@@ -9,10 +9,15 @@ import tensorflow_recommenders as tfrs
 from schema import features
 from schema.features import Stage
 from trainer import item_table, losses, negatives
+from trainer.catalogue_queries import draw_queries
 from trainer.config import TrainerConfig
+from trainer.input import SHOWN_ITEMS
 from trainer.item_table import ItemTable
 from trainer.layers.scoring import head_scores
 from trainer.models.towers import Towers
+
+_POSITIVE = "positive"
+_CANDIDATE = "candidate"
 
 
 class RetrievalModel(tfrs.models.Model):
@@ -35,7 +40,7 @@ class RetrievalModel(tfrs.models.Model):
         self._positive_share = tf.constant(share, tf.float32)
 
     def compute_loss(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
-        """Mean loss over the batch's positives.
+        """Mean loss over the batch's positives, and the ranking loss over its requests where there is one.
 
         Args:
           inputs: a batch of `trainer.input`.
@@ -44,29 +49,74 @@ class RetrievalModel(tfrs.models.Model):
         Returns:
           Scalar.
         """
+        asked = tf.boolean_mask(inputs[features.ITEMS] - 1, inputs[features.ITEMS] > 0)
+        candidates = negatives.sample_candidates(asked, self._catalogue_size, self._config.negatives)
+        inputs = self._with_catalogue_queries(inputs, candidates)
         request_items = inputs[features.ITEMS] - 1
         is_positive = request_items >= 0
         request = tf.cast(tf.where(is_positive)[:, 0], tf.int32)
-        positive_rows = tf.boolean_mask(request_items, is_positive)
-        candidates = negatives.sample_candidates(positive_rows, self._catalogue_size, self._config.negatives)
-        masked = negatives.accidental_hits(candidates.rows, request, positive_rows, request_items)
+        rows = {_POSITIVE: tf.boolean_mask(request_items, is_positive), _CANDIDATE: candidates.rows}
+        rows |= {name: inputs[name] - 1 for name in (features.HARD_NEGATIVES, SHOWN_ITEMS) if name in inputs}
 
         query = self.towers.encode_query(inputs, self._columns, training=training)
-        # One pass of the item tower for both: an item that is both is encoded twice, which costs less than a `unique`.
-        rows = tf.concat([positive_rows, candidates.rows], axis=0)
-        items = self.towers.encode_items(item_table.gather(self._columns, rows), training=training)
-        positive_items, candidate_items = tf.split(items, [tf.size(positive_rows), tf.size(candidates.rows)])
-
-        by_head = tf.einsum("phd,pd->ph", tf.gather(query, request), positive_items)
+        items = self._encode_items(rows, training)
+        by_head = tf.einsum("phd,pd->ph", tf.gather(query, request), items[_POSITIVE])
         positive = self.towers.training_score(by_head[:, :, tf.newaxis])[:, 0]
-        negative = tf.gather(self.towers.training_score(head_scores(query, candidate_items)), request)
-        loss = self._loss(positive, negative, masked, positive_rows, candidates)
+        negative = tf.gather(self.towers.training_score(head_scores(query, items[_CANDIDATE])), request)
+        masked = negatives.accidental_hits(candidates.rows, request, rows[_POSITIVE], request_items)
+        if features.HARD_NEGATIVES in rows:
+            hard = self._own_scores(query, items[features.HARD_NEGATIVES])
+            negative = tf.concat([negative, tf.gather(hard, request)], axis=1)
+            masked = tf.concat([masked, tf.gather(rows[features.HARD_NEGATIVES] < 0, request)], axis=1)
 
         ordered = tf.boolean_mask(inputs[features.STAGES], is_positive) == int(Stage.ORDERED)
         weight = tf.where(ordered, self._config.loss.order_weight, 1.0)
-        return tf.math.divide_no_nan(tf.reduce_sum(loss * weight), tf.reduce_sum(weight))
+        by_positive = self._retrieval_loss(positive, negative, masked, rows[_POSITIVE], candidates)
+        loss = tf.math.divide_no_nan(tf.reduce_sum(by_positive * weight), tf.reduce_sum(weight))
+        if SHOWN_ITEMS in rows:
+            of_request = tf.scatter_nd(tf.where(is_positive), positive, tf.shape(is_positive, out_type=tf.int64))
+            scores = tf.concat([of_request, self._own_scores(query, items[SHOWN_ITEMS])], axis=1)
+            shown = tf.where(rows[SHOWN_ITEMS] >= 0, int(Stage.SHOWN), 0)
+            stages = tf.concat([inputs[features.STAGES], shown], axis=1)
+            ranking = losses.stage_ranking_loss(scores, stages, self._config.loss.ranking_margin)
+            loss += self._config.loss.ranking_weight * tf.reduce_mean(ranking)
+        return loss
 
-    def _loss(
+    def _with_catalogue_queries(
+        self, inputs: Mapping[str, tf.Tensor], candidates: negatives.Candidates
+    ) -> dict[str, tf.Tensor]:
+        """The batch and, after its requests, queries made from the first of the random candidates."""
+        config = self._config.catalogue_queries
+        count = min(round(config.share * self._config.batch_size), candidates.random_count)
+        if not count:
+            return dict(inputs)
+        rows = candidates.rows[:count]
+        widths = {name: matrix.shape[1] for name, matrix in inputs.items()}
+        made = draw_queries(item_table.gather(self._columns, rows), widths, config)
+        no_more = [[0, 0], [0, widths[features.ITEMS] - 1]]
+        made[features.ITEMS] = tf.pad(rows[:, tf.newaxis] + 1, no_more)
+        made[features.STAGES] = tf.pad(tf.fill([count, 1], int(Stage.CLICKED)), no_more)
+        return {name: tf.concat([matrix, made[name]], axis=0) for name, matrix in inputs.items()}
+
+    def _encode_items(self, rows: Mapping[str, tf.Tensor], training: bool) -> dict[str, tf.Tensor]:
+        """Vectors of the items at each of the `rows`, [..., dim] by name; row -1 is the unknown item.
+
+        One pass of the item tower for all: to encode an item twice that comes twice costs less than a `unique`.
+        """
+        flat = tf.concat([tf.reshape(part, [-1]) for part in rows.values()], axis=0)
+        flat = tf.where(flat < 0, self._catalogue_size, flat)
+        items = self.towers.encode_items(item_table.gather(self._columns, flat), training=training)
+        parts = tf.split(items, [tf.size(part) for part in rows.values()])
+        return {
+            name: tf.reshape(part, tf.concat([tf.shape(rows[name]), [self._config.dim]], axis=0))
+            for name, part in zip(rows, parts, strict=True)
+        }
+
+    def _own_scores(self, query: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
+        """Scores of a request's own items: [requests, heads, dim] and [requests, items, dim] to [requests, items]."""
+        return self.towers.training_score(tf.einsum("bhd,bnd->bhn", query, items))
+
+    def _retrieval_loss(
         self,
         positive: tf.Tensor,
         negative: tf.Tensor,
@@ -77,12 +127,23 @@ class RetrievalModel(tfrs.models.Model):
         settings = self._config.loss
         if settings.kind == "hinge":
             return losses.hinge_loss(positive, negative, masked, settings.margin)
+        if self._config.negatives.mixed:
+            mixed = negatives.mixed_negatives(positive, negative, masked, self._config.negatives)
+            negative = tf.concat([negative, mixed], axis=1)
+            masked = tf.concat([masked, tf.zeros_like(mixed, tf.bool)], axis=1)
         if not settings.logq_correction:
             return losses.sampled_softmax_loss(positive, negative, masked, settings.temperature)
-        positive_log_expected, negative_log_expected = (
+        positive_log_expected, candidate_log_expected = (
             negatives.log_expected_count(rows, candidates, self._positive_share, self._catalogue_size)
             for rows in (positive_rows, candidates.rows)
         )
+        # What is a positive's own, mined or mixed, is always among its negatives: an expected count of one.
+        own = tf.shape(negative)[1] - tf.size(candidates.rows)
         return losses.sampled_softmax_loss(
-            positive, negative, masked, settings.temperature, positive_log_expected, negative_log_expected
+            positive,
+            negative,
+            masked,
+            settings.temperature,
+            positive_log_expected,
+            tf.pad(candidate_log_expected, [[0, own]]),
         )

@@ -32,6 +32,8 @@ def input_sizes(transform: tft.TFTransformOutput) -> InputSizes:
     return InputSizes(
         unigrams=size(transformed.UNIGRAMS),
         bigrams=size(transformed.BIGRAMS),
+        phrases=size(transformed.PHRASES),
+        items=size(transformed.ITEM_IDS),
         brand=size(transformed.BRANDS),
         leaf_category=size(transformed.LEAF_CATEGORIES),
         top_category=size(transformed.TOP_CATEGORIES),

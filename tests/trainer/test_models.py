@@ -2,18 +2,35 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from schema import features
+from schema import features, transformed
 from trainer import artifact
 from trainer.config import HistoryConfig, TrainerConfig
 from trainer.input import SearchReader
 from trainer.item_table import ItemTable, column_widths
 from trainer.models import InputSizes
 
-SIZES = InputSizes(50, 60, 5, 6, 4, 3, {"profile_gender": 3})
+SIZES = InputSizes(50, 60, 30, 20, 5, 6, 4, 3, {"profile_gender": 3})
 CONFIGS = {
     "two_tower": TrainerConfig(model="two_tower", heads=1, embedding_dim=8, dim=4, hidden=(32,)),
     "dpsr 1 head": TrainerConfig(model="dpsr", heads=1, embedding_dim=8, dim=4, hidden=(32,)),
     "dpsr 3 heads": TrainerConfig(model="dpsr", heads=3, embedding_dim=8, dim=4, hidden=(32,)),
+    "mgdspr": TrainerConfig(model="mgdspr", embedding_dim=8, dim=8, attention_heads=2, profile=False),
+    "mgdspr, nothing but the query": TrainerConfig(
+        model="mgdspr",
+        embedding_dim=8,
+        dim=8,
+        attention_heads=2,
+        multi_grain=False,
+        fusion=False,
+        lexical_skip=False,
+        history=HistoryConfig(enabled=False),
+    ),
+    "mgdspr, no fusion": TrainerConfig(model="mgdspr", embedding_dim=8, dim=8, attention_heads=2, fusion=False),
+    "mmse": TrainerConfig(model="mmse", embedding_dim=8, dim=4, hidden=(32,)),
+    "mmse, fused before": TrainerConfig(model="mmse", embedding_dim=8, dim=4, hidden=(32,), fusion=False),
+    "mmse, one grain": TrainerConfig(
+        model="mmse", embedding_dim=8, dim=4, profile=False, multi_grain=False, history=HistoryConfig(enabled=False)
+    ),
     "dpsr, nobody": TrainerConfig(
         model="dpsr", heads=2, embedding_dim=8, dim=4, hidden=(), profile=False, history=HistoryConfig(enabled=False)
     ),
@@ -22,8 +39,12 @@ CONFIGS = {
 
 def make_table(items: int = 7, title_units: int = 5) -> ItemTable:
     rng = np.random.default_rng(0)
-    columns = {name: rng.integers(0, 40, (items + 1, width)) for name, width in column_widths(title_units).items()}
+    columns = {
+        name: rng.integers(1, 40, (items + 1, width)) * (np.arange(width) < rng.integers(0, width + 1, (items + 1, 1)))
+        for name, width in column_widths(title_units).items()
+    }
     columns |= {name: rng.integers(0, size + 1, items + 1) for name, size in SIZES.categories.items()}
+    columns[transformed.ITEM_ROW] = np.arange(1, items + 2)
     for column in columns.values():
         column[-1] = 0
     ids = np.array([f"i{n}".encode() for n in range(items)])
@@ -31,10 +52,21 @@ def make_table(items: int = 7, title_units: int = 5) -> ItemTable:
 
 
 def make_query(reader: SearchReader, batch: int = 3) -> dict[str, tf.Tensor]:
+    """Random requests with lists of all lengths, padding last; the first has all full, the last is of nobody."""
     rng = np.random.default_rng(1)
-    return {
-        name: tf.constant(rng.integers(0, 4, (batch, width)), tf.int32) for name, width in reader.query_widths().items()
-    }
+    query = {}
+    for name, width in reader.query_widths().items():
+        ids, lengths = rng.integers(1, 4, (batch, width)), rng.integers(0, width + 1, (batch, 1))
+        lengths[0] = width
+        if name == transformed.HISTORY_QUERY_INDEX:
+            ids = np.sort(ids, axis=1)
+        if name == transformed.HISTORY_QUERY_UNIGRAMS:
+            history_lengths = lengths
+        ids *= np.arange(width) < (history_lengths if name == transformed.HISTORY_QUERY_INDEX else lengths)
+        if "query" not in name or "history" in name:
+            ids[-1] = 0
+        query[name] = tf.constant(ids, tf.int32)
+    return query
 
 
 def make(config: TrainerConfig):
@@ -52,19 +84,56 @@ def test_towers_give_unit_vectors_of_the_configured_shape(config):
     items = towers.encode_items(table.as_tensors())
     assert query.shape == (3, config.heads, config.dim)
     assert items.shape == (table.size + 1, config.dim)
-    np.testing.assert_allclose(np.linalg.norm(query, axis=-1), np.ones((3, config.heads)), rtol=1e-4)
+    if not (config.model == "mmse" and config.fusion):
+        np.testing.assert_allclose(np.linalg.norm(query, axis=-1), np.ones((3, config.heads)), rtol=1e-4)
     np.testing.assert_allclose(np.linalg.norm(items[:-1], axis=-1), np.ones(table.size), rtol=1e-4)
+
+
+def widened(query: dict[str, tf.Tensor], by: int) -> dict[str, tf.Tensor]:
+    return {name: tf.pad(ids, [[0, 0], [0, 0 if name.startswith("profile") else by]]) for name, ids in query.items()}
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
 def test_wider_padding_changes_no_vector(config):
     towers, reader, table = make(config)
-    query = make_query(reader)
-    wider = {name: tf.pad(ids, [[0, 0], [0, 0 if name.startswith("profile") else 3]]) for name, ids in query.items()}
-    columns = table.as_tensors()
+    query, columns = make_query(reader), table.as_tensors()
     np.testing.assert_allclose(
-        towers.encode_query(wider, columns), towers.encode_query(query, columns), rtol=1e-4, atol=1e-6
+        towers.encode_query(widened(query, 3), columns), towers.encode_query(query, columns), rtol=1e-4, atol=1e-6
     )
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
+def test_a_vector_does_not_depend_on_the_batch_it_is_in(config):
+    """Lists are padded to the longest of their batch: neither that padding nor the other rows may show."""
+    towers, reader, table = make(config)
+    query, columns = make_query(reader, batch=4), table.as_tensors()
+    together = towers.encode_query(query, columns).numpy()
+    for row in range(4):
+        alone = towers.encode_query({name: ids[row : row + 1] for name, ids in query.items()}, columns)
+        np.testing.assert_allclose(alone[0], together[row], rtol=1e-4, atol=1e-5)
+    items = towers.encode_items(columns).numpy()
+    for row in range(table.size):
+        alone = towers.encode_items({name: column[row : row + 1] for name, column in columns.items()})
+        np.testing.assert_allclose(alone[0], items[row], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for name, config in CONFIGS.items()
+        if config.history.enabled and config.heads == 1 and config.model != "two_tower"
+    ],
+)
+def test_each_part_of_behaviour_moves_the_query(name):
+    towers, reader, table = make(CONFIGS[name])
+    query, columns = make_query(reader), table.as_tensors()
+    vectors = towers.encode_query(query, columns).numpy()
+    for feature in (*features.BEHAVIOUR_ITEM_FEATURES, transformed.HISTORY_QUERY_UNIGRAMS):
+        other = {**query, feature: tf.zeros_like(query[feature])}
+        if feature == transformed.HISTORY_QUERY_UNIGRAMS:
+            other[transformed.HISTORY_QUERY_INDEX] = tf.zeros_like(query[transformed.HISTORY_QUERY_INDEX])
+        assert not np.allclose(towers.encode_query(other, columns), vectors), feature
 
 
 def test_heads_differ_and_history_and_profile_move_the_query():

@@ -12,8 +12,8 @@ def test_the_mixing_ratio_sets_how_many_negatives_are_random(ratio, in_batch, un
     drawn = negatives.sample_candidates(positives, 500, NegativesConfig(per_positive=40, random_ratio=ratio))
     assert int(drawn.in_batch_count) == in_batch
     assert drawn.random_count == uniform
-    np.testing.assert_array_equal(drawn.rows[:in_batch], positives[:in_batch])
-    assert np.all(drawn.rows[in_batch:] < 500)
+    np.testing.assert_array_equal(drawn.rows[uniform:], positives[:in_batch])
+    assert np.all(drawn.rows[:uniform] < 500)
 
 
 def test_expected_counts_agree_with_counting():

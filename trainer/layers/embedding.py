@@ -41,13 +41,17 @@ class PaddedEmbedding(keras.layers.Layer):
         return {**super().get_config(), "size": self.size, "dim": self.dim}
 
 
-def trim(ids: tf.Tensor) -> tf.Tensor:
+def trim(ids: tf.Tensor, shortest: int = 0) -> tf.Tensor:
     """Id lists without the columns that are padding in every row: [batch, width] to [batch, longest list].
 
     Lists are padded to a width that holds the long ones; most batches need far less, and every column costs.
+
+    Args:
+      ids: [batch, width] int, padding last.
+      shortest: columns that are kept in any case; a recurrent layer needs one.
     """
     longest = tf.reduce_max(tf.reduce_sum(tf.cast(ids > 0, tf.int32), axis=1))
-    return ids[:, :longest]
+    return ids[:, : tf.maximum(longest, shortest)]
 
 
 def mean_of_embedded(embedded: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:

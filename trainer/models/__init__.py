@@ -4,9 +4,11 @@ To add one: write a `Towers` subclass, list it in `REGISTRY` and name it in `Tra
 """
 
 from trainer.models.dpsr import Dpsr
+from trainer.models.mgdspr import Mgdspr
+from trainer.models.mmse import Mmse
 from trainer.models.towers import InputSizes, Towers
 from trainer.models.two_tower import TwoTower
 
-REGISTRY: dict[str, type[Towers]] = {"two_tower": TwoTower, "dpsr": Dpsr}
+REGISTRY: dict[str, type[Towers]] = {"two_tower": TwoTower, "dpsr": Dpsr, "mgdspr": Mgdspr, "mmse": Mmse}
 
-__all__ = ["REGISTRY", "Dpsr", "InputSizes", "Towers", "TwoTower"]
+__all__ = ["REGISTRY", "Dpsr", "InputSizes", "Mgdspr", "Mmse", "Towers", "TwoTower"]

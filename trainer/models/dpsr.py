@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from schema import features, transformed
 from trainer.config import TrainerConfig
-from trainer.layers.embedding import PaddedEmbedding, mean_of_embedded, trim
+from trainer.layers.embedding import PaddedEmbedding, mean_of_embedded
 from trainer.layers.lexical import LexicalSkip
 from trainer.layers.projection import Projection
 from trainer.layers.scoring import soft_dot_product
@@ -54,14 +54,7 @@ class Dpsr(Towers):
 
     def encode_items(self, item: Tensors, training: bool = False) -> tf.Tensor:
         """See `Towers.encode_items`."""
-        title, attributes = self.title_tokens(item), trim(item[transformed.ATTRIBUTE_UNIGRAMS])
-        tokens = tf.concat([title, attributes], axis=1)
-        embedded = self.tokens(tokens)
-        embedded_title, embedded_attributes = tf.split(embedded, [tf.shape(title)[1], tf.shape(attributes)[1]], axis=1)
-        parts = [mean_of_embedded(embedded_title, title), mean_of_embedded(embedded_attributes, attributes)]
-        inputs = tf.concat([*parts, *self.fields(item)], axis=-1)
-        skip = self.lexical(embedded, tokens) if self.lexical else None
-        return self.item_projection(inputs, skip=skip, training=training)
+        return self.field_item_vector(item, self.item_projection, self.lexical, training)
 
     def training_score(self, scores: tf.Tensor) -> tf.Tensor:
         """The soft dot product over heads."""

@@ -1,7 +1,7 @@
 """What every model offers: two towers over shared input embeddings."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import tensorflow as tf
@@ -9,8 +9,10 @@ import tf_keras as keras
 
 from schema import features, transformed
 from trainer import item_table
-from trainer.config import TrainerConfig
+from trainer.config import SEGMENT_MODELS, TrainerConfig
 from trainer.layers.embedding import PaddedEmbedding, mean_of_embedded, trim
+from trainer.layers.lexical import LexicalSkip
+from trainer.layers.projection import Projection
 
 Tensors = Mapping[str, tf.Tensor]
 
@@ -20,13 +22,16 @@ class InputSizes:
     """How many ids each vocabulary has, out-of-vocabulary ids included.
 
     Attributes:
-      unigrams, bigrams: token id spaces.
+      unigrams, bigrams, phrases: token id spaces; segments have that of unigrams and then that of phrases.
+      items: id space of items.
       brand, leaf_category, top_category, shop: id spaces of the item's fields.
       profile: id space of each `profile_*` feature by name.
     """
 
     unigrams: int
     bigrams: int
+    phrases: int
+    items: int
     brand: int
     leaf_category: int
     top_category: int
@@ -55,8 +60,9 @@ class Towers(keras.layers.Layer):
         super().__init__(**kwargs)
         self.settings = config
         self.sizes = sizes
-        # Unigrams and bigrams have one matrix; bigram ids follow the unigram ids.
-        self.tokens = PaddedEmbedding(sizes.unigrams + sizes.bigrams, config.embedding_dim, name="tokens")
+        # Unigrams, bigrams and phrases have one matrix, their ids following each other in this order.
+        tokens = sizes.unigrams + sizes.bigrams + (sizes.phrases if config.model in SEGMENT_MODELS else 0)
+        self.tokens = PaddedEmbedding(tokens, config.embedding_dim, name="tokens")
         self.item_fields = {
             name: PaddedEmbedding(size, config.embedding_dim, name=name) for name, size in sizes.categories.items()
         }
@@ -93,15 +99,52 @@ class Towers(keras.layers.Layer):
 
     def query_tokens(self, query: Tensors) -> tf.Tensor:
         """Token ids of a query's unigrams and bigrams, [batch, tokens]."""
-        return self._token_ids(query[transformed.QUERY_UNIGRAMS], query[transformed.QUERY_BIGRAMS])
+        unigrams, bigrams = (
+            trim(query[transformed.QUERY_UNIGRAMS]),
+            self.bigram_tokens(query[transformed.QUERY_BIGRAMS]),
+        )
+        return tf.concat([unigrams, bigrams], axis=1)
 
     def title_tokens(self, item: Tensors) -> tf.Tensor:
         """Token ids of a title's unigrams and bigrams, [items, tokens]."""
-        return self._token_ids(item[transformed.TITLE_UNIGRAMS], item[transformed.TITLE_BIGRAMS])
+        unigrams, bigrams = trim(item[transformed.TITLE_UNIGRAMS]), self.bigram_tokens(item[transformed.TITLE_BIGRAMS])
+        return tf.concat([unigrams, bigrams], axis=1)
+
+    def bigram_tokens(self, bigrams: tf.Tensor) -> tf.Tensor:
+        """Token ids of bigrams, [batch, bigrams]."""
+        bigrams = trim(bigrams)
+        return tf.where(bigrams > 0, bigrams + self.sizes.unigrams, 0)
+
+    def segment_tokens(self, segments: tf.Tensor) -> tf.Tensor:
+        """Token ids of segments, [batch, segments]: a segment of one unit is that unigram."""
+        segments = trim(segments, shortest=1)
+        return tf.where(segments > self.sizes.unigrams, segments + self.sizes.bigrams, segments)
 
     def fields(self, item: Tensors) -> list[tf.Tensor]:
         """Embeddings of an item's brand, categories, shop and price bucket, [..., embedding_dim] each."""
         return [self.item_fields[name](item[name]) for name in self.sizes.categories]
+
+    def field_item_vector(
+        self, item: Tensors, projection: Projection, lexical: LexicalSkip | None, training: bool
+    ) -> tf.Tensor:
+        """DPSR's item tower: title, words of brand and category, and fields, concatenated and projected.
+
+        Args:
+          item: features of the items.
+          projection: the tower's layers.
+          lexical: adds the bag of words, where there is one.
+          training: whether dropout is on.
+
+        Returns:
+          [items, dim].
+        """
+        title, attributes = self.title_tokens(item), trim(item[transformed.ATTRIBUTE_UNIGRAMS])
+        tokens = tf.concat([title, attributes], axis=1)
+        embedded = self.tokens(tokens)
+        embedded_title, embedded_attributes = tf.split(embedded, [tf.shape(title)[1], tf.shape(attributes)[1]], axis=1)
+        parts = [mean_of_embedded(embedded_title, title), mean_of_embedded(embedded_attributes, attributes)]
+        inputs = tf.concat([*parts, *self.fields(item)], axis=-1)
+        return projection(inputs, skip=lexical(embedded, tokens) if lexical else None, training=training)
 
     def behaviour(self, rows: tf.Tensor, items: Tensors) -> tf.Tensor:
         """Mean over a behaviour list of the items' embeddings, each the sum of its fields' embeddings.
@@ -114,12 +157,20 @@ class Towers(keras.layers.Layer):
           [batch, embedding_dim].
         """
         rows = trim(rows)
-        present = tf.cast(rows > 0, tf.int32)
-        behaved = item_table.gather({name: items[name] for name in self.sizes.categories}, tf.maximum(rows - 1, 0))
-        fields = self.fields({name: ids * present for name, ids in behaved.items()})
-        return mean_of_embedded(tf.add_n(fields), rows)
+        return mean_of_embedded(tf.add_n(self.fields(behaved_items(rows, items, tuple(self.sizes.categories)))), rows)
 
-    def _token_ids(self, unigrams: tf.Tensor, bigrams: tf.Tensor) -> tf.Tensor:
-        bigrams = trim(bigrams)
-        shifted = tf.where(bigrams > 0, bigrams + self.sizes.unigrams, 0)
-        return tf.concat([trim(unigrams), shifted], axis=1)
+
+def behaved_items(rows: tf.Tensor, items: Tensors, names: Sequence[str]) -> dict[str, tf.Tensor]:
+    """One-valued features of the items of a behaviour list, 0 where it is padded.
+
+    Args:
+      rows: [batch, steps] int32 item rows shifted by one, 0 is padding.
+      items: columns of the item table.
+      names: which columns.
+
+    Returns:
+      [batch, steps] int32 by name.
+    """
+    present = tf.cast(rows > 0, tf.int32)
+    behaved = item_table.gather({name: items[name] for name in names}, tf.maximum(rows - 1, 0))
+    return {name: ids * present for name, ids in behaved.items()}

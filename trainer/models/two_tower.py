@@ -2,7 +2,6 @@
 
 import tensorflow as tf
 
-from schema import transformed
 from trainer.config import TrainerConfig
 from trainer.layers.projection import Projection
 from trainer.models.towers import InputSizes, Tensors, Towers
@@ -22,10 +21,7 @@ class TwoTower(Towers):
 
     def encode_items(self, item: Tensors, training: bool = False) -> tf.Tensor:
         """See `Towers.encode_items`."""
-        title = self.tokens.mean(self.title_tokens(item))
-        attributes = self.tokens.mean(item[transformed.ATTRIBUTE_UNIGRAMS])
-        inputs = tf.concat([title, attributes, *self.fields(item)], axis=-1)
-        return self.item_projection(inputs, training=training)
+        return self.field_item_vector(item, self.item_projection, None, training)
 
     def training_score(self, scores: tf.Tensor) -> tf.Tensor:
         """The inner product itself."""

@@ -1,0 +1,80 @@
+"""Attention over padded sequences, in which padding changes nothing."""
+
+import tensorflow as tf
+import tf_keras as keras
+
+# Added to the logits of what is not there; its exponential is 0 in float32.
+_ABSENT = -1e9
+
+
+def attend(query: tf.Tensor, memory: tf.Tensor, present: tf.Tensor) -> tf.Tensor:
+    """`softmax(Q M^T) M` over what is present, together with a zero vector (MGDSPR, arXiv 2106.09297, section 3.2).
+
+    The zero vector lets a query ignore a memory that has nothing to do with it; an empty memory gives zero.
+
+    Args:
+      query: [batch, queries, dim].
+      memory: [batch, steps, dim].
+      present: [batch, steps] bool.
+
+    Returns:
+      [batch, queries, dim].
+    """
+    memory = tf.pad(memory, [[0, 0], [1, 0], [0, 0]])
+    present = tf.pad(present, [[0, 0], [1, 0]], constant_values=True)
+    logits = tf.matmul(query, memory, transpose_b=True)
+    weights = tf.nn.softmax(logits + tf.where(present, 0.0, _ABSENT)[:, tf.newaxis, :])
+    return tf.matmul(weights, memory)
+
+
+class SelfAttention(keras.layers.Layer):
+    """Multi-head self-attention with a residual connection and layer normalisation; a Transformer block with `inner`.
+
+    Args:
+      dim: width of inputs and outputs, a multiple of `heads`.
+      heads: attention heads.
+      inner: width of the feed-forward layer after it; 0 leaves that layer out.
+      dropout: share of each sub-layer's output that is dropped in training.
+    """
+
+    def __init__(self, dim: int, heads: int, inner: int = 0, dropout: float = 0.0, **kwargs):
+        super().__init__(**kwargs)
+        self.dim, self.heads, self.inner, self.dropout = dim, heads, inner, dropout
+        self._project = keras.layers.Dense(3 * dim)
+        self._output = keras.layers.Dense(dim)
+        self._drop = keras.layers.Dropout(dropout)
+        self._norms = [keras.layers.LayerNormalization(epsilon=1e-6) for _ in range(2 if inner else 1)]
+        self._feed_forward = [keras.layers.Dense(inner, activation="relu"), keras.layers.Dense(dim)] if inner else []
+
+    def call(self, sequence: tf.Tensor, present: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Each step in the light of all steps that are present.
+
+        Args:
+          sequence: [batch, steps, dim].
+          present: [batch, steps] bool.
+          training: whether dropout is on.
+
+        Returns:
+          [batch, steps, dim]; meaningless where not present.
+        """
+        batch, steps = tf.unstack(tf.shape(sequence)[:2])
+        parts = tf.reshape(self._project(sequence), [batch, steps, 3, self.heads, self.dim // self.heads])
+        query, key, value = tf.unstack(tf.transpose(parts, [2, 0, 3, 1, 4]))
+        logits = tf.matmul(query, key, transpose_b=True) / (self.dim // self.heads) ** 0.5
+        weights = tf.nn.softmax(logits + tf.where(present, 0.0, _ABSENT)[:, tf.newaxis, tf.newaxis, :])
+        mixed = tf.reshape(tf.transpose(tf.matmul(weights, value), [0, 2, 1, 3]), [batch, steps, self.dim])
+        x = self._norms[0](sequence + self._drop(self._output(mixed), training=training))
+        if self.inner:
+            widen, narrow = self._feed_forward
+            x = self._norms[1](x + self._drop(narrow(widen(x)), training=training))
+        return x
+
+    def get_config(self):
+        """Settings to make the layer again."""
+        return {
+            **super().get_config(),
+            "dim": self.dim,
+            "heads": self.heads,
+            "inner": self.inner,
+            "dropout": self.dropout,
+        }

@@ -1,0 +1,41 @@
+"""A recurrent reading of a sequence of behaviour."""
+
+import tensorflow as tf
+import tf_keras as keras
+
+
+class ResidualLstm(keras.layers.Layer):
+    """Stacked LSTM layers with residual connections (MGDSPR, arXiv 2106.09297: two layers, dropout 0.2).
+
+    Args:
+      dim: width of inputs, states and outputs.
+      layers: how many are stacked.
+      dropout: share of each layer's inputs that is dropped in training.
+    """
+
+    def __init__(self, dim: int, layers: int = 2, dropout: float = 0.2, **kwargs):
+        super().__init__(**kwargs)
+        self.dim, self.layers, self.dropout = dim, layers, dropout
+        self._drop = keras.layers.Dropout(dropout)
+        self._layers = [keras.layers.LSTM(dim, return_sequences=True) for _ in range(layers)]
+
+    def call(self, newest_first: tf.Tensor, present: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """States after each step, read from the oldest to the newest.
+
+        Args:
+          newest_first: [batch, steps, dim], with padding after the oldest step.
+          present: [batch, steps] bool.
+          training: whether dropout is on.
+
+        Returns:
+          [batch, steps, dim], newest first; meaningless where not present.
+        """
+        lengths = tf.reduce_sum(tf.cast(present, tf.int32), axis=1)
+        x = tf.reverse_sequence(newest_first, lengths, seq_axis=1)
+        for lstm in self._layers:
+            x += lstm(self._drop(x, training=training), training=training)
+        return tf.reverse_sequence(x, lengths, seq_axis=1)
+
+    def get_config(self):
+        """Settings to make the layer again."""
+        return {**super().get_config(), "dim": self.dim, "layers": self.layers, "dropout": self.dropout}

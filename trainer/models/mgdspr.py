@@ -1,0 +1,173 @@
+"""MGDSPR: Embedding-based Product Retrieval in Taobao Search (KDD 2021, arXiv 2106.09297).
+
+    q_1gram, q_2gram, q_seg = means of the query's unigrams, bigrams, segments
+    q_seg_seq = mean(Transformer(segments));  q_his_seq = softmax(q_seg . Q_his^T) Q_his;  q_mix = their sum
+    Q_mgs     = [q_1gram; q_2gram; q_seg; q_seg_seq; q_his_seq; q_mix]
+    H_real    = attend(Q_mgs, [0; self-attention(LSTM(R))]);  H_short = attend(Q_mgs, [0; self-attention(S)])
+    H_long    = sum over a in {item, shop, leaf, brand} of attend(Q_mgs, [0; mean click_a; mean order_a; mean cart_a])
+    query     = first position of self-attention([CLS; Q_mgs; H_real; H_short; H_long])
+    item      = e_id + tanh(W . mean title)
+
+Sampled softmax with temperature, in-batch negatives and the hard mixtures I_mix are set by `TrainerConfig`.
+
+Our reading [ours]: title words are the title's segments and the words of brand and category, which Taobao's titles
+hold; the Transformer has learned positions; a past query is the mean of its unigrams; an item of a behaviour list and
+the item tower share one id embedding; with `multi_grain` off Q_mgs is q_1gram alone; with `fusion` off the means of
+the four blocks are concatenated and mapped linearly. Our additions, all of them switched by `TrainerConfig`: vectors of
+unit length, hidden ids in training, `LexicalSkip`.
+"""
+
+import tensorflow as tf
+import tf_keras as keras
+
+from schema import features, transformed
+from trainer.config import TrainerConfig
+from trainer.layers.attention import SelfAttention, attend
+from trainer.layers.embedding import PaddedEmbedding, mean_of_embedded, trim
+from trainer.layers.lexical import LexicalSkip
+from trainer.layers.recurrent import ResidualLstm
+from trainer.models.towers import InputSizes, Tensors, Towers, behaved_items
+
+_ITEM_FIELDS = (transformed.ITEM_ROW, features.LEAF_CATEGORY, features.TOP_CATEGORY, features.BRAND, features.SHOP)
+_LONG_TERM_ATTRIBUTES = (transformed.ITEM_ROW, features.SHOP, features.LEAF_CATEGORY, features.BRAND)
+_LONG_TERM = (features.LONG_TERM_CLICKS, features.LONG_TERM_ORDERS, features.LONG_TERM_CARTS)
+
+
+class Mgdspr(Towers):
+    """Query of six grains and three spans of behaviour, fused by a Transformer; item of id and title."""
+
+    def __init__(self, config: TrainerConfig, sizes: InputSizes, **kwargs):
+        super().__init__(config, sizes, **kwargs)
+        dim, heads = config.dim, config.attention_heads
+        # Besides the items of the vocabulary one id for any other, which also stands in for hidden ids.
+        self.item_fields[transformed.ITEM_ROW] = PaddedEmbedding(sizes.items, dim, name="item_id")
+        self.segment_positions = PaddedEmbedding(config.query_units, dim, name="segment_positions")
+        self.segment_transformer = SelfAttention(dim, heads, 4 * dim, config.dropout, name="segment_transformer")
+        self.behaved_item = keras.layers.Dense(dim, name="behaved_item")
+        self.real_time_lstm = ResidualLstm(dim, name="real_time_lstm")
+        self.real_time_attention = SelfAttention(dim, heads, name="real_time_attention")
+        self.short_term_attention = SelfAttention(dim, heads, name="short_term_attention")
+        if config.fusion:
+            self.cls = self.add_weight(name="cls", shape=[dim], initializer="random_uniform")
+            self.fusion = SelfAttention(dim, heads, 4 * dim, config.dropout, name="fusion")
+        else:
+            self.concatenation = keras.layers.Dense(dim, name="concatenation")
+        self.lexical = LexicalSkip(self.tokens.size, dim, name="lexical") if config.lexical_skip else None
+        self.title = keras.layers.Dense(dim, activation="tanh", use_bias=False, name="title")
+
+    def encode_query(self, query: Tensors, items: Tensors, training: bool = False) -> tf.Tensor:
+        """See `Towers.encode_query`; heads is 1."""
+        grains = self.grains(query, training) if self.settings.multi_grain else self._unigrams(query)[:, tf.newaxis]
+        blocks = [grains]
+        if self.settings.history.enabled:
+            blocks += [
+                self.real_time(grains, query[features.REAL_TIME_ITEMS], items, training),
+                self.short_term(grains, query[features.SHORT_TERM_ITEMS], items, training),
+                self.long_term(grains, query, items),
+            ]
+        vector = self.fuse(blocks, training)
+        if self.lexical:
+            tokens = self.query_tokens(query)
+            vector += self.lexical(self.tokens(tokens), tokens)
+        return self._finish(vector)[:, tf.newaxis, :]
+
+    def encode_items(self, item: Tensors, training: bool = False) -> tf.Tensor:
+        """See `Towers.encode_items`."""
+        ids = item[transformed.ITEM_ROW]
+        if training and self.settings.id_dropout:
+            hidden = tf.random.uniform(tf.shape(ids)) < self.settings.id_dropout
+            ids = tf.where(hidden, self.sizes.items, ids)
+        attributes = trim(item[transformed.ATTRIBUTE_UNIGRAMS])
+        words = tf.concat([self.segment_tokens(item[transformed.TITLE_SEGMENTS]), attributes], axis=1)
+        vector = self.item_fields[transformed.ITEM_ROW](ids) + self.title(mean_of_embedded(self.tokens(words), words))
+        if self.lexical:
+            tokens = tf.concat([self.title_tokens(item), attributes], axis=1)
+            vector += self.lexical(self.tokens(tokens), tokens)
+        return self._finish(vector)
+
+    def training_score(self, scores: tf.Tensor) -> tf.Tensor:
+        """The inner product itself."""
+        return tf.squeeze(scores, axis=1)
+
+    def grains(self, query: Tensors, training: bool = False) -> tf.Tensor:
+        """Q_mgs, [batch, 6, dim]."""
+        unigrams = self._unigrams(query)
+        bigrams = self.bigram_tokens(query[transformed.QUERY_BIGRAMS])
+        bigrams = mean_of_embedded(self.tokens(bigrams), bigrams)
+        segment_ids = self.segment_tokens(query[transformed.QUERY_SEGMENTS])
+        present = segment_ids > 0
+        embedded = self.tokens(segment_ids)
+        segments = mean_of_embedded(embedded, segment_ids)
+        positions = tf.cast(present, tf.int32) * (1 + tf.range(tf.shape(segment_ids)[1]))
+        sequence = self.segment_transformer(embedded + self.segment_positions(positions), present, training=training)
+        sequence = mean_of_embedded(sequence * tf.cast(present, sequence.dtype)[..., tf.newaxis], segment_ids)
+        grains = [unigrams, bigrams, segments, sequence]
+        if self.settings.history.enabled:
+            past, past_present = self.past_queries(query)
+            grains.append(attend(segments[:, tf.newaxis], past, past_present)[:, 0])
+        return tf.stack([*grains, tf.add_n(grains)], axis=1)
+
+    def past_queries(self, query: Tensors) -> tuple[tf.Tensor, tf.Tensor]:
+        """Q_his, [batch, past queries, embedding_dim], and which of them there are, [batch, past queries]."""
+        units = trim(query[transformed.HISTORY_QUERY_UNIGRAMS], shortest=1)
+        of_query = query[transformed.HISTORY_QUERY_INDEX][:, : tf.shape(units)[1]]
+        # Index 0 is padding; it is left out by starting at 1.
+        belongs = tf.equal(of_query[:, tf.newaxis, :], tf.range(1, tf.reduce_max(of_query) + 1)[:, tf.newaxis])
+        belongs = tf.cast(belongs, tf.float32)
+        count = tf.reduce_sum(belongs, axis=2, keepdims=True)
+        past = tf.math.divide_no_nan(tf.matmul(belongs, self.tokens(units)), count)
+        return past, count[..., 0] > 0
+
+    def real_time(self, grains: tf.Tensor, rows: tf.Tensor, items: Tensors, training: bool = False) -> tf.Tensor:
+        """H_real: what the grains find in the last day's items, [batch, grains, dim]."""
+        rows = trim(rows, shortest=1)
+        states = self.real_time_lstm(self._behaved(rows, items), rows > 0, training=training)
+        return attend(grains, self.real_time_attention(states, rows > 0, training=training), rows > 0)
+
+    def short_term(self, grains: tf.Tensor, rows: tf.Tensor, items: Tensors, training: bool = False) -> tf.Tensor:
+        """H_short: what the grains find in the items of the days before, [batch, grains, dim]."""
+        rows = trim(rows, shortest=1)
+        attended = self.short_term_attention(self._behaved(rows, items), rows > 0, training=training)
+        return attend(grains, attended, rows > 0)
+
+    def long_term(self, grains: tf.Tensor, query: Tensors, items: Tensors) -> tf.Tensor:
+        """H_long: what the grains find in the attributes of clicked, ordered and carted items, [batch, grains, dim]."""
+        lists = [trim(query[name]) for name in _LONG_TERM]
+        attributes = [behaved_items(rows, items, _LONG_TERM_ATTRIBUTES) for rows in lists]
+        present = tf.stack([query[name][:, 0] > 0 for name in _LONG_TERM], axis=1)
+        found = []
+        for name in _LONG_TERM_ATTRIBUTES:
+            means = [
+                mean_of_embedded(self.item_fields[name](ids[name]), rows)
+                for rows, ids in zip(lists, attributes, strict=True)
+            ]
+            found.append(attend(grains, tf.stack(means, axis=1), present))
+        return tf.add_n(found)
+
+    def fuse(self, blocks: list[tf.Tensor], training: bool = False) -> tf.Tensor:
+        """H_qu: one vector of the grains and what they found in behaviour.
+
+        Args:
+          blocks: [batch, grains, dim] each.
+          training: whether dropout is on.
+
+        Returns:
+          [batch, dim].
+        """
+        if not self.settings.fusion:
+            return self.concatenation(tf.concat([tf.reduce_mean(block, axis=1) for block in blocks], axis=1))
+        cls = tf.tile(self.cls[tf.newaxis, tf.newaxis], [tf.shape(blocks[0])[0], 1, 1])
+        sequence = tf.concat([cls, *blocks], axis=1)
+        everything = tf.ones(tf.shape(sequence)[:2], tf.bool)
+        # The normalisation at the end of the block gives length sqrt(dim); this brings it to that of a lexical vector.
+        return self.fusion(sequence, everything, training=training)[:, 0] / self.settings.dim**0.5
+
+    def _unigrams(self, query: Tensors) -> tf.Tensor:
+        return self.tokens.mean(query[transformed.QUERY_UNIGRAMS])
+
+    def _behaved(self, rows: tf.Tensor, items: Tensors) -> tf.Tensor:
+        fields = behaved_items(rows, items, _ITEM_FIELDS)
+        return self.behaved_item(tf.concat([self.item_fields[name](fields[name]) for name in _ITEM_FIELDS], axis=-1))
+
+    def _finish(self, vector: tf.Tensor) -> tf.Tensor:
+        return tf.math.l2_normalize(vector, axis=-1, epsilon=1e-12) if self.settings.unit_vectors else vector

@@ -1,0 +1,85 @@
+"""MMSE: Learning Multi-Stage Multi-Grained Semantic Embeddings for E-Commerce Search (JD.com, WWW 2023, 2303.11009).
+
+    v_g   = tower_g(grain g of the request),  g in {unigrams, bigrams, segments, behaviour, profile}
+    s     = sum over g of w_g(q) (v_g . i)                              (post-fusion)
+    L     = L_retrieval (ordered and clicked against random and in-batch items)
+            + lambda L_ranking (ordered over clicked over unclicked within one search)
+
+From the abstract: multi-stage items (ordered, clicked, unclicked, random), post-fusion of similarities, a retrieval
+loss joined with a ranking loss. All else is our reading [ours]: which grains there are; that the weights are a softmax
+over grains, computed from the request alone, so that one vector `sum over g of w_g v_g` serves for the sum of
+similarities; the item tower, which is DPSR's (arXiv 2006.02282); margins by difference of stage
+(`trainer.losses.stage_ranking_loss`). With `fusion` off the grains are concatenated before one tower (pre-fusion); with
+`multi_grain` off the query's text is one grain, its unigrams. `TrainerConfig` sets losses and negatives, and
+`LexicalSkip`, our addition.
+"""
+
+import tensorflow as tf
+import tf_keras as keras
+
+from schema import features, transformed
+from trainer.config import TrainerConfig
+from trainer.layers.embedding import PaddedEmbedding
+from trainer.layers.lexical import LexicalSkip
+from trainer.layers.projection import Projection
+from trainer.models.towers import InputSizes, Tensors, Towers
+
+
+class Mmse(Towers):
+    """Query tower per grain, fused after each has met the item."""
+
+    def __init__(self, config: TrainerConfig, sizes: InputSizes, **kwargs):
+        super().__init__(config, sizes, **kwargs)
+        profile = sizes.profile if config.profile else {}
+        self.profile_fields = {
+            name: PaddedEmbedding(size, config.embedding_dim, name=name) for name, size in profile.items()
+        }
+        names = self._grain_names() if config.fusion else ("all",)
+        self.grain_towers = {
+            name: Projection(config.hidden, config.dim, config.dropout, name=f"grain_{name}") for name in names
+        }
+        self.grain_weights = keras.layers.Dense(len(names), name="grain_weights") if config.fusion else None
+        self.lexical = LexicalSkip(self.tokens.size, config.dim, name="lexical") if config.lexical_skip else None
+        self.item_projection = Projection(config.hidden, config.dim, config.dropout, name="item")
+
+    def encode_query(self, query: Tensors, items: Tensors, training: bool = False) -> tf.Tensor:
+        """See `Towers.encode_query`; heads is 1, and the vector is `sum over g of w_g v_g`, shorter than one."""
+        grains = self.grains(query, items)
+        skip = None
+        if self.lexical:
+            tokens = self.query_tokens(query)
+            skip = self.lexical(self.tokens(tokens), tokens)
+        everything = tf.concat(list(grains.values()), axis=-1)
+        if self.grain_weights is None:
+            return self.grain_towers["all"](everything, skip=skip, training=training)[:, tf.newaxis, :]
+        towers = [self.grain_towers[name](grain, skip=skip, training=training) for name, grain in grains.items()]
+        weights = tf.nn.softmax(self.grain_weights(everything))
+        return tf.einsum("bg,bgd->bd", weights, tf.stack(towers, axis=1))[:, tf.newaxis, :]
+
+    def encode_items(self, item: Tensors, training: bool = False) -> tf.Tensor:
+        """See `Towers.encode_items`."""
+        return self.field_item_vector(item, self.item_projection, self.lexical, training)
+
+    def training_score(self, scores: tf.Tensor) -> tf.Tensor:
+        """The inner product itself, which is the fused similarity."""
+        return tf.squeeze(scores, axis=1)
+
+    def grains(self, query: Tensors, items: Tensors) -> dict[str, tf.Tensor]:
+        """What each grain's tower reads, [batch, width] by grain."""
+        grains = {"unigrams": self.tokens.mean(query[transformed.QUERY_UNIGRAMS])}
+        if self.settings.multi_grain:
+            grains["bigrams"] = self.tokens.mean(self.bigram_tokens(query[transformed.QUERY_BIGRAMS]))
+            grains["segments"] = self.tokens.mean(self.segment_tokens(query[transformed.QUERY_SEGMENTS]))
+        if self.settings.history.enabled:
+            past = [self.behaviour(query[name], items) for name in features.BEHAVIOUR_ITEM_FEATURES]
+            past.append(self.tokens.mean(query[transformed.HISTORY_QUERY_UNIGRAMS]))
+            grains["behaviour"] = tf.concat(past, axis=-1)
+        if self.profile_fields:
+            fields = [embedding(query[name][:, 0]) for name, embedding in self.profile_fields.items()]
+            grains["profile"] = tf.concat(fields, axis=-1)
+        return grains
+
+    def _grain_names(self) -> tuple[str, ...]:
+        text = ("unigrams", "bigrams", "segments") if self.settings.multi_grain else ("unigrams",)
+        behaviour = ("behaviour",) if self.settings.history.enabled else ()
+        return text + behaviour + (("profile",) if self.profile_fields else ())
