@@ -26,17 +26,17 @@ _GOOD: Final = (metadata_store_pb2.Execution.COMPLETE, metadata_store_pb2.Execut
 
 
 class LastOtherBlessedModel(LatestBlessedModelStrategy):
-    """The latest blessed model other than the current run's."""
+    """The latest blessed model other than the current run's; of a run that has none yet, the latest at all."""
 
     def resolve_artifacts(self, store: ml_metadata.MetadataStore, input_dict: Artifacts) -> Artifacts | None:
         """Resolves `model` and `model_blessing`; both empty where there is no such model."""
-        current = {artifact.id for artifact in input_dict[CURRENT]}
+        current = {artifact.id for artifact in input_dict.get(CURRENT, [])}
         others = {
             MODEL: [artifact for artifact in input_dict[MODEL] if artifact.id not in current],
             MODEL_BLESSING: list(input_dict[MODEL_BLESSING]),
         }
         resolved = super().resolve_artifacts(store, others) or {}
-        return {CURRENT: [], MODEL: [], MODEL_BLESSING: [], **resolved}
+        return {**{name: [] for name in input_dict}, **resolved}
 
 
 class LastOtherGoodStatistics(ResolverStrategy):
@@ -67,6 +67,16 @@ def blessed_model(current: types.BaseChannel) -> Resolver:
         model=types.Channel(type=standard_artifacts.Model, producer_component_id=current.producer_component_id),
         model_blessing=types.Channel(type=standard_artifacts.ModelBlessing),
     ).with_id("LastBlessedModel")
+
+
+def model_to_mine() -> Resolver:
+    """The node that finds the blessed model of an earlier run, before this run has trained one."""
+    return Resolver(
+        strategy_class=LastOtherBlessedModel,
+        # Of any step: a channel of the index builder's would put this node after it. Only servables are blessed.
+        model=types.Channel(type=standard_artifacts.Model),
+        model_blessing=types.Channel(type=standard_artifacts.ModelBlessing),
+    ).with_id("ModelToMine")
 
 
 def good_statistics(current: types.BaseChannel) -> Resolver:

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from components.canary.config import CanaryConfig
 from components.example_gen.config import IngestConfig
+from components.hard_negatives.config import HardNegativesConfig
 from components.index_builder.config import IndexConfig
 from components.recall_gate.config import GateConfig
 from components.schema_gate.config import SchemaGateConfig
@@ -45,6 +46,7 @@ class PipelineConfig(Settings):
         unless `serving.model_dir` says otherwise.
       ingest: the inputs, splits and behaviour windows.
       schema_gate: what data may enter.
+      hard_negatives: what the last blessed model ranked well though nobody took it, for the next to learn from.
       transform: vocabularies and segmentation.
       train: the model, its loss and its training.
       index: how the catalogue is indexed.
@@ -58,6 +60,7 @@ class PipelineConfig(Settings):
     root: str = "runs/souk"
     ingest: IngestConfig
     schema_gate: SchemaGateConfig = SchemaGateConfig()
+    hard_negatives: HardNegativesConfig = HardNegativesConfig()
     transform: TransformConfig = TransformConfig()
     train: TrainerConfig = TrainerConfig()
     index: IndexConfig = IndexConfig()
@@ -65,6 +68,17 @@ class PipelineConfig(Settings):
     canary: CanaryConfig = CanaryConfig()
     serving: ServingConfig = ServingConfig()
     beam_args: tuple[str, ...] = ("--runner=FnApiRunner",)
+
+    @model_validator(mode="after")
+    def _hard_negatives_are_mined_and_learned_from(self) -> "PipelineConfig":
+        mined, learned = self.hard_negatives.enabled, self.train.negatives.hard > 0
+        if mined != learned:
+            has, lacks = ("mined", "learned from") if mined else ("to be learned from", "mined")
+            raise ValueError(
+                f"hard negatives are {has} but not {lacks}: set both `hard_negatives.enabled: true` and "
+                "`train.negatives.hard` above 0, or neither"
+            )
+        return self
 
     @property
     def metadata_path(self) -> str:

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 
 from tensorflow_data_validation import StatsOptions
+from tfx import types
 from tfx.components import StatisticsGen, Trainer, Transform
 from tfx.dsl.components.base.base_node import BaseNode
+from tfx.dsl.components.common.resolver import Resolver
 from tfx.orchestration import metadata
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import pusher_pb2, trainer_pb2, transform_pb2
@@ -12,14 +14,17 @@ from tfx.proto import pusher_pb2, trainer_pb2, transform_pb2
 from components.canary.component import Canary
 from components.example_gen.component import SoukExampleGen
 from components.example_gen.fingerprint import fingerprint
+from components.hard_negatives.component import HardNegativeMiner
 from components.index_builder.component import IndexBuilder
 from components.pusher.component import Pusher
 from components.recall_gate.component import RecallGate
 from components.schema_gate.component import SchemaGate
+from components.schema_gate.gate import parse_schema, read_schema
 from components.transform.preprocessing import CUSTOM_CONFIG_KEY as TRANSFORM_CONFIG_KEY
 from pipeline import baselines
 from pipeline.config import PipelineConfig
 from schema import features
+from schema.settings import InputError
 from trainer.config import CUSTOM_CONFIG_KEY as TRAINER_CONFIG_KEY
 
 
@@ -31,11 +36,12 @@ class DataSteps:
     statistics: BaseNode
     good_statistics: BaseNode
     schema_gate: BaseNode
+    mining: tuple[BaseNode, ...]
     transform: BaseNode
 
     def nodes(self) -> list[BaseNode]:
         """All of them, in their order."""
-        return [self.examples, self.statistics, self.good_statistics, self.schema_gate, self.transform]
+        return [self.examples, self.statistics, self.good_statistics, self.schema_gate, *self.mining, self.transform]
 
 
 def create_pipeline(config: PipelineConfig, use_cache: bool = True) -> Pipeline:
@@ -43,12 +49,15 @@ def create_pipeline(config: PipelineConfig, use_cache: bool = True) -> Pipeline:
 
     ExampleGen -> StatisticsGen -> SchemaGate -> Transform -> Trainer -> IndexBuilder -> RecallGate -> Canary -> Pusher
 
+    With `hard_negatives.enabled`, HardNegativeMiner comes before Transform; it alters the training requests alone, so
+    all other steps read what ExampleGen wrote.
+
     Args:
       config: of every step.
       use_cache: whether a step with unchanged inputs and settings takes its outputs from an earlier run.
 
     Raises:
-      InputError: an input file or the schema is missing.
+      InputError: an input file or the schema is missing; hard negatives are to be mined and the schema has none.
     """
     data = _data_steps(config)
     trainer = Trainer(
@@ -102,8 +111,9 @@ def _data_steps(config: PipelineConfig) -> DataSteps:
         baseline_statistics=good_statistics.outputs[baselines.STATISTICS],
         config=config.schema_gate,
     )
+    mining = _mining(config, examples.outputs["examples"], schema_gate)
     transform = Transform(
-        examples=examples.outputs["examples"],
+        examples=mining[-1].outputs["mined_examples"] if mining else examples.outputs["examples"],
         schema=schema_gate.outputs["schema"],
         preprocessing_fn="components.transform.preprocessing.preprocessing_fn",
         splits_config=transform_pb2.SplitsConfig(
@@ -116,7 +126,7 @@ def _data_steps(config: PipelineConfig) -> DataSteps:
         # TF 1 graphs are traced once per phase, TF 2 functions several times: less than half the time for a small shop.
         force_tf_compat_v1=True,
     )
-    return DataSteps(examples, statistics, good_statistics, schema_gate, transform)
+    return DataSteps(examples, statistics, good_statistics, schema_gate, mining, transform)
 
 
 def _pipeline(config: PipelineConfig, nodes: list[BaseNode], use_cache: bool) -> Pipeline:
@@ -128,6 +138,27 @@ def _pipeline(config: PipelineConfig, nodes: list[BaseNode], use_cache: bool) ->
         metadata_connection_config=metadata.sqlite_metadata_connection_config(config.metadata_path),
         beam_pipeline_args=list(config.beam_args),
     )
+
+
+def _mining(
+    config: PipelineConfig, examples: types.BaseChannel, schema_gate: SchemaGate
+) -> tuple[Resolver, HardNegativeMiner] | tuple[()]:
+    """The nodes that mine hard negatives; none where that is off."""
+    if not config.hard_negatives.enabled:
+        return ()
+    path = config.schema_gate.schema_path
+    if features.HARD_NEGATIVES not in {feature.name for feature in parse_schema(read_schema(path), path).feature}:
+        raise InputError(
+            f"`hard_negatives.enabled` is set, but the schema {path} has no feature `{features.HARD_NEGATIVES}`, so "
+            "Transform would drop what is mined. Copy that feature from Souk's own schema/souk.pbtxt"
+        )
+    blessed = baselines.model_to_mine()
+    miner = HardNegativeMiner(
+        examples=examples, servable=blessed.outputs[baselines.MODEL], config_json=config.hard_negatives.to_json()
+    )
+    # Not for its outputs: data that the gate refuses is not worth the work.
+    miner.add_upstream_node(schema_gate)
+    return blessed, miner
 
 
 def _stats_options(config: PipelineConfig) -> StatsOptions:
