@@ -63,3 +63,20 @@ def test_a_positive_without_negatives_has_no_hinge_loss():
     np.testing.assert_array_equal(
         losses.hinge_loss(tf.constant(POSITIVE), tf.constant(NEGATIVE), masked, 0.1), np.zeros(4)
     )
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.2])
+def test_the_ranking_loss_is_the_mean_violation_over_pairs_of_different_stage(margin):
+    stages = RNG.integers(0, 4, (6, 5))
+    stages[0] = 0
+    scores = RNG.normal(size=(6, 5)).astype(np.float32)
+    expected = []
+    for row_scores, row_stages in zip(scores, stages, strict=True):
+        violations = [
+            max(0.0, margin * (row_stages[i] - row_stages[j]) - row_scores[i] + row_scores[j])
+            for i, j in itertools.permutations(range(5), 2)
+            if row_stages[i] > row_stages[j] >= 1
+        ]
+        expected.append(np.mean(violations) if violations else 0.0)
+    got = losses.stage_ranking_loss(tf.constant(scores), tf.constant(stages, tf.int32), margin)
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)

@@ -41,3 +41,36 @@ def test_an_item_that_the_same_request_led_to_is_no_negative():
     np.testing.assert_array_equal(
         masked, [[True, True, False, False], [True, True, False, False], [False, False, True, False]]
     )
+
+
+def test_mixtures_lie_between_the_positive_and_its_hardest_negatives():
+    positive = np.array([1.0, -1.0], np.float32)
+    negative = np.array([[0.5, 0.9, 0.1, 0.8], [0.2, -0.5, 0.4, 0.3]], np.float32)
+    masked = np.array([[False, True, False, False], [False] * 4])
+    config = NegativesConfig(mixed=2, mixing_low=0.4, mixing_high=0.6)
+    mixed = negatives.mixed_negatives(tf.constant(positive), tf.constant(negative), tf.constant(masked), config).numpy()
+    hardest = np.array([[0.8, 0.5], [0.4, 0.3]])
+    share = (mixed - hardest) / (positive[:, np.newaxis] - hardest)
+    assert np.all((share >= 0.4) & (share <= 0.6))
+    # One `a` for all mixtures of a positive, as a vector mixed with each would give.
+    np.testing.assert_allclose(share[:, 0], share[:, 1], rtol=1e-4)
+
+
+def test_a_mixture_equals_the_score_of_the_mixed_vector():
+    rng = np.random.default_rng(1)
+    query, item, others = rng.normal(size=4), rng.normal(size=4), rng.normal(size=(3, 4))
+    config = NegativesConfig(mixed=3, mixing_low=0.5, mixing_high=0.5)
+    mixed = negatives.mixed_negatives(
+        tf.constant([query @ item]), tf.constant([others @ query]), tf.zeros([1, 3], tf.bool), config
+    )
+    vectors = 0.5 * item + 0.5 * others
+    np.testing.assert_allclose(mixed[0], np.sort(vectors @ query)[::-1], rtol=1e-5)
+
+
+def test_a_mixture_with_a_masked_item_counts_for_nothing():
+    config = NegativesConfig(mixed=2)
+    mixed = negatives.mixed_negatives(
+        tf.constant([0.5]), tf.constant([[0.1, 0.2]]), tf.constant([[True, False]]), config
+    ).numpy()
+    assert mixed[0, 1] < -1000
+    assert mixed[0, 0] > 0

@@ -1,0 +1,81 @@
+import itertools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schema import features, transformed
+from trainer.catalogue_queries import draw_queries, left_packed
+from trainer.config import CatalogueQueriesConfig
+
+WIDTHS = {
+    transformed.QUERY_UNIGRAMS: 6,
+    transformed.QUERY_BIGRAMS: 7,
+    transformed.QUERY_SEGMENTS: 6,
+    features.REAL_TIME_ITEMS: 2,
+}
+
+
+def catalogue(titles: list[list[int]], attributes: list[list[int]], width: int = 5) -> dict[str, tf.Tensor]:
+    """Bigram ids are made so that each tells its units: 100 * left + right, with 0 for head and tail."""
+
+    def padded(rows, to):
+        return tf.constant([(row + [0] * to)[:to] for row in rows], tf.int32)
+
+    bigrams = [
+        [100 * a + b for a, b in zip([0, *title], [*title, 0], strict=True)] if title else [] for title in titles
+    ]
+    return {
+        transformed.TITLE_UNIGRAMS: padded(titles, width),
+        transformed.TITLE_BIGRAMS: padded(bigrams, width + 1),
+        transformed.ATTRIBUTE_UNIGRAMS: padded(attributes, width),
+    }
+
+
+ids = st.lists(st.integers(1, 99), max_size=5)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(ids, ids), min_size=1, max_size=4), st.integers(1, 4), st.sampled_from([0.0, 0.5, 1.0]))
+def test_a_query_is_neighbouring_title_words_and_some_attribute_words(rows, longest, share):
+    titles, attributes = [row[0] for row in rows], [row[1] for row in rows]
+    config = CatalogueQueriesConfig(longest=longest, attribute_share=share)
+    made = draw_queries(catalogue(titles, attributes), WIDTHS, config)
+    assert {name: matrix.shape for name, matrix in made.items()} == {n: (len(rows), w) for n, w in WIDTHS.items()}
+    np.testing.assert_array_equal(made[features.REAL_TIME_ITEMS], np.zeros((len(rows), 2)))
+    np.testing.assert_array_equal(made[transformed.QUERY_SEGMENTS], made[transformed.QUERY_UNIGRAMS])
+    for title, attribute, words, pairs in zip(
+        titles,
+        attributes,
+        made[transformed.QUERY_UNIGRAMS].numpy().tolist(),
+        made[transformed.QUERY_BIGRAMS].numpy().tolist(),
+        strict=True,
+    ):
+        words = words[: words.index(0)] if 0 in words else words
+        pairs = [pair for pair in pairs if pair]
+        spans = [title[start : start + n] for n in range(longest + 1) for start in range(len(title) - n + 1)]
+        fitting = [span for span in spans if words[: len(span)] == span]
+        assert any(
+            pairs == [100 * a + b for a, b in itertools.pairwise(span)]
+            and (share or len(span) == len(words))
+            and set(words[len(span) :]) <= set(attribute)
+            for span in fitting
+        ), (title, attribute, words, pairs)
+        if title:
+            assert words
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.lists(st.integers(0, 3), min_size=4, max_size=4), min_size=1, max_size=5))
+def test_packing_keeps_the_order_of_the_ids(rows):
+    expected = [([i for i in row if i] + [0] * 4)[:4] for row in rows]
+    np.testing.assert_array_equal(left_packed(tf.constant(rows)), expected)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_all_or_none_of_the_attribute_words_are_taken(share):
+    config = CatalogueQueriesConfig(longest=1, attribute_share=share)
+    made = draw_queries(catalogue([[7]], [[8, 9]]), WIDTHS, config)[transformed.QUERY_UNIGRAMS]
+    np.testing.assert_array_equal(made, [[7, 8, 9, 0, 0, 0] if share else [7, 0, 0, 0, 0, 0]])
