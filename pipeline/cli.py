@@ -16,6 +16,7 @@ COMMANDS: Final = {
     "status": "Show runs, steps, metrics, blessings and pushed versions.",
     "report": "Write the report of a run as one HTML page.",
     "evaluate": "Measure a pushed model against graded judgments.",
+    "bench": "Train several models on one data set and compare them.",
     "serve": "Serve the pushed versions over TF Serving's gRPC protocol.",
     "query": "Ask a serving program for the items of one query.",
 }

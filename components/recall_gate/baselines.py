@@ -10,7 +10,7 @@ import numpy as np
 import Stemmer
 
 from components.recall_gate.exact_search import top_k
-from components.recall_gate.metrics import NOT_AN_ITEM, IntArray
+from components.recall_gate.metrics import NOT_AN_ITEM, FloatArray, IntArray
 
 # bm25s turns on its own debug messages when it is imported.
 logging.getLogger("bm25s").setLevel(logging.WARNING)
@@ -78,6 +78,16 @@ class Bm25:
                 rows = top_k(scores[None, :], k)[0]
                 ranked[place] = _padded(rows[scores[rows] > 0], k)
         return ranked[inverse]
+
+    def scores(self, queries: Sequence[str], rows: IntArray) -> FloatArray:
+        """Score of each of the item `rows` [queries, n] for its query; 0 for a row that is no item's."""
+        found = np.zeros(rows.shape)
+        is_item = (rows >= 0) & (rows < self._items)
+        for place, query in enumerate(queries):
+            terms = [term for term in tokenise(query, self._stemmer) if term in self._known]
+            if terms:
+                found[place, is_item[place]] = self._index.get_scores(terms)[rows[place, is_item[place]]]
+        return found
 
 
 def as_shown(shown: IntArray, k: int) -> IntArray:

@@ -63,6 +63,21 @@ class QueryBootstrap:
         """Mean of `values - baseline`, request by request; above zero where `values` are the better ones."""
         return self.mean(values - baseline, mask)
 
+    def relative(
+        self, values: FloatArray, baseline: FloatArray, mask: NDArray[np.bool_] | None = None
+    ) -> Estimate | None:
+        """The mean of `values` over that of `baseline`, less 1, on the same requests; None where that is no number."""
+        known = ~np.isnan(values) & ~np.isnan(baseline)
+        keep = known if mask is None else mask & known
+        columns = [np.bincount(self._cluster[keep], column[keep], self._clusters) for column in (values, baseline)]
+        mine, theirs = self._drawn(np.stack(columns, axis=1), np.flatnonzero(columns[0] + columns[1])).T
+        if not (theirs > 0).any() or not baseline[keep].sum() > 0:
+            return None
+        ratios = mine[theirs > 0] / theirs[theirs > 0] - 1.0
+        low, high = np.quantile(ratios, [self._tail, 1.0 - self._tail])
+        value = float(values[keep].sum() / baseline[keep].sum()) - 1.0
+        return Estimate(value, min(value, float(low)), max(value, float(high)))
+
     def _drawn(self, columns: FloatArray, present: IntArray) -> FloatArray:
         """Sums of `columns` [queries, n] over each draw, [samples, n]; only `present` rows are non-zero."""
         step = max(1, _CHUNK_VALUES // max(1, len(present)))
