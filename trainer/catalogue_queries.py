@@ -11,17 +11,21 @@ import tensorflow as tf
 
 from schema import transformed
 from trainer.config import CatalogueQueriesConfig
+from trainer.randomness import Random
 
 Tensors = Mapping[str, tf.Tensor]
 
 
-def draw_queries(items: Tensors, widths: Mapping[str, int], config: CatalogueQueriesConfig) -> dict[str, tf.Tensor]:
+def draw_queries(
+    items: Tensors, widths: Mapping[str, int], config: CatalogueQueriesConfig, random: Random = tf.random
+) -> dict[str, tf.Tensor]:
     """A query for each item, as a query tower reads it, of a user of whom nothing is known.
 
     Args:
       items: features of the items (`item_table.gather`), [items, width] int32, 0 is padding.
       widths: of each list that the query tower reads (`SearchReader.query_widths`).
       config: how long the queries are.
+      random: draws them.
 
     Returns:
       [items, width] int32 by feature.
@@ -29,9 +33,9 @@ def draw_queries(items: Tensors, widths: Mapping[str, int], config: CatalogueQue
     title, bigrams = items[transformed.TITLE_UNIGRAMS], items[transformed.TITLE_BIGRAMS]
     count = tf.shape(title)[0]
     lengths = tf.reduce_sum(tf.cast(title > 0, tf.int32), axis=1)
-    wanted = tf.random.uniform([count], 1, config.longest + 1, tf.int32)
+    wanted = random.uniform([count], 1, config.longest + 1, tf.int32)
     taken = tf.minimum(wanted, lengths)
-    starts = tf.cast(tf.random.uniform([count]) * tf.cast(lengths - taken + 1, tf.float32), tf.int32)
+    starts = tf.cast(random.uniform([count]) * tf.cast(lengths - taken + 1, tf.float32), tf.int32)
     offsets = tf.range(config.longest)[tf.newaxis, :]
     places = tf.minimum(starts[:, tf.newaxis] + offsets, tf.shape(title)[1] - 1)
     words = tf.where(offsets < taken[:, tf.newaxis], tf.gather(title, places, batch_dims=1), 0)
@@ -39,7 +43,7 @@ def draw_queries(items: Tensors, widths: Mapping[str, int], config: CatalogueQue
     pairs = tf.where(offsets[:, 1:] < taken[:, tf.newaxis], tf.gather(bigrams, places[:, 1:], batch_dims=1), 0)
 
     attributes = items[transformed.ATTRIBUTE_UNIGRAMS]
-    kept = tf.random.uniform(tf.shape(attributes)) < config.attribute_share
+    kept = random.uniform(tf.shape(attributes)) < config.attribute_share
     unigrams = left_packed(tf.concat([words, tf.where(kept, attributes, 0)], axis=1))
     made = {transformed.QUERY_UNIGRAMS: unigrams, transformed.QUERY_BIGRAMS: pairs}
     if transformed.QUERY_SEGMENTS in widths:

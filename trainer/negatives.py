@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from trainer.config import NegativesConfig
+from trainer.randomness import Random
 
 
 @dataclass(frozen=True)
@@ -22,17 +23,20 @@ class Candidates:
     random_count: int
 
 
-def sample_candidates(positive_rows: tf.Tensor, catalogue_size: int, config: NegativesConfig) -> Candidates:
+def sample_candidates(
+    positive_rows: tf.Tensor, catalogue_size: int, config: NegativesConfig, random: Random = tf.random
+) -> Candidates:
     """Shared negatives: other positives of the batch and a uniform sample of the catalogue (DPSR's N_batch and N_rand).
 
     Args:
       positive_rows: [positives] int32, the batch's positives in random order.
       catalogue_size: items to draw from.
       config: how many, and the mixing ratio.
+      random: draws the sample.
     """
     random_count = round(config.per_positive * config.random_ratio)
     in_batch = positive_rows[: config.per_positive - random_count]
-    uniform = tf.random.uniform([random_count], 0, catalogue_size, tf.int32)
+    uniform = random.uniform([random_count], 0, catalogue_size, tf.int32)
     return Candidates(tf.concat([uniform, in_batch], axis=0), tf.size(in_batch), random_count)
 
 
@@ -74,7 +78,13 @@ def accidental_hits(
     return tf.gather(by_request, request_of_positive) | itself
 
 
-def mixed_negatives(positive: tf.Tensor, negative: tf.Tensor, masked: tf.Tensor, config: NegativesConfig) -> tf.Tensor:
+def mixed_negatives(
+    positive: tf.Tensor,
+    negative: tf.Tensor,
+    masked: tf.Tensor,
+    config: NegativesConfig,
+    random: Random = tf.random,
+) -> tf.Tensor:
     """Scores of MGDSPR's hard mixtures `I_mix = a i_pos + (1 - a) I_hard` (arXiv 2106.09297, section 3.4).
 
     The score is linear in the item, so the mixture's score is the mixture of the scores: no vector is made. I_hard are
@@ -85,12 +95,13 @@ def mixed_negatives(positive: tf.Tensor, negative: tf.Tensor, masked: tf.Tensor,
       negative: [positives, candidates] scores.
       masked: [positives, candidates] bool, candidates that are no negatives.
       config: how many, and the range of `a`.
+      random: draws `a`.
 
     Returns:
       [positives, mixtures]; a mixture with a masked candidate scores very low.
     """
     lowest = tf.constant(-1e4, negative.dtype)
     hardest = tf.math.top_k(tf.where(masked, lowest, negative), tf.minimum(config.mixed, tf.shape(negative)[1])).values
-    share = tf.random.uniform([tf.size(positive), 1], config.mixing_low, config.mixing_high, positive.dtype)
+    share = random.uniform([tf.size(positive), 1], config.mixing_low, config.mixing_high, positive.dtype)
     mixed = share * positive[:, tf.newaxis] + (1.0 - share) * hardest
     return tf.where(hardest > lowest, mixed, lowest)

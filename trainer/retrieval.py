@@ -38,6 +38,8 @@ class RetrievalModel(tfrs.models.Model):
         self._catalogue_size = table.size
         share = positive_counts / max(1, positive_counts.sum())
         self._positive_share = tf.constant(share, tf.float32)
+        # Its state is a variable of the model: a checkpoint holds it, and what is drawn goes on from there.
+        self._random = tf.random.Generator.from_seed(config.seed)
 
     def compute_loss(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """Mean loss over the batch's positives, and the ranking loss over its requests where there is one.
@@ -50,7 +52,7 @@ class RetrievalModel(tfrs.models.Model):
           Scalar.
         """
         asked = tf.boolean_mask(inputs[features.ITEMS] - 1, inputs[features.ITEMS] > 0)
-        candidates = negatives.sample_candidates(asked, self._catalogue_size, self._config.negatives)
+        candidates = negatives.sample_candidates(asked, self._catalogue_size, self._config.negatives, self._random)
         inputs = self._with_catalogue_queries(inputs, candidates)
         request_items = inputs[features.ITEMS] - 1
         is_positive = request_items >= 0
@@ -92,7 +94,7 @@ class RetrievalModel(tfrs.models.Model):
             return dict(inputs)
         rows = candidates.rows[:count]
         widths = {name: matrix.shape[1] for name, matrix in inputs.items()}
-        made = draw_queries(item_table.gather(self._columns, rows), widths, config)
+        made = draw_queries(item_table.gather(self._columns, rows), widths, config, self._random)
         no_more = [[0, 0], [0, widths[features.ITEMS] - 1]]
         made[features.ITEMS] = tf.pad(rows[:, tf.newaxis] + 1, no_more)
         made[features.STAGES] = tf.pad(tf.fill([count, 1], int(Stage.CLICKED)), no_more)
@@ -128,7 +130,7 @@ class RetrievalModel(tfrs.models.Model):
         if settings.kind == "hinge":
             return losses.hinge_loss(positive, negative, masked, settings.margin)
         if self._config.negatives.mixed:
-            mixed = negatives.mixed_negatives(positive, negative, masked, self._config.negatives)
+            mixed = negatives.mixed_negatives(positive, negative, masked, self._config.negatives, self._random)
             negative = tf.concat([negative, mixed], axis=1)
             masked = tf.concat([masked, tf.zeros_like(mixed, tf.bool)], axis=1)
         if not settings.logq_correction:

@@ -3,6 +3,8 @@
 import tensorflow as tf
 import tf_keras as keras
 
+from trainer.randomness import dropout_layer
+
 # Added to the logits of what is not there; its exponential is 0 in float32.
 _ABSENT = -1e9
 
@@ -42,7 +44,7 @@ class SelfAttention(keras.layers.Layer):
         self.dim, self.heads, self.inner, self.dropout = dim, heads, inner, dropout
         self._project = keras.layers.Dense(3 * dim)
         self._output = keras.layers.Dense(dim)
-        self._drop = keras.layers.Dropout(dropout)
+        self._drop = dropout_layer(dropout)
         self._norms = [keras.layers.LayerNormalization(epsilon=1e-6) for _ in range(2 if inner else 1)]
         self._feed_forward = [keras.layers.Dense(inner, activation="relu"), keras.layers.Dense(dim)] if inner else []
 

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import tensorflow as tf
 import tf_keras as keras
 
+from trainer.randomness import dropout_layer
+
 
 class Projection(keras.layers.Layer):
     """ReLU layers of decreasing width and an L2 normalisation: a DPSR projection head (arXiv 2006.02282, section 4).
@@ -24,7 +26,7 @@ class Projection(keras.layers.Layer):
         self.dim = dim
         self.dropout = dropout
         self._dense = [keras.layers.Dense(width, activation="relu") for width in self.hidden]
-        self._drop = keras.layers.Dropout(dropout)
+        self._drop = dropout_layer(dropout)
         self._last = keras.layers.Dense(dim)
 
     def call(self, inputs: tf.Tensor, skip: tf.Tensor | None = None, training: bool = False) -> tf.Tensor:

@@ -3,6 +3,8 @@
 import tensorflow as tf
 import tf_keras as keras
 
+from trainer.randomness import dropout_layer
+
 
 class ResidualLstm(keras.layers.Layer):
     """Stacked LSTM layers with residual connections (MGDSPR, arXiv 2106.09297: two layers, dropout 0.2).
@@ -16,7 +18,7 @@ class ResidualLstm(keras.layers.Layer):
     def __init__(self, dim: int, layers: int = 2, dropout: float = 0.2, **kwargs):
         super().__init__(**kwargs)
         self.dim, self.layers, self.dropout = dim, layers, dropout
-        self._drop = keras.layers.Dropout(dropout)
+        self._drop = dropout_layer(dropout)
         self._layers = [keras.layers.LSTM(dim, return_sequences=True) for _ in range(layers)]
 
     def call(self, newest_first: tf.Tensor, present: tf.Tensor, training: bool = False) -> tf.Tensor:

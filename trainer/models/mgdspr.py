@@ -41,6 +41,7 @@ class Mgdspr(Towers):
         dim, heads = config.dim, config.attention_heads
         # Besides the items of the vocabulary one id for any other, which also stands in for hidden ids.
         self.item_fields[transformed.ITEM_ROW] = PaddedEmbedding(sizes.items, dim, name="item_id")
+        self.random = tf.random.Generator.from_seed(config.seed)
         self.segment_positions = PaddedEmbedding(config.query_units, dim, name="segment_positions")
         self.segment_transformer = SelfAttention(dim, heads, 4 * dim, config.dropout, name="segment_transformer")
         self.behaved_item = keras.layers.Dense(dim, name="behaved_item")
@@ -75,7 +76,7 @@ class Mgdspr(Towers):
         """See `Towers.encode_items`."""
         ids = item[transformed.ITEM_ROW]
         if training and self.settings.id_dropout:
-            hidden = tf.random.uniform(tf.shape(ids)) < self.settings.id_dropout
+            hidden = self.random.uniform(tf.shape(ids)) < self.settings.id_dropout
             ids = tf.where(hidden, self.sizes.items, ids)
         attributes = trim(item[transformed.ATTRIBUTE_UNIGRAMS])
         words = tf.concat([self.segment_tokens(item[transformed.TITLE_SEGMENTS]), attributes], axis=1)
