@@ -8,6 +8,7 @@ from trainer.config import HistoryConfig, TrainerConfig
 from trainer.input import SearchReader
 from trainer.item_table import ItemTable, column_widths
 from trainer.models import InputSizes
+from trainer.models.towers import start_from_catalogue
 
 SIZES = InputSizes(50, 60, 30, 20, 5, 6, 4, 3, {"profile_gender": 3})
 CONFIGS = {
@@ -164,3 +165,28 @@ def test_every_weight_learns(config):
     gradients = tape.gradient(loss, towers.trainable_variables)
     unmoved = [v.name for v, g in zip(towers.trainable_variables, gradients, strict=True) if g is None]
     assert not unmoved
+
+
+def test_words_start_with_the_rarity_that_they_have_in_the_catalogue():
+    towers, _, table = make(CONFIGS["dpsr 1 head"])
+    start_from_catalogue(towers, table)
+    held = [
+        set(title) | set(attributes) - {0} | {SIZES.unigrams + bigram for bigram in bigrams if bigram}
+        for title, attributes, bigrams in zip(
+            table.columns[transformed.TITLE_UNIGRAMS][:-1].tolist(),
+            table.columns[transformed.ATTRIBUTE_UNIGRAMS][:-1].tolist(),
+            table.columns[transformed.TITLE_BIGRAMS][:-1].tolist(),
+            strict=True,
+        )
+    ]
+    weights = np.log1p(np.exp(towers.lexical._weights.table.numpy()[:, 0]))
+    for token in range(1, towers.tokens.size + 1):
+        frequency = max(0.5, sum(token in words for words in held))
+        share = 1.0 if token <= SIZES.unigrams else 0.1
+        assert weights[token] == pytest.approx(np.sqrt(np.log1p(table.size / frequency)) * share, rel=1e-3)
+
+
+def test_a_model_without_words_of_its_own_starts_as_it_is():
+    towers, _, table = make(CONFIGS["two_tower"])
+    start_from_catalogue(towers, table)
+    assert towers.lexical is None

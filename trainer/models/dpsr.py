@@ -18,7 +18,6 @@ import tensorflow as tf
 from schema import features, transformed
 from trainer.config import TrainerConfig
 from trainer.layers.embedding import PaddedEmbedding, mean_of_embedded
-from trainer.layers.lexical import LexicalSkip
 from trainer.layers.projection import Projection
 from trainer.layers.scoring import soft_dot_product
 from trainer.models.towers import InputSizes, Tensors, Towers
@@ -36,7 +35,6 @@ class Dpsr(Towers):
         self.heads = [
             Projection(config.hidden, config.dim, config.dropout, name=f"head_{k}") for k in range(config.heads)
         ]
-        self.lexical = LexicalSkip(self.tokens.size, config.dim, name="lexical") if config.lexical_skip else None
         self.item_projection = Projection(config.hidden, config.dim, config.dropout, name="item")
 
     def encode_query(self, query: Tensors, items: Tensors, training: bool = False) -> tf.Tensor:
@@ -54,7 +52,7 @@ class Dpsr(Towers):
 
     def encode_items(self, item: Tensors, training: bool = False) -> tf.Tensor:
         """See `Towers.encode_items`."""
-        return self.field_item_vector(item, self.item_projection, self.lexical, training)
+        return self.field_item_vector(item, self.item_projection, training)
 
     def training_score(self, scores: tf.Tensor) -> tf.Tensor:
         """The soft dot product over heads."""

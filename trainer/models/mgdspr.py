@@ -24,7 +24,6 @@ from schema import features, transformed
 from trainer.config import TrainerConfig
 from trainer.layers.attention import SelfAttention, attend
 from trainer.layers.embedding import PaddedEmbedding, mean_of_embedded, trim
-from trainer.layers.lexical import LexicalSkip
 from trainer.layers.recurrent import ResidualLstm
 from trainer.models.towers import InputSizes, Tensors, Towers, behaved_items
 
@@ -53,7 +52,6 @@ class Mgdspr(Towers):
             self.fusion = SelfAttention(dim, heads, 4 * dim, config.dropout, name="fusion")
         else:
             self.concatenation = keras.layers.Dense(dim, name="concatenation")
-        self.lexical = LexicalSkip(self.tokens.size, dim, name="lexical") if config.lexical_skip else None
         self.title = keras.layers.Dense(dim, activation="tanh", use_bias=False, name="title")
 
     def encode_query(self, query: Tensors, items: Tensors, training: bool = False) -> tf.Tensor:
@@ -82,7 +80,7 @@ class Mgdspr(Towers):
         words = tf.concat([self.segment_tokens(item[transformed.TITLE_SEGMENTS]), attributes], axis=1)
         vector = self.item_fields[transformed.ITEM_ROW](ids) + self.title(mean_of_embedded(self.tokens(words), words))
         if self.lexical:
-            tokens = tf.concat([self.title_tokens(item), attributes], axis=1)
+            tokens = self.lexical_tokens(item)
             vector += self.lexical(self.tokens(tokens), tokens)
         return self._finish(vector)
 

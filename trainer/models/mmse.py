@@ -20,7 +20,6 @@ import tf_keras as keras
 from schema import features, transformed
 from trainer.config import TrainerConfig
 from trainer.layers.embedding import PaddedEmbedding
-from trainer.layers.lexical import LexicalSkip
 from trainer.layers.projection import Projection
 from trainer.models.towers import InputSizes, Tensors, Towers
 
@@ -39,7 +38,6 @@ class Mmse(Towers):
             name: Projection(config.hidden, config.dim, config.dropout, name=f"grain_{name}") for name in names
         }
         self.grain_weights = keras.layers.Dense(len(names), name="grain_weights") if config.fusion else None
-        self.lexical = LexicalSkip(self.tokens.size, config.dim, name="lexical") if config.lexical_skip else None
         self.item_projection = Projection(config.hidden, config.dim, config.dropout, name="item")
 
     def encode_query(self, query: Tensors, items: Tensors, training: bool = False) -> tf.Tensor:
@@ -58,7 +56,7 @@ class Mmse(Towers):
 
     def encode_items(self, item: Tensors, training: bool = False) -> tf.Tensor:
         """See `Towers.encode_items`."""
-        return self.field_item_vector(item, self.item_projection, self.lexical, training)
+        return self.field_item_vector(item, self.item_projection, training)
 
     def training_score(self, scores: tf.Tensor) -> tf.Tensor:
         """The inner product itself, which is the fused similarity."""

@@ -4,17 +4,23 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
 from schema import features, transformed
 from trainer import item_table
 from trainer.config import SEGMENT_MODELS, TrainerConfig
+from trainer.item_table import ItemTable
 from trainer.layers.embedding import PaddedEmbedding, mean_of_embedded, trim
 from trainer.layers.lexical import LexicalSkip
 from trainer.layers.projection import Projection
 
 Tensors = Mapping[str, tf.Tensor]
+
+# What a bigram counts beside a unigram of equal rarity, before training: it only repeats what its two units say.
+_BIGRAM_SHARE = 0.1
+_ITEMS_AT_ONCE = 8192
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,11 @@ class Towers(keras.layers.Layer):
         self.item_fields = {
             name: PaddedEmbedding(size, config.embedding_dim, name=name) for name, size in sizes.categories.items()
         }
+
+        # Where a model starts from the words themselves; see `LexicalSkip`.
+        self.lexical: LexicalSkip | None = None
+        if config.lexical_skip and config.model != "two_tower":
+            self.lexical = LexicalSkip(tokens, config.dim, name="lexical")
 
     @abstractmethod
     def encode_query(self, query: Tensors, items: Tensors, training: bool = False) -> tf.Tensor:
@@ -124,15 +135,16 @@ class Towers(keras.layers.Layer):
         """Embeddings of an item's brand, categories, shop and price bucket, [..., embedding_dim] each."""
         return [self.item_fields[name](item[name]) for name in self.sizes.categories]
 
-    def field_item_vector(
-        self, item: Tensors, projection: Projection, lexical: LexicalSkip | None, training: bool
-    ) -> tf.Tensor:
+    def lexical_tokens(self, item: Tensors) -> tf.Tensor:
+        """Token ids that count as an item's words: those of its title, brand and category, [items, tokens]."""
+        return tf.concat([self.title_tokens(item), trim(item[transformed.ATTRIBUTE_UNIGRAMS])], axis=1)
+
+    def field_item_vector(self, item: Tensors, projection: Projection, training: bool) -> tf.Tensor:
         """DPSR's item tower: title, words of brand and category, and fields, concatenated and projected.
 
         Args:
           item: features of the items.
           projection: the tower's layers.
-          lexical: adds the bag of words, where there is one.
           training: whether dropout is on.
 
         Returns:
@@ -144,7 +156,7 @@ class Towers(keras.layers.Layer):
         embedded_title, embedded_attributes = tf.split(embedded, [tf.shape(title)[1], tf.shape(attributes)[1]], axis=1)
         parts = [mean_of_embedded(embedded_title, title), mean_of_embedded(embedded_attributes, attributes)]
         inputs = tf.concat([*parts, *self.fields(item)], axis=-1)
-        return projection(inputs, skip=lexical(embedded, tokens) if lexical else None, training=training)
+        return projection(inputs, skip=self.lexical(embedded, tokens) if self.lexical else None, training=training)
 
     def behaviour(self, rows: tf.Tensor, items: Tensors) -> tf.Tensor:
         """Mean over a behaviour list of the items' embeddings, each the sum of its fields' embeddings.
@@ -174,3 +186,19 @@ def behaved_items(rows: tf.Tensor, items: Tensors, names: Sequence[str]) -> dict
     present = tf.cast(rows > 0, tf.int32)
     behaved = item_table.gather({name: items[name] for name in names}, tf.maximum(rows - 1, 0))
     return {name: ids * present for name, ids in behaved.items()}
+
+
+def start_from_catalogue(towers: Towers, table: ItemTable) -> None:
+    """Starts the words' weights, where the model has them, from how rare each is in the catalogue."""
+    if towers.lexical is None:
+        return
+    frequency = np.zeros(towers.tokens.size + 1, np.int64)
+    for start in range(0, table.size, _ITEMS_AT_ONCE):
+        columns = {
+            name: tf.constant(column[:-1][start : start + _ITEMS_AT_ONCE]) for name, column in table.columns.items()
+        }
+        tokens = np.sort(towers.lexical_tokens(columns), axis=1)
+        first = np.pad(tokens[:, 1:] != tokens[:, :-1], [[0, 0], [1, 0]], constant_values=True)
+        frequency += np.bincount(tokens[first], minlength=len(frequency))
+    share = np.where(np.arange(len(frequency)) <= towers.sizes.unigrams, 1.0, _BIGRAM_SHARE)
+    towers.lexical.start_from_frequencies(frequency, table.size, share)

@@ -21,7 +21,7 @@ class TwoTower(Towers):
 
     def encode_items(self, item: Tensors, training: bool = False) -> tf.Tensor:
         """See `Towers.encode_items`."""
-        return self.field_item_vector(item, self.item_projection, None, training)
+        return self.field_item_vector(item, self.item_projection, training)
 
     def training_score(self, scores: tf.Tensor) -> tf.Tensor:
         """The inner product itself."""
