@@ -1,7 +1,8 @@
 """Runs a bench: every variant with every seed, as far as it is not on disk already, then the measurements."""
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -133,11 +134,21 @@ def _summary(result: Trial, day: EvalDay, config: PipelineConfig) -> str:
 def summarise(
     bench: BenchFile,
     variants: Mapping[str, Variant],
+    jobs: Sequence[Job],
     finished: Mapping[Job, Trial],
     config: PipelineConfig,
     day: EvalDay,
 ) -> BenchResult:
-    """All tables out of the trials."""
+    """All tables out of the trials.
+
+    Args:
+      bench: gives the targets.
+      variants: those that are shown.
+      jobs: everything that belongs to the bench.
+      finished: what of it is done.
+      config: of the pipeline.
+      day: what was measured on.
+    """
     gate = config.gate
     trials: dict[str, list[tuple[Job, Trial]]] = {}
     for job, result in sorted(finished.items(), key=lambda pair: pair[1].seed):
@@ -179,7 +190,7 @@ def summarise(
             if name in variants and (found := analysis.compare(name, other, main, values, bootstrap)) is not None
         ),
         targets=tuple(analysis.judge(target, values, bootstrap) for target in bench.targets),
-        warnings=tuple(_warnings(finished, variants, trials)),
+        warnings=tuple(_warnings(jobs, finished)),
     )
 
 
@@ -205,22 +216,16 @@ def _system(
     )
 
 
-def _warnings(
-    finished: Mapping[Job, Trial], variants: Mapping[str, Variant], trials: Mapping[str, Sequence[tuple[Job, Trial]]]
-) -> list[str]:
-    warnings = []
-    old = sorted({job.system for job, result in finished.items() if result.code != job.code})
+def _warnings(jobs: Sequence[Job], finished: Mapping[Job, Trial]) -> Iterator[str]:
+    old = dict.fromkeys(job.system for job, result in finished.items() if result.code != job.code)
     if old:
-        warnings.append(
-            f"trained with another state of the code than the present one: {', '.join(old)}; --fresh trains them anew"
-        )
-    seeds = {len(mine) for mine in trials.values()}
-    missing = [name for name in variants if name not in trials]
-    if missing:
-        warnings.append(f"not trained yet: {', '.join(missing)}")
-    if len(seeds) > 1:
-        warnings.append("not every system is trained with every seed yet")
-    return warnings
+        yield f"trained with another state of the code than the present one: {', '.join(old)}; --fresh trains them anew"
+    wanted = Counter(job.system for job in jobs)
+    done = Counter(job.system for job in finished)
+    if missing := [name for name in wanted if not done[name]]:
+        yield f"not trained yet: {', '.join(missing)}"
+    if fewer := [f"{name} has {done[name]} of {wanted[name]}" for name in wanted if 0 < done[name] < wanted[name]]:
+        yield f"not every system is trained with every seed yet: {', '.join(fewer)}"
 
 
 def forget(jobs: Sequence[Job], root: Path) -> None:

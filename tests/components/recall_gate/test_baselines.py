@@ -65,3 +65,16 @@ def test_as_shown_is_the_page_cut_or_padded_to_k():
     pages = np.array([[4, 2, 9], [7, -1, -1]])
     assert as_shown(pages, 2).tolist() == [[4, 2], [7, -1]]
     assert as_shown(pages, 4).tolist() == [[4, 2, 9, -1], [7, -1, -1, -1]]
+
+
+def test_scores_of_given_items_order_them_as_the_search_does():
+    texts = ["red running shoes", "red red shoes", "desk lamp", "shoes", "lamp red"]
+    index = Bm25(texts)
+    rows = np.tile(np.array([0, 1, 2, 3, 4, -1, 5]), (2, 1))
+    scores = index.scores(["red shoes", "nothing known"], rows)
+    found = index.search(["red shoes"], 5)[0]
+    found = found[found >= 0].tolist()
+    assert sorted(found, key=lambda row: -scores[0, row]) == found
+    assert set(np.flatnonzero(scores[0, :5] > 0)) == set(found)
+    assert (scores[:, 5:] == 0).all()
+    assert (scores[1] == 0).all()

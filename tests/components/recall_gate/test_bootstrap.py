@@ -69,3 +69,13 @@ def test_values_that_are_missing_or_masked_are_left_out():
     assert bootstrap.mean(values, np.array([True, True, True, False])).value == pytest.approx(0.75)
     assert bootstrap.mean(values, np.array([False, True, False, False])) is None
     assert QueryBootstrap([], 100).mean(np.zeros(0)) is None
+
+
+def test_relative_differences_are_ratios_of_means_drawn_by_query():
+    rng = np.random.default_rng(0)
+    queries = [f"q{n % 40}" for n in range(400)]
+    theirs = rng.random(400)
+    bootstrap = QueryBootstrap(queries, 300, 0.95, 2)
+    same = bootstrap.relative(theirs * 1.3, theirs)
+    assert (same.low, same.value, same.high) == pytest.approx((0.3, 0.3, 0.3))
+    assert bootstrap.relative(theirs, np.zeros(400)) is None
