@@ -103,12 +103,12 @@ class RetrievalModel(tfrs.models.Model):
     def _encode_items(self, rows: Mapping[str, tf.Tensor], training: bool) -> dict[str, tf.Tensor]:
         """Vectors of the items at each of the `rows`, [..., dim] by name; row -1 is the unknown item.
 
-        One pass of the item tower for all: to encode an item twice that comes twice costs less than a `unique`.
+        One pass of the item tower for all, and over each item once: in-batch negatives are positives too.
         """
         flat = tf.concat([tf.reshape(part, [-1]) for part in rows.values()], axis=0)
-        flat = tf.where(flat < 0, self._catalogue_size, flat)
-        items = self.towers.encode_items(item_table.gather(self._columns, flat), training=training)
-        parts = tf.split(items, [tf.size(part) for part in rows.values()])
+        distinct, place = tf.unique(tf.where(flat < 0, self._catalogue_size, flat))
+        items = self.towers.encode_items(item_table.gather(self._columns, distinct), training=training)
+        parts = tf.split(tf.gather(items, place), [tf.size(part) for part in rows.values()])
         return {
             name: tf.reshape(part, tf.concat([tf.shape(rows[name]), [self._config.dim]], axis=0))
             for name, part in zip(rows, parts, strict=True)

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from trainer.layers.embedding import PaddedEmbedding
+from trainer.layers.embedding import EmbeddedLists, PaddedEmbedding
 
 
 class LexicalSkip(keras.layers.Layer):
@@ -40,15 +40,14 @@ class LexicalSkip(keras.layers.Layer):
         # The inverse of softplus, which keeps weights above zero.
         self._weights.table.assign(np.log(np.expm1(weight))[:, np.newaxis])
 
-    def call(self, embedded: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
+    def call(self, *texts: EmbeddedLists) -> tf.Tensor:
         """Unit vectors of texts, zero for an empty one.
 
         Args:
-          embedded: [batch, tokens, embedding_dim], zero for padding.
-          ids: [batch, tokens] int, 0 is padding.
+          texts: embedded token ids; the lists of the same row, one of each, make one text.
 
         Returns:
           [batch, dim].
         """
-        total = tf.reduce_sum(embedded * tf.nn.softplus(self._weights(ids)), axis=1)
+        total = tf.add_n([text.sum(tf.nn.softplus(self._weights(text.ids))) for text in texts])
         return tf.math.l2_normalize(self._map(total), axis=-1, epsilon=1e-12)

@@ -18,7 +18,9 @@ def soft_dot_product(scores: tf.Tensor, beta: float) -> tf.Tensor:
     Returns:
       [batch, ...].
     """
-    return tf.reduce_sum(tf.nn.softmax(scores / beta, axis=1) * scores, axis=1)
+    # Written out: `tf.nn.softmax` over any but the last axis transposes, which costs several times the softmax.
+    weights = tf.exp((scores - tf.stop_gradient(tf.reduce_max(scores, axis=1, keepdims=True))) / beta)
+    return tf.reduce_sum(weights * scores, axis=1) / tf.reduce_sum(weights, axis=1)
 
 
 def best_head(scores: tf.Tensor) -> tf.Tensor:

@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from schema import features, transformed
 from trainer.config import TrainerConfig
-from trainer.layers.embedding import PaddedEmbedding, mean_of_embedded
+from trainer.layers.embedding import PaddedEmbedding
 from trainer.layers.projection import Projection
 from trainer.layers.scoring import soft_dot_product
 from trainer.models.towers import InputSizes, Tensors, Towers
@@ -43,11 +43,9 @@ class Dpsr(Towers):
         if self.settings.history.enabled:
             parts += [self.behaviour(query[name], items) for name in features.BEHAVIOUR_ITEM_FEATURES]
             parts.append(self.tokens.mean(query[transformed.HISTORY_QUERY_UNIGRAMS]))
-        tokens = self.query_tokens(query)
-        embedded = self.tokens(tokens)
-        parts.append(mean_of_embedded(embedded, tokens))
-        inputs = tf.concat(parts, axis=-1)
-        skip = self.lexical(embedded, tokens) if self.lexical else None
+        tokens = self.tokens.lists(self.query_tokens(query))
+        inputs = tf.concat([*parts, tokens.mean()], axis=-1)
+        skip = self.lexical(tokens) if self.lexical else None
         return tf.stack([head(inputs, skip=skip, training=training) for head in self.heads], axis=1)
 
     def encode_items(self, item: Tensors, training: bool = False) -> tf.Tensor:

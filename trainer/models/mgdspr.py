@@ -66,8 +66,7 @@ class Mgdspr(Towers):
             ]
         vector = self.fuse(blocks, training)
         if self.lexical:
-            tokens = self.query_tokens(query)
-            vector += self.lexical(self.tokens(tokens), tokens)
+            vector += self.lexical(self.tokens.lists(self.query_tokens(query)))
         return self._finish(vector)[:, tf.newaxis, :]
 
     def encode_items(self, item: Tensors, training: bool = False) -> tf.Tensor:
@@ -78,10 +77,9 @@ class Mgdspr(Towers):
             ids = tf.where(hidden, self.sizes.items, ids)
         attributes = trim(item[transformed.ATTRIBUTE_UNIGRAMS])
         words = tf.concat([self.segment_tokens(item[transformed.TITLE_SEGMENTS]), attributes], axis=1)
-        vector = self.item_fields[transformed.ITEM_ROW](ids) + self.title(mean_of_embedded(self.tokens(words), words))
+        vector = self.item_fields[transformed.ITEM_ROW](ids) + self.title(self.tokens.mean(words))
         if self.lexical:
-            tokens = self.lexical_tokens(item)
-            vector += self.lexical(self.tokens(tokens), tokens)
+            vector += self.lexical(self.tokens.lists(self.lexical_tokens(item)))
         return self._finish(vector)
 
     def training_score(self, scores: tf.Tensor) -> tf.Tensor:
@@ -91,8 +89,7 @@ class Mgdspr(Towers):
     def grains(self, query: Tensors, training: bool = False) -> tf.Tensor:
         """Q_mgs, [batch, 6, dim]."""
         unigrams = self._unigrams(query)
-        bigrams = self.bigram_tokens(query[transformed.QUERY_BIGRAMS])
-        bigrams = mean_of_embedded(self.tokens(bigrams), bigrams)
+        bigrams = self.tokens.mean(self.bigram_tokens(query[transformed.QUERY_BIGRAMS]))
         segment_ids = self.segment_tokens(query[transformed.QUERY_SEGMENTS])
         present = segment_ids > 0
         embedded = self.tokens(segment_ids)

@@ -45,8 +45,7 @@ class Mmse(Towers):
         grains = self.grains(query, items)
         skip = None
         if self.lexical:
-            tokens = self.query_tokens(query)
-            skip = self.lexical(self.tokens(tokens), tokens)
+            skip = self.lexical(self.tokens.lists(self.query_tokens(query)))
         everything = tf.concat(list(grains.values()), axis=-1)
         if self.grain_weights is None:
             return self.grain_towers["all"](everything, skip=skip, training=training)[:, tf.newaxis, :]

@@ -12,7 +12,7 @@ from schema import features, transformed
 from trainer import item_table
 from trainer.config import SEGMENT_MODELS, TrainerConfig
 from trainer.item_table import ItemTable
-from trainer.layers.embedding import PaddedEmbedding, mean_of_embedded, trim
+from trainer.layers.embedding import PaddedEmbedding, embed_lists, trim
 from trainer.layers.lexical import LexicalSkip
 from trainer.layers.projection import Projection
 
@@ -150,13 +150,10 @@ class Towers(keras.layers.Layer):
         Returns:
           [items, dim].
         """
-        title, attributes = self.title_tokens(item), trim(item[transformed.ATTRIBUTE_UNIGRAMS])
-        tokens = tf.concat([title, attributes], axis=1)
-        embedded = self.tokens(tokens)
-        embedded_title, embedded_attributes = tf.split(embedded, [tf.shape(title)[1], tf.shape(attributes)[1]], axis=1)
-        parts = [mean_of_embedded(embedded_title, title), mean_of_embedded(embedded_attributes, attributes)]
-        inputs = tf.concat([*parts, *self.fields(item)], axis=-1)
-        return projection(inputs, skip=self.lexical(embedded, tokens) if self.lexical else None, training=training)
+        title = self.tokens.lists(self.title_tokens(item))
+        attributes = self.tokens.lists(item[transformed.ATTRIBUTE_UNIGRAMS])
+        inputs = tf.concat([title.mean(), attributes.mean(), *self.fields(item)], axis=-1)
+        return projection(inputs, skip=self.lexical(title, attributes) if self.lexical else None, training=training)
 
     def behaviour(self, rows: tf.Tensor, items: Tensors) -> tf.Tensor:
         """Mean over a behaviour list of the items' embeddings, each the sum of its fields' embeddings.
@@ -168,20 +165,20 @@ class Towers(keras.layers.Layer):
         Returns:
           [batch, embedding_dim].
         """
-        rows = trim(rows)
-        return mean_of_embedded(tf.add_n(self.fields(behaved_items(rows, items, tuple(self.sizes.categories)))), rows)
+        names = tuple(self.sizes.categories)
+        return embed_lists(rows, lambda row: tf.add_n(self.fields(behaved_items(row, items, names)))).mean()
 
 
 def behaved_items(rows: tf.Tensor, items: Tensors, names: Sequence[str]) -> dict[str, tf.Tensor]:
     """One-valued features of the items of a behaviour list, 0 where it is padded.
 
     Args:
-      rows: [batch, steps] int32 item rows shifted by one, 0 is padding.
+      rows: [...] int32 item rows shifted by one, 0 is padding.
       items: columns of the item table.
       names: which columns.
 
     Returns:
-      [batch, steps] int32 by name.
+      [...] int32 by name.
     """
     present = tf.cast(rows > 0, tf.int32)
     behaved = item_table.gather({name: items[name] for name in names}, tf.maximum(rows - 1, 0))
