@@ -68,6 +68,8 @@ CATEGORY_SEPARATOR: Final = " > "
 FILTER_BRAND: Final = "filter_brand"
 FILTER_CATEGORY: Final = "filter_category"
 EXCLUDE_ITEMS: Final = "exclude_items"
+# b"on" or b"off"; absent, or anything else, the servable's own setting counts.
+RELEVANCE_CONTROL: Final = "relevance_control"
 
 # The servable's signatures and their tensors.
 SIGNATURE_DEFAULT: Final = "serving_default"
@@ -79,6 +81,7 @@ INPUT_QUERY: Final = "query"
 OUTPUT_ITEM_IDS: Final = "item_ids"
 OUTPUT_SCORES: Final = "scores"
 OUTPUT_VECTORS: Final = "vectors"
+OUTPUT_RELEVANCE_CONTROL: Final = "relevance_control"
 
 SEARCH_BYTES_FEATURES: Final = (
     REQUEST_ID,
@@ -100,6 +103,19 @@ class Stage(IntEnum):
     SHOWN = 1
     CLICKED = 2
     ORDERED = 3
+
+
+class RelevanceControl:
+    """What relevance control did to an answer: the values of the output `relevance_control`."""
+
+    # Not asked for, or the model was trained without it.
+    OFF: Final = "off"
+    # The query names no brand and no category, so nothing was discarded.
+    NOTHING_NAMED: Final = "nothing_named"
+    # Only items of the brands and categories that the query names are in the answer.
+    APPLIED: Final = "applied"
+    # Too few such items were found; the answer is as without relevance control.
+    FALLBACK: Final = "fallback"
 
 
 class EventType:

@@ -4,6 +4,7 @@
 <dir>/weights.*        a TensorFlow checkpoint of the towers
 <dir>/item_table.npz   the catalogue that it was trained with
 <dir>/transform/       the transform graph whose ids it speaks
+<dir>/query_understanding.npz  what query terms say of brand and category; models of before it was learned lack it
 <dir>/history.json     loss, recall@k and speed by epoch
 """
 
@@ -22,12 +23,14 @@ from trainer.config import TrainerConfig
 from trainer.input import SearchReader
 from trainer.item_table import ItemTable
 from trainer.models import REGISTRY, InputSizes, Towers
+from trainer.query_understanding import QueryUnderstanding
 
 _SETTINGS = "trainer.json"
 _WEIGHTS = "weights"
 _ITEM_TABLE = "item_table.npz"
 _TRANSFORM = "transform"
 _HISTORY = "history.json"
+_UNDERSTANDING = "query_understanding.npz"
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class TrainedModel:
       table: the catalogue.
       transform: the transform graph.
       history: by metric, a value per epoch.
+      understanding: what query terms say of brand and category, for relevance control; None where it was not learned.
     """
 
     config: TrainerConfig
@@ -49,6 +53,7 @@ class TrainedModel:
     table: ItemTable
     transform: tft.TFTransformOutput
     history: Mapping[str, Sequence[float]]
+    understanding: QueryUnderstanding | None = None
 
 
 def make_towers(config: TrainerConfig, sizes: InputSizes) -> Towers:
@@ -76,6 +81,8 @@ def save(model: TrainedModel, directory: str) -> None:
             os.path.join(directory, _TRANSFORM, name),
         )
     _write_json(os.path.join(directory, _HISTORY), {name: list(values) for name, values in model.history.items()})
+    if model.understanding is not None:
+        model.understanding.save(os.path.join(directory, _UNDERSTANDING))
     # Last, because `load` starts with it: a directory that has it is whole.
     _write_json(
         os.path.join(directory, _SETTINGS),
@@ -101,6 +108,7 @@ def load(directory: str) -> TrainedModel:
     table = ItemTable.load(os.path.join(directory, _ITEM_TABLE))
     towers = make_towers(config, sizes)
     build(towers, SearchReader(config, tuple(sizes.profile)), table)
+    understanding = os.path.join(directory, _UNDERSTANDING)
     checkpoint = tf.train.Checkpoint(towers=towers)
     checkpoint.read(os.path.join(directory, _WEIGHTS)).assert_existing_objects_matched().expect_partial()
     return TrainedModel(
@@ -110,6 +118,7 @@ def load(directory: str) -> TrainedModel:
         table=table,
         transform=tft.TFTransformOutput(os.path.join(directory, _TRANSFORM)),
         history=_read_json(os.path.join(directory, _HISTORY)),
+        understanding=QueryUnderstanding.load(understanding) if tf.io.gfile.exists(understanding) else None,
     )
 
 

@@ -103,6 +103,25 @@ class CatalogueQueriesConfig(Settings):
     attribute_share: float = Field(0.2, ge=0.0, le=1.0)
 
 
+class QueryUnderstandingConfig(Settings):
+    """When a query is taken to name a brand or a category, for relevance control (`trainer/query_evidence.py`).
+
+    Attributes:
+      min_support: clicks and orders behind a term, below which nothing is known of it.
+      coverage: share of a term's clicks and orders, unseen ones estimated, that its brands or categories must cover.
+        Higher keeps more of what users want and discards less. A term that always led to one brand needs
+        0.5 / (1 - coverage) clicks to be believed.
+      max_values: brands or categories that a term may leave; one that would leave more says nothing.
+      catalogue_support: clicks that the items which bear a word of their brand's or category's name stand for, at most;
+        0 goes by clicks alone.
+    """
+
+    min_support: float = Field(10.0, ge=1.0)
+    coverage: float = Field(0.95, gt=0.5, lt=1.0)
+    max_values: Positive = 8
+    catalogue_support: float = Field(10.0, ge=0.0)
+
+
 class OptimizerConfig(Settings):
     """How weights are moved.
 
@@ -167,6 +186,7 @@ class TrainerConfig(Settings):
     loss: LossConfig = LossConfig()
     negatives: NegativesConfig = NegativesConfig()
     catalogue_queries: CatalogueQueriesConfig = CatalogueQueriesConfig()
+    query_understanding: QueryUnderstandingConfig = QueryUnderstandingConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     batch_size: Positive = 512
     epochs: Positive = 10

@@ -11,7 +11,7 @@ from absl import logging
 from schema import features, transformed
 from schema.settings import InputError
 from schema.transformed import Vocabulary
-from trainer import artifact
+from trainer import artifact, query_evidence
 from trainer.artifact import TrainedModel
 from trainer.config import OptimizerConfig, TrainerConfig
 from trainer.input import SearchReader, positive_counts, read_requests, shuffled_batches
@@ -75,6 +75,8 @@ def train(
             "Check the event types of the log, and that `ingest.eval_start` leaves days before it"
         )
     logging.info("training on %d requests, %d items", request_count, table.size)
+    understanding = query_evidence.learn(requests, table, sizes, config.query_understanding)
+    logging.info("query terms that say something of a field: %s", understanding.terms())
 
     towers = artifact.make_towers(config, sizes)
     artifact.build(towers, reader, table)
@@ -99,7 +101,7 @@ def train(
     # Too small a log leaves no validation requests, hence no best epoch; the last one is kept.
     if tf.io.gfile.exists(best + ".index"):
         model.load_weights(best)
-    return TrainedModel(config, sizes, towers, table, transform, _plain(history.history))
+    return TrainedModel(config, sizes, towers, table, transform, _plain(history.history), understanding)
 
 
 def make_optimizer(config: OptimizerConfig) -> keras.optimizers.Optimizer:

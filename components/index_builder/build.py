@@ -34,6 +34,8 @@ class ServableSummary:
       index: kind of the chosen index.
       index_parameters: its parameters.
       index_curve: every measured point.
+      relevance_control: `on` or `off`, for requests that do not say; `None` where the model cannot.
+      understood_terms: by item field, how many query terms say something of it.
       history: training metrics by epoch.
       trainer: settings of the training.
     """
@@ -47,6 +49,8 @@ class ServableSummary:
     index: str
     index_parameters: dict[str, int | float]
     index_curve: list[MeasuredIndex]
+    relevance_control: str | None
+    understood_terms: dict[str, int]
     history: dict[str, list[float]]
     trainer: dict
 
@@ -84,7 +88,7 @@ def build_servable(
     logging.info("index: %s %s, recall %.4f", chosen.name, chosen.parameters, chosen.recall)
 
     with tempfile.TemporaryDirectory() as vocabulary_dir:
-        servable = Servable(model, catalogue.table, index, rows, config.k, vocabulary_dir)
+        servable = Servable(model, catalogue.table, index, rows, config, vocabulary_dir)
         servable.save(output_dir)
     write_warmup_requests(output_dir, config.model_name, requests[: config.warmup_requests])
     summary = ServableSummary(
@@ -97,6 +101,8 @@ def build_servable(
         index=chosen.name,
         index_parameters=chosen.parameters,
         index_curve=curve,
+        relevance_control=config.relevance_control.default if model.understanding else None,
+        understood_terms=model.understanding.terms() if model.understanding else {},
         history={name: list(values) for name, values in model.history.items()},
         trainer=model.config.model_dump(mode="json"),
     )

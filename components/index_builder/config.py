@@ -2,9 +2,27 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from schema.settings import Settings
+
+
+class RelevanceControlConfig(Settings):
+    """Whether hits must be of the brands and categories that the query names; `relevance.py` beside this file.
+
+    What a query names is learned in training (`train.query_understanding`). A request decides for itself with its
+    feature `relevance_control`, b"on" or b"off".
+
+    Attributes:
+      default: for requests that do not say, those by query text among them.
+      overfetch: hits are matched among this many times k. More finds k that match for more queries, and costs search.
+      min_hits: a query with fewer hits that match is answered without relevance control, so a page is never empty
+        where there is anything to show; at most k.
+    """
+
+    default: Literal["on", "off"] = "off"
+    overfetch: int = Field(4, ge=1, le=100)
+    min_hits: int = Field(1, ge=1)
 
 
 class IndexConfig(Settings):
@@ -36,6 +54,16 @@ class IndexConfig(Settings):
     model_name: str = Field("souk", min_length=1)
     warmup_requests: int = Field(8, ge=1)
     seed: int = 17
+    relevance_control: RelevanceControlConfig = RelevanceControlConfig()
+
+    @model_validator(mode="after")
+    def _enough_hits_are_possible(self) -> "IndexConfig":
+        if self.relevance_control.min_hits > self.k:
+            raise ValueError(
+                f"`relevance_control.min_hits` ({self.relevance_control.min_hits}) hits can never be among the "
+                f"{self.k} of `k`: set it to `k` at most"
+            )
+        return self
 
     def kind_for(self, items: int) -> str:
         """The kind of index for a catalogue of this many items."""

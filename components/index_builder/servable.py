@@ -7,9 +7,11 @@ import numpy as np
 import tensorflow as tf
 
 from components.index_builder.catalogue import raw_catalog_spec
+from components.index_builder.config import IndexConfig
 from components.index_builder.multi_head import search_heads
+from components.index_builder.relevance import RelevanceFilter, asked_for
 from components.index_builder.search_index import SearchIndex
-from schema import features
+from schema import features, transformed
 from trainer.artifact import TrainedModel
 from trainer.input import SearchReader
 from trainer.item_table import ItemTable, item_columns
@@ -19,7 +21,7 @@ SAVE_OPTIONS = tf.saved_model.SaveOptions(namespace_whitelist=["Scann"])
 
 
 def raw_search_spec(profile_features: tuple[str, ...]) -> dict[str, tf.io.VarLenFeature]:
-    """Parsing spec of a served request: any subset of the search features."""
+    """Parsing spec of what a model reads of a request: any subset of the search features."""
     names = (
         features.QUERY,
         features.HISTORY_QUERIES,
@@ -41,7 +43,7 @@ class Servable(tf.Module):
       table: the catalogue that is served; may be newer than the one that the model was trained with.
       index: over the vectors of `indexed_rows`.
       indexed_rows: [indexed] int32, table rows by index position.
-      k: hits per request.
+      config: hits per request, and how relevance control goes about it.
       vocabulary_dir: where the file of item ids is written until it is saved as an asset.
     """
 
@@ -51,11 +53,12 @@ class Servable(tf.Module):
         table: ItemTable,
         index: SearchIndex,
         indexed_rows: np.ndarray,
-        k: int,
+        config: IndexConfig,
         vocabulary_dir: str,
     ):
         super().__init__()
-        self._k = k
+        self._k = config.k
+        self._control_by_default = config.relevance_control.default == "on"
         self._indexed = len(indexed_rows)
         self._index = index
         self._towers = model.towers
@@ -63,10 +66,12 @@ class Servable(tf.Module):
         self._reader = SearchReader(model.config, tuple(model.sizes.profile))
         self._title_units = model.config.title_units
         self._search_spec = raw_search_spec(tuple(model.sizes.profile))
+        self._option_spec = {features.RELEVANCE_CONTROL: tf.io.VarLenFeature(tf.string)}
         self._catalog_spec = raw_catalog_spec()
         self._columns = {
             name: tf.Variable(column, trainable=False, name=name) for name, column in table.columns.items()
         }
+        self._filter = RelevanceFilter(model.understanding, table.columns, indexed_rows, config.relevance_control)
         self._indexed_ids = tf.Variable(
             np.append(table.item_ids[indexed_rows], b"").astype(object), dtype=tf.string, trainable=False
         )
@@ -90,7 +95,8 @@ class Servable(tf.Module):
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=features.INPUT_EXAMPLES)])
     def encode_query(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Serialised search examples [batch] to `vectors` [batch, heads, dim]."""
-        return {features.OUTPUT_VECTORS: self._encode(tf.io.parse_example(examples, self._search_spec))}
+        vectors, _, _ = self._encode(tf.io.parse_example(examples, self._search_spec))
+        return {features.OUTPUT_VECTORS: vectors}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=features.INPUT_EXAMPLES)])
     def encode_items(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -101,35 +107,47 @@ class Servable(tf.Module):
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=features.INPUT_EXAMPLES)])
     def search(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Serialised search examples [batch] to `item_ids` and `scores` [batch, k]."""
-        return self._retrieve(self._encode(tf.io.parse_example(examples, self._search_spec)))
+        """Serialised search examples [batch] to `item_ids` and `scores` [batch, k], and `relevance_control` [batch]."""
+        raw = tf.io.parse_example(examples, {**self._search_spec, **self._option_spec})
+        option = raw.pop(features.RELEVANCE_CONTROL)
+        return self._retrieve(raw, asked_for(option, self._control_by_default))
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=features.INPUT_QUERY)])
     def search_text(self, query: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Queries [batch] of nobody in particular to `item_ids` and `scores` [batch, k]."""
+        """Queries [batch] of nobody in particular to the same as `search`."""
         rows = tf.shape(query, out_type=tf.int64)[0]
         absent = tf.SparseTensor(tf.zeros([0, 2], tf.int64), tf.zeros([0], tf.string), tf.stack([rows, 0]))
         raw = dict.fromkeys(self._search_spec, absent)
         raw[features.QUERY] = tf.RaggedTensor.from_row_lengths(query, tf.ones_like(query, tf.int64)).to_sparse()
-        return self._retrieve(self._encode(raw))
+        return self._retrieve(raw, tf.fill(tf.shape(query), self._control_by_default))
 
-    def _encode_raw(self, raw: Mapping[str, tf.SparseTensor]) -> tf.Tensor:
+    def _encode_raw(self, raw: Mapping[str, tf.SparseTensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Vectors of requests [batch, heads, dim], and the unigrams and bigrams of their queries."""
         values = dict(self._transform(dict(raw)))
         # The transform graph knows the items of its training day; the served table may be newer.
         for name in features.BEHAVIOUR_ITEM_FEATURES:
             ids = tf.RaggedTensor.from_sparse(raw[name])
             values[name] = ids.with_values(self._row_of_id.lookup(ids.values))
         query = self._reader.query_batch(values)
-        return self._towers.encode_query(query, self._columns)
+        units, bigrams = query[transformed.QUERY_UNIGRAMS], query[transformed.QUERY_BIGRAMS]
+        return self._towers.encode_query(query, self._columns), units, bigrams
 
-    def _retrieve(self, vectors: tf.Tensor) -> dict[str, tf.Tensor]:
+    def _search(self, vectors: tf.Tensor, k: int) -> tuple[tf.Tensor, tf.Tensor]:
+        return search_heads(self._index, vectors, k)
+
+    def _retrieve(self, raw: Mapping[str, tf.SparseTensor], wanted: tf.Tensor) -> dict[str, tf.Tensor]:
+        vectors, units, bigrams = self._encode(raw)
         k = min(self._k, self._indexed)
-        positions, scores = search_heads(self._index, vectors, k)
+        positions, scores, done = self._filter.retrieve(self._search, vectors, units, bigrams, wanted, k)
         missing = [[0, 0], [0, self._k - k]]
         positions = tf.pad(positions, missing, constant_values=-1)
         scores = tf.pad(scores, missing, constant_values=float("-inf"))
         ids = tf.gather(self._indexed_ids, tf.where(positions < 0, self._indexed, positions))
-        return {features.OUTPUT_ITEM_IDS: ids, features.OUTPUT_SCORES: scores}
+        return {
+            features.OUTPUT_ITEM_IDS: ids,
+            features.OUTPUT_SCORES: scores,
+            features.OUTPUT_RELEVANCE_CONTROL: done,
+        }
 
     def save(self, directory: str) -> None:
         """Writes the SavedModel with all signatures."""
