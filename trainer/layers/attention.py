@@ -42,30 +42,37 @@ class SelfAttention(keras.layers.Layer):
     def __init__(self, dim: int, heads: int, inner: int = 0, dropout: float = 0.0, **kwargs):
         super().__init__(**kwargs)
         self.dim, self.heads, self.inner, self.dropout = dim, heads, inner, dropout
-        self._project = keras.layers.Dense(3 * dim)
+        self._query = keras.layers.Dense(dim)
+        self._key_value = keras.layers.Dense(2 * dim)
         self._output = keras.layers.Dense(dim)
         self._drop = dropout_layer(dropout)
         self._norms = [keras.layers.LayerNormalization(epsilon=1e-6) for _ in range(2 if inner else 1)]
         self._feed_forward = [keras.layers.Dense(inner, activation="relu"), keras.layers.Dense(dim)] if inner else []
 
-    def call(self, sequence: tf.Tensor, present: tf.Tensor, training: bool = False) -> tf.Tensor:
+    def call(
+        self, sequence: tf.Tensor, present: tf.Tensor, first_only: bool = False, training: bool = False
+    ) -> tf.Tensor:
         """Each step in the light of all steps that are present.
 
         Args:
           sequence: [batch, steps, dim].
           present: [batch, steps] bool.
+          first_only: whether only the first step is wanted, for a fraction of the cost.
           training: whether dropout is on.
 
         Returns:
-          [batch, steps, dim]; meaningless where not present.
+          [batch, steps, dim], or [batch, 1, dim]; meaningless where not present.
         """
         batch, steps = tf.unstack(tf.shape(sequence)[:2])
-        parts = tf.reshape(self._project(sequence), [batch, steps, 3, self.heads, self.dim // self.heads])
-        query, key, value = tf.unstack(tf.transpose(parts, [2, 0, 3, 1, 4]))
-        logits = tf.matmul(query, key, transpose_b=True) / (self.dim // self.heads) ** 0.5
+        wanted = sequence[:, :1] if first_only else sequence
+        width = self.dim // self.heads
+        query = tf.transpose(tf.reshape(self._query(wanted), [batch, -1, self.heads, width]), [0, 2, 1, 3])
+        parts = tf.reshape(self._key_value(sequence), [batch, steps, 2, self.heads, width])
+        key, value = tf.unstack(tf.transpose(parts, [2, 0, 3, 1, 4]))
+        logits = tf.matmul(query, key, transpose_b=True) / width**0.5
         weights = tf.nn.softmax(logits + tf.where(present, 0.0, _ABSENT)[:, tf.newaxis, tf.newaxis, :])
-        mixed = tf.reshape(tf.transpose(tf.matmul(weights, value), [0, 2, 1, 3]), [batch, steps, self.dim])
-        x = self._norms[0](sequence + self._drop(self._output(mixed), training=training))
+        mixed = tf.reshape(tf.transpose(tf.matmul(weights, value), [0, 2, 1, 3]), [batch, -1, self.dim])
+        x = self._norms[0](wanted + self._drop(self._output(mixed), training=training))
         if self.inner:
             widen, narrow = self._feed_forward
             x = self._norms[1](x + self._drop(narrow(widen(x)), training=training))

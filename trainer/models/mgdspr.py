@@ -17,6 +17,8 @@ the four blocks are concatenated and mapped linearly. Our additions, all of them
 unit length, hidden ids in training, `LexicalSkip`.
 """
 
+from collections.abc import Callable
+
 import tensorflow as tf
 import tf_keras as keras
 
@@ -116,15 +118,20 @@ class Mgdspr(Towers):
 
     def real_time(self, grains: tf.Tensor, rows: tf.Tensor, items: Tensors, training: bool = False) -> tf.Tensor:
         """H_real: what the grains find in the last day's items, [batch, grains, dim]."""
-        rows = trim(rows, shortest=1)
-        states = self.real_time_lstm(self._behaved(rows, items), rows > 0, training=training)
-        return attend(grains, self.real_time_attention(states, rows > 0, training=training), rows > 0)
+
+        def states(rows: tf.Tensor) -> tf.Tensor:
+            read = self.real_time_lstm(self._behaved(rows, items), rows > 0, training=training)
+            return self.real_time_attention(read, rows > 0, training=training)
+
+        return _attend_where_any(grains, rows, states)
 
     def short_term(self, grains: tf.Tensor, rows: tf.Tensor, items: Tensors, training: bool = False) -> tf.Tensor:
         """H_short: what the grains find in the items of the days before, [batch, grains, dim]."""
-        rows = trim(rows, shortest=1)
-        attended = self.short_term_attention(self._behaved(rows, items), rows > 0, training=training)
-        return attend(grains, attended, rows > 0)
+
+        def states(rows: tf.Tensor) -> tf.Tensor:
+            return self.short_term_attention(self._behaved(rows, items), rows > 0, training=training)
+
+        return _attend_where_any(grains, rows, states)
 
     def long_term(self, grains: tf.Tensor, query: Tensors, items: Tensors) -> tf.Tensor:
         """H_long: what the grains find in the attributes of clicked, ordered and carted items, [batch, grains, dim]."""
@@ -156,7 +163,7 @@ class Mgdspr(Towers):
         sequence = tf.concat([cls, *blocks], axis=1)
         everything = tf.ones(tf.shape(sequence)[:2], tf.bool)
         # The normalisation at the end of the block gives length sqrt(dim); this brings it to that of a lexical vector.
-        return self.fusion(sequence, everything, training=training)[:, 0] / self.settings.dim**0.5
+        return self.fusion(sequence, everything, first_only=True, training=training)[:, 0] / self.settings.dim**0.5
 
     def _unigrams(self, query: Tensors) -> tf.Tensor:
         return self.tokens.mean(query[transformed.QUERY_UNIGRAMS])
@@ -167,3 +174,20 @@ class Mgdspr(Towers):
 
     def _finish(self, vector: tf.Tensor) -> tf.Tensor:
         return tf.math.l2_normalize(vector, axis=-1, epsilon=1e-12) if self.settings.unit_vectors else vector
+
+
+def _attend_where_any(grains: tf.Tensor, rows: tf.Tensor, states: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
+    """Attends to the states of behaviour lists; the empty ones, a good part of all, cost nothing.
+
+    Args:
+      grains: [batch, grains, dim].
+      rows: [batch, width] int32, item rows shifted by one, 0 is padding.
+      states: gives the states [some, steps, dim] of some of the lists, [some, steps] int32.
+
+    Returns:
+      [batch, grains, dim]; zero for an empty list.
+    """
+    some = tf.where(rows[:, 0] > 0)
+    held = trim(tf.gather_nd(rows, some), shortest=1)
+    found = attend(tf.gather_nd(grains, some), states(held), held > 0)
+    return tf.scatter_nd(some, found, tf.shape(grains, out_type=tf.int64))

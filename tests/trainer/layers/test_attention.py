@@ -42,9 +42,10 @@ def test_what_is_padding_changes_no_step_that_is_there(layer):
 def test_self_attention_agrees_with_numpy():
     layer = SelfAttention(4, 2)
     got = layer(tf.constant(MEMORY), tf.constant(PRESENT)).numpy()
-    (kernel, bias), (out_kernel, out_bias) = layer._project.get_weights(), layer._output.get_weights()
+    (kernel, bias), (out_kernel, out_bias) = layer._query.get_weights(), layer._output.get_weights()
+    pair_kernel, pair_bias = layer._key_value.get_weights()
     x = MEMORY[1, :2]
-    query, key, value = np.split(x @ kernel + bias, 3, axis=-1)
+    query, (key, value) = x @ kernel + bias, np.split(x @ pair_kernel + pair_bias, 2, axis=-1)
     mixed = []
     for head in (slice(0, 2), slice(2, 4)):
         logits = query[:, head] @ key[:, head].T / np.sqrt(2)
@@ -53,6 +54,13 @@ def test_self_attention_agrees_with_numpy():
     summed = x + np.concatenate(mixed, axis=1) @ out_kernel + out_bias
     centred = summed - summed.mean(axis=1, keepdims=True)
     np.testing.assert_allclose(got[1, :2], centred / np.sqrt(centred.var(axis=1, keepdims=True) + 1e-6), atol=1e-4)
+
+
+def test_the_first_step_alone_is_the_first_of_all():
+    layer = SelfAttention(4, 2, inner=8)
+    every = layer(tf.constant(MEMORY), tf.constant(PRESENT))
+    first = layer(tf.constant(MEMORY), tf.constant(PRESENT), first_only=True)
+    np.testing.assert_allclose(first, every[:, :1], rtol=1e-5, atol=1e-6)
 
 
 def test_the_lstm_reads_from_the_oldest_to_the_newest():
