@@ -22,7 +22,7 @@ import tensorflow_recommenders as tfrs
 import tf_keras as keras
 from numpy.typing import NDArray
 
-LEARNING_RATES = (0.05, 0.1, 0.5)
+LEARNING_RATES = (0.1, 0.2, 0.5)
 _SHUFFLED = 100_000
 _QUERIES_AT_ONCE = 256
 

@@ -32,6 +32,7 @@ from schema.settings import InputError
 
 _SLICE_GROUPS = ("query_frequency", "history", "items")
 _READ_BATCH = 4096
+HASH_BUCKETS = 10_000
 
 
 @dataclass(frozen=True)
@@ -130,12 +131,12 @@ class Clicks:
     """What came of one training request.
 
     Attributes:
-      example: the serialised search example.
+      bucket: hash of the example, below HASH_BUCKETS; tells validation requests from others.
       query: as typed; "" if it has none.
       items: ids of what was clicked, carted or ordered.
     """
 
-    example: bytes
+    bucket: int
     query: str
     items: tuple[str, ...]
 
@@ -148,8 +149,9 @@ def read_clicks(files: list[str]) -> Iterator[Clicks]:
         parsed = tf.io.parse_example(batch, spec)
         reached = parsed[features.STAGES] >= int(Stage.CLICKED)
         items = tf.ragged.boolean_mask(parsed[features.ITEMS], reached).to_list()
-        for example, query, chosen in zip(batch.numpy(), parsed[features.QUERY].to_list(), items, strict=True):
-            yield Clicks(example, _text(query[0]) if query else "", tuple(map(_text, chosen)))
+        buckets = tf.strings.to_hash_bucket_fast(batch, HASH_BUCKETS).numpy().tolist()
+        for bucket, query, chosen in zip(buckets, parsed[features.QUERY].to_list(), items, strict=True):
+            yield Clicks(bucket, _text(query[0]) if query else "", tuple(map(_text, chosen)))
 
 
 def _clicked_categories(clicks: Iterator[Clicks], catalogue: Catalogue) -> Iterator[tuple[str, str]]:

@@ -14,7 +14,7 @@ import tf_keras as keras
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from benchmarks import tutorial_two_tower
-from benchmarks.models.data import BenchData, EvalDay, read_clicks
+from benchmarks.models.data import HASH_BUCKETS, BenchData, EvalDay, read_clicks
 from benchmarks.models.trial import Trial, code_fingerprint, fingerprint_of
 from benchmarks.models.variants import TUTORIAL
 from components.index_builder.build import build_servable
@@ -31,7 +31,6 @@ from trainer.config import TrainerConfig
 
 _ROOT = Path(__file__).resolve().parents[2]
 _WARM_UP_CALLS = 10
-_HASH_BUCKETS = 10_000
 
 
 def index_config(config: PipelineConfig) -> IndexConfig:
@@ -119,8 +118,7 @@ def run_tutorial(
     known = day.catalogue.rows
     for request in read_clicks(data.files(features.TRAIN_SPLIT, transformed=False)):
         clicked = [(normalise_query(request.query), item) for item in request.items if item in known]
-        bucket = int(tf.strings.to_hash_bucket_fast(request.example, _HASH_BUCKETS)) if clicked else 0
-        in_validation = bucket < int(train.validation_share * _HASH_BUCKETS)
+        in_validation = request.bucket < int(train.validation_share * HASH_BUCKETS)
         (validation if in_validation else pairs).extend(clicked)
         training_requests += bool(clicked) and not in_validation
     ids, k = day.catalogue.item_ids, config.gate.ks[-1]
