@@ -57,12 +57,18 @@ class Hit:
 class Answer:
     """The hits of one query, best first, and the version of the model that gave them.
 
-    `places` is k of the served model: the most hits it returns for a query.
+    Attributes:
+      hits: what was found.
+      model_version: which version answered.
+      places: k of the served model, the most hits that it returns for a query.
+      relevance_control: what relevance control did, a value of `schema.features.RelevanceControl`; None from a model
+        that has no such output.
     """
 
     hits: list[Hit]
     model_version: int
     places: int
+    relevance_control: str | None = None
 
 
 @dataclass(frozen=True)
@@ -129,7 +135,13 @@ class Client:
         self._get_status = self._method(_GET_MODEL_STATUS, model_service_pb2.GetModelStatusResponse)
 
     def search(
-        self, query: str, *, user: str | None = None, behaviour: Behaviour | None = None, k: int | None = None
+        self,
+        query: str,
+        *,
+        user: str | None = None,
+        behaviour: Behaviour | None = None,
+        k: int | None = None,
+        relevance_control: bool | None = None,
     ) -> list[Hit]:
         """The best items for a query, best first.
 
@@ -137,6 +149,8 @@ class Client:
           query: what the user typed.
           user: the user's id, or None for a user who is not known.
           behaviour: what the user did before, or None.
+          relevance_control: whether hits must be of the brands and categories that the query names; None leaves it to
+            the model's own setting.
           k: most hits wanted, or None for as many as the model returns. The model returns at most the number
             that it was exported with.
 
@@ -144,15 +158,21 @@ class Client:
           InputError: if the query is empty or `k` is less than 1.
           ServingError: if the server cannot be reached, refuses, or is too late.
         """
-        return self.answer(query, user=user, behaviour=behaviour, k=k).hits
+        return self.answer(query, user=user, behaviour=behaviour, k=k, relevance_control=relevance_control).hits
 
     def answer(
-        self, query: str, *, user: str | None = None, behaviour: Behaviour | None = None, k: int | None = None
+        self,
+        query: str,
+        *,
+        user: str | None = None,
+        behaviour: Behaviour | None = None,
+        k: int | None = None,
+        relevance_control: bool | None = None,
     ) -> Answer:
-        """Like `search`, with the version of the model that answered."""
+        """Like `search`, with the version of the model that answered, and what relevance control did."""
         if k is not None and k < 1:
             raise InputError(f"k is the number of items wanted and must be at least 1, got {k}.")
-        return self.answer_examples([search_example(query, user, behaviour)], k=k)[0]
+        return self.answer_examples([search_example(query, user, behaviour, relevance_control)], k=k)[0]
 
     def answer_examples(self, examples: Sequence[bytes], *, k: int | None = None) -> list[Answer]:
         """One answer for each serialised search tf.Example, in one call.
@@ -164,6 +184,7 @@ class Client:
         try:
             ids = wire.string_rows(response.outputs[features.OUTPUT_ITEM_IDS])
             scores = wire.float_rows(response.outputs[features.OUTPUT_SCORES])
+            control = _relevance_control(response, len(ids))
         except ValueError as error:
             raise ServingError(
                 f"{self.target} answered in a form that is not Souk's: {error}. "
@@ -172,8 +193,8 @@ class Client:
             ) from error
         version = response.model_spec.version.value
         return [
-            Answer(_hits(row_ids, row_scores, k), version, len(row_ids))
-            for row_ids, row_scores in zip(ids, scores, strict=True)
+            Answer(_hits(row_ids, row_scores, k), version, len(row_ids), done)
+            for row_ids, row_scores, done in zip(ids, scores, control, strict=True)
         ]
 
     def predict(
@@ -264,6 +285,13 @@ class Client:
         else:
             message = f"{self.target} refused with {code.name}: {details}"
         return ServingError(message, code)
+
+
+def _relevance_control(response: prediction_service_pb2.PredictResponse, rows: int) -> Sequence[str | None]:
+    # Asked by name, a map of messages would make what it lacks.
+    if features.OUTPUT_RELEVANCE_CONTROL not in response.outputs:
+        return [None] * rows
+    return [value.decode() for value in wire.strings(response.outputs[features.OUTPUT_RELEVANCE_CONTROL])]
 
 
 def _hits(ids: list[bytes], scores: list[float], k: int | None) -> list[Hit]:

@@ -38,8 +38,17 @@ class Behaviour:
         )
 
 
-def search_example(query: str, user: str | None = None, behaviour: Behaviour | None = None) -> bytes:
+def search_example(
+    query: str, user: str | None = None, behaviour: Behaviour | None = None, relevance_control: bool | None = None
+) -> bytes:
     """The serialised tf.Example of one search request; what is not known is left out, not written empty.
+
+    Args:
+      query: what the user typed.
+      user: the user's id.
+      behaviour: what the user did before.
+      relevance_control: whether hits must be of the brands and categories that the query names; None leaves it to the
+        model's own setting.
 
     Raises:
       InputError: if the query holds nothing but white space.
@@ -53,6 +62,8 @@ def search_example(query: str, user: str | None = None, behaviour: Behaviour | N
     feature[features.QUERY].bytes_list.value.append(query.encode())
     if user:
         feature[features.USER_ID].bytes_list.value.append(user.encode())
+    if relevance_control is not None:
+        feature[features.RELEVANCE_CONTROL].bytes_list.value.append(b"on" if relevance_control else b"off")
     if behaviour is not None:
         for name in (features.HISTORY_QUERIES, *features.BEHAVIOUR_ITEM_FEATURES):
             values = getattr(behaviour, name)

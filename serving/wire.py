@@ -17,14 +17,23 @@ def string_tensor(values: Sequence[bytes]) -> tensor_pb2.TensorProto:
     return tensor
 
 
+def strings(tensor: tensor_pb2.TensorProto) -> list[bytes]:
+    """The values of a string tensor [rows].
+
+    Raises:
+      ValueError: if the tensor is not of this type and rank, or holds fewer values than its shape says.
+    """
+    _expect_strings(tensor)
+    return [value for (value,) in _rows(tensor, list(tensor.string_val), rank=1)]
+
+
 def string_rows(tensor: tensor_pb2.TensorProto) -> list[list[bytes]]:
     """The rows of a string tensor [rows, columns].
 
     Raises:
       ValueError: if the tensor is not of this type and rank, or holds fewer values than its shape says.
     """
-    if tensor.dtype != tensor_pb2.DT_STRING:
-        raise ValueError(f"expected a DT_STRING tensor, got {tensor_pb2.DataType.Name(tensor.dtype)}")
+    _expect_strings(tensor)
     return _rows(tensor, list(tensor.string_val))
 
 
@@ -49,11 +58,17 @@ def float_values(tensor: tensor_pb2.TensorProto) -> list[float]:
     return list(struct.unpack(f"<{len(content) // 4}f", content)) if content else list(tensor.float_val)
 
 
-def _rows(tensor: tensor_pb2.TensorProto, values: list[Value]) -> list[list[Value]]:
+def _expect_strings(tensor: tensor_pb2.TensorProto) -> None:
+    if tensor.dtype != tensor_pb2.DT_STRING:
+        raise ValueError(f"expected a DT_STRING tensor, got {tensor_pb2.DataType.Name(tensor.dtype)}")
+
+
+def _rows(tensor: tensor_pb2.TensorProto, values: list[Value], rank: int = 2) -> list[list[Value]]:
     shape = [dim.size for dim in tensor.tensor_shape.dim]
-    if len(shape) != 2:
-        raise ValueError(f"expected a tensor [rows, columns], got shape {shape}")
-    rows, columns = shape
+    if len(shape) != rank:
+        wanted = "[rows, columns]" if rank == 2 else "[rows]"
+        raise ValueError(f"expected a tensor {wanted}, got shape {shape}")
+    rows, columns = shape if rank == 2 else (*shape, 1)
     size = math.prod(shape)
     # TensorFlow may leave out a tail of equal values: the last one written stands for the rest.
     if values and len(values) < size:

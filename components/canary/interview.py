@@ -10,6 +10,7 @@ from components.canary import checks
 from components.canary.result import Latency
 from components.canary.traffic import Question
 from schema import features
+from schema.features import RelevanceControl
 from serving import wire
 from serving.client import Client, ServingError
 from serving.protos import prediction_service_pb2
@@ -115,14 +116,26 @@ class Interview:
     ) -> None:
         ids = wire.string_rows(response.outputs[features.OUTPUT_ITEM_IDS])
         scores = wire.float_rows(response.outputs[features.OUTPUT_SCORES])
-        if not len(ids) == len(scores) == len(questions):
-            self.fail(f"{len(questions)} requests got {len(ids)} rows of ids and {len(scores)} rows of scores")
+        done = _relevance_control(response, len(ids))
+        if not len(ids) == len(scores) == len(done) == len(questions):
+            self.fail(
+                f"{len(questions)} requests got {len(ids)} rows of ids, {len(scores)} rows of scores and {len(done)} "
+                "flags of relevance control"
+            )
             return
-        for question, row_ids, row_scores in zip(questions, ids, scores, strict=True):
+        for question, row_ids, row_scores, control in zip(questions, ids, scores, done, strict=True):
             self.places = len(row_ids)
-            wanted = min(len(row_ids), self._searchable) if question.full else 0
+            # Relevance control may leave items out, never all of them.
+            most = 1 if control == RelevanceControl.APPLIED.encode() else len(row_ids)
+            wanted = min(most, self._searchable) if question.full else 0
             for problem in checks.check_answer(row_ids, row_scores, self._known, wanted):
                 self.fail(*problem, where=question.name + how)
+
+
+def _relevance_control(response: prediction_service_pb2.PredictResponse, rows: int) -> list[bytes]:
+    if features.OUTPUT_RELEVANCE_CONTROL not in response.outputs:
+        return [RelevanceControl.OFF.encode()] * rows
+    return wire.strings(response.outputs[features.OUTPUT_RELEVANCE_CONTROL])
 
 
 def _line(problem: str, seen: Sequence[tuple[str, str]]) -> str:

@@ -23,7 +23,8 @@ class Question:
     Attributes:
       name: what it is, for the report.
       example: serialised search tf.Example.
-      full: whether every place of the answer must hold an item; a request without words may find less.
+      full: whether every place of the answer must hold an item, unless relevance control has left some out; a request
+        without words may find less.
     """
 
     name: str
@@ -56,6 +57,8 @@ def edge_questions(query: bytes) -> list[Question]:
     long = words * (LONG_QUERY_CHARACTERS // len(words) + 1)
     return [
         Question("no user and no behaviour", _example(query=query)),
+        Question("relevance control", _example(query=query, control=b"on")),
+        Question("relevance control with a value of no meaning", _example(query=query, control=b"\xffmaybe")),
         Question("a user never seen", _example(query=query, user_id=b"souk-canary: no such user")),
         Question("behaviour of unknown items only", _example(query=query, behaviour=unknown)),
         Question("a query of unknown words", _example(query=b"xqzzv qqvxj")),
@@ -109,15 +112,20 @@ def _without_outcome(record: bytes) -> bytes:
     return example.SerializeToString()
 
 
-def _example(query: bytes | None = None, user_id: bytes | None = None, behaviour: list[bytes] | None = None) -> bytes:
+def _example(
+    query: bytes | None = None,
+    user_id: bytes | None = None,
+    behaviour: list[bytes] | None = None,
+    control: bytes | None = None,
+) -> bytes:
     example = example_pb2.Example()
-    for name, values in _given(query, user_id, behaviour):
+    for name, values in _given(query, user_id, behaviour, control):
         example.features.feature[name].bytes_list.value.extend(values)
     return example.SerializeToString()
 
 
 def _given(
-    query: bytes | None, user_id: bytes | None, behaviour: list[bytes] | None
+    query: bytes | None, user_id: bytes | None, behaviour: list[bytes] | None, control: bytes | None
 ) -> Iterator[tuple[str, list[bytes]]]:
     if query is not None:
         yield features.QUERY, [query]
@@ -126,3 +134,5 @@ def _given(
     if behaviour is not None:
         for name in features.BEHAVIOUR_ITEM_FEATURES:
             yield name, behaviour
+    if control is not None:
+        yield features.RELEVANCE_CONTROL, [control]

@@ -1,5 +1,6 @@
 """The indexes that a servable can hold. All search by inner product and return positions in what they were built of."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping
 
@@ -49,7 +50,7 @@ class ScannIndex(SearchIndex):
       vectors: [items, dim] float32.
       parameters: `reorder`, how many candidates are re-scored in full; for a tree also `leaves` and
         `leaves_to_search`.
-      k: the largest k of a search.
+      k: for which the parameters are; a search for more re-scores as many times more.
     """
 
     def __init__(self, vectors: np.ndarray, parameters: Parameters, k: int):
@@ -57,6 +58,7 @@ class ScannIndex(SearchIndex):
         from scann import scann_ops
 
         self._parameters = dict(parameters)
+        self._k, self._items = k, len(vectors)
         builder = scann_ops.builder(np.asarray(vectors, np.float32), k, "dot_product")
         if "leaves" in parameters:
             builder = builder.tree(
@@ -74,7 +76,12 @@ class ScannIndex(SearchIndex):
         tf.Module.__init__(other)
         other._parameters = {**self._parameters, **parameters}
         other._state = self._state
+        other._k, other._items = self._k, self._items
         return other
+
+    def _reorder(self, k: int) -> int:
+        times = max(1.0, k / self._k)
+        return min(self._items, math.ceil(self._parameters["reorder"] * times))
 
     def search(self, vectors: tf.Tensor, k: int) -> tuple[tf.Tensor, tf.Tensor]:
         """See `SearchIndex.search`."""
@@ -85,7 +92,7 @@ class ScannIndex(SearchIndex):
         positions, scores = searcher.search_batched(
             vectors,
             final_num_neighbors=k,
-            pre_reorder_num_neighbors=int(self._parameters["reorder"]),
+            pre_reorder_num_neighbors=self._reorder(k),
             leaves_to_search=None if leaves is None else int(leaves),
         )
         found = tf.math.is_finite(scores)

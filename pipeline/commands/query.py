@@ -9,12 +9,20 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline import config as pipeline_config
+from schema.features import RelevanceControl
 from schema.settings import InputError
 from serving.client import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, Answer, Behaviour, Client, ServingError
 from serving.config import DEFAULT_HOST, DEFAULT_MODEL_NAME
 
 if TYPE_CHECKING:
     from serving.item_details import ItemDetails
+
+
+# Shown under the answer; what is left out needs no word.
+_DONE = {
+    RelevanceControl.APPLIED: "relevance control: only items of the brands and categories that the query names",
+    RelevanceControl.FALLBACK: "relevance control: too few items match what the query names, so nothing is left out",
+}
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,11 @@ class Sources:
     metavar="FILE",
     help="Catalogue to show titles, brands and prices from (.jsonl, .csv, .parquet).",
 )
+@click.option(
+    "--relevance-control/--no-relevance-control",
+    default=None,
+    help="Whether hits must be of the brands and categories that QUERY names.  [default: as the model is set]",
+)
 @click.option("--timeout", default=DEFAULT_TIMEOUT_S, show_default=True, help="Seconds to wait for the answer.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
@@ -59,6 +72,7 @@ def command(
     name: str | None,
     user_state: Path | None,
     catalog: Path | None,
+    relevance_control: bool | None,
     timeout: float,
     as_json: bool,
 ) -> None:
@@ -73,11 +87,13 @@ def command(
     behaviour = _behaviour(user, sources.user_state)
     try:
         with Client(sources.target, model_name=sources.name, timeout_s=timeout) as client:
-            answer = client.answer(query, user=user, behaviour=behaviour, k=k)
+            answer = client.answer(query, user=user, behaviour=behaviour, k=k, relevance_control=relevance_control)
     except ServingError as error:
         raise InputError(str(error)) from error
     if k > answer.places:
         _note(f"the served model returns at most {answer.places} items, so {k} cannot be shown")
+    if relevance_control and answer.relevance_control in (None, RelevanceControl.OFF):
+        _note("the served model has no relevance control; train it again to have it")
     details: dict[str, ItemDetails] = {}
     if sources.catalog:
         from serving.item_details import read_details
@@ -144,6 +160,7 @@ def _as_dict(
         "user": user,
         "personalised": personalised,
         "model_version": answer.model_version,
+        "relevance_control": answer.relevance_control,
         "hits": hits,
     }
 
@@ -154,6 +171,7 @@ def _print_table(query: str, answer: Answer, details: "dict[str, ItemDetails]", 
     from rich.table import Table
 
     table = Table(title=escape(f"{query}  (model version {answer.model_version})"), title_justify="left")
+    table.caption, table.caption_justify = _DONE.get(answer.relevance_control or ""), "left"
     table.add_column("rank", justify="right")
     table.add_column("item", no_wrap=True)
     if with_details:

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 import grpc
 import pytest
+import tensorflow as tf
 
 from schema import features
+from schema.features import RelevanceControl
 from schema.settings import InputError
 from serving.client import Behaviour, Client, Hit, ServingError, Signature, TensorSpec, VersionStatus
 from tests.serving import tiny_retriever
@@ -48,6 +50,30 @@ def test_behaviour_changes_the_answer(client):
     assert [hit.item_id for hit in plain] != [hit.item_id for hit in personal]
 
 
+def test_relevance_control_is_asked_for_and_told_of(client):
+    left, plain = client.answer("blue kettle", relevance_control=True), client.answer("blue kettle")
+    assert (left.relevance_control, plain.relevance_control) == (RelevanceControl.APPLIED, RelevanceControl.OFF)
+    assert 0 < len(left.hits) < len(plain.hits)
+    assert left.hits == plain.hits[: len(left.hits)]
+    assert client.search("blue kettle", relevance_control=False) == plain.hits
+
+
+def test_a_model_from_before_relevance_control_answers_as_ever(tmp_path, start_server, monkeypatch):
+    search = tiny_retriever.TinyRetriever._search
+    ever = (features.OUTPUT_ITEM_IDS, features.OUTPUT_SCORES)
+
+    def without(self, vectors, control):
+        return {name: value for name, value in search(self, vectors, tf.zeros_like(control)).items() if name in ever}
+
+    monkeypatch.setattr(tiny_retriever.TinyRetriever, "_search", without)
+    tiny_retriever.build(tmp_path / "1", warm_up=False)
+    server = start_server(tmp_path)
+    assert server.manager.wait_until_available(60)
+    with Client(server.address) as client:
+        answer = client.answer("blue kettle", relevance_control=True)
+    assert (answer.relevance_control, len(answer.hits)) == (None, 10)
+
+
 def test_an_answer_names_the_version_that_gave_it(client):
     assert client.answer("red").model_version == 3
 
@@ -72,6 +98,7 @@ def test_metadata_names_every_signature_with_its_tensors(client):
     answer = {
         features.OUTPUT_ITEM_IDS: TensorSpec("DT_STRING", (-1, 10)),
         features.OUTPUT_SCORES: TensorSpec("DT_FLOAT", (-1, 10)),
+        features.OUTPUT_RELEVANCE_CONTROL: TensorSpec("DT_STRING", (-1,)),
     }
     assert found["serving_default"] == Signature({features.INPUT_EXAMPLES: text}, answer)
     assert found["query_text"] == Signature({features.INPUT_QUERY: text}, answer)

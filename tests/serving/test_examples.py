@@ -35,6 +35,11 @@ def test_tensorflow_reads_every_feature_under_its_name_in_the_schema():
     }
 
 
+@pytest.mark.parametrize(("asked", "written"), [(True, ["on"]), (False, ["off"])])
+def test_relevance_control_is_written_where_it_is_decided(asked, written):
+    assert read(search_example("red", relevance_control=asked))[features.RELEVANCE_CONTROL] == written
+
+
 @pytest.mark.parametrize("behaviour", [None, Behaviour()])
 def test_what_is_not_known_is_left_out(behaviour):
     assert read(search_example("red shoes", None, behaviour)) == {features.QUERY: ["red shoes"]}

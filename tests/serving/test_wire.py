@@ -20,6 +20,11 @@ def test_strings_come_back_row_by_row():
     assert wire.string_rows(ours(tf.make_tensor_proto([[b"a", b"b"], [b"c", b""]]))) == [[b"a", b"b"], [b"c", b""]]
 
 
+def test_one_string_each_comes_back_as_a_list():
+    assert wire.strings(ours(tf.make_tensor_proto([b"on", b"\xff"]))) == [b"on", b"\xff"]
+    assert wire.strings(ours(tf.make_tensor_proto(np.zeros([0], object), tf.string))) == []
+
+
 def test_floats_come_back_from_packed_bytes_and_from_the_typed_field():
     values = np.array([[1.5, float("-inf")], [0.25, -2]], np.float32)
     packed = ours(tf.make_tensor_proto(values))
@@ -45,6 +50,8 @@ def test_an_answer_for_no_request_has_no_rows():
 @pytest.mark.parametrize(
     ("read", "proto", "message"),
     [
+        (wire.strings, tf.make_tensor_proto([["a"]]), r"expected a tensor \[rows\], got shape \[1, 1\]"),
+        (wire.strings, tf.make_tensor_proto([1.0]), "expected a DT_STRING tensor, got DT_FLOAT"),
         (wire.string_rows, tf.make_tensor_proto([[1.0]]), "expected a DT_STRING tensor, got DT_FLOAT"),
         (wire.float_rows, tf.make_tensor_proto([["a"]]), "expected a DT_FLOAT tensor, got DT_STRING"),
         (wire.float_rows, tf.make_tensor_proto([1.0, 2.0]), r"expected a tensor \[rows, columns\], got shape \[2\]"),

@@ -1,5 +1,7 @@
 """A real retriever, small enough to build in a second: hashed words, an embedding table, a product and top-k.
 
+Relevance control, where it is asked for, leaves the items that score more than half as much as the best one.
+
 Its SavedModel has every signature that Souk's servable has. Item ids carry the version, so that an answer
 shows which version gave it. `flaw` builds it with one thing wrong.
 """
@@ -19,9 +21,12 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 from schema import features
+from schema.features import RelevanceControl
 from serving.examples import search_example
 
-Flaw = Literal["none", "nan_scores", "duplicate_ids", "unknown_ids", "unsorted", "fails_on_long_query", "short"]
+Flaw = Literal[
+    "none", "nan_scores", "duplicate_ids", "unknown_ids", "unsorted", "fails_on_long_query", "short", "empty_control"
+]
 
 DIM, BUCKETS, LONG_QUERY = 8, 512, 1000
 TITLES = [
@@ -68,7 +73,7 @@ class TinyRetriever(tf.Module):
                 query = tf.identity(query)
         return self._embed(query) + 0.3 * self._embed(history)
 
-    def _search(self, vectors: tf.Tensor) -> dict[str, tf.Tensor]:
+    def _search(self, vectors: tf.Tensor, control: tf.Tensor) -> dict[str, tf.Tensor]:
         found = min(self.k, len(TITLES))
         scores, rows = tf.math.top_k(tf.matmul(vectors, self.vectors, transpose_b=True), k=found)
         ids = tf.gather(self.ids, rows)
@@ -82,19 +87,25 @@ class TinyRetriever(tf.Module):
             scores = tf.reverse(scores, axis=[1])
         if self.flaw == "short":
             ids, scores = ids[:, : found // 2], scores[:, : found // 2]
+        floor = float("inf") if self.flaw == "empty_control" else scores[:, :1] / 2
+        left_out = control[:, tf.newaxis] & (scores <= floor)
+        ids, scores = tf.where(left_out, "", ids), tf.where(left_out, float("-inf"), scores)
         missing = self.k - ids.shape[1]
         return {
             features.OUTPUT_ITEM_IDS: tf.pad(ids, [[0, 0], [0, missing]], constant_values=""),
             features.OUTPUT_SCORES: tf.pad(scores, [[0, 0], [0, missing]], constant_values=float("-inf")),
+            features.OUTPUT_RELEVANCE_CONTROL: tf.where(control, RelevanceControl.APPLIED, RelevanceControl.OFF),
         }
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, features.INPUT_EXAMPLES)])
     def serving_default(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        return self._search(self._encode(examples))
+        option = tf.io.FixedLenFeature([], tf.string, default_value="off")
+        parsed = tf.io.parse_example(examples, {features.RELEVANCE_CONTROL: option})
+        return self._search(self._encode(examples), parsed[features.RELEVANCE_CONTROL] == "on")
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, features.INPUT_QUERY)])
     def query_text(self, query: tf.Tensor) -> dict[str, tf.Tensor]:
-        return self._search(self._embed(query))
+        return self._search(self._embed(query), tf.zeros_like(query, tf.bool))
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, features.INPUT_EXAMPLES)])
     def encode_query(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:

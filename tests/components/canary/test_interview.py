@@ -43,20 +43,21 @@ def test_a_good_candidate_has_no_failure(ask):
     assert interview.edge_latency_ms.keys() == {question.name for question in traffic.edge_questions(b"x")}
 
 
-# 35 answers are seen: 12 single, 10 awkward, 12 in a batch and one to a query alone. The two requests without
+# 37 answers are seen: 12 single, 12 awkward, 12 in a batch and one to a query alone. The two requests without
 # words have equal scores, which reversing leaves in order; with the one that is not UTF-8 they may find less.
 @pytest.mark.parametrize(
     ("flaw", "failures"),
     [
-        ("nan_scores", ["a score is not a finite number (request 1 of the eval split, and 34 more)"]),
-        ("unsorted", ["the scores do not go down from place to place (request 1 of the eval split, and 32 more)"]),
+        ("nan_scores", ["a score is not a finite number (request 1 of the eval split, and 36 more)"]),
+        ("unsorted", ["the scores do not go down from place to place (request 1 of the eval split, and 34 more)"]),
         (
             "unknown_ids",
             [
-                "an item is not in the catalogue ('of another catalogue', request 1 of the eval split, and 34 more)",
+                "an item is not in the catalogue ('of another catalogue', request 1 of the eval split, and 36 more)",
             ],
         ),
-        ("short", ["too few items are found (5, expected 10, request 1 of the eval split, and 31 more)"]),
+        ("short", ["too few items are found (5, expected 10, request 1 of the eval split, and 32 more)"]),
+        ("empty_control", ["too few items are found (0, expected 1, relevance control)"]),
     ],
 )
 def test_a_flaw_is_reported_once_with_where_it_was_seen_first(ask, flaw, failures):

@@ -63,11 +63,22 @@ def test_the_answer_is_a_table_that_a_person_can_read(target, catalog):
 
 def test_a_program_gets_the_same_as_json(target, catalog):
     answer = json.loads(ask("crème lamp", "--target", target, "--catalog", catalog, "--json").stdout)
-    assert answer.keys() == {"query", "user", "personalised", "model_version", "hits"}
+    assert answer.keys() == {"query", "user", "personalised", "model_version", "relevance_control", "hits"}
     assert (answer["query"], answer["user"], answer["model_version"]) == ("crème lamp", None, 1)
     assert [hit["rank"] for hit in answer["hits"]] == list(range(1, 11))
     first = answer["hits"][0]
     assert (first["title"], first["brand"], first["price"]) == ("[crème lamp]", None, "9.5")
+
+
+def test_relevance_control_is_asked_for_and_its_doing_said(target):
+    result = ask("blue kettle", "--target", target, "--relevance-control")
+    assert "only items of the brands and categories that the query names" in " ".join(result.stdout.split())
+    plain, left = (
+        json.loads(ask("blue kettle", "--target", target, "--json", option).stdout)
+        for option in ("--no-relevance-control", "--relevance-control")
+    )
+    assert (plain["relevance_control"], left["relevance_control"]) == ("off", "applied")
+    assert len(left["hits"]) < len(plain["hits"])
 
 
 def test_what_the_user_did_changes_the_answer(target, user_state):
