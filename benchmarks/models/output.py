@@ -36,7 +36,7 @@ def watched(run: Callable[[Callable[[str], None]], Mapping[Job, Trial]], out: Pa
             if status is not None:
                 status.update(escape(message))
             if status is None or not message.startswith("training "):
-                screen.print(escape(message))
+                screen.print(escape(message), soft_wrap=True)
 
         def note(message: str) -> None:
             if status is not None:
