@@ -169,8 +169,11 @@ class Mgdspr(Towers):
         return self.tokens.mean(query[transformed.QUERY_UNIGRAMS])
 
     def _behaved(self, rows: tf.Tensor, items: Tensors) -> tf.Tensor:
-        fields = behaved_items(rows, items, _ITEM_FIELDS)
-        return self.behaved_item(tf.concat([self.item_fields[name](fields[name]) for name in _ITEM_FIELDS], axis=-1))
+        # Each item of the batch once, however many lists it is in.
+        distinct, place = tf.unique(tf.reshape(rows, [-1]))
+        fields = behaved_items(distinct, items, _ITEM_FIELDS)
+        vectors = self.behaved_item(tf.concat([self.item_fields[name](fields[name]) for name in _ITEM_FIELDS], axis=-1))
+        return tf.reshape(tf.gather(vectors, place), tf.concat([tf.shape(rows), [self.settings.dim]], axis=0))
 
     def _finish(self, vector: tf.Tensor) -> tf.Tensor:
         return tf.math.l2_normalize(vector, axis=-1, epsilon=1e-12) if self.settings.unit_vectors else vector
