@@ -161,6 +161,8 @@ class TrainerConfig(Settings):
       validation_share: share of the train split's requests kept out of training for early stopping, so that the eval
         split, on which the gate judges, is never used to choose anything.
       patience: epochs without a better validation recall@k before training stops.
+      checkpoint_steps: steps between savings of the training's state, from which the next run goes on if this one is
+        killed; 0 saves it at the end of each epoch alone.
       recall_k: the k of validation recall.
       query_units: a query's unigrams after this many are not read.
       title_units: a title's unigrams after this many are not read.
@@ -192,6 +194,7 @@ class TrainerConfig(Settings):
     epochs: Positive = 10
     validation_share: float = Field(0.03, gt=0.0, lt=0.5)
     patience: Positive = 2
+    checkpoint_steps: NotNegative = 500
     recall_k: Positive = 100
     query_units: Positive = 16
     title_units: Positive = 32

@@ -115,21 +115,30 @@ def read_requests(reader: SearchReader, files: Sequence[str], validation: bool) 
     return chunks.map(select).map(reader.parse, num_parallel_calls=tf.data.AUTOTUNE).cache()
 
 
-def shuffled_batches(requests: tf.data.Dataset, config: TrainerConfig) -> tf.data.Dataset:
-    """An epoch of batches in a new order each time.
+def training_batches(
+    requests: tf.data.Dataset, config: TrainerConfig, first_epoch: int = 0, first_batch: int = 0
+) -> tf.data.Dataset:
+    """The batches of all epochs from `first_epoch` on, of that one without those before `first_batch`."""
+    epochs = tf.data.Dataset.range(first_epoch, config.epochs)
+    batches = epochs.flat_map(lambda epoch: shuffled_batches(requests, config, epoch))
+    return batches.skip(first_batch).prefetch(tf.data.AUTOTUNE)
+
+
+def shuffled_batches(requests: tf.data.Dataset, config: TrainerConfig, epoch: int | tf.Tensor = 0) -> tf.data.Dataset:
+    """An epoch of batches, in an order that seed and epoch determine.
 
     Chunks are shuffled and then the requests within windows of chunks: whole matrices are permuted at once, which
     is many times faster than a shuffle of single requests.
     """
+    # Different for every pair of the two, for a million epochs.
+    seed = config.seed * 2**20 + tf.cast(epoch, tf.int64)
 
-    def permute(batch: Batch, seed: tf.Tensor) -> Batch:
-        order = tf.random.experimental.stateless_shuffle(tf.range(tf.shape(batch[features.ITEMS])[0]), seed)
+    def permute(window: tf.Tensor, batch: Batch) -> Batch:
+        order = tf.random.experimental.stateless_shuffle(tf.range(tf.shape(batch[features.ITEMS])[0]), [seed, window])
         return {name: tf.gather(matrix, order) for name, matrix in batch.items()}
 
-    # A stateful random op would begin anew with every epoch once a global seed is set, and so repeat its order.
-    seeds = tf.data.Dataset.random(seed=config.seed, rerandomize_each_iteration=True).batch(2)
-    chunks = requests.shuffle(_CHUNKS_SHUFFLED, seed=config.seed).rebatch(_WINDOW)
-    windows = tf.data.Dataset.zip((chunks, seeds)).map(permute)
+    chunks = requests.shuffle(_CHUNKS_SHUFFLED, seed=seed, reshuffle_each_iteration=False).rebatch(_WINDOW)
+    windows = chunks.enumerate().map(permute)
     return windows.rebatch(config.batch_size).prefetch(tf.data.AUTOTUNE)
 
 

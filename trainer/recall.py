@@ -74,20 +74,28 @@ class EpochMetrics(keras.callbacks.Callback):
         self._requests = requests
         self._training_requests = training_requests
         self.recall_name = f"recall@{k}"
+        self.losses: list[float] = []
+        self._resumed: list[float] = []
+
+    def resume(self, losses: list[float]) -> None:
+        """Goes on in the middle of an epoch whose first steps had these losses."""
+        self._resumed = losses
 
     def on_epoch_begin(self, epoch, logs=None):
         """Starts the clock."""
-        self._losses: list[float] = []
+        self.losses, self._resumed = self._resumed, []
+        self._steps_before = len(self.losses)
         self._started = time.perf_counter()
 
     def on_train_batch_end(self, batch, logs=None):
         """Keeps the batch's loss."""
         if logs is not None:
-            self._losses.append(logs["loss"])
+            self.losses.append(float(logs["loss"]))
 
     def on_epoch_end(self, epoch, logs=None):
         """Measures and logs."""
         if logs is not None:
-            logs["loss"] = float(np.mean(self._losses))
-            logs["examples_per_second"] = self._training_requests / (time.perf_counter() - self._started)
+            logs["loss"] = float(np.mean(self.losses))
+            share = 1.0 - self._steps_before / len(self.losses)
+            logs["examples_per_second"] = share * self._training_requests / (time.perf_counter() - self._started)
             logs[self.recall_name] = self._recall(self._requests)

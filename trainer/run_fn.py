@@ -4,6 +4,10 @@ import os
 
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
+import hashlib
+import json
+from collections.abc import Sequence
+
 import tensorflow as tf
 import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
@@ -21,6 +25,7 @@ def run_fn(fn_args: FnArgs) -> None:
       fn_args: what the Trainer passes: transformed train files, transform graph, where to write.
     """
     config = TrainerConfig.from_json(fn_args.custom_config[CUSTOM_CONFIG_KEY])
+    state_dir = state_directory(fn_args.serving_model_dir, config, [*fn_args.train_files, fn_args.transform_output])
     train_files = sorted(path for pattern in fn_args.train_files for path in tf.io.gfile.glob(pattern))
     catalog = os.path.join(os.path.dirname(os.path.dirname(fn_args.train_files[0])), f"Split-{CATALOG_SPLIT}", "*")
     model = train(
@@ -29,5 +34,21 @@ def run_fn(fn_args: FnArgs) -> None:
         train_files,
         sorted(tf.io.gfile.glob(catalog)),
         log_dir=fn_args.model_run_dir,
+        state_dir=state_dir,
     )
     artifact.save(model, fn_args.serving_model_dir)
+    # All of them: what other settings or older data left there when they were killed would never be taken up.
+    tf.io.gfile.rmtree(os.path.dirname(state_dir))
+
+
+def state_directory(model_dir: str, config: TrainerConfig, data: Sequence[str]) -> str:
+    """Where the state of a training is: found again by the next run of the same training, and by no other.
+
+    Args:
+      model_dir: `<the Trainer's folder>/model/<execution>/Format-Serving`, another for each run.
+      config: how it is trained.
+      data: paths of what it is trained on; an artifact's path is never used for another artifact.
+    """
+    trainer_dir = os.path.dirname(os.path.dirname(os.path.dirname(model_dir)))
+    training = json.dumps([config.to_json(), *data]).encode()
+    return os.path.join(trainer_dir, "unfinished", hashlib.blake2b(training, digest_size=16).hexdigest())

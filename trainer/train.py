@@ -1,7 +1,8 @@
 """Training from transformed examples to a `TrainedModel`."""
 
-import os
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import tensorflow as tf
 import tensorflow_transform as tft
@@ -14,10 +15,12 @@ from schema.transformed import Vocabulary
 from trainer import artifact, query_evidence
 from trainer.artifact import TrainedModel
 from trainer.config import OptimizerConfig, TrainerConfig
-from trainer.input import SearchReader, positive_counts, read_requests, shuffled_batches
+from trainer.input import SearchReader, positive_counts, read_requests, training_batches
 from trainer.item_table import read_item_table
 from trainer.models import InputSizes
+from trainer.models.towers import start_from_catalogue
 from trainer.recall import EpochMetrics
+from trainer.resume import Resumption, log_position, saved_position
 from trainer.retrieval import RetrievalModel
 
 
@@ -48,6 +51,7 @@ def train(
     train_files: Sequence[str],
     catalog_files: Sequence[str],
     log_dir: str,
+    state_dir: str | None = None,
 ) -> TrainedModel:
     """Trains a model and returns it with the weights of its best epoch.
 
@@ -56,7 +60,9 @@ def train(
       transform: graph and vocabularies that made the examples.
       train_files: transformed examples of the train split.
       catalog_files: transformed examples of the catalog split.
-      log_dir: where TensorBoard logs and checkpoints go.
+      log_dir: where TensorBoard logs go.
+      state_dir: where the training's state is kept, and found by the next training of the same settings and data if
+        this one is killed; the caller removes it once the model is saved. None: a killed training is lost.
 
     Raises:
       InputError: where no training request led to a click or an order.
@@ -80,28 +86,58 @@ def train(
 
     towers = artifact.make_towers(config, sizes)
     artifact.build(towers, reader, table)
+    start_from_catalogue(towers, table)
     model = RetrievalModel(towers, config, table, counts)
     model.compile(optimizer=make_optimizer(config.optimizer))
     epoch_metrics = EpochMetrics(towers, table, validation, request_count, config.recall_k)
-    best = os.path.join(log_dir, "best")
-    history = model.fit(
-        shuffled_batches(requests, config),
+    with _state_dir(state_dir) as directory:
+        history = _fit(model, config, requests, request_count, epoch_metrics, log_dir, directory)
+    return TrainedModel(config, sizes, towers, table, transform, _plain(history), understanding)
+
+
+def _fit(
+    model: RetrievalModel,
+    config: TrainerConfig,
+    requests: tf.data.Dataset,
+    request_count: int,
+    epoch_metrics: EpochMetrics,
+    log_dir: str,
+    state_dir: str,
+) -> dict[str, list[float]]:
+    """Trains `model`, from where `state_dir` says, gives it the weights of its best epoch and returns its history."""
+    steps = -(-request_count // config.batch_size)
+    # What is restored needs its place: with no step left to do, nothing else would make the optimiser's variables.
+    model.optimizer.build(model.trainable_variables)
+    position = saved_position(state_dir, steps)
+    log_position(position, steps)
+    resumption = Resumption(
+        state_dir, config.checkpoint_steps, config.epochs, steps, epoch_metrics, patience=config.patience
+    )
+    model.fit(
+        training_batches(requests, config, position.epoch, position.batch),
         epochs=config.epochs,
+        steps_per_epoch=steps,
         verbose=0,
         callbacks=[
-            epoch_metrics,
-            keras.callbacks.ModelCheckpoint(
-                best, monitor=epoch_metrics.recall_name, mode="max", save_best_only=True, save_weights_only=True
-            ),
-            keras.callbacks.EarlyStopping(monitor=epoch_metrics.recall_name, mode="max", patience=config.patience),
+            *resumption.followed,
             keras.callbacks.TensorBoard(log_dir, write_graph=False),
             keras.callbacks.LambdaCallback(on_epoch_end=_log_epoch),
+            resumption,
         ],
     )
     # Too small a log leaves no validation requests, hence no best epoch; the last one is kept.
-    if tf.io.gfile.exists(best + ".index"):
-        model.load_weights(best)
-    return TrainedModel(config, sizes, towers, table, transform, _plain(history.history), understanding)
+    if resumption.best_weights is not None:
+        model.load_weights(resumption.best_weights)
+    return resumption.history
+
+
+@contextmanager
+def _state_dir(given: str | None) -> Iterator[str]:
+    if given is not None:
+        yield given
+        return
+    with tempfile.TemporaryDirectory(prefix="souk-training-") as directory:
+        yield directory
 
 
 def make_optimizer(config: OptimizerConfig) -> keras.optimizers.Optimizer:
@@ -115,7 +151,7 @@ def _log_epoch(epoch: int, logs: dict[str, float]) -> None:
     logging.info("epoch %d: %s", epoch + 1, shown)
 
 
-def _plain(history: dict[str, Sequence[float]]) -> dict[str, list[float]]:
+def _plain(history: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
     """Without what TFRS adds for regularisation, of which there is none."""
     added = ("regularization_loss", "total_loss")
     return {name: [float(value) for value in values] for name, values in history.items() if name not in added}

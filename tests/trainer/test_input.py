@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -5,7 +7,7 @@ import tensorflow as tf
 from schema import features, transformed
 from tests.small_shop import serialize, write_examples
 from trainer.config import HistoryConfig, TrainerConfig
-from trainer.input import SearchReader, positive_counts, read_requests, shuffled_batches
+from trainer.input import SearchReader, positive_counts, read_requests, shuffled_batches, training_batches
 
 CONFIG = TrainerConfig(query_units=3, max_positives=2, batch_size=16, history=HistoryConfig(real_time_items=2))
 READER = SearchReader(CONFIG, ("profile_gender",))
@@ -54,15 +56,39 @@ def test_validation_and_training_share_no_request_and_lose_none(files):
     assert 30 < len(validation) < 90
 
 
-def test_every_epoch_sees_each_request_once_in_a_new_order(files):
-    # As in training, where a global seed makes runs repeatable.
-    tf.random.set_seed(3)
+def test_every_epoch_sees_each_request_once_in_an_order_of_its_own(files):
     requests = read_requests(SearchReader(CONFIG, ()), files, validation=False)
     batches = shuffled_batches(requests, CONFIG)
-    first, second = items_of(batches), items_of(batches)
+    first, second = items_of(batches), items_of(shuffled_batches(requests, CONFIG, epoch=1))
     assert sorted(first) == sorted(second) == sorted(items_of(requests))
     assert first != second
     assert [len(batch[features.ITEMS]) for batch in batches][:-1] == [16] * (len(first) // 16)
+
+
+def test_orders_depend_on_seed_and_epoch_alone_so_that_training_can_begin_anywhere(files):
+    def batches(first_epoch: int = 0, first_batch: int = 0, seed: int = 17) -> list[list[int]]:
+        config = CONFIG.model_copy(update={"epochs": 3, "seed": seed})
+        requests = read_requests(SearchReader(config, ()), files, validation=False)
+        stream = training_batches(requests, config, first_epoch, first_batch)
+        return [batch[features.ITEMS][:, 0].numpy().tolist() for batch in stream]
+
+    tf.random.set_seed(17)
+    whole = batches()
+    steps = len(whole) // 3
+    orders = [tuple(map(tuple, whole[epoch * steps : (epoch + 1) * steps])) for epoch in range(3)]
+    assert len(set(orders)) == 3
+    tf.random.set_seed(17)
+    assert batches(1, 4) == whole[steps + 4 :]
+    assert batches(3) == []
+    assert batches(seed=18) != whole
+
+
+def test_requests_are_read_from_their_files_once(files):
+    requests = read_requests(SearchReader(CONFIG, ()), files, validation=False)
+    before = items_of(requests)
+    for path in files:
+        os.remove(path)
+    assert sorted(items_of(training_batches(requests, CONFIG, CONFIG.epochs - 1))) == sorted(before)
 
 
 def test_positives_are_counted_by_row(files):

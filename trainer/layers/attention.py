@@ -3,7 +3,7 @@
 import tensorflow as tf
 import tf_keras as keras
 
-from trainer.randomness import dropout_layer
+from trainer.randomness import Dropout
 
 # Added to the logits of what is not there; its exponential is 0 in float32.
 _ABSENT = -1e9
@@ -45,7 +45,7 @@ class SelfAttention(keras.layers.Layer):
         self._query = keras.layers.Dense(dim)
         self._key_value = keras.layers.Dense(2 * dim)
         self._output = keras.layers.Dense(dim)
-        self._drop = dropout_layer(dropout)
+        self._drop = Dropout(dropout)
         self._norms = [keras.layers.LayerNormalization(epsilon=1e-6) for _ in range(2 if inner else 1)]
         self._feed_forward = [keras.layers.Dense(inner, activation="relu"), keras.layers.Dense(dim)] if inner else []
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 import tf_keras as keras
 
-from trainer.randomness import dropout_layer
+from trainer.randomness import Dropout
 
 
 class Projection(keras.layers.Layer):
@@ -26,7 +26,7 @@ class Projection(keras.layers.Layer):
         self.dim = dim
         self.dropout = dropout
         self._dense = [keras.layers.Dense(width, activation="relu") for width in self.hidden]
-        self._drop = dropout_layer(dropout)
+        self._drop = Dropout(dropout)
         self._last = keras.layers.Dense(dim)
 
     def call(self, inputs: tf.Tensor, skip: tf.Tensor | None = None, training: bool = False) -> tf.Tensor:

@@ -3,7 +3,7 @@
 import tensorflow as tf
 import tf_keras as keras
 
-from trainer.randomness import dropout_layer
+from trainer.randomness import Dropout
 
 
 class ResidualLstm(keras.layers.Layer):
@@ -18,7 +18,7 @@ class ResidualLstm(keras.layers.Layer):
     def __init__(self, dim: int, layers: int = 2, dropout: float = 0.2, **kwargs):
         super().__init__(**kwargs)
         self.dim, self.layers, self.dropout = dim, layers, dropout
-        self._drop = dropout_layer(dropout)
+        self._drop = Dropout(dropout)
         self._layers = [keras.layers.LSTM(dim, return_sequences=True) for _ in range(layers)]
 
     def call(self, newest_first: tf.Tensor, present: tf.Tensor, training: bool = False) -> tf.Tensor:

@@ -1,0 +1,162 @@
+"""Training that goes on where a killed one stopped.
+
+Keras' `BackupAndRestore` restores weights, optimiser slots and random generators, and the epoch and step. It knows
+nothing of the input, of the other callbacks and of what an epoch has measured so far; that is added here.
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+from absl import logging
+
+from trainer.recall import EpochMetrics
+
+# Where `BackupAndRestore` keeps its checkpoints below its folder, and how it names its variables in them.
+_CHECKPOINTS = "chief"
+_EPOCH, _BATCH = (f"ckpt_saved_{name}/.ATTRIBUTES/VARIABLE_VALUE" for name in ("epoch", "batch"))
+_BEST = "best-"
+
+
+@dataclass(frozen=True)
+class Position:
+    """The next step of a training: its epoch and its place in it, both from 0."""
+
+    epoch: int = 0
+    batch: int = 0
+
+
+def saved_position(directory: str, steps_per_epoch: int) -> Position:
+    """Where the training whose state is in `directory` goes on; the beginning where there is none."""
+    path = tf.train.latest_checkpoint(os.path.join(directory, _CHECKPOINTS))
+    if path is None:
+        return Position()
+    state = tf.train.load_checkpoint(path)
+    epoch, batch = int(state.get_tensor(_EPOCH)), int(state.get_tensor(_BATCH))
+    return Position(epoch + 1) if batch == steps_per_epoch - 1 else Position(epoch, batch + 1)
+
+
+class Resumption(keras.callbacks.BackupAndRestore):
+    """Saves the state of a training every few steps and at each epoch's end, and restores it when training begins.
+
+    It must be the last of the callbacks: others reset themselves when training begins and add to an epoch's metrics.
+
+    Args:
+      directory: where the state is; the caller removes it when nothing more is to be resumed.
+      checkpoint_steps: how often it is saved; 0 for at the end of each epoch alone.
+      epochs: of the training, at most.
+      steps_per_epoch: how many steps an epoch has.
+      epoch_metrics: measures each epoch.
+      patience: epochs without a better value of its recall before training stops.
+    """
+
+    def __init__(
+        self,
+        directory: str,
+        checkpoint_steps: int,
+        epochs: int,
+        steps_per_epoch: int,
+        epoch_metrics: EpochMetrics,
+        patience: int,
+    ):
+        super().__init__(directory, save_freq=checkpoint_steps or epochs * steps_per_epoch + 1, delete_checkpoint=False)
+        self.history: dict[str, list[float]] = {}
+        self._epochs = epochs
+        self._steps_per_epoch = steps_per_epoch
+        self._epoch_metrics = epoch_metrics
+        monitored = epoch_metrics.recall_name
+        self._early_stopping = keras.callbacks.EarlyStopping(monitored, mode="max", patience=patience)
+        # A file per epoch: were there one for all, a kill while it is written would leave neither the old nor the new.
+        self._keep_best = keras.callbacks.ModelCheckpoint(
+            os.path.join(directory, _BEST + "{epoch}"),
+            monitored,
+            mode="max",
+            save_best_only=True,
+            save_weights_only=True,
+        )
+        self._notes = _Notes(self)
+
+    @property
+    def followed(self) -> list[keras.callbacks.Callback]:
+        """The callbacks whose state this one saves, to be put before it."""
+        return [self._epoch_metrics, self._early_stopping, self._keep_best]
+
+    @property
+    def best_weights(self) -> str | None:
+        """Prefix of the best epoch's weights; None where no epoch had a recall, for want of validation requests."""
+        path = self._best_prefix()
+        return path if tf.io.gfile.exists(path + ".index") else None
+
+    def state(self) -> dict[str, Any]:
+        """What is saved besides weights and variables, as JSON has it."""
+        stopping = self._early_stopping
+        return {
+            "history": self.history,
+            "losses": self._epoch_metrics.losses,
+            "wait": stopping.wait,
+            "best": float(stopping.best),
+            "best_epoch": stopping.best_epoch,
+        }
+
+    def on_train_begin(self, logs=None):
+        """Restores what was saved."""
+        # Attached to the model, it is in the same checkpoint as the weights: the two are never of different steps.
+        self.model.training_notes = self._notes
+        super().on_train_begin(logs)
+        found = self._notes.restored
+        if found is None:
+            return
+        self.history = found["history"]
+        self._epoch_metrics.resume(found["losses"])
+        self._early_stopping.wait, self._early_stopping.best_epoch = found["wait"], found["best_epoch"]
+        self._early_stopping.best = self._keep_best.best = np.float64(found["best"])
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Saves, unless the epoch's end, which saves too, is next: its metrics must not be lost."""
+        if batch < self._steps_per_epoch - 1:
+            super().on_train_batch_end(batch, logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Saves, with the epoch's metrics."""
+        for name, value in (logs or {}).items():
+            self.history.setdefault(name, []).append(float(value))
+        self._epoch_metrics.losses.clear()
+        # What early stopping has ended is not to be taken up again: it is saved as the end of the last epoch.
+        self.on_epoch_begin(self._epochs - 1 if self.model.stop_training else epoch)
+        self._backup(epoch=epoch, batch=self._steps_per_epoch - 1)
+        best = self._best_prefix()
+        for path in tf.io.gfile.glob(os.path.join(self.backup_dir, _BEST + "*")):
+            if not path.startswith(best + "."):
+                tf.io.gfile.remove(path)
+
+    def _best_prefix(self) -> str:
+        return os.path.join(self.backup_dir, f"{_BEST}{self._early_stopping.best_epoch + 1}")
+
+
+class _Notes(tf.train.experimental.PythonState):
+    """Puts the state of a `Resumption` into the model's checkpoints."""
+
+    def __init__(self, resumption: Resumption):
+        self._resumption = resumption
+        self.restored: dict[str, Any] | None = None
+
+    def serialize(self) -> str:
+        return json.dumps(self._resumption.state())
+
+    def deserialize(self, string_value: bytes) -> None:
+        self.restored = json.loads(string_value)
+
+
+def log_position(position: Position, steps_per_epoch: int) -> None:
+    """Says that a training goes on, if it does."""
+    if position != Position():
+        logging.info(
+            "going on where an earlier run stopped: epoch %d, after %d of %d steps",
+            position.epoch + 1,
+            position.batch,
+            steps_per_epoch,
+        )
