@@ -68,7 +68,7 @@ def _rows(tensor: tensor_pb2.TensorProto, values: list[Value], rank: int = 2) ->
     if len(shape) != rank:
         wanted = "[rows, columns]" if rank == 2 else "[rows]"
         raise ValueError(f"expected a tensor {wanted}, got shape {shape}")
-    rows, columns = shape if rank == 2 else (*shape, 1)
+    rows, columns = shape[0], math.prod(shape[1:])
     size = math.prod(shape)
     # TensorFlow may leave out a tail of equal values: the last one written stands for the rest.
     if values and len(values) < size:

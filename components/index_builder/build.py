@@ -34,7 +34,7 @@ class ServableSummary:
       index: kind of the chosen index.
       index_parameters: its parameters.
       index_curve: every measured point.
-      relevance_control: `on` or `off`, for requests that do not say; `None` where the model cannot.
+      relevance_control: whether it is done for requests that do not say; `None` where the model cannot.
       understood_terms: by item field, how many query terms say something of it.
       history: training metrics by epoch.
       trainer: settings of the training.
@@ -49,7 +49,7 @@ class ServableSummary:
     index: str
     index_parameters: dict[str, int | float]
     index_curve: list[MeasuredIndex]
-    relevance_control: str | None
+    relevance_control: bool | None
     understood_terms: dict[str, int]
     history: dict[str, list[float]]
     trainer: dict

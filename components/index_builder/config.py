@@ -14,13 +14,13 @@ class RelevanceControlConfig(Settings):
     feature `relevance_control`, b"on" or b"off".
 
     Attributes:
-      default: for requests that do not say, those by query text among them.
+      default: whether it is done for requests that do not say, those by query text among them.
       overfetch: hits are matched among this many times k. More finds k that match for more queries, and costs search.
       min_hits: a query with fewer hits that match is answered without relevance control, so a page is never empty
         where there is anything to show; at most k.
     """
 
-    default: Literal["on", "off"] = "off"
+    default: bool = False
     overfetch: int = Field(4, ge=1, le=100)
     min_hits: int = Field(1, ge=1)
 

@@ -58,7 +58,7 @@ class Servable(tf.Module):
     ):
         super().__init__()
         self._k = config.k
-        self._control_by_default = config.relevance_control.default == "on"
+        self._control_by_default = config.relevance_control.default
         self._indexed = len(indexed_rows)
         self._index = index
         self._towers = model.towers

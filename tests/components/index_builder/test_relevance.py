@@ -18,6 +18,8 @@ from schema.settings import InputError
 from tests.components.index_builder.conftest import CONFIG
 from tests.small_shop import ALL_CATALOG, MORE_SEARCHES, THINGS, serialize
 from trainer import artifact
+from trainer.config import TrainerConfig
+from trainer.input import SearchReader
 from trainer.query_understanding import FIELDS, QueryUnderstanding
 
 VALUES = 4
@@ -199,7 +201,7 @@ def test_on_by_setting_and_back_to_the_plain_answer_where_too_few_match(built, t
     nowhere = np.where(learned.allowed[features.LEAF_CATEGORY] > 0, 999, 0).astype(np.int32)
     stubborn = dataclasses.replace(learned, allowed={**learned.allowed, features.BRAND: nowhere})
     servable = in_memory(
-        dataclasses.replace(model, understanding=stubborn), tmp_path, RelevanceControlConfig(default="on")
+        dataclasses.replace(model, understanding=stubborn), tmp_path, RelevanceControlConfig(default=True)
     )
     query = {"query": [b"red kettle"]}
     (by_setting, off), flags = ask(servable.search, query, {**query, "relevance_control": [b"off"]})
@@ -214,13 +216,28 @@ def test_a_model_from_before_it_was_learned_is_served_without_it(built, tmp_path
     artifact.save(dataclasses.replace(artifact.load(built.model_dir), understanding=None), str(tmp_path / "model"))
     model = artifact.load(str(tmp_path / "model"))
     assert model.understanding is None
-    servable = in_memory(model, tmp_path, RelevanceControlConfig(default="on"))
+    servable = in_memory(model, tmp_path, RelevanceControlConfig(default=True))
     ids, flags = ask(servable.search, {"query": [b"red kettle"], "relevance_control": [b"on"]})
     assert (flags, len(ids[0])) == (["off"], 4)
 
 
+@pytest.mark.parametrize("kind", ["two_tower", "mgdspr", "mmse"])
+def test_every_model_can_be_controlled(built, tmp_path, kind):
+    """What a query names does not depend on the model, so fresh towers will do; the fixture's model is `dpsr`."""
+    trained = artifact.load(built.model_dir)
+    config = TrainerConfig.parse({"model": kind, "embedding_dim": 16, "dim": 16, "hidden": [32]})
+    towers = artifact.make_towers(config, trained.sizes)
+    artifact.build(towers, SearchReader(config, tuple(trained.sizes.profile)), trained.table)
+    model = dataclasses.replace(trained, config=config, towers=towers)
+    # Every item of the catalogue is among as many hits, so each lamp is found.
+    servable = in_memory(model, tmp_path, RelevanceControlConfig(overfetch=20))
+    (found,), flags = ask(servable.search, {"query": [b"mauve lamp"], "relevance_control": [b"on"]})
+    assert flags == ["applied"]
+    assert [CATEGORY_OF[item] for item in found] == [b"Home > lamp"] * 4
+
+
 def test_the_card_says_what_is_understood(built):
-    assert built.summary.relevance_control == "off"
+    assert built.summary.relevance_control is False
     assert built.summary.understood_terms[features.LEAF_CATEGORY] >= len(THINGS)
 
 
