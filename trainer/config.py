@@ -98,7 +98,7 @@ class CatalogueQueriesConfig(Settings):
       attribute_share: share of the words of brand and category that are added to a query.
     """
 
-    share: float = Field(0.25, ge=0.0, le=1.0)
+    share: float = Field(0.5, ge=0.0, le=1.0)
     longest: Positive = 4
     attribute_share: float = Field(0.2, ge=0.0, le=1.0)
 
