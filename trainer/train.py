@@ -14,11 +14,12 @@ from schema.settings import InputError
 from schema.transformed import Vocabulary
 from trainer import artifact, query_evidence
 from trainer.artifact import TrainedModel
-from trainer.config import OptimizerConfig, TrainerConfig
+from trainer.config import TrainerConfig
 from trainer.input import SearchReader, positive_counts, read_requests, training_batches
 from trainer.item_table import read_item_table
 from trainer.models import InputSizes
 from trainer.models.towers import start_from_catalogue
+from trainer.optimizer import make_optimizer
 from trainer.recall import EpochMetrics
 from trainer.resume import Resumption, log_position, saved_position
 from trainer.retrieval import RetrievalModel
@@ -138,12 +139,6 @@ def _state_dir(given: str | None) -> Iterator[str]:
         return
     with tempfile.TemporaryDirectory(prefix="souk-training-") as directory:
         yield directory
-
-
-def make_optimizer(config: OptimizerConfig) -> keras.optimizers.Optimizer:
-    """The configured optimiser, with gradients clipped by their global norm."""
-    kinds = {"adagrad": keras.optimizers.Adagrad, "adam": keras.optimizers.Adam}
-    return kinds[config.name](learning_rate=config.learning_rate, global_clipnorm=config.clip_norm)
 
 
 def _log_epoch(epoch: int, logs: dict[str, float]) -> None:

@@ -1,0 +1,102 @@
+"""Optimisers whose step costs what the batch touches, not what the vocabulary holds."""
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+import tf_keras as keras
+
+from trainer.config import OptimizerConfig
+
+Gradient = tf.Tensor | tf.IndexedSlices
+
+
+def make_optimizer(config: OptimizerConfig) -> keras.optimizers.Optimizer:
+    """The configured optimiser, with gradients clipped by their global norm."""
+    kinds = {"adagrad": RowAdagrad, "adam": RowAdam}
+    return kinds[config.name](learning_rate=config.learning_rate, global_clipnorm=config.clip_norm, jit_compile=False)
+
+
+def sum_by_row(gradient: Gradient) -> Gradient:
+    """The gradient of an embedding matrix with each row once; a dense gradient as it is."""
+    if not isinstance(gradient, tf.IndexedSlices):
+        return gradient
+    rows, place = tf.unique(gradient.indices)
+    values = tf.math.unsorted_segment_sum(gradient.values, place, tf.size(rows))
+    return tf.IndexedSlices(values, rows, gradient.dense_shape)
+
+
+class _SumsBeforeClipping:
+    """Sums the gradients that one row has from several places before their norm is taken, not after.
+
+    Keras does it the other way round: it moves more memory, and the norm is not that of the gradient.
+    """
+
+    def _clip_gradients(self, grads: Sequence[Gradient]) -> list[Gradient]:
+        return super()._clip_gradients([sum_by_row(gradient) for gradient in grads])  # type: ignore[misc]
+
+    def _deduplicate_sparse_grad(self, grads: Sequence[Gradient]) -> Sequence[Gradient]:
+        return grads
+
+
+class RowAdagrad(_SumsBeforeClipping, keras.optimizers.Adagrad):
+    """Adagrad, which by itself touches only the rows that have a gradient."""
+
+
+class RowAdam(_SumsBeforeClipping, keras.optimizers.Adam):
+    """Adam (arXiv 1412.6980) that touches only the rows of an embedding matrix that have a gradient.
+
+    Keras' Adam decays both moments of every row and moves every row at every step, which is most of a step where
+    matrices are large. Here dense weights learn by Adam. A row of an embedding matrix keeps no first moment: its
+    gradient counts at once in full, where Adam would spread it over the ten steps or so that follow, most of which do
+    not touch the row. The second moment is Adam's: it is decayed by the steps since the row was last touched.
+    (TensorFlow Addons' LazyAdam keeps the first moment; a rare row then moves a tenth of the way that Adam moves it.)
+    """
+
+    def build(self, var_list: Sequence[tf.Variable]) -> None:
+        """Makes the moments, and for each row of a matrix the step that last touched it."""
+        built = getattr(self, "_built", False)
+        super().build(var_list)
+        if not built:
+            self._touched = [
+                self.add_variable_from_reference(variable, "touched", shape=variable.shape[:1]) for variable in var_list
+            ]
+
+    def update_step(self, gradient: Gradient, variable: tf.Variable) -> None:
+        """Moves one variable."""
+        index = self._index_dict[self._var_key(variable)]
+        velocity = self._velocities[index]
+        rate = tf.cast(self.learning_rate, variable.dtype)
+        step = tf.cast(self.iterations + 1, variable.dtype)
+        if isinstance(gradient, tf.IndexedSlices):
+            self._move_rows(gradient, variable, velocity, self._touched[index], rate, step)
+            return
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._momentums[index].handle,
+            v=velocity.handle,
+            beta1_power=tf.pow(self.beta_1, step),
+            beta2_power=tf.pow(self.beta_2, step),
+            lr=rate,
+            beta1=self.beta_1,
+            beta2=self.beta_2,
+            epsilon=self.epsilon,
+            grad=gradient,
+        )
+
+    def _move_rows(
+        self,
+        gradient: tf.IndexedSlices,
+        variable: tf.Variable,
+        velocity: tf.Variable,
+        touched: tf.Variable,
+        rate: tf.Tensor,
+        step: tf.Tensor,
+    ) -> None:
+        rows, values = gradient.indices, gradient.values
+        decay = tf.pow(self.beta_2, step - tf.gather(touched, rows))
+        decay = tf.reshape(decay, [-1] + [1] * (len(variable.shape) - 1))
+        second = tf.gather(velocity, rows) * decay + (1.0 - self.beta_2) * tf.square(values)
+        unbiased = rate * tf.sqrt(1.0 - tf.pow(self.beta_2, step))
+        velocity.scatter_update(tf.IndexedSlices(second, rows))
+        touched.scatter_update(tf.IndexedSlices(tf.fill(tf.shape(rows), step), rows))
+        variable.scatter_sub(tf.IndexedSlices(unbiased * values / (tf.sqrt(second) + self.epsilon), rows))
