@@ -93,3 +93,12 @@ def test_without_another_blessed_model_there_is_no_baseline():
     blessings = [blessing(11, own, blessed=True), blessing(12, refused, blessed=False)]
     assert resolved_model([own, refused], blessings, [own])["model"] == []
     assert resolved_model([own], [], [own]) == {"current": [], "model": [], "model_blessing": []}
+
+
+def test_before_a_run_has_a_model_of_its_own_the_latest_blessed_one_is_found():
+    models = [artifact(standard_artifacts.Model, number) for number in (1, 2, 3)]
+    blessings = [blessing(10 + model.id, model, blessed=model.id != 3) for model in models]
+    strategy = baselines.LastOtherBlessedModel()
+    found = strategy.resolve_artifacts(None, {"model": models, "model_blessing": blessings})
+    assert found == {"model": [models[1]], "model_blessing": [blessings[1]]}
+    assert strategy.resolve_artifacts(None, {"model": [], "model_blessing": []}) == {"model": [], "model_blessing": []}

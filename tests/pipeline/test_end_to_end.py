@@ -109,27 +109,32 @@ def test_report_writes_the_page_of_any_run_and_refuses_one_that_is_not_there(tin
     assert "there is no run 99" in refused.stderr
 
 
-def test_a_run_killed_in_the_middle_leaves_no_version_and_the_next_one_goes_on_from_there(tiny_shop, tmp_path):
+def test_a_run_killed_in_training_leaves_no_version_and_the_next_one_goes_on_from_there(tiny_shop, tmp_path):
     copy = continued(tiny_shop, tmp_path)
     config = load(copy)
-    arguments = ["run", "--config", copy, "--set", "index.k=120", "--json"]
-    with subprocess.Popen(
-        [sys.executable, "-m", "pipeline.cli", *arguments], stderr=subprocess.PIPE, text=True
-    ) as running:
-        assert running.stderr is not None
-        assert any("Trainer cached" in line for line in running.stderr)
-        time.sleep(1.0)
+    # Another type of model than the blessed one: the gate compares servables, whatever is in them.
+    changes = ("train.model=two_tower", "train.heads=1", "train.epochs=3", "train.checkpoint_steps=5")
+    lenient = ("gate.min_recall=0.0", "gate.max_relative_drop=1.0", "gate.must_beat=[]")
+    arguments = ["run", "--config", copy, "--json", *(a for change in changes + lenient for a in ("--set", change))]
+    with subprocess.Popen([sys.executable, "-m", "pipeline.cli", *arguments], stderr=subprocess.DEVNULL) as running:
+        while not list(tmp_path.glob("run/artifacts/Trainer/unfinished/*/chief/checkpoint")):
+            assert running.poll() is None, "the run ended before its training saved anything"
+            time.sleep(0.05)
         running.send_signal(signal.SIGKILL)
     killed = metadata.read_runs(config.metadata_path, config.name)[-1]
-    assert states_of(killed)["IndexBuilder"] == "running"
+    assert states_of(killed)["Trainer"] == "running"
     assert pushed_versions(config.push_directory) == []
 
     outcome = json.loads(souk_here(*arguments).stdout)
     killed, finished = metadata.read_runs(config.metadata_path, config.name)[-2:]
     assert killed.state == "cancelled"
-    assert states_of(finished)["Trainer"] == "cached"
-    assert states_of(finished)["IndexBuilder"] == "done"
+    assert states_of(finished)["Transform"] == "cached"
+    assert states_of(finished)["Trainer"] == "done"
+    assert "going on where an earlier run stopped: epoch" in Path(outcome["log"]).read_text()
+    assert not (tmp_path / "run" / "artifacts" / "Trainer" / "unfinished").exists()
     assert pushed_versions(config.push_directory) == [outcome["pushed_version"]]
+    assert (tiny_shop.outcome["model"], outcome["model"]) == ("dpsr", "two_tower")
+    assert "against the blessed servable" in " ".join(outcome["reasons"])
 
     # The new servable was gated against the one that the first run had blessed.
     first = metadata.read_runs(config.metadata_path, config.name)[0]
