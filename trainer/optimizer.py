@@ -1,13 +1,14 @@
 """Optimisers whose step costs what the batch touches, not what the vocabulary holds."""
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import tensorflow as tf
 import tf_keras as keras
 
 from trainer.config import OptimizerConfig
 
-Gradient = tf.Tensor | tf.IndexedSlices
+Gradient: TypeAlias = tf.Tensor | tf.IndexedSlices
 
 
 def make_optimizer(config: OptimizerConfig) -> keras.optimizers.Optimizer:

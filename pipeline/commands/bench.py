@@ -9,7 +9,6 @@ from typing import Final
 import click
 
 from pipeline.commands.options import config_option, set_option
-from schema.settings import InputError
 
 INTERRUPTED: Final = 130
 STEP_FAILED: Final = 1
@@ -63,16 +62,10 @@ def models(
     confidence intervals, beside popularity, BM25 and the two-tower model of TFRS's tutorial. A bench that was stopped
     goes on where it was when it is started again. Tables, plots and JSON are also written to the folder of --out.
     """
+    from benchmarks.models import variants
     from pipeline import config as pipeline_config
     from pipeline.output_capture import quiet
 
-    try:
-        from benchmarks.models import variants
-    except ModuleNotFoundError as error:
-        raise InputError(
-            f"`souk bench` needs the folder `benchmarks` of Souk's repository ({error}); run it in a checkout, as "
-            "`python -m pipeline.cli bench`"
-        ) from None
     bench = variants.read_bench_file(file or variants.DEFAULT_FILE)
     chosen = variants.choose(bench, only)
     settings = (*overrides, f"root={json.dumps(str(out))}")
@@ -94,10 +87,11 @@ def models(
         jobs = run.list_jobs(trainings, config, data)
         if fresh and not only_finished:
             run.forget(jobs, out)
-        if only_finished:
-            finished = run.read_finished(jobs, out)
-        else:
-            finished = output.watched(lambda tell: run.run_jobs(jobs, config, data, day, out, tell, keep_models), out)
+        finished = (
+            run.read_finished(jobs, out)
+            if only_finished
+            else output.watched(lambda tell: run.run_jobs(jobs, config, data, day, out, tell, keep_models), out)
+        )
         with quiet():
             result = run.summarise(bench, chosen, jobs, finished, config, day)
     except local_runner.StepFailedError as error:
