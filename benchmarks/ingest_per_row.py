@@ -69,8 +69,8 @@ def user_examples(
 ) -> Iterator[Any]:
     """The serialised examples of one user, tagged with their split."""
     user, rows = group
-    asked: list[Row] = []
-    did: list[Row] = []
+    asked: list[Any] = []
+    did: list[Any] = []
     for kind, row in rows:
         (asked if kind == "asked" else did).append(row)
     asked.sort()
