@@ -59,23 +59,20 @@ def log_expected_count(
     return tf.math.log(tf.maximum(in_batch + candidates.random_count / catalogue_size, 1e-9))
 
 
-def accidental_hits(
-    candidate_rows: tf.Tensor, request_of_positive: tf.Tensor, positive_rows: tf.Tensor, request_items: tf.Tensor
-) -> tf.Tensor:
+def accidental_hits(candidate_rows: tf.Tensor, request_of_positive: tf.Tensor, positive_rows: tf.Tensor) -> tf.Tensor:
     """Where a candidate is no negative, because the same request led to that very item.
 
     Args:
       candidate_rows: [candidates] int32.
-      request_of_positive: [positives] int32, index of each positive's request.
+      request_of_positive: [positives] int32, index of each positive's request, ascending.
       positive_rows: [positives] int32.
-      request_items: [requests, max positives] int32 rows of all positives of each request, -1 for none.
 
     Returns:
       [positives, candidates] bool.
     """
-    by_request = tf.reduce_any(request_items[:, :, tf.newaxis] == candidate_rows[tf.newaxis, tf.newaxis, :], axis=1)
-    itself = positive_rows[:, tf.newaxis] == candidate_rows[tf.newaxis, :]
-    return tf.gather(by_request, request_of_positive) | itself
+    itself = tf.cast(positive_rows[:, tf.newaxis] == candidate_rows[tf.newaxis, :], tf.float32)
+    # Sums over a request's positives and not over all places of its padded list, which are several times as many.
+    return tf.gather(tf.math.segment_sum(itself, request_of_positive), request_of_positive) > 0
 
 
 def mixed_negatives(

@@ -65,7 +65,7 @@ class RetrievalModel(tfrs.models.Model):
         by_head = tf.einsum("phd,pd->ph", tf.gather(query, request), items[_POSITIVE])
         positive = self.towers.training_score(by_head[:, :, tf.newaxis])[:, 0]
         negative = tf.gather(self.towers.training_score(head_scores(query, items[_CANDIDATE])), request)
-        masked = negatives.accidental_hits(candidates.rows, request, rows[_POSITIVE], request_items)
+        masked = negatives.accidental_hits(candidates.rows, request, rows[_POSITIVE])
         if features.HARD_NEGATIVES in rows:
             hard = self._own_scores(query, items[features.HARD_NEGATIVES])
             negative = tf.concat([negative, tf.gather(hard, request)], axis=1)

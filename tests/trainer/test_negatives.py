@@ -35,9 +35,8 @@ def test_an_item_that_is_no_positive_keeps_a_finite_correction_without_random_ne
 
 
 def test_an_item_that_the_same_request_led_to_is_no_negative():
-    request_items = tf.constant([[4, 7, -1], [9, -1, -1]])
     request, rows = tf.constant([0, 0, 1]), tf.constant([4, 7, 9])
-    masked = negatives.accidental_hits(tf.constant([4, 7, 9, 1]), request, rows, request_items)
+    masked = negatives.accidental_hits(tf.constant([4, 7, 9, 1]), request, rows)
     np.testing.assert_array_equal(
         masked, [[True, True, False, False], [True, True, False, False], [False, False, True, False]]
     )
