@@ -1,0 +1,88 @@
+"""The miner as a node of a real pipeline: first without a blessed model, then with one."""
+
+import json
+from pathlib import Path
+
+import pytest
+from tfx.components.util import examples_utils
+from tfx.dsl.components.common.importer import Importer
+from tfx.orchestration import metadata
+from tfx.orchestration.beam.beam_dag_runner import BeamDagRunner
+from tfx.orchestration.pipeline import Pipeline
+from tfx.proto import example_gen_pb2
+from tfx.types import standard_artifacts
+
+from components.hard_negatives.component import HardNegativeMiner
+from components.hard_negatives.config import HardNegativesConfig
+from components.recall_gate.component import RecallGate
+from components.recall_gate.config import GateConfig
+from pipeline import baselines
+from tests.components.recall_gate import small_world as world
+
+CONFIG = HardNegativesConfig(enabled=True, first_rank=31, last_rank=60)
+LENIENT = GateConfig(ks=(20,), primary_k=20, min_recall=0.0, bootstrap_samples=100, latency_requests=5)
+
+
+@pytest.fixture(scope="module")
+def mined(tmp_path_factory):
+    """The miner's outputs of two runs, as ML Metadata has them; the first run's model was blessed."""
+    folder = tmp_path_factory.mktemp("miner")
+    examples_dir = world.write_examples(folder / "examples")
+    world.save_servable(folder / "model" / "Format-Serving", noise=0.1)
+    connection = metadata.sqlite_metadata_connection_config(str(folder / "metadata.sqlite"))
+    for _ in range(2):
+        examples = Importer(
+            source_uri=str(examples_dir),
+            artifact_type=standard_artifacts.Examples,
+            properties={"split_names": json.dumps(["train", "eval", "catalog"]), "span": 20000},
+            custom_properties={"payload_format": "FORMAT_TF_EXAMPLE", "file_format": "tfrecords_gzip"},
+        ).with_id("examples")
+        blessed = baselines.model_to_mine()
+        miner = HardNegativeMiner(
+            examples=examples.outputs["result"],
+            servable=blessed.outputs[baselines.MODEL],
+            config_json=CONFIG.to_json(),
+        )
+        servable = Importer(source_uri=str(folder / "model"), artifact_type=standard_artifacts.Model).with_id(
+            "servable"
+        )
+        servable.add_upstream_node(miner)
+        gate = RecallGate(
+            servable=servable.outputs["result"], examples=examples.outputs["result"], config_json=LENIENT.to_json()
+        )
+        BeamDagRunner().run(
+            Pipeline(
+                pipeline_name="mining",
+                pipeline_root=str(folder / "artifacts"),
+                components=[examples, blessed, miner, servable, gate],
+                enable_cache=False,
+                metadata_connection_config=connection,
+            )
+        )
+    with metadata.Metadata(connection) as handle:
+        found = handle.store.get_artifacts_by_type("Examples")
+    return sorted((a for a in found if "HardNegativeMiner" in a.uri), key=lambda artifact: artifact.id)
+
+
+def test_the_first_run_passes_its_examples_on_and_the_second_mines_what_the_first_one_blessed(mined):
+    counts = [
+        {name: made.custom_properties[name].int_value for name in ("requests", "mined_requests", "negatives")}
+        for made in mined
+    ]
+    assert counts[0] == {"requests": 0, "mined_requests": 0, "negatives": 0}
+    assert counts[1] == {"requests": 810, "mined_requests": 810, "negatives": 810 * CONFIG.per_request}
+
+
+def test_the_artifact_is_described_as_the_one_it_was_made_of(mined):
+    for made in mined:
+        assert json.loads(made.properties["split_names"].string_value) == ["train", "eval", "catalog"]
+        assert made.properties["span"].int_value == 20000
+        assert made.custom_properties["payload_format"].string_value == "FORMAT_TF_EXAMPLE"
+        assert sorted(path.name for path in Path(made.uri).iterdir()) == ["Split-catalog", "Split-eval", "Split-train"]
+
+
+def test_transform_can_read_it(mined):
+    artifact = standard_artifacts.Examples()
+    artifact.set_mlmd_artifact(mined[1])
+    assert examples_utils.get_payload_format(artifact) == example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE
+    assert examples_utils.get_file_format(artifact) == "tfrecords_gzip"
