@@ -39,7 +39,8 @@ class EmbeddedLists:
 
     def mean(self) -> tf.Tensor:
         """Mean over each list, [lists, dim]; zero for an empty one."""
-        return tf.math.divide_no_nan(self.sum(), tf.cast(self.count, self.vectors.dtype)[:, tf.newaxis])
+        # The division itself is not vectorised, hence one reciprocal for a list.
+        return self.sum() * tf.math.reciprocal_no_nan(tf.cast(self.count, self.vectors.dtype))[:, tf.newaxis]
 
 
 def embed_lists(ids: tf.Tensor, embed: Callable[[tf.Tensor], tf.Tensor]) -> EmbeddedLists:
@@ -88,7 +89,9 @@ class PaddedEmbedding(keras.layers.Layer):
 
     def lists(self, ids: tf.Tensor) -> EmbeddedLists:
         """Embeddings of padded lists, to be summed: [lists, width] int."""
-        return embed_lists(ids, self)
+        if not self.built:
+            self.build(ids.shape)
+        return embed_lists(ids, lambda distinct: tf.gather(self.table, distinct))
 
     def get_config(self):
         """Settings to make the layer again."""
@@ -111,4 +114,4 @@ def trim(ids: tf.Tensor, shortest: int = 0) -> tf.Tensor:
 def mean_of_embedded(embedded: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
     """Mean over embeddings of which those of padding are zero: [batch, ids, dim] and [batch, ids] to [batch, dim]."""
     count = tf.reduce_sum(tf.cast(ids > 0, embedded.dtype), axis=1, keepdims=True)
-    return tf.math.divide_no_nan(tf.reduce_sum(embedded, axis=1), count)
+    return tf.reduce_sum(embedded, axis=1) * tf.math.reciprocal_no_nan(count)

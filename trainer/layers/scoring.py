@@ -5,7 +5,10 @@ import tensorflow as tf
 
 def head_scores(query: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
     """Inner product of every head with every item: [batch, heads, dim] x [items, dim] to [batch, heads, items]."""
-    return tf.einsum("bhd,nd->bhn", query, items)
+    # One product of matrices, which `einsum` makes of it only after transpositions.
+    heads, dim = query.shape[1:]
+    scores = tf.matmul(tf.reshape(query, [-1, dim]), items, transpose_b=True)
+    return tf.reshape(scores, [-1, heads, tf.shape(items)[0]])
 
 
 def soft_dot_product(scores: tf.Tensor, beta: float) -> tf.Tensor:
