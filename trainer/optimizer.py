@@ -1,7 +1,7 @@
 """Optimisers whose step costs what the batch touches, not what the vocabulary holds."""
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import tensorflow as tf
 import tf_keras as keras
@@ -9,6 +9,9 @@ import tf_keras as keras
 from trainer.config import OptimizerConfig
 
 Gradient: TypeAlias = tf.Tensor | tf.IndexedSlices
+
+# A matrix of fewer rows is moved whole: that is one op in place of twenty small ones.
+SMALL: Final = 2048
 
 
 def make_optimizer(config: OptimizerConfig) -> keras.optimizers.Optimizer:
@@ -18,9 +21,12 @@ def make_optimizer(config: OptimizerConfig) -> keras.optimizers.Optimizer:
 
 
 def sum_by_row(gradient: Gradient) -> Gradient:
-    """The gradient of an embedding matrix with each row once; a dense gradient as it is."""
+    """The gradient of an embedding matrix with each row once, dense for a small one; a dense gradient as it is."""
     if not isinstance(gradient, tf.IndexedSlices):
         return gradient
+    shape = None if gradient.dense_shape is None else tf.get_static_value(gradient.dense_shape)
+    if shape is not None and shape[0] < SMALL:
+        return tf.math.unsorted_segment_sum(gradient.values, gradient.indices, int(shape[0]))
     rows, place = tf.unique(gradient.indices)
     values = tf.math.unsorted_segment_sum(gradient.values, place, tf.size(rows))
     return tf.IndexedSlices(values, rows, gradient.dense_shape)
@@ -47,9 +53,9 @@ class RowAdam(_SumsBeforeClipping, keras.optimizers.Adam):
     """Adam (arXiv 1412.6980) that touches only the rows of an embedding matrix that have a gradient.
 
     Keras' Adam decays both moments of every row and moves every row at every step, which is most of a step where
-    matrices are large. Here dense weights learn by Adam. A row of an embedding matrix keeps no first moment: its
-    gradient counts at once in full, where Adam would spread it over the ten steps or so that follow, most of which do
-    not touch the row. The second moment is Adam's: it is decayed by the steps since the row was last touched.
+    matrices are large. Here dense weights and small matrices learn by Adam. A row of a large matrix keeps no first
+    moment: its gradient counts at once in full, where Adam would spread it over the ten steps or so that follow, most
+    of which do not touch the row. The second moment is Adam's, decayed by the steps since the row was last touched.
     (TensorFlow Addons' LazyAdam keeps the first moment; a rare row then moves a tenth of the way that Adam moves it.)
     """
 

@@ -4,16 +4,16 @@ import tensorflow as tf
 import tf_keras as keras
 
 from trainer.config import OptimizerConfig
-from trainer.optimizer import make_optimizer, sum_by_row
+from trainer.optimizer import SMALL, make_optimizer, sum_by_row
 
 RATE, BETA_1, BETA_2, EPSILON = 0.01, 0.9, 0.999, 1e-7
-ROWS, DIM = 6, 3
+ROWS, DIM = SMALL, 3
 
 
 def sparse_gradients(steps: int, seed: int = 3) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Rows, with repetitions, and their gradients."""
+    """Rows, with repetitions within a step and between steps, and their gradients."""
     rng = np.random.default_rng(seed)
-    return [(rng.integers(0, ROWS, 4), rng.normal(size=(4, DIM)).astype(np.float32)) for _ in range(steps)]
+    return [(rng.integers(0, 6, 4), rng.normal(size=(4, DIM)).astype(np.float32)) for _ in range(steps)]
 
 
 def dense(rows: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -27,7 +27,7 @@ def adam(learning_rate: float = RATE, clip_norm: float = 1e9) -> keras.optimizer
 
 
 def apply(optimizer, variable: tf.Variable, rows: np.ndarray, values: np.ndarray) -> None:
-    slices = tf.IndexedSlices(tf.constant(values), tf.constant(rows), tf.constant([ROWS, DIM]))
+    slices = tf.IndexedSlices(tf.constant(values), tf.constant(rows), tf.constant(variable.shape))
     optimizer.apply_gradients([(slices, variable)])
 
 
@@ -71,6 +71,15 @@ def test_dense_weights_move_as_by_keras_adam():
         optimizer.apply_gradients([(gradient, ours)])
         keras_adam.apply_gradients([(gradient, theirs)])
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_a_small_matrix_moves_as_by_keras_adam():
+    ours, theirs = tf.Variable(tf.ones([6, DIM])), tf.Variable(tf.ones([6, DIM]))
+    optimizer, keras_adam = adam(), keras.optimizers.Adam(RATE)
+    for rows, values in sparse_gradients(10):
+        apply(optimizer, ours, rows, values)
+        keras_adam.apply_gradients([(tf.constant(dense(rows, values)[:6]), theirs)])
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["adam", "adagrad"])
