@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from absl import logging as absl_logging
+
 # Code whose messages are ours to show; what all other code says only goes to the log.
 _ROOT = Path(__file__).resolve().parents[1]
 _OUR_CODE = tuple(f"{_ROOT / package}{os.sep}" for package in ("components", "trainer", "serving", "pipeline"))
@@ -31,6 +33,8 @@ def captured_output(log_path: Path) -> Iterator[TextIO]:
     streams = sys.stdout, sys.stderr
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    # TFX and the Trainer log through absl, which drops messages by a level of its own.
+    verbosity = absl_logging.get_verbosity()
     with open(log_path, "a", buffering=1) as log, open(os.dup(saved[1]), "w", buffering=1) as screen:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
@@ -39,6 +43,7 @@ def captured_output(log_path: Path) -> Iterator[TextIO]:
         to_log.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         root.handlers[:] = [to_log]
         root.setLevel(logging.INFO)
+        absl_logging.set_verbosity(absl_logging.INFO)
         try:
             yield screen
         finally:
@@ -49,6 +54,7 @@ def captured_output(log_path: Path) -> Iterator[TextIO]:
             os.close(saved[1])
             root.handlers[:] = handlers
             root.setLevel(level)
+            absl_logging.set_verbosity(verbosity)
 
 
 @contextmanager

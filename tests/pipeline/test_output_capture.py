@@ -18,6 +18,7 @@ def test_all_that_is_printed_and_logged_goes_to_the_log_and_the_screen_stays_our
         os.write(2, b"by descriptor 2\n")
         subprocess.run(["echo", "by a child"], check=True)
         logging.getLogger("tfx").info("by a logger")
+        absl_logging.info("by absl")
         print("progress", file=screen)
     print("after")
     shown = capfd.readouterr()
@@ -27,6 +28,7 @@ def test_all_that_is_printed_and_logged_goes_to_the_log_and_the_screen_stays_our
     for text in ("by print", "by print to stderr", "by descriptor 1", "by descriptor 2", "by a child"):
         assert f"{text}\n" in log
     assert "INFO tfx: by a logger" in log
+    assert "INFO absl: by absl" in log
 
 
 def test_streams_and_loggers_are_as_before_even_after_an_error(tmp_path):

@@ -31,6 +31,8 @@ from trainer.models.towers import InputSizes, Tensors, Towers, behaved_items
 
 _ITEM_FIELDS = (transformed.ITEM_ROW, features.LEAF_CATEGORY, features.TOP_CATEGORY, features.BRAND, features.SHOP)
 _LONG_TERM_ATTRIBUTES = (transformed.ITEM_ROW, features.SHOP, features.LEAF_CATEGORY, features.BRAND)
+# Items up to which a behaviour list is read among the short ones.
+_SHORT_LIST = 5
 _LONG_TERM = (features.LONG_TERM_CLICKS, features.LONG_TERM_ORDERS, features.LONG_TERM_CARTS)
 
 
@@ -180,7 +182,9 @@ class Mgdspr(Towers):
 
 
 def _attend_where_any(grains: tf.Tensor, rows: tf.Tensor, states: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
-    """Attends to the states of behaviour lists; the empty ones, a good part of all, cost nothing.
+    """Attends to the states of behaviour lists: the short ones together, the long ones together, the empty ones not.
+
+    Most lists are empty or short; side by side with the long ones they would cost as much as those.
 
     Args:
       grains: [batch, grains, dim].
@@ -190,7 +194,11 @@ def _attend_where_any(grains: tf.Tensor, rows: tf.Tensor, states: Callable[[tf.T
     Returns:
       [batch, grains, dim]; zero for an empty list.
     """
-    some = tf.where(rows[:, 0] > 0)
-    held = trim(tf.gather_nd(rows, some), shortest=1)
-    found = attend(tf.gather_nd(grains, some), states(held), held > 0)
-    return tf.scatter_nd(some, found, tf.shape(grains, out_type=tf.int64))
+    lengths = tf.reduce_sum(tf.cast(rows > 0, tf.int32), axis=1)
+    found = []
+    for shortest, longest in ((1, _SHORT_LIST), (_SHORT_LIST + 1, rows.dtype.max)):
+        some = tf.where((lengths >= shortest) & (lengths <= longest))
+        held = trim(tf.gather_nd(rows, some), shortest=1)
+        memory = attend(tf.gather_nd(grains, some), states(held), held > 0)
+        found.append(tf.scatter_nd(some, memory, tf.shape(grains, out_type=tf.int64)))
+    return tf.add_n(found)

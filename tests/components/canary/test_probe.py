@@ -30,7 +30,7 @@ def test_a_good_candidate_is_blessed_and_its_server_stopped_in_order(examples_ur
     assert (result.places, result.latency.requests) == (10, 8)
     assert result.load_seconds > 0
     assert 0 < result.latency.p50 <= result.latency.p99 <= result.latency.max
-    assert len(result.edge_latency_ms) == 10
+    assert len(result.edge_latency_ms) == 12
     assert result.server_log == ""
     assert [process.returncode for process in started] == [0]
 
