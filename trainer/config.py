@@ -14,7 +14,7 @@ MODEL_DEFAULTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "two_tower": {"heads": 1},
     "dpsr": {"heads": 2},
     "mgdspr": {"heads": 1, "profile": False, "negatives": {"mixed": 32}},
-    "mmse": {"heads": 1, "loss": {"ranking_weight": 0.5}},
+    "mmse": {"heads": 1, "loss": {"ranking_weight": 1.0}},
 }
 # Models whose query and title are also read as segments.
 SEGMENT_MODELS: Final = ("mgdspr", "mmse")
@@ -34,8 +34,9 @@ class LossConfig(Settings):
         without which in-batch negatives punish popular items (Yi et al., RecSys 2019).
       order_weight: weight of an ordered item; a clicked one weighs 1.
       ranking_weight: weight of MMSE's ranking loss among the items of one search (arXiv 2303.11009), added to the loss
-        above; 0 leaves it out. `mmse` has 0.5.
-      ranking_margin: by how much an item must outscore one of the same search that got one stage less far.
+        above; 0 leaves it out. `mmse` has 1.0.
+      ranking_margin: by how much an item must outscore one of the same search that got one stage less far. As all of the
+        ranking loss it is in logits, that is in scores divided by `temperature`, so that both losses have one scale.
       ranking_items: shown and not clicked items of a search that the ranking loss reads, the topmost first.
     """
 
@@ -45,7 +46,7 @@ class LossConfig(Settings):
     logq_correction: bool = True
     order_weight: float = Field(1.0, gt=0.0)
     ranking_weight: float = Field(0.0, ge=0.0)
-    ranking_margin: float = Field(0.05, ge=0.0)
+    ranking_margin: float = Field(1.0, ge=0.0)
     ranking_items: Positive = 4
 
 

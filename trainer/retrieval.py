@@ -80,7 +80,8 @@ class RetrievalModel(tfrs.models.Model):
             scores = tf.concat([of_request, self._own_scores(query, items[SHOWN_ITEMS])], axis=1)
             shown = tf.where(rows[SHOWN_ITEMS] >= 0, int(Stage.SHOWN), 0)
             stages = tf.concat([inputs[features.STAGES], shown], axis=1)
-            ranking = losses.stage_ranking_loss(scores, stages, self._config.loss.ranking_margin)
+            logits = scores / self._config.loss.temperature
+            ranking = losses.stage_ranking_loss(logits, stages, self._config.loss.ranking_margin)
             loss += self._config.loss.ranking_weight * tf.reduce_mean(ranking)
         return loss
 
