@@ -39,6 +39,29 @@ class LastOtherBlessedModel(LatestBlessedModelStrategy):
         return {**{name: [] for name in input_dict}, **resolved}
 
 
+class LastBlessedTraining(LastOtherBlessedModel):
+    """What the Trainer had made of which the latest blessed servable was built."""
+
+    def resolve_artifacts(self, store: ml_metadata.MetadataStore, input_dict: Artifacts) -> Artifacts | None:
+        """Resolves `model` and `model_blessing`; both empty where nothing has been blessed yet."""
+        models = {artifact.id: artifact for artifact in input_dict[MODEL]}
+        resolved = super().resolve_artifacts(store, input_dict)
+        if not resolved or not resolved[MODEL]:
+            return resolved
+        [servable] = resolved[MODEL]
+        built = [
+            event.execution_id
+            for event in store.get_events_by_artifact_ids([servable.id])
+            if event.type == metadata_store_pb2.Event.OUTPUT
+        ]
+        built_of = [
+            models[event.artifact_id]
+            for event in store.get_events_by_execution_ids(built)
+            if event.type == metadata_store_pb2.Event.INPUT and event.artifact_id in models
+        ]
+        return {**resolved, MODEL: built_of[:1]}
+
+
 class LastOtherGoodStatistics(ResolverStrategy):
     """The latest statistics, other than the current run's, that the schema gate has let through."""
 
@@ -77,6 +100,15 @@ def model_to_mine() -> Resolver:
         model=types.Channel(type=standard_artifacts.Model),
         model_blessing=types.Channel(type=standard_artifacts.ModelBlessing),
     ).with_id("ModelToMine")
+
+
+def model_to_start_from() -> Resolver:
+    """The node that finds the trained model of the blessed servable of an earlier run, before this run trains one."""
+    return Resolver(
+        strategy_class=LastBlessedTraining,
+        model=types.Channel(type=standard_artifacts.Model),
+        model_blessing=types.Channel(type=standard_artifacts.ModelBlessing),
+    ).with_id("ModelToStartFrom")
 
 
 def good_statistics(current: types.BaseChannel) -> Resolver:

@@ -60,6 +60,7 @@ def create_pipeline(config: PipelineConfig, use_cache: bool = True) -> Pipeline:
       InputError: an input file or the schema is missing; hard negatives are to be mined and the schema has none.
     """
     data = _data_steps(config)
+    earlier = baselines.model_to_start_from() if config.train.warm_start else None
     trainer = Trainer(
         run_fn="trainer.run_fn.run_fn",
         examples=data.transform.outputs["transformed_examples"],
@@ -68,6 +69,7 @@ def create_pipeline(config: PipelineConfig, use_cache: bool = True) -> Pipeline:
         train_args=trainer_pb2.TrainArgs(splits=[features.TRAIN_SPLIT]),
         eval_args=trainer_pb2.EvalArgs(splits=[features.EVAL_SPLIT]),
         custom_config={TRAINER_CONFIG_KEY: config.train.to_json()},
+        base_model=earlier.outputs[baselines.MODEL] if earlier else None,
     )
     index = IndexBuilder(
         model=trainer.outputs["model"],
@@ -94,7 +96,11 @@ def create_pipeline(config: PipelineConfig, use_cache: bool = True) -> Pipeline:
         infra_blessing=canary.outputs["blessing"],
         push_destination=_push_destination(config),
     )
-    return _pipeline(config, [*data.nodes(), trainer, index, blessed, gate, canary, pusher], use_cache)
+    return _pipeline(
+        config,
+        [*data.nodes(), *([earlier] if earlier else []), trainer, index, blessed, gate, canary, pusher],
+        use_cache,
+    )
 
 
 def create_data_pipeline(config: PipelineConfig, use_cache: bool = True) -> Pipeline:

@@ -35,8 +35,8 @@ class LossConfig(Settings):
       order_weight: weight of an ordered item; a clicked one weighs 1.
       ranking_weight: weight of MMSE's ranking loss among the items of one search (arXiv 2303.11009), added to the loss
         above; 0 leaves it out. `mmse` has 1.0.
-      ranking_margin: by how much an item must outscore one of the same search that got one stage less far. As all of the
-        ranking loss it is in logits, that is in scores divided by `temperature`, so that both losses have one scale.
+      ranking_margin: by how much an item must outscore one of the same search that got one stage less far. As all of
+        the ranking loss it is in logits, scores divided by `temperature`, so that both losses have one scale.
       ranking_items: shown and not clicked items of a search that the ranking loss reads, the topmost first.
     """
 
@@ -162,6 +162,8 @@ class TrainerConfig(Settings):
       validation_share: share of the train split's requests kept out of training for early stopping, so that the eval
         split, on which the gate judges, is never used to choose anything.
       patience: epochs without a better validation recall@k before training stops.
+      warm_start: whether training starts from the model of the last blessed servable, of whatever type, as far as the
+        two have weights in common. Every run then trains anew, since each has another model to start from.
       checkpoint_steps: steps between savings of the training's state, from which the next run goes on if this one is
         killed; 0 saves it at the end of each epoch alone.
       recall_k: the k of validation recall.
@@ -195,6 +197,7 @@ class TrainerConfig(Settings):
     epochs: Positive = 10
     validation_share: float = Field(0.03, gt=0.0, lt=0.5)
     patience: Positive = 2
+    warm_start: bool = False
     checkpoint_steps: NotNegative = 500
     recall_k: Positive = 100
     query_units: Positive = 16

@@ -22,10 +22,12 @@ def run_fn(fn_args: FnArgs) -> None:
     """Trains by the `TrainerConfig` in `custom_config` and writes the model for the index builder.
 
     Args:
-      fn_args: what the Trainer passes: transformed train files, transform graph, where to write.
+      fn_args: what the Trainer passes: transformed train files, transform graph, where to write, and the model to start
+        from if there is one.
     """
     config = TrainerConfig.from_json(fn_args.custom_config[CUSTOM_CONFIG_KEY])
-    state_dir = state_directory(fn_args.serving_model_dir, config, [*fn_args.train_files, fn_args.transform_output])
+    data = [*fn_args.train_files, fn_args.transform_output, fn_args.base_model or ""]
+    state_dir = state_directory(fn_args.serving_model_dir, config, data)
     train_files = sorted(path for pattern in fn_args.train_files for path in tf.io.gfile.glob(pattern))
     catalog = os.path.join(os.path.dirname(os.path.dirname(fn_args.train_files[0])), f"Split-{CATALOG_SPLIT}", "*")
     model = train(
@@ -35,6 +37,7 @@ def run_fn(fn_args: FnArgs) -> None:
         sorted(tf.io.gfile.glob(catalog)),
         log_dir=fn_args.model_run_dir,
         state_dir=state_dir,
+        earlier=artifact.load(fn_args.base_model) if fn_args.base_model else None,
     )
     artifact.save(model, fn_args.serving_model_dir)
     # All of them: what other settings or older data left there when they were killed would never be taken up.

@@ -12,7 +12,7 @@ from absl import logging
 from schema import features, transformed
 from schema.settings import InputError
 from schema.transformed import Vocabulary
-from trainer import artifact, query_evidence
+from trainer import artifact, query_evidence, warm_start
 from trainer.artifact import TrainedModel
 from trainer.config import TrainerConfig
 from trainer.input import SearchReader, positive_counts, read_requests, training_batches
@@ -53,6 +53,7 @@ def train(
     catalog_files: Sequence[str],
     log_dir: str,
     state_dir: str | None = None,
+    earlier: TrainedModel | None = None,
 ) -> TrainedModel:
     """Trains a model and returns it with the weights of its best epoch.
 
@@ -64,6 +65,7 @@ def train(
       log_dir: where TensorBoard logs go.
       state_dir: where the training's state is kept, and found by the next training of the same settings and data if
         this one is killed; the caller removes it once the model is saved. None: a killed training is lost.
+      earlier: a model of any type, from whose weights training starts as far as the two have them in common.
 
     Raises:
       InputError: where no training request led to a click or an order.
@@ -88,6 +90,8 @@ def train(
     towers = artifact.make_towers(config, sizes)
     artifact.build(towers, reader, table)
     start_from_catalogue(towers, table)
+    if earlier is not None:
+        warm_start.start_from(towers, transform, earlier)
     model = RetrievalModel(towers, config, table, counts)
     model.compile(optimizer=make_optimizer(config.optimizer))
     epoch_metrics = EpochMetrics(towers, table, validation, request_count, config.recall_k)

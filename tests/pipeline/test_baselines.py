@@ -102,3 +102,44 @@ def test_before_a_run_has_a_model_of_its_own_the_latest_blessed_one_is_found():
     found = strategy.resolve_artifacts(None, {"model": models, "model_blessing": blessings})
     assert found == {"model": [models[1]], "model_blessing": [blessings[1]]}
     assert strategy.resolve_artifacts(None, {"model": [], "model_blessing": []}) == {"model": [], "model_blessing": []}
+
+
+def built(store, servable_of):
+    """Models, and servables each built of one of them: `(models, servables)` as TFX artifacts."""
+    model_type = store.put_artifact_type(metadata_store_pb2.ArtifactType(name="Model"))
+    builder = store.put_execution_type(metadata_store_pb2.ExecutionType(name="IndexBuilder"))
+
+    def put(uri):
+        [artifact_id] = store.put_artifacts([metadata_store_pb2.Artifact(type_id=model_type, uri=uri)])
+        return artifact(standard_artifacts.Model, artifact_id)
+
+    models = [put(f"/model/{number}") for number in range(max(servable_of) + 1)]
+    servables = []
+    for number in servable_of:
+        servables.append(put(f"/servable/of/{number}"))
+        [execution] = store.put_executions([_Execution(type_id=builder, last_known_state=_Execution.COMPLETE)])
+        for key, kind, made in (
+            ("model", _Event.INPUT, models[number]),
+            ("servable", _Event.OUTPUT, servables[-1]),
+        ):
+            event = _Event(artifact_id=made.id, execution_id=execution, type=kind)
+            event.path.steps.add(key=key)
+            store.put_events([event])
+    return models, servables
+
+
+def test_training_starts_from_what_the_latest_blessed_servable_was_built_of(store):
+    models, servables = built(store, [0, 1, 2])
+    blessings = [blessing(100 + s.id, s, blessed=n != 2) for n, s in enumerate(servables)]
+    inputs = {"model": [*models, *servables], "model_blessing": blessings}
+    found = baselines.LastBlessedTraining().resolve_artifacts(store, inputs)
+    assert found == {"model": [models[1]], "model_blessing": [blessings[1]]}
+
+
+def test_training_starts_from_nothing_before_anything_was_blessed(store):
+    models, servables = built(store, [0])
+    refused = [blessing(100, servables[0], blessed=False)]
+    strategy = baselines.LastBlessedTraining()
+    for blessings in (refused, []):
+        inputs = {"model": [*models, *servables], "model_blessing": blessings}
+        assert strategy.resolve_artifacts(store, inputs)["model"] == []

@@ -114,8 +114,15 @@ def test_a_run_killed_in_training_leaves_no_version_and_the_next_one_goes_on_fro
     config = load(copy)
     # Another type of model than the blessed one: the gate compares servables, whatever is in them.
     changes = ("train.model=two_tower", "train.heads=1", "train.epochs=3", "train.checkpoint_steps=5")
+    warm = ("train.warm_start=true",)
     lenient = ("gate.min_recall=0.0", "gate.max_relative_drop=1.0", "gate.must_beat=[]")
-    arguments = ["run", "--config", copy, "--json", *(a for change in changes + lenient for a in ("--set", change))]
+    arguments = [
+        "run",
+        "--config",
+        copy,
+        "--json",
+        *(a for change in changes + warm + lenient for a in ("--set", change)),
+    ]
     with subprocess.Popen([sys.executable, "-m", "pipeline.cli", *arguments], stderr=subprocess.DEVNULL) as running:
         while not list(tmp_path.glob("run/artifacts/Trainer/unfinished/*/chief/checkpoint")):
             assert running.poll() is None, "the run ended before its training saved anything"
@@ -130,7 +137,9 @@ def test_a_run_killed_in_training_leaves_no_version_and_the_next_one_goes_on_fro
     assert killed.state == "cancelled"
     assert states_of(finished)["Transform"] == "cached"
     assert states_of(finished)["Trainer"] == "done"
-    assert "going on where an earlier run stopped: epoch" in Path(outcome["log"]).read_text()
+    log = Path(outcome["log"]).read_text()
+    assert "warm start from dpsr: " in log
+    assert "going on where an earlier run stopped: epoch" in log
     assert not (tmp_path / "run" / "artifacts" / "Trainer" / "unfinished").exists()
     assert pushed_versions(config.push_directory) == [outcome["pushed_version"]]
     assert (tiny_shop.outcome["model"], outcome["model"]) == ("dpsr", "two_tower")

@@ -38,6 +38,13 @@ def test_the_miner_stands_before_transform_alone_and_after_the_schema_gate(tmp_p
         assert "HardNegativeMiner" not in upstream(steps[step])
 
 
+def test_a_warm_start_puts_the_search_for_the_earlier_model_before_the_trainer(tmp_path):
+    assert "ModelToStartFrom" not in nodes(settings(tmp_path))
+    steps = nodes(settings(tmp_path, train={"warm_start": True}))
+    assert upstream(steps["Trainer"]) == {"ModelToStartFrom", "SchemaGate", "Transform"}
+    assert upstream(steps["ModelToStartFrom"]) == set()
+
+
 def test_a_schema_that_would_drop_what_is_mined_is_refused(tmp_path):
     with open(DEFAULT_SCHEMA) as file:
         text = file.read().replace('name: "hard_negatives"', 'name: "other"')

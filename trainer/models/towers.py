@@ -21,6 +21,7 @@ Tensors = Mapping[str, tf.Tensor]
 # What a bigram counts beside a unigram of equal rarity, before training: it only repeats what its two units say.
 _BIGRAM_SHARE = 0.1
 _ITEMS_AT_ONCE = 8192
+_KERAS_LISTS = frozenset({"_self_tracked_trackables", "_trainable_weights", "_non_trainable_weights"})
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,20 @@ class Towers(keras.layers.Layer):
     @abstractmethod
     def training_score(self, scores: tf.Tensor) -> tf.Tensor:
         """What the loss sees of the heads' inner products: [batch, heads, ...] to [batch, ...]."""
+
+    def variables_by_path(self) -> dict[str, tf.Variable]:
+        """Every weight by the attributes that lead to it, as in `heads/0/_last/kernel`.
+
+        The same part has the same path in every model that has it.
+        """
+        found = self._flatten(with_path=True, predicate=lambda value: isinstance(value, tf.Variable))
+        weights = {id(weight) for weight in self.weights}
+        # Keras also lists everything under attributes of its own.
+        return {
+            "/".join(map(str, path)): variable
+            for path, variable in found
+            if id(variable) in weights and not _KERAS_LISTS.intersection(path)
+        }
 
     def query_tokens(self, query: Tensors) -> tf.Tensor:
         """Token ids of a query's unigrams and bigrams, [batch, tokens]."""
