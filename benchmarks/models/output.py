@@ -19,7 +19,7 @@ from benchmarks.models.run import Job
 from benchmarks.models.trial import Trial
 from pipeline.output_capture import LatestMessage, captured_output
 
-_WIDTH = 170
+_WIDTH = 200
 
 
 def watched(run: Callable[[Callable[[str], None]], Mapping[Job, Trial]], out: Path) -> Mapping[Job, Trial]:
