@@ -64,10 +64,13 @@ SHOP: Final = "shop"
 PRICE: Final = "price"
 CATEGORY_SEPARATOR: Final = " > "
 
-# Request options that only a served request carries.
+# Request options that only a served request carries. Filters: brands, of which one will do; categories, each a path
+# from the root joined by CATEGORY_SEPARATOR that may end at any node; ids of items; one float each.
 FILTER_BRAND: Final = "filter_brand"
 FILTER_CATEGORY: Final = "filter_category"
 EXCLUDE_ITEMS: Final = "exclude_items"
+FILTER_MIN_PRICE: Final = "filter_min_price"
+FILTER_MAX_PRICE: Final = "filter_max_price"
 # b"on" or b"off"; absent, or anything else, the servable's own setting counts.
 RELEVANCE_CONTROL: Final = "relevance_control"
 

@@ -88,7 +88,9 @@ def build_servable(
     logging.info("index: %s %s, recall %.4f", chosen.name, chosen.parameters, chosen.recall)
 
     with tempfile.TemporaryDirectory() as vocabulary_dir:
-        servable = Servable(model, catalogue.table, index, rows, config, vocabulary_dir)
+        servable = Servable(
+            model, catalogue.table, index, rows, catalogue.attributes.take(rows), config, vocabulary_dir
+        )
         servable.save(output_dir)
     write_warmup_requests(output_dir, config.model_name, requests[: config.warmup_requests])
     summary = ServableSummary(

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 from apache_beam.utils import shared
 
+from components.index_builder.attributes import ItemAttributes
 from schema import features
 from trainer import artifact
 from trainer.item_table import ItemTable, item_columns
@@ -27,11 +28,13 @@ class EmbeddedCatalogue:
       table: ids and columns, with the unknown item's row last.
       vectors: [items, dim] float32, one per item of the table.
       fingerprints: [items] of bytes; equal for items that are alike in all that a user sees.
+      attributes: what the items can be filtered by.
     """
 
     table: ItemTable
     vectors: np.ndarray
     fingerprints: np.ndarray
+    attributes: ItemAttributes
 
 
 def raw_catalog_spec() -> dict[str, tf.io.VarLenFeature]:
@@ -50,11 +53,13 @@ class CatalogueEncoder:
         spec = raw_catalog_spec()
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
-        def encode(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor], tf.Tensor]:
+        def encode(
+            serialized: tf.Tensor,
+        ) -> tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor], tf.Tensor, tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
             raw = tf.io.parse_example(serialized, spec)
             columns = item_columns(layer(raw), model.config.title_units)
             ids = tf.sparse.to_dense(raw[features.ITEM_ID])[:, 0]
-            return ids, fingerprint(raw), columns, model.towers.encode_items(columns)
+            return ids, fingerprint(raw), columns, model.towers.encode_items(columns), filtered_by(raw)
 
         self.encode = encode
 
@@ -69,6 +74,15 @@ def fingerprint(raw: Mapping[str, tf.SparseTensor]) -> tf.Tensor:
     return tf.strings.join([*fields, tf.strings.reduce_join(price, axis=1)], separator="\x1f")
 
 
+def filtered_by(raw: Mapping[str, tf.SparseTensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Brands and category paths [batch] string, empty for none, and prices [batch] float32, NaN for none."""
+    brands = tf.strings.reduce_join(tf.RaggedTensor.from_sparse(raw[features.BRAND]), axis=1)
+    path = tf.RaggedTensor.from_sparse(raw[features.CATEGORY_PATH])
+    prices = tf.RaggedTensor.from_sparse(raw[features.PRICE])
+    price = prices.to_tensor(float("nan"), shape=[None, 1])[:, 0]
+    return brands, tf.strings.reduce_join(path, axis=1, separator=features.CATEGORY_SEPARATOR), price
+
+
 class _EmbedBatch(beam.DoFn):
     """Writes one `.npz` part per batch and yields its path; a model is loaded once per worker process."""
 
@@ -81,11 +95,15 @@ class _EmbedBatch(beam.DoFn):
         self._encoder = self._handle.acquire(lambda: CatalogueEncoder(artifact.load(self._model_dir)))
 
     def process(self, serialized: Sequence[bytes]) -> Iterator[str]:
-        ids, fingerprints, columns, vectors = self._encoder.encode(tf.constant(serialized))
+        ids, fingerprints, columns, vectors, (brands, category_paths, prices) = self._encoder.encode(
+            tf.constant(serialized)
+        )
         arrays = {f"column:{name}": column.numpy() for name, column in columns.items()}
         arrays["vectors"] = vectors.numpy()
         # As a byte matrix, NumPy needs no pickle for them.
-        arrays["ids"] = ids.numpy().astype("S")
+        for name, texts in (("ids", ids), ("brands", brands), ("category_paths", category_paths)):
+            arrays[name] = texts.numpy().astype("S")
+        arrays["prices"] = prices.numpy()
         arrays["fingerprints"] = tf.strings.to_hash_bucket_strong(fingerprints, 2**63 - 1, [71, 911]).numpy()
         path = os.path.join(self._part_dir, f"{uuid.uuid4().hex}.npz")
         archive = io.BytesIO()
@@ -132,7 +150,10 @@ def read_parts(part_dir: str) -> EmbeddedCatalogue:
             column = merged[name][order]
             columns[name.removeprefix("column:")] = np.concatenate([column, np.zeros_like(column[:1])])
     return EmbeddedCatalogue(
-        ItemTable(merged["ids"][order], columns), merged["vectors"][order], merged["fingerprints"][order]
+        ItemTable(merged["ids"][order], columns),
+        merged["vectors"][order],
+        merged["fingerprints"][order],
+        ItemAttributes(merged["brands"], merged["category_paths"], merged["prices"]).take(order),
     )
 
 

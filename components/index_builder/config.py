@@ -39,6 +39,8 @@ class IndexConfig(Settings):
         are taken.
       sample_requests: requests of the train split on which recall and latency of the parameters are measured.
       drop_duplicates: whether items that are alike in title, brand, category, shop and price are indexed once.
+      exact_filter_up_to: a request whose filters leave as many items as this or fewer has all of those scored, without
+        loss; above it, more hits than k are taken from the index and matched.
       model_name: under which it is served; the recorded requests name it.
       warmup_requests: recorded requests that a server replays before it answers.
       seed: of the sample.
@@ -51,6 +53,7 @@ class IndexConfig(Settings):
     wanted_recall: float = Field(0.98, gt=0.0, le=1.0)
     sample_requests: int = Field(256, ge=8)
     drop_duplicates: bool = True
+    exact_filter_up_to: int = Field(20_000, ge=0)
     model_name: str = Field("souk", min_length=1)
     warmup_requests: int = Field(8, ge=1)
     seed: int = 17

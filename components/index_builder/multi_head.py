@@ -8,7 +8,7 @@ import tensorflow as tf
 from components.index_builder.search_index import SearchIndex
 
 
-def search_heads(index: SearchIndex, vectors: tf.Tensor, k: int) -> tuple[tf.Tensor, tf.Tensor]:
+def search_heads(index: SearchIndex, vectors: tf.Tensor, k: int | tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """The k best items over all heads, each with the score of its best head.
 
     Args:
@@ -26,7 +26,7 @@ def search_heads(index: SearchIndex, vectors: tf.Tensor, k: int) -> tuple[tf.Ten
     return unite(tf.reshape(positions, [batch, heads * k]), tf.reshape(scores, [batch, heads * k]), k)
 
 
-def unite(positions: tf.Tensor, scores: tf.Tensor, k: int) -> tuple[tf.Tensor, tf.Tensor]:
+def unite(positions: tf.Tensor, scores: tf.Tensor, k: int | tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """The k best distinct positions, each with its best score.
 
     Args:

@@ -19,7 +19,7 @@ from trainer.query_understanding import FIELDS, QueryUnderstanding, understand
 _ON: Final = "on"
 _OFF: Final = "off"
 
-# Of the k best hits of [queries, heads, dim] vectors: positions [queries, k], -1 for none, and scores.
+# Gives the k best hits of the requests at these places of the batch: positions [requests, k], -1 for none, and scores.
 Search = Callable[[tf.Tensor, int], tuple[tf.Tensor, tf.Tensor]]
 
 
@@ -96,21 +96,20 @@ class RelevanceFilter(tf.Module):
             self._values = {name: tf.Variable(columns[name][indexed_rows], trainable=False) for name in FIELDS}
 
     def retrieve(
-        self, search: Search, vectors: tf.Tensor, units: tf.Tensor, bigrams: tf.Tensor, wanted: tf.Tensor, k: int
+        self, search: Search, units: tf.Tensor, bigrams: tf.Tensor, wanted: tf.Tensor, k: int
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """The k best hits: positions [batch, k], -1 for none, scores [batch, k] and what was done [batch] string.
 
         Nothing is spent on relevance control where no request of a batch wants it.
 
         Args:
-          search: the index.
-          vectors: [batch, heads, dim] float32.
+          search: finds hits of any of the requests.
           units: [batch, width] int32 unigrams of the queries, as `understand` reads them.
           bigrams: [batch, width + 1] int32.
           wanted: [batch] bool.
           k: at most the number of indexed items.
         """
-        positions, scores = search(vectors, k)
+        positions, scores = search(tf.range(tf.size(wanted, out_type=tf.int64)), k)
         done = tf.fill(tf.shape(wanted), RelevanceControl.OFF)
         if not self._available:
             return positions, scores, done
@@ -121,7 +120,7 @@ class RelevanceFilter(tf.Module):
             said = tf.where(wanted, RelevanceControl.NOTHING_NAMED, done)
             return tf.cond(
                 tf.reduce_any(named),
-                lambda: self._filtered(search, vectors, allowed, named, (positions, scores, said), k),
+                lambda: self._filtered(search, allowed, named, (positions, scores, said), k),
                 lambda: (positions, scores, said),
             )
 
@@ -130,7 +129,6 @@ class RelevanceFilter(tf.Module):
     def _filtered(
         self,
         search: Search,
-        vectors: tf.Tensor,
         allowed: Mapping[str, tf.Tensor],
         named: tf.Tensor,
         plain: tuple[tf.Tensor, tf.Tensor, tf.Tensor],
@@ -138,7 +136,7 @@ class RelevanceFilter(tf.Module):
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """The plain answers with those rows replaced whose query names something and has enough hits that match."""
         asking = tf.where(named)[:, 0]
-        positions, scores = search(tf.gather(vectors, asking), min(self._indexed, k * self._config.overfetch))
+        positions, scores = search(asking, min(self._indexed, k * self._config.overfetch))
         found = positions >= 0
         items = {name: tf.gather(values, tf.maximum(positions, 0)) for name, values in self._values.items()}
         kept = found & matches({name: tf.gather(values, asking) for name, values in allowed.items()}, items)

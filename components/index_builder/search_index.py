@@ -1,6 +1,5 @@
 """The indexes that a servable can hold. All search by inner product and return positions in what they were built of."""
 
-import math
 from abc import abstractmethod
 from collections.abc import Mapping
 
@@ -14,7 +13,7 @@ class SearchIndex(tf.Module):
     """A set of vectors that can be searched in the graph and saved in a SavedModel."""
 
     @abstractmethod
-    def search(self, vectors: tf.Tensor, k: int) -> tuple[tf.Tensor, tf.Tensor]:
+    def search(self, vectors: tf.Tensor, k: int | tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The k nearest by inner product, best first.
 
         Args:
@@ -26,18 +25,26 @@ class SearchIndex(tf.Module):
           approximate index found fewer than k.
         """
 
+    @abstractmethod
+    def vectors_at(self, positions: tf.Tensor) -> tf.Tensor:
+        """The indexed vectors themselves, unquantised: [some] int32 to [some, dim] float32."""
+
 
 class ExactIndex(SearchIndex):
     """Brute force: every vector is scored. No error, no build time, time linear in the catalogue."""
 
     def __init__(self, vectors: np.ndarray):
         super().__init__()
-        self._transposed = tf.Variable(np.ascontiguousarray(vectors.T), trainable=False, name="vectors")
+        self._vectors = tf.Variable(np.asarray(vectors, np.float32), trainable=False, name="vectors")
 
-    def search(self, vectors: tf.Tensor, k: int) -> tuple[tf.Tensor, tf.Tensor]:
+    def search(self, vectors: tf.Tensor, k: int | tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """See `SearchIndex.search`."""
-        scores, positions = tf.math.top_k(tf.matmul(vectors, self._transposed), k=k)
+        scores, positions = tf.math.top_k(tf.matmul(vectors, self._vectors, transpose_b=True), k=k)
         return positions, scores
+
+    def vectors_at(self, positions: tf.Tensor) -> tf.Tensor:
+        """See `SearchIndex.vectors_at`."""
+        return tf.gather(self._vectors, positions)
 
 
 class ScannIndex(SearchIndex):
@@ -79,11 +86,11 @@ class ScannIndex(SearchIndex):
         other._k, other._items = self._k, self._items
         return other
 
-    def _reorder(self, k: int) -> int:
-        times = max(1.0, k / self._k)
-        return min(self._items, math.ceil(self._parameters["reorder"] * times))
+    def _reorder(self, k: int | tf.Tensor) -> tf.Tensor:
+        times = tf.maximum(1.0, tf.cast(k, tf.float32) / self._k)
+        return tf.minimum(self._items, tf.cast(tf.math.ceil(self._parameters["reorder"] * times), tf.int32))
 
-    def search(self, vectors: tf.Tensor, k: int) -> tuple[tf.Tensor, tf.Tensor]:
+    def search(self, vectors: tf.Tensor, k: int | tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """See `SearchIndex.search`."""
         from scann import scann_ops
 
@@ -97,3 +104,7 @@ class ScannIndex(SearchIndex):
         )
         found = tf.math.is_finite(scores)
         return tf.where(found, tf.cast(positions, tf.int32), -1), tf.where(found, scores, -np.inf)
+
+    def vectors_at(self, positions: tf.Tensor) -> tf.Tensor:
+        """See `SearchIndex.vectors_at`."""
+        return tf.gather(self._state.dataset, positions)

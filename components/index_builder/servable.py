@@ -6,8 +6,10 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
+from components.index_builder.attributes import ItemAttributes
 from components.index_builder.catalogue import raw_catalog_spec
 from components.index_builder.config import IndexConfig
+from components.index_builder.filters import Conditions, ItemFilters, filter_spec
 from components.index_builder.multi_head import search_heads
 from components.index_builder.relevance import RelevanceFilter, asked_for
 from components.index_builder.search_index import SearchIndex
@@ -43,6 +45,7 @@ class Servable(tf.Module):
       table: the catalogue that is served; may be newer than the one that the model was trained with.
       index: over the vectors of `indexed_rows`.
       indexed_rows: [indexed] int32, table rows by index position.
+      attributes: what the indexed items can be filtered by, by index position.
       config: hits per request, and how relevance control goes about it.
       vocabulary_dir: where the file of item ids is written until it is saved as an asset.
     """
@@ -53,6 +56,7 @@ class Servable(tf.Module):
         table: ItemTable,
         index: SearchIndex,
         indexed_rows: np.ndarray,
+        attributes: ItemAttributes,
         config: IndexConfig,
         vocabulary_dir: str,
     ):
@@ -61,17 +65,21 @@ class Servable(tf.Module):
         self._control_by_default = config.relevance_control.default
         self._indexed = len(indexed_rows)
         self._index = index
+        self._filters = ItemFilters(index, attributes, config.exact_filter_up_to, vocabulary_dir)
+        positions = np.full(table.size + 1, -1, np.int32)
+        positions[indexed_rows] = np.arange(len(indexed_rows))
+        self._position_of_row = tf.Variable(positions, trainable=False)
         self._towers = model.towers
         self._transform = model.transform.transform_features_layer()
         self._reader = SearchReader(model.config, tuple(model.sizes.profile))
         self._title_units = model.config.title_units
         self._search_spec = raw_search_spec(tuple(model.sizes.profile))
-        self._option_spec = {features.RELEVANCE_CONTROL: tf.io.VarLenFeature(tf.string)}
+        self._option_spec = {features.RELEVANCE_CONTROL: tf.io.VarLenFeature(tf.string), **filter_spec()}
         self._catalog_spec = raw_catalog_spec()
         self._columns = {
             name: tf.Variable(column, trainable=False, name=name) for name, column in table.columns.items()
         }
-        self._filter = RelevanceFilter(model.understanding, table.columns, indexed_rows, config.relevance_control)
+        self._relevance = RelevanceFilter(model.understanding, table.columns, indexed_rows, config.relevance_control)
         self._indexed_ids = tf.Variable(
             np.append(table.item_ids[indexed_rows], b"").astype(object), dtype=tf.string, trainable=False
         )
@@ -109,8 +117,9 @@ class Servable(tf.Module):
     def search(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Serialised search examples [batch] to `item_ids` and `scores` [batch, k], and `relevance_control` [batch]."""
         raw = tf.io.parse_example(examples, {**self._search_spec, **self._option_spec})
-        option = raw.pop(features.RELEVANCE_CONTROL)
-        return self._retrieve(raw, asked_for(option, self._control_by_default))
+        options = {name: raw.pop(name) for name in self._option_spec}
+        wanted = asked_for(options[features.RELEVANCE_CONTROL], self._control_by_default)
+        return self._retrieve(raw, wanted, self._conditions(options))
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=features.INPUT_QUERY)])
     def search_text(self, query: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -132,13 +141,24 @@ class Servable(tf.Module):
         units, bigrams = query[transformed.QUERY_UNIGRAMS], query[transformed.QUERY_BIGRAMS]
         return self._towers.encode_query(query, self._columns), units, bigrams
 
-    def _search(self, vectors: tf.Tensor, k: int) -> tuple[tf.Tensor, tf.Tensor]:
-        return search_heads(self._index, vectors, k)
+    def _conditions(self, options: Mapping[str, tf.SparseTensor]) -> Conditions:
+        ids = tf.RaggedTensor.from_sparse(options[features.EXCLUDE_ITEMS])
+        excluded = ids.with_values(tf.gather(self._position_of_row, self._row_of_id.lookup(ids.values)))
+        return self._filters.conditions(options, tf.ragged.boolean_mask(excluded, excluded >= 0))
 
-    def _retrieve(self, raw: Mapping[str, tf.SparseTensor], wanted: tf.Tensor) -> dict[str, tf.Tensor]:
+    def _retrieve(
+        self, raw: Mapping[str, tf.SparseTensor], wanted: tf.Tensor, conditions: Conditions | None = None
+    ) -> dict[str, tf.Tensor]:
         vectors, units, bigrams = self._encode(raw)
+
+        def search(requests: tf.Tensor, k: int) -> tuple[tf.Tensor, tf.Tensor]:
+            asking = tf.gather(vectors, requests)
+            if conditions is None:
+                return search_heads(self._index, asking, k)
+            return self._filters.search(asking, conditions.of(requests), k)
+
         k = min(self._k, self._indexed)
-        positions, scores, done = self._filter.retrieve(self._search, vectors, units, bigrams, wanted, k)
+        positions, scores, done = self._relevance.retrieve(search, units, bigrams, wanted, k)
         missing = [[0, 0], [0, self._k - k]]
         positions = tf.pad(positions, missing, constant_values=-1)
         scores = tf.pad(scores, missing, constant_values=float("-inf"))

@@ -42,7 +42,7 @@ def test_warmup_requests_are_those_that_the_server_replays(built):
 
 def test_raw_examples_embed_as_the_training_table_does(built):
     model = artifact.load(built.model_dir)
-    ids, _, _, vectors = CatalogueEncoder(model).encode(tf.constant([serialize(item) for item in ALL_CATALOG]))
+    ids, _, _, vectors, _ = CatalogueEncoder(model).encode(tf.constant([serialize(item) for item in ALL_CATALOG]))
     trained = dict(
         zip(model.table.item_ids, ExactRecall(model.towers, model.table, 1).catalogue_vectors(), strict=True)
     )
@@ -62,12 +62,19 @@ def test_parts_are_read_in_item_order_whatever_their_order(tmp_path):
                 "vectors": vectors[rows],
                 "column:brand": brand[rows],
                 "fingerprints": [1, 2][: len(rows)],
+                # Parts have bytes of different widths.
+                "brands": np.array([b"x" * (row + 1) for row in rows]),
+                "category_paths": ids[rows],
+                "prices": np.array(rows, np.float32),
             },
         )
     catalogue = read_parts(str(tmp_path))
     assert catalogue.table.item_ids.tolist() == ids.tolist()
     np.testing.assert_array_equal(catalogue.vectors, vectors)
     np.testing.assert_array_equal(catalogue.table.columns["brand"], [1, 2, 3, 4, 5, 0])
+    assert [len(brand) for brand in catalogue.attributes.brands] == [1, 2, 3, 4, 5]
+    assert catalogue.attributes.category_paths.tolist() == ids.tolist()
+    assert catalogue.attributes.prices.tolist() == [0, 1, 2, 3, 4]
     assert len(rows_to_index(catalogue, drop_duplicates=True)) == 2
     np.testing.assert_array_equal(rows_to_index(catalogue, drop_duplicates=False), np.arange(5))
 
@@ -75,7 +82,7 @@ def test_parts_are_read_in_item_order_whatever_their_order(tmp_path):
 def test_twins_have_one_fingerprint_and_other_prices_have_another(built):
     encoder = CatalogueEncoder(artifact.load(built.model_dir))
     dearer = {**TWIN, "item_id": [b"zz-dearer"], "price": [99.0]}
-    _, fingerprints, _, _ = encoder.encode(tf.constant([serialize(i) for i in (ALL_CATALOG[-1], TWIN, dearer)]))
+    _, fingerprints, *_ = encoder.encode(tf.constant([serialize(i) for i in (ALL_CATALOG[-1], TWIN, dearer)]))
     original, twin, other = fingerprints.numpy()
     assert original == twin != other
 

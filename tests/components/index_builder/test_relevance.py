@@ -9,6 +9,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from components.index_builder.attributes import ItemAttributes
 from components.index_builder.config import IndexConfig, RelevanceControlConfig
 from components.index_builder.relevance import RelevanceFilter, asked_for, first_kept, matches
 from components.index_builder.search_index import ExactIndex, ScannIndex
@@ -62,8 +63,7 @@ def test_filtered_answers_equal_a_plain_filter_of_the_ranking(shop):
     positions, scores, done = (
         tensor.numpy()
         for tensor in control.retrieve(
-            lambda q, width: index.search(q[:, 0], width),
-            queries,
+            lambda requests, width: index.search(tf.gather(queries, requests)[:, 0], width),
             units,
             tf.zeros([len(verdicts), 2], tf.int32),
             tf.constant(wanted),
@@ -191,7 +191,9 @@ def in_memory(model: artifact.TrainedModel, folder: Path, relevance_control: Rel
     vectors = np.random.default_rng(0).normal(size=(model.table.size, model.config.dim)).astype(np.float32)
     config = CONFIG.model_copy(update={"k": 4, "relevance_control": relevance_control})
     rows = np.arange(model.table.size, dtype=np.int32)
-    return Servable(model, model.table, ExactIndex(vectors), rows, config, str(folder))
+    nothing = np.full(model.table.size, b"")
+    attributes = ItemAttributes(nothing, nothing, np.full(model.table.size, np.nan, np.float32))
+    return Servable(model, model.table, ExactIndex(vectors), rows, attributes, config, str(folder))
 
 
 def test_on_by_setting_and_back_to_the_plain_answer_where_too_few_match(built, tmp_path):
