@@ -6,6 +6,9 @@ from pydantic import Field, model_validator
 
 from schema.settings import Settings
 
+# What a backend has besides exact search.
+_KINDS = {"scann": ("scan", "tree"), "portable": ("inverted_file",)}
+
 
 class RelevanceControlConfig(Settings):
     """Whether hits must be of the brands and categories that the query names; `relevance.py` beside this file.
@@ -30,11 +33,13 @@ class IndexConfig(Settings):
 
     Attributes:
       k: hits that the servable answers with. Fewer cost less; the gate's largest recall@k cannot exceed it.
-      kind: `auto` goes by the catalogue's size: `exact` below `exact_below` items (brute force, no error), `scan` below
-        `scan_below` (every item is scored in quantised form, the best again in full), `tree` from there on (only the
-        nearest partitions are scanned).
-      exact_below: see `kind`.
-      scan_below: see `kind`.
+      backend: `scann` needs a server that has ScaNN's ops. `portable` is made of TensorFlow's own, for TF Serving's
+        stock image.
+      kind: `auto` goes by the catalogue's size. `scann`: `exact` below `exact_below` items (brute force, no error),
+        `scan` below `scan_below` (every item is scored in quantised form, the best again in full), `tree` from there on
+        (only the nearest partitions are scanned). `portable`: `exact` below `portable_exact_below`, `inverted_file`
+        from there on (8-bit vectors of the nearest partitions, the best again in full).
+      exact_below, scan_below, portable_exact_below: see `kind`.
       wanted_recall: share of the exact top k that the index must find; among the parameters that reach it, the fastest
         are taken.
       sample_requests: requests of the train split on which recall and latency of the parameters are measured.
@@ -47,9 +52,11 @@ class IndexConfig(Settings):
     """
 
     k: int = Field(100, ge=1, le=10_000)
-    kind: Literal["auto", "exact", "scan", "tree"] = "auto"
+    backend: Literal["scann", "portable"] = "scann"
+    kind: Literal["auto", "exact", "scan", "tree", "inverted_file"] = "auto"
     exact_below: int = Field(20_000, ge=0)
     scan_below: int = Field(100_000, ge=0)
+    portable_exact_below: int = Field(50_000, ge=0)
     wanted_recall: float = Field(0.98, gt=0.0, le=1.0)
     sample_requests: int = Field(256, ge=8)
     drop_duplicates: bool = True
@@ -68,10 +75,21 @@ class IndexConfig(Settings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _backend_has_the_kind(self) -> "IndexConfig":
+        kinds = ("auto", "exact", *_KINDS[self.backend])
+        if self.kind not in kinds:
+            raise ValueError(
+                f"`kind: {self.kind}` is none of the indexes of `backend: {self.backend}`, which has {', '.join(kinds)}"
+            )
+        return self
+
     def kind_for(self, items: int) -> str:
         """The kind of index for a catalogue of this many items."""
         if self.kind != "auto":
             return self.kind
+        if self.backend == "portable":
+            return "exact" if items < self.portable_exact_below else "inverted_file"
         if items < self.exact_below:
             return "exact"
         return "scan" if items < self.scan_below else "tree"

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from components.index_builder.config import IndexConfig
+from components.index_builder.inverted_file import InvertedFileIndex
 from components.index_builder.search_index import ExactIndex, Parameters, ScannIndex, SearchIndex
 
 _LATENCY_SEARCHES = 64
@@ -87,7 +88,12 @@ def choose_index(
         )
 
     add("exact", exact_index, {})
-    if len(vectors) >= SCANN_MINIMUM:
+    if kind == "inverted_file":
+        grid = tree_grid(k, len(vectors))
+        file = InvertedFileIndex(vectors, grid[-1], k, config.seed)
+        for parameters in grid:
+            add(kind, file.with_parameters(parameters), parameters)
+    elif config.backend == "scann" and len(vectors) >= SCANN_MINIMUM:
         grids: Sequence[tuple[str, list[dict[str, int]]]] = [("scan", scan_grid(k, len(vectors)))]
         if kind == "tree":
             grids = [*grids, ("tree", tree_grid(k, len(vectors)))]

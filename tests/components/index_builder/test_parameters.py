@@ -7,6 +7,7 @@ from components.index_builder.config import IndexConfig
 from components.index_builder.parameters import choose_index, recall_against_exact, scan_grid, tree_grid
 from components.index_builder.search_index import ExactIndex, ScannIndex
 from components.index_builder.servable import SAVE_OPTIONS
+from schema.settings import InputError
 
 
 def clustered(items: int, dim: int = 16, seed: int = 0) -> np.ndarray:
@@ -28,9 +29,22 @@ def test_a_kind_that_is_asked_for_is_taken():
     assert IndexConfig(kind="tree").kind_for(10) == "tree"
 
 
-@pytest.mark.parametrize("kind", ["exact", "scan", "tree"])
-def test_the_chosen_index_reaches_the_wanted_recall(kind):
-    index, curve = choose_index(VECTORS, QUERIES, IndexConfig(k=20, kind=kind, wanted_recall=0.9))
+@pytest.mark.parametrize(("kind", "items"), [("exact", 49_999), ("inverted_file", 50_000), ("inverted_file", 10**7)])
+def test_the_portable_kind_goes_by_the_size_of_the_catalogue(kind, items):
+    assert IndexConfig(backend="portable").kind_for(items) == kind
+
+
+@pytest.mark.parametrize(("backend", "kind"), [("portable", "tree"), ("portable", "scan"), ("scann", "inverted_file")])
+def test_a_kind_that_the_backend_lacks_is_refused(backend, kind):
+    with pytest.raises(InputError, match=f"`kind: {kind}` is none of the indexes of `backend: {backend}`"):
+        IndexConfig.parse({"backend": backend, "kind": kind})
+
+
+@pytest.mark.parametrize(
+    ("backend", "kind"), [("scann", "exact"), ("scann", "scan"), ("scann", "tree"), ("portable", "inverted_file")]
+)
+def test_the_chosen_index_reaches_the_wanted_recall(backend, kind):
+    index, curve = choose_index(VECTORS, QUERIES, IndexConfig(k=20, backend=backend, kind=kind, wanted_recall=0.9))
     (chosen,) = [point for point in curve if point.chosen]
     assert chosen.name == kind
     assert chosen.recall >= 0.9
