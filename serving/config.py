@@ -1,4 +1,4 @@
-"""How Souk serves: which model, from where, on which address."""
+"""How Souk serves: which models, from where, on which addresses, and how much it takes on."""
 
 from typing import Annotated
 
@@ -8,6 +8,7 @@ from schema.settings import Settings
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8500
+DEFAULT_REST_PORT = 8501
 DEFAULT_MODEL_NAME = "souk"
 
 
@@ -18,21 +19,49 @@ class ServingConfig(Settings):
       model_name: name under which clients ask for the model.
       model_dir: folder that holds one folder per version, named by its number. None: the folder that the
         pipeline pushes to.
+      model_config_file: TensorFlow Serving's `models.config` for several models, policies and labels; it takes the
+        place of `model_name`, `model_dir` and `versions`.
+      model_config_poll_interval_s: seconds between two looks at `model_config_file`; 0 reads it once.
       host: address to listen on. The default answers this machine alone; "0.0.0.0" answers the network.
       port: TCP port of gRPC; 0 takes a free one.
+      rest_port: TCP port of REST and of Prometheus' metrics; 0 takes a free one, a negative one switches REST
+        off. None: 8501, or a free one where `port` is 0.
+      rest_timeout_s: deadline of a REST request in seconds.
       poll_interval_s: seconds between two looks into `model_dir`.
       versions: how many of the newest versions are served at once.
-      threads: requests worked on at once; 0 takes two per processor core, at least 4.
+      threads: requests worked on at once; 0 takes two per processor core, at least 4, or 64 with batching.
+      enable_batching: whether requests that come at the same time are run together.
+      batching_parameters_file: TensorFlow Serving's BatchingParameters as text; None takes its defaults.
+      max_request_bytes: size of the largest request that is read.
+      max_rows: most rows (first dimension of an input) of one request.
+      ssl_config_file: TensorFlow Serving's SSLConfig as text; None serves in clear text.
+      auth_token_file: file with one bearer token a line, of which every request must bring one; None asks for none.
       warm_up_limit: most recorded warm-up requests that are replayed before a version is served.
       shutdown_grace_s: seconds that requests in flight get when the server is told to stop.
     """
 
     model_name: Annotated[str, Field(min_length=1)] = DEFAULT_MODEL_NAME
     model_dir: str | None = None
+    model_config_file: str | None = None
+    model_config_poll_interval_s: Annotated[float, Field(ge=0)] = 0.0
     host: str = DEFAULT_HOST
     port: Annotated[int, Field(ge=0, le=65535)] = DEFAULT_PORT
+    rest_port: Annotated[int, Field(ge=-1, le=65535)] | None = None
+    rest_timeout_s: Annotated[float, Field(gt=0)] = 30.0
     poll_interval_s: Annotated[float, Field(gt=0)] = 1.0
     versions: Annotated[int, Field(ge=1)] = 1
     threads: Annotated[int, Field(ge=0)] = 0
+    enable_batching: bool = False
+    batching_parameters_file: str | None = None
+    max_request_bytes: Annotated[int, Field(ge=1, le=2**31 - 1)] = 64 * 2**20
+    max_rows: Annotated[int, Field(ge=1)] = 65536
+    ssl_config_file: str | None = None
+    auth_token_file: str | None = None
     warm_up_limit: Annotated[int, Field(ge=0)] = 1000
     shutdown_grace_s: Annotated[float, Field(ge=0)] = 10.0
+
+    def chosen_rest_port(self) -> int | None:
+        """The port to open for REST, 0 for any free one; None if there is to be none."""
+        if self.rest_port is None:
+            return DEFAULT_REST_PORT if self.port else 0
+        return None if self.rest_port < 0 else self.rest_port

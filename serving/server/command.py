@@ -22,6 +22,17 @@ _OPTIONS = (
         type=click.Path(path_type=Path),
         help="Folder that holds one numbered folder per version, as `souk run` pushes them.",
     ),
+    click.option(
+        "--model-config-file",
+        type=click.Path(path_type=Path),
+        help="TensorFlow Serving's models.config, for several models, version policies and labels.",
+    ),
+    click.option(
+        "--model-config-poll-interval",
+        "model_config_poll_interval_s",
+        type=float,
+        help="Seconds between two looks at that file; 0 reads it once.  [default: 0]",
+    ),
     click.option("--name", "model_name", help=f"Name of the model.  [default: {_DEFAULTS.model_name}]"),
     click.option("--host", help=f"Address to listen on.  [default: {_DEFAULTS.host}]"),
     click.option("--port", type=int, help=f"Port of gRPC; 0 takes a free one.  [default: {_DEFAULTS.port}]"),
@@ -53,7 +64,8 @@ def run(base: ServingConfig, ready_file: Path | None, parent_pid: int | None, **
     }
     config = ServingConfig.parse({**base.model_dump(), **chosen}, source="the command line")
     # Found out now, a wrong folder costs no wait for TensorFlow.
-    versions.base_folder(config.model_dir)
+    if config.model_config_file is None:
+        versions.base_folder(config.model_dir)
     logging.basicConfig(
         level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)-7s %(message)s", force=True
     )

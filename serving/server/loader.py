@@ -87,22 +87,35 @@ class LoadedModel:
     signature_defs: get_model_metadata_pb2.SignatureDefMap
     root: Any
 
-    def run(
-        self, signature_name: str, inputs: Mapping[str, tf.Tensor], output_filter: list[str] | None = None
-    ) -> dict[str, tf.Tensor]:
-        """Outputs of one signature by name.
+    def check(self, signature_name: str, inputs: Mapping[str, tf.Tensor], output_filter: list[str]) -> list[str]:
+        """Compares a request with the signature; returns the names of the outputs that it wants.
 
         Raises:
-          SignatureError: if the signature is unknown, or the tensors do not fit it.
+          SignatureError: if the signature is unknown, or the request does not fit it.
+        """
+        signature = self.signature(signature_name)
+        signature.check_inputs(inputs)
+        return signature.pick_outputs(output_filter)
+
+    def run(self, signature_name: str, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """All outputs of one signature by name, for inputs that `check` has passed.
+
+        Raises:
+          SignatureError: if the signature is unknown.
           tf.errors.OpError: if the model itself fails.
         """
-        signature = self.signatures.get(signature_name)
+        return dict(self.signature(signature_name).function(**inputs))
+
+    def signature(self, name: str) -> Signature:
+        """The signature called `name`.
+
+        Raises:
+          SignatureError: if there is none.
+        """
+        signature = self.signatures.get(name)
         if signature is None:
-            raise SignatureError(f'Serving signature key "{signature_name}" not found.', missing=True)
-        signature.check_inputs(inputs)
-        wanted = signature.pick_outputs(output_filter or [])
-        outputs = signature.function(**inputs)
-        return {name: outputs[name] for name in wanted}
+            raise SignatureError(f'Serving signature key "{name}" not found.', missing=True)
+        return signature
 
 
 def load(path: Path) -> LoadedModel:

@@ -66,14 +66,16 @@ class ModelManager(Generic[Model]):
       name: the model's name, for messages.
       base: the folder to watch.
       load: makes a version ready to serve, warm-up included; whatever it raises marks the version as broken.
-      count: how many of the newest versions are served.
+      policy: which of the versions in the folder are served.
     """
 
-    def __init__(self, name: str, base: Path, load: Callable[[Path], Model], count: int = 1) -> None:
+    def __init__(
+        self, name: str, base: Path, load: Callable[[Path], Model], policy: versions.Policy = versions.NEWEST
+    ) -> None:
         self.name = name
-        self._base = base
+        self.base = base
         self._load = load
-        self._count = count
+        self._policy = policy
         self._lock = threading.Lock()
         self._served: dict[int, _Served[Model]] = {}
         self._statuses: dict[int, Status] = {}
@@ -83,6 +85,8 @@ class ModelManager(Generic[Model]):
         self._settled = False
         self._unloaded = threading.Event()
         self._stop = threading.Event()
+        self._look_now = threading.Event()
+        self._first_look = threading.Event()
         self._first_available = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -117,6 +121,20 @@ class ModelManager(Generic[Model]):
         """Whether some version has become available within `timeout` seconds."""
         return self._first_available.wait(timeout)
 
+    def wait_until_settled(self, timeout: float) -> bool:
+        """Whether what the folder held at the first look has been loaded or refused within `timeout` seconds."""
+        return self._first_look.wait(timeout)
+
+    def available(self) -> frozenset[int]:
+        """Numbers of the versions that are served now."""
+        with self._lock:
+            return frozenset(self._served)
+
+    def follow(self, policy: versions.Policy) -> None:
+        """Serves by another policy from the next look on, which comes at once."""
+        self._policy = policy
+        self._look_now.set()
+
     def start(self, interval: float) -> None:
         """Looks into the folder every `interval` seconds from now on, on a thread of its own."""
         self._thread = threading.Thread(target=self._watch, args=(interval,), name="souk-versions", daemon=True)
@@ -125,8 +143,19 @@ class ModelManager(Generic[Model]):
     def stop(self, timeout: float) -> None:
         """Ends the looking; a load under way is given `timeout` seconds to end."""
         self._stop.set()
+        self._look_now.set()
         if self._thread is not None:
             self._thread.join(timeout)
+
+    def retire(self) -> None:
+        """Ends the looking and withdraws every version; requests in flight are answered still."""
+        self._stop.set()
+        self._look_now.set()
+        with self._lock:
+            gone = list(self._served.values())
+        for served in gone:
+            self._withdraw(served)
+        gc.collect()
 
     def reconcile(self) -> None:
         """Looks into the folder once, and loads and withdraws what that asks for."""
@@ -135,11 +164,11 @@ class ModelManager(Generic[Model]):
             # A loaded model refers to itself; without this its memory would be kept for hours.
             gc.collect()
         try:
-            folders = versions.scan(self._base)
+            folders = versions.scan(self.base)
         except OSError as error:
-            self._say_once(f"cannot read {self._base} ({error.strerror or error}); keeping what is served")
+            self._say_once(f"cannot read {self.base} ({error.strerror or error}); keeping what is served")
         else:
-            self._say_once("" if folders else f"no version in {self._base} yet; waiting for one")
+            self._say_once("" if folders else f"no version in {self.base} yet; waiting for one")
             self._tell_incomplete(folders)
             wanted = self._load_wanted(folders)
             with self._lock:
@@ -148,21 +177,24 @@ class ModelManager(Generic[Model]):
                 self._withdraw(served)
         with self._lock:
             self._settled = True
+        self._first_look.set()
 
     def _watch(self, interval: float) -> None:
         while True:
             try:
                 self.reconcile()
             except Exception:
-                log.exception("looking for versions in %s failed; trying again in %g s", self._base, interval)
-            if self._stop.wait(interval):
+                log.exception("looking for versions in %s failed; trying again in %g s", self.base, interval)
+            self._look_now.wait(interval)
+            self._look_now.clear()
+            if self._stop.is_set():
                 return
 
     def _load_wanted(self, folders: list[versions.VersionFolder]) -> set[int]:
-        """Loads until the newest versions that are not broken are served; returns their numbers."""
+        """Loads until the versions of the policy that are not broken are served; returns their numbers."""
         while not self._stop.is_set():
             sound = [folder for folder in folders if self._broken.get(folder.number) != folder.stamp]
-            wanted = versions.newest(sound, self._count)
+            wanted = versions.choose(sound, self._policy)
             missing = next((folder for folder in wanted if folder.number not in self._served), None)
             if missing is None:
                 return {folder.number for folder in wanted}
@@ -170,7 +202,7 @@ class ModelManager(Generic[Model]):
         return set(self._served)
 
     def _bring_up(self, folder: versions.VersionFolder) -> None:
-        log.info("version %d: loading %s", folder.number, folder.path)
+        log.info("%s, version %d: loading %s", self.name, folder.number, folder.path)
         self._set(folder.number, Status(State.LOADING))
         started = time.monotonic()
         try:
@@ -179,22 +211,27 @@ class ModelManager(Generic[Model]):
             message = f"{type(error).__name__}: {error}"
             self._broken[folder.number] = folder.stamp
             self._set(folder.number, Status(State.END, message))
-            log.error("version %d cannot be served and is skipped: %s", folder.number, message)
+            log.error("%s, version %d cannot be served and is skipped: %s", self.name, folder.number, message)
             return
         self._broken.pop(folder.number, None)
         with self._lock:
+            if self._stop.is_set():
+                # Who withdrew everything meanwhile would not see this one.
+                self._statuses[folder.number] = Status(State.END)
+                return
             self._served[folder.number] = _Served(folder.number, model)
             self._statuses[folder.number] = Status(State.AVAILABLE)
         self._first_available.set()
-        log.info("version %d: available after %.1f s", folder.number, time.monotonic() - started)
+        log.info("%s, version %d: available after %.1f s", self.name, folder.number, time.monotonic() - started)
 
     def _withdraw(self, served: _Served[Model]) -> None:
         with self._lock:
-            del self._served[served.number]
+            if self._served.pop(served.number, None) is None:
+                return
             served.withdrawn = True
             self._statuses[served.number] = Status(State.UNLOADING)
             users = served.users
-        log.info("version %d: withdrawn, %d requests in flight", served.number, users)
+        log.info("%s, version %d: withdrawn, %d requests in flight", self.name, served.number, users)
         if users == 0:
             self._forget(served)
 
@@ -204,7 +241,7 @@ class ModelManager(Generic[Model]):
             if self._statuses.get(served.number) == Status(State.UNLOADING):
                 self._statuses[served.number] = Status(State.END)
         self._unloaded.set()
-        log.info("version %d: unloaded", served.number)
+        log.info("%s, version %d: unloaded", self.name, served.number)
 
     def _find(self, number: int | None) -> _Served[Model]:
         if number is None:
@@ -230,7 +267,7 @@ class ModelManager(Generic[Model]):
     def _tell_incomplete(self, folders: list[versions.VersionFolder]) -> None:
         waiting = frozenset(folder.number for folder in folders if not folder.complete)
         for number in sorted(waiting - self._waiting):
-            log.info("version %d: no %s yet; waiting for its copy to end", number, versions.SAVED_MODEL_FILE)
+            log.info("%s, version %d: no saved_model.pb yet; waiting for its copy to end", self.name, number)
         self._waiting = waiting
 
     def _say_once(self, problem: str) -> None:

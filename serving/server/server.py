@@ -1,25 +1,26 @@
-"""The serving program: the port, the watched folder, and an orderly end."""
+"""The serving program: its ports, its models, and an orderly end."""
 
 import json
 import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
-from concurrent import futures
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import grpc
-from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
-from schema.settings import InputError
 from serving.config import ServingConfig
-from serving.server import loader, tensors, versions
+from serving.server import grpc_port, loader, model_config, tensors, versions
+from serving.server.config_file import ConfigFileWatcher
 from serving.server.loader import LoadedModel
-from serving.server.manager import ModelManager
-from serving.server.servicers import ModelServicer, PredictionServicer
+from serving.server.metrics import Metrics
+from serving.server.model_config import ModelSettings
+from serving.server.prediction import DirectRunner, Predictor
+from serving.server.registry import ModelRegistry
 
 log = logging.getLogger("souk.serve")
 
@@ -28,65 +29,84 @@ _PARENT_CHECK_S = 1.0
 
 @dataclass(frozen=True)
 class RunningServer:
-    """A server that answers on `address` ("host:port") until `stop` is called."""
+    """A server that answers on `address` ("host:port") until `stop` is called.
+
+    Attributes:
+      address: where gRPC answers.
+      port: its port.
+      manager: the models.
+      predictor: what answers Predict, with the metrics.
+    """
 
     address: str
     port: int
-    manager: ModelManager[LoadedModel]
+    manager: ModelRegistry[LoadedModel]
+    predictor: Predictor
     grpc_server: grpc.Server
+    config_watcher: ConfigFileWatcher | None
 
     def stop(self, grace: float) -> None:
         """Takes no new request, gives those in flight `grace` seconds, and ends."""
+        if self.config_watcher is not None:
+            self.config_watcher.stop()
         self.grpc_server.stop(grace).wait()
         self.manager.stop(grace)
 
 
-def load_and_warm_up(path: Path, warm_up_limit: int) -> LoadedModel:
+def load_and_warm_up(path: Path, warm_up_limit: int, metrics: Metrics) -> LoadedModel:
     """The model in `path`, after it has answered its recorded warm-up requests.
 
     Raises:
       Exception: if it cannot be loaded, or cannot answer one of them.
     """
-    model = loader.load(path)
+    started, loaded = time.perf_counter(), False
+    try:
+        model = loader.load(path)
+        loaded = True
+    finally:
+        metrics.load_attempt_count.add(str(path), "success" if loaded else "fail")
+        metrics.load_latency.add(str(path), by=round((time.perf_counter() - started) * 1e6))
     requests = loader.warm_up_requests(path, warm_up_limit)
-    for request in requests:
-        inputs = {name: tensors.from_proto(proto) for name, proto in request.inputs.items()}
-        signature = request.model_spec.signature_name or "serving_default"
-        model.run(signature, inputs, list(request.output_filter))
+    started, warm = time.perf_counter(), False
+    try:
+        for request in requests:
+            inputs = {name: tensors.from_proto(proto) for name, proto in request.inputs.items()}
+            signature = request.model_spec.signature_name or "serving_default"
+            model.check(signature, inputs, list(request.output_filter))
+            model.run(signature, inputs)
+        warm = True
+    finally:
+        if requests:
+            microseconds = (time.perf_counter() - started) * 1e6
+            metrics.model_warmup_latency.observe(microseconds, str(path), "OK" if warm else "UNKNOWN")
     log.info("version %s: warmed up with %d recorded requests", path.name, len(requests))
     return model
 
 
 def start(config: ServingConfig) -> RunningServer:
-    """Opens the port and loads in the background; until a version is loaded, requests get UNAVAILABLE.
+    """Opens the ports and loads in the background; until a version is loaded, requests get UNAVAILABLE.
 
     Raises:
-      InputError: if the model folder is not given or not there, or the port is taken.
+      InputError: if what is to be served is not given or not there, or a port is taken.
     """
-    base = versions.base_folder(config.model_dir)
-    manager = ModelManager(
-        config.model_name,
-        base,
-        partial(load_and_warm_up, warm_up_limit=config.warm_up_limit),
-        config.versions,
+    models = _models(config)
+    metrics = Metrics()
+    registry = ModelRegistry(
+        partial(load_and_warm_up, warm_up_limit=config.warm_up_limit, metrics=metrics), config.poll_interval_s
     )
+    predictor = Predictor(registry, DirectRunner(metrics), metrics, config.max_rows)
     threads = config.threads or max(4, 2 * (os.cpu_count() or 1))
-    grpc_server = grpc.server(
-        futures.ThreadPoolExecutor(threads, thread_name_prefix="souk-request"),
-        options=[
-            # Two servers on one port would share its requests without a word.
-            ("grpc.so_reuseport", 0),
-            ("grpc.max_receive_message_length", -1),
-            ("grpc.max_send_message_length", -1),
-        ],
-    )
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(PredictionServicer(manager), grpc_server)
-    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(manager), grpc_server)
-    port = _bind(grpc_server, config.host, config.port)
+    grpc_server = grpc_port.create(predictor, threads=threads, max_request_bytes=config.max_request_bytes)
+    port = grpc_port.listen(grpc_server, config.host, config.port, None)
     grpc_server.start()
-    manager.start(config.poll_interval_s)
-    log.info("watching %s every %g s, %d requests at once", base, config.poll_interval_s, threads)
-    return RunningServer(f"{config.host}:{port}", port, manager, grpc_server)
+    registry.start(models)
+    for settings in models:
+        log.info("%s: watching %s every %g s", settings.name, settings.base, config.poll_interval_s)
+    watcher = None
+    if config.model_config_file is not None and config.model_config_poll_interval_s > 0:
+        watcher = ConfigFileWatcher(Path(config.model_config_file), config.model_config_poll_interval_s, registry)
+        watcher.start()
+    return RunningServer(f"{config.host}:{port}", port, registry, predictor, grpc_server, watcher)
 
 
 def serve(
@@ -121,25 +141,23 @@ def serve(
         if announced:
             stopped.wait(_PARENT_CHECK_S)
         elif server.manager.wait_until_available(timeout=0.1):
-            announce(f"ready: model {config.model_name!r} answers at {server.address}")
+            announce(f"ready: {_told(server.manager)} at {server.address}")
             announced = True
     log.info("stopping; requests in flight get %g s", config.shutdown_grace_s)
     server.stop(config.shutdown_grace_s)
     log.info("stopped")
 
 
-def _bind(grpc_server: grpc.Server, host: str, port: int) -> int:
-    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    try:
-        bound = grpc_server.add_insecure_port(address)
-    except RuntimeError:
-        bound = 0
-    if bound == 0:
-        raise InputError(
-            f"Cannot listen on {address}: the port is taken, or the address is not this machine's. "
-            "Give another one with --port, or --port 0 for any free one."
-        )
-    return bound
+def _models(config: ServingConfig) -> tuple[ModelSettings, ...]:
+    if config.model_config_file is not None:
+        return model_config.read(Path(config.model_config_file))
+    base = versions.base_folder(config.model_dir)
+    return (ModelSettings(config.model_name, base, versions.Latest(config.versions)),)
+
+
+def _told(registry: ModelRegistry[LoadedModel]) -> str:
+    names = sorted(registry.names())
+    return f"model {names[0]!r} answers" if len(names) == 1 else f"models {', '.join(map(repr, names))} answer"
 
 
 def _write_ready_file(path: Path, server: RunningServer, model_name: str) -> None:

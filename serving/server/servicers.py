@@ -1,142 +1,93 @@
-"""TensorFlow Serving's gRPC services over a `ModelManager`, with its status codes and its messages."""
+"""TensorFlow Serving's gRPC methods, one plain function each: a request in, a response out or a `RequestError`."""
 
-import contextlib
-from collections.abc import Iterator
-from typing import Any, NoReturn
+import time
+from typing import Any
 
 import grpc
 import tensorflow as tf
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
+    model_management_pb2,
     model_pb2,
-    model_service_pb2_grpc,
     predict_pb2,
-    prediction_service_pb2_grpc,
 )
 
-from serving.server import tensors
-from serving.server.loader import LoadedModel, SignatureError
-from serving.server.manager import ModelManager, NotServedError, Status
+from schema.settings import InputError
+from serving.server import model_config, tensors
+from serving.server.errors import RequestError, invalid
+from serving.server.loader import LoadedModel
+from serving.server.manager import Status
+from serving.server.prediction import Predictor
+from serving.server.registry import ModelRegistry
 
-_SIGNATURE_DEF = "signature_def"
-_CODES = {code.value[0]: code for code in grpc.StatusCode}
-
-
-class PredictionServicer(prediction_service_pb2_grpc.PredictionServiceServicer):
-    """Predict and GetModelMetadata of one model."""
-
-    def __init__(self, manager: ModelManager[LoadedModel]) -> None:
-        self._manager = manager
-
-    def Predict(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802 (gRPC's name)
-        """Runs one signature."""
-        _require_model_spec(request, context)
-        signature = request.model_spec.signature_name or tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
-        response = predict_pb2.PredictResponse()
-        with _version(self._manager, request.model_spec, context) as (number, model):
-            try:
-                inputs = {name: tensors.from_proto(proto) for name, proto in request.inputs.items()}
-                outputs = model.run(signature, inputs, list(request.output_filter))
-            except SignatureError as error:
-                code = grpc.StatusCode.FAILED_PRECONDITION if error.missing else grpc.StatusCode.INVALID_ARGUMENT
-                _abort(context, code, str(error))
-            except ValueError as error:
-                _abort(context, grpc.StatusCode.INVALID_ARGUMENT, str(error))
-            except tf.errors.OpError as error:
-                _abort(context, _CODES.get(error.error_code, grpc.StatusCode.UNKNOWN), error.message)
-            for name, tensor in outputs.items():
-                response.outputs[name].CopyFrom(tensors.to_proto(tensor))
-        _fill_model_spec(response.model_spec, self._manager.name, number)
-        response.model_spec.signature_name = signature
-        return response
-
-    def GetModelMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        """The SavedModel's signatures."""
-        _require_model_spec(request, context)
-        if not request.metadata_field:
-            _abort(
-                context,
-                grpc.StatusCode.INVALID_ARGUMENT,
-                "GetModelMetadataRequest must specify at least one metadata_field",
-            )
-        for field in request.metadata_field:
-            if field != _SIGNATURE_DEF:
-                _abort(context, grpc.StatusCode.INVALID_ARGUMENT, f"Metadata field {field} is not supported")
-        response = get_model_metadata_pb2.GetModelMetadataResponse()
-        with _version(self._manager, request.model_spec, context) as (number, model):
-            response.metadata[_SIGNATURE_DEF].Pack(model.signature_defs)
-        _fill_model_spec(response.model_spec, self._manager.name, number)
-        return response
+SIGNATURE_DEF = "signature_def"
 
 
-class ModelServicer(model_service_pb2_grpc.ModelServiceServicer):
-    """GetModelStatus of one model."""
-
-    def __init__(self, manager: ModelManager[LoadedModel]) -> None:
-        self._manager = manager
-
-    def GetModelStatus(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        """States of all versions, newest first, or the state of the one asked for."""
-        _require_model_spec(request, context)
-        spec = request.model_spec
-        statuses = self._manager.statuses() if spec.name == self._manager.name else {}
-        if spec.WhichOneof("version_choice") == "version_label":
-            _abort_on_label(context, spec)
-        if spec.HasField("version"):
-            number = spec.version.value
-            if number not in statuses:
-                _abort(
-                    context,
-                    grpc.StatusCode.NOT_FOUND,
-                    f"Could not find version {number} of model {spec.name}",
-                )
-            statuses = {number: statuses[number]}
-        if not statuses:
-            _abort(context, grpc.StatusCode.NOT_FOUND, f"Could not find any versions of model {spec.name}")
-        response = get_model_status_pb2.GetModelStatusResponse()
-        for number in sorted(statuses, reverse=True):
-            _add_status(response, number, statuses[number])
-        return response
+def predict(predictor: Predictor, request: predict_pb2.PredictRequest, deadline: float | None) -> Any:
+    """Runs one signature."""
+    started = time.perf_counter()
+    code = grpc.StatusCode.OK
+    try:
+        _require_model_spec(request)
+        answer = predictor.predict(
+            request.model_spec,
+            lambda model, signature: {name: tensors.from_proto(proto) for name, proto in request.inputs.items()},
+            request.output_filter,
+            deadline,
+        )
+    except RequestError as error:
+        code = error.code
+        raise
+    finally:
+        predictor.count(request.model_spec.name, "GRPC", started, code)
+    response = predict_pb2.PredictResponse()
+    for name, tensor in answer.outputs.items():
+        response.outputs[name].CopyFrom(tensors.to_proto(tensor))
+    _fill_model_spec(response.model_spec, answer.name, answer.number)
+    response.model_spec.signature_name = answer.signature
+    return response
 
 
-@contextlib.contextmanager
-def _version(
-    manager: ModelManager[LoadedModel], spec: model_pb2.ModelSpec, context: grpc.ServicerContext
-) -> Iterator[tuple[int, LoadedModel]]:
-    choice = spec.WhichOneof("version_choice")
-    if choice == "version_label":
-        _abort_on_label(context, spec)
-    number = spec.version.value if choice == "version" else None
-    if spec.name != manager.name:
-        asked = f"Latest({spec.name})" if number is None else f"Specific({spec.name}, {number})"
-        _abort(context, grpc.StatusCode.NOT_FOUND, f"Servable not found for request: {asked}")
-    with contextlib.ExitStack() as stack:
-        try:
-            found = stack.enter_context(manager.use(number))
-        except NotServedError as error:
-            if error.loading:
-                _abort(context, grpc.StatusCode.UNAVAILABLE, f"{error}: it is still loading")
-            _abort(context, grpc.StatusCode.NOT_FOUND, str(error))
-        yield found
+def get_model_metadata(registry: ModelRegistry[LoadedModel], request: Any, deadline: float | None) -> Any:
+    """The SavedModel's signatures."""
+    _require_model_spec(request)
+    if not request.metadata_field:
+        raise invalid("GetModelMetadataRequest must specify at least one metadata_field")
+    for field in request.metadata_field:
+        if field != SIGNATURE_DEF:
+            raise invalid(f"Metadata field {field} is not supported")
+    response = get_model_metadata_pb2.GetModelMetadataResponse()
+    with registry.use(request.model_spec) as used:
+        response.metadata[SIGNATURE_DEF].Pack(used.model.signature_defs)
+    _fill_model_spec(response.model_spec, used.name, used.number)
+    return response
 
 
-def _require_model_spec(request: Any, context: grpc.ServicerContext) -> None:
+def get_model_status(registry: ModelRegistry[LoadedModel], request: Any, deadline: float | None) -> Any:
+    """States of all versions, newest first, or the state of the one asked for."""
+    _require_model_spec(request)
+    statuses = registry.statuses(request.model_spec)
+    response = get_model_status_pb2.GetModelStatusResponse()
+    for number in sorted(statuses, reverse=True):
+        _add_status(response, number, statuses[number])
+    return response
+
+
+def handle_reload_config(registry: ModelRegistry[LoadedModel], request: Any, deadline: float | None) -> Any:
+    """Serves another list of models; what is wrong with it is told and changes nothing."""
+    try:
+        models = model_config.from_proto(request.config)
+    except InputError as error:
+        raise invalid(str(error)) from None
+    timeout = () if deadline is None else (max(0.0, deadline - time.monotonic()),)
+    registry.reload(models, *timeout)
+    return model_management_pb2.ReloadConfigResponse(status={"error_code": tf.errors.OK})
+
+
+def _require_model_spec(request: Any) -> None:
     if not request.HasField("model_spec"):
-        _abort(context, grpc.StatusCode.INVALID_ARGUMENT, "Missing ModelSpec")
-
-
-def _abort_on_label(context: grpc.ServicerContext, spec: model_pb2.ModelSpec) -> NoReturn:
-    _abort(
-        context,
-        grpc.StatusCode.INVALID_ARGUMENT,
-        f"Unrecognized servable version label: {spec.version_label}",
-    )
-
-
-def _abort(context: grpc.ServicerContext, code: grpc.StatusCode, message: str) -> NoReturn:
-    context.abort(code, message)
-    raise AssertionError("ServicerContext.abort always raises")
+        raise invalid("Missing ModelSpec")
 
 
 def _fill_model_spec(spec: model_pb2.ModelSpec, name: str, number: int) -> None:

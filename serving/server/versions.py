@@ -12,6 +12,30 @@ _MAX_VERSION = 2**63 - 1
 
 
 @dataclass(frozen=True)
+class Latest:
+    """Serve the `count` newest versions."""
+
+    count: int = 1
+
+
+@dataclass(frozen=True)
+class All:
+    """Serve every version."""
+
+
+@dataclass(frozen=True)
+class Specific:
+    """Serve the versions of these numbers and no other."""
+
+    numbers: frozenset[int]
+
+
+# TensorFlow Serving's ServableVersionPolicy.
+Policy = Latest | All | Specific
+NEWEST = Latest(1)
+
+
+@dataclass(frozen=True)
 class VersionFolder:
     """One version as it lies on disk.
 
@@ -32,8 +56,12 @@ class VersionFolder:
         return self.stamp is not None
 
 
-def base_folder(model_dir: str | None) -> Path:
+def base_folder(model_dir: str | None, source: str = "--model-dir") -> Path:
     """The absolute path of the folder to watch.
+
+    Args:
+      model_dir: the folder as it was given.
+      source: where it was given, for the messages.
 
     Raises:
       InputError: if it is not given, is not there, or is a version itself.
@@ -43,12 +71,12 @@ def base_folder(model_dir: str | None) -> Path:
     base = Path(model_dir).expanduser().resolve()
     if not base.is_dir():
         raise InputError(
-            f"There is no model folder {base}. Give --model-dir the folder that holds one numbered folder "
+            f"There is no model folder {base}. Give {source} the folder that holds one numbered folder "
             "per version, as `souk run` pushes them."
         )
     if (base / SAVED_MODEL_FILE).exists():
         raise InputError(
-            f"{base} is a version itself (it holds {SAVED_MODEL_FILE}). Give --model-dir the folder above it, "
+            f"{base} is a version itself (it holds {SAVED_MODEL_FILE}). Give {source} the folder above it, "
             f"{base.parent}, in which versions are folders named by a number."
         )
     return base
@@ -70,10 +98,16 @@ def scan(base: Path) -> list[VersionFolder]:
     return [found[number] for number in sorted(found)]
 
 
-def newest(folders: Iterable[VersionFolder], count: int) -> list[VersionFolder]:
-    """The `count` newest complete versions, newest first: TensorFlow Serving's policy `latest`."""
-    complete = [folder for folder in folders if folder.complete]
-    return sorted(complete, key=lambda folder: folder.number, reverse=True)[:count]
+def choose(folders: Iterable[VersionFolder], policy: Policy) -> list[VersionFolder]:
+    """The complete versions that `policy` wants to be served, newest first."""
+    complete = sorted((folder for folder in folders if folder.complete), key=lambda folder: folder.number, reverse=True)
+    match policy:
+        case Latest(count):
+            return complete[:count]
+        case Specific(numbers):
+            return [folder for folder in complete if folder.number in numbers]
+        case All():
+            return complete
 
 
 def _version_number(name: str) -> int | None:

@@ -17,8 +17,8 @@ def start_server() -> Iterator[StartServer]:
     """Starts servers in this process, and stops them when the test ends."""
     servers = []
 
-    def begin(base: Path, **settings: object) -> RunningServer:
-        values = {"model_dir": str(base), "port": 0, "poll_interval_s": 0.05, **settings}
+    def begin(base: Path | None, **settings: object) -> RunningServer:
+        values = {"model_dir": base and str(base), "port": 0, "poll_interval_s": 0.05, **settings}
         servers.append(start(ServingConfig.parse(values)))
         return servers[-1]
 

@@ -30,8 +30,9 @@ def test_the_signatures_are_those_of_the_saved_model(model):
 
 
 def test_an_output_filter_picks_the_outputs(model):
-    outputs = model.run("query_text", {"query": tf.constant(["red"])}, ["scores"])
-    assert outputs.keys() == {features.OUTPUT_SCORES}
+    inputs = {"query": tf.constant(["red"])}
+    assert model.check("query_text", inputs, ["scores"]) == [features.OUTPUT_SCORES]
+    assert set(model.check("query_text", inputs, [])) == model.run("query_text", inputs).keys()
 
 
 @pytest.mark.parametrize(
@@ -49,7 +50,7 @@ def test_an_output_filter_picks_the_outputs(model):
 def test_a_request_that_does_not_fit_is_refused(model, signature, inputs, output_filter, message):
     tensors = {name: tf.constant(values) for name, values in inputs.items()}
     with pytest.raises(loader.SignatureError, match=message):
-        model.run(signature, tensors, output_filter)
+        model.check(signature, tensors, output_filter)
 
 
 def test_a_model_with_scann_ops_is_loaded_by_a_process_that_has_not_imported_scann(tmp_path):

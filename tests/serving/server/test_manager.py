@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from serving.server.manager import ModelManager, NotServedError, State, Status
+from serving.server.versions import Latest
 
 
 def push(base: Path, number: int, content: str) -> None:
@@ -52,7 +53,7 @@ def test_a_newer_version_replaces_the_older_one(manager, tmp_path):
 
 
 def test_two_versions_can_be_served_at_once(tmp_path):
-    manager = ModelManager("souk", tmp_path, read, count=2)
+    manager = ModelManager("souk", tmp_path, read, Latest(2))
     for number in (1, 2, 3):
         push(tmp_path, number, str(number))
     manager.reconcile()
@@ -119,7 +120,7 @@ def test_a_broken_version_is_reported_and_the_old_one_stays(manager, tmp_path, c
     assert served(manager) == (1, "one")
     assert manager.statuses() == {1: Status(State.AVAILABLE), 2: Status(State.END, "OSError: 2 is broken")}
     assert [record.message for record in caplog.records if record.levelname == "ERROR"] == [
-        "version 2 cannot be served and is skipped: OSError: 2 is broken"
+        "souk, version 2 cannot be served and is skipped: OSError: 2 is broken"
     ]
 
 

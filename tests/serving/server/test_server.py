@@ -6,10 +6,13 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
+from google.protobuf import text_format
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
+    model_management_pb2,
+    model_pb2,
     model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
@@ -19,6 +22,7 @@ from schema.settings import InputError
 from serving.client import Client, ServingError
 from serving.config import ServingConfig
 from serving.examples import search_example
+from serving.server.manager import State, Status
 from serving.server.server import start
 from tests.serving import tiny_retriever
 from tests.serving.waiting import wait_for
@@ -297,3 +301,51 @@ def test_a_folder_that_cannot_be_served_is_explained(tmp_path):
 def test_a_port_that_is_taken_is_explained(server, tmp_path):
     with pytest.raises(InputError, match=f"Cannot listen on 127.0.0.1:{server.port}"):
         start(ServingConfig(model_dir=str(tmp_path), port=server.port))
+
+
+def config(**models) -> str:
+    return (
+        "model_config_list {"
+        + "".join(
+            f'config {{ name: "{name}" base_path: "{base}" model_platform: "tensorflow" {more} }}'
+            for name, (base, more) in models.items()
+        )
+        + "}"
+    )
+
+
+def reload_request(text: str) -> model_management_pb2.ReloadConfigRequest:
+    return text_format.Parse(f"config {{ {text} }}", model_management_pb2.ReloadConfigRequest())
+
+
+def test_several_models_are_served_and_reloaded_over_grpc(tmp_path, start_server):
+    for name, version in (("shop", 1), ("shop", 2), ("fair", 7)):
+        (tmp_path / name).mkdir(exist_ok=True)
+        tiny_retriever.push(tmp_path / name, version)
+    shop, fair = (tmp_path / "shop", "model_version_policy { all {} }"), (tmp_path / "fair", "")
+    (tmp_path / "models.config").write_text(config(shop=shop, fair=fair))
+    server = start_server(None, model_config_file=str(tmp_path / "models.config"))
+    assert server.manager.wait_until_available(60)
+    with grpc.insecure_channel(server.address) as channel:
+        predict = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict
+        service = model_service_pb2_grpc.ModelServiceStub(channel)
+        assert predict(request(name="fair")).model_spec.version.value == 7
+        served = {1: Status(State.AVAILABLE), 2: Status(State.AVAILABLE)}
+        wait_for(lambda: server.manager.statuses(model_pb2.ModelSpec(name="shop")) == served, "both versions")
+        with pytest.raises(grpc.RpcError) as caught:
+            predict(request(name="shop", label="stable"))
+        assert caught.value.details() == "Unrecognized servable version label: stable"
+        labelled = (tmp_path / "shop", shop[1] + 'version_labels { key: "stable" value: 1 }')
+        response = service.HandleReloadConfigRequest(reload_request(config(shop=labelled)))
+        assert response.status.error_code == 0
+        assert predict(request(name="shop", label="stable")).model_spec.version.value == 1
+        with pytest.raises(grpc.RpcError) as caught:
+            predict(request(name="fair"))
+        assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+
+        wrong = (tmp_path / "nowhere", "")
+        for refused, code in ((config(shop=shop, nowhere=wrong), "INVALID_ARGUMENT"), ("", "INVALID_ARGUMENT")):
+            with pytest.raises(grpc.RpcError) as caught:
+                service.HandleReloadConfigRequest(reload_request(refused))
+            assert caught.value.code().name == code
+        assert predict(request(name="shop", label="stable")).model_spec.version.value == 1

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.server.versions import VersionFolder, newest, scan
+from serving.server.versions import Latest, VersionFolder, choose, scan
 
 
 def make(base: Path, name: str, complete: bool = True) -> Path:
@@ -66,4 +66,4 @@ def test_a_missing_folder_is_an_error_not_an_empty_one(tmp_path):
 def test_newest_takes_the_largest_complete_numbers(complete, count):
     folders = [VersionFolder(number, Path(str(number)), (1, 1) if done else None) for number, done in complete.items()]
     expected = sorted((number for number, done in complete.items() if done), reverse=True)[:count]
-    assert [folder.number for folder in newest(folders, count)] == expected
+    assert [folder.number for folder in choose(folders, Latest(count))] == expected
