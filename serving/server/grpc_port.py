@@ -19,6 +19,7 @@ from tensorflow_serving.apis import (
 from schema.settings import InputError
 from serving.server import servicers
 from serving.server.errors import RequestError, invalid
+from serving.server.health import HealthService
 from serving.server.prediction import Predictor
 
 log = logging.getLogger("souk.serve")
@@ -36,6 +37,7 @@ def create(
     *,
     threads: int,
     max_request_bytes: int,
+    health: HealthService,
     interceptors: Sequence[grpc.ServerInterceptor] = (),
 ) -> grpc.Server:
     """A server of TensorFlow Serving's methods that listens nowhere yet."""
@@ -64,7 +66,9 @@ def create(
             partial(servicers.handle_reload_config, registry),
         ),
     }
-    server.add_generic_rpc_handlers((service(_PREDICTION_SERVICE, prediction), service(_MODEL_SERVICE, model)))
+    server.add_generic_rpc_handlers(
+        (service(_PREDICTION_SERVICE, prediction), service(_MODEL_SERVICE, model), health.handler())
+    )
     return server
 
 

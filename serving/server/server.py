@@ -16,6 +16,7 @@ import grpc
 from serving.config import ServingConfig
 from serving.server import grpc_port, loader, model_config, tensors, versions
 from serving.server.config_file import ConfigFileWatcher
+from serving.server.health import HealthService
 from serving.server.loader import LoadedModel
 from serving.server.metrics import Metrics
 from serving.server.model_config import ModelSettings
@@ -43,6 +44,7 @@ class RunningServer:
     manager: ModelRegistry[LoadedModel]
     predictor: Predictor
     grpc_server: grpc.Server
+    health: HealthService
     config_watcher: ConfigFileWatcher | None
 
     def stop(self, grace: float) -> None:
@@ -50,6 +52,7 @@ class RunningServer:
         if self.config_watcher is not None:
             self.config_watcher.stop()
         self.grpc_server.stop(grace).wait()
+        self.health.stop()
         self.manager.stop(grace)
 
 
@@ -96,17 +99,21 @@ def start(config: ServingConfig) -> RunningServer:
     )
     predictor = Predictor(registry, DirectRunner(metrics), metrics, config.max_rows)
     threads = config.threads or max(4, 2 * (os.cpu_count() or 1))
-    grpc_server = grpc_port.create(predictor, threads=threads, max_request_bytes=config.max_request_bytes)
+    health = HealthService(registry.availability)
+    grpc_server = grpc_port.create(
+        predictor, threads=threads, max_request_bytes=config.max_request_bytes, health=health
+    )
     port = grpc_port.listen(grpc_server, config.host, config.port, None)
-    grpc_server.start()
     registry.start(models)
+    health.start()
+    grpc_server.start()
     for settings in models:
         log.info("%s: watching %s every %g s", settings.name, settings.base, config.poll_interval_s)
     watcher = None
     if config.model_config_file is not None and config.model_config_poll_interval_s > 0:
         watcher = ConfigFileWatcher(Path(config.model_config_file), config.model_config_poll_interval_s, registry)
         watcher.start()
-    return RunningServer(f"{config.host}:{port}", port, registry, predictor, grpc_server, watcher)
+    return RunningServer(f"{config.host}:{port}", port, registry, predictor, grpc_server, health, watcher)
 
 
 def serve(

@@ -22,6 +22,7 @@ from schema.settings import InputError
 from serving.client import Client, ServingError
 from serving.config import ServingConfig
 from serving.examples import search_example
+from serving.protos.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from serving.server.manager import State, Status
 from serving.server.server import start
 from tests.serving import tiny_retriever
@@ -349,3 +350,17 @@ def test_several_models_are_served_and_reloaded_over_grpc(tmp_path, start_server
                 service.HandleReloadConfigRequest(reload_request(refused))
             assert caught.value.code().name == code
         assert predict(request(name="shop", label="stable")).model_spec.version.value == 1
+
+
+def test_health_says_when_a_model_answers(tmp_path, start_server):
+    server = start_server(tmp_path)
+
+    def health(service: str) -> int:
+        with grpc.insecure_channel(server.address) as channel:
+            check = channel.unary_unary("/grpc.health.v1.Health/Check", HealthCheckRequest.SerializeToString)
+            return HealthCheckResponse.FromString(check(HealthCheckRequest(service=service))).status
+
+    assert (health(""), health("souk")) == (HealthCheckResponse.NOT_SERVING, HealthCheckResponse.NOT_SERVING)
+    tiny_retriever.push(tmp_path, 1)
+    wait_for(lambda: health("souk") == HealthCheckResponse.SERVING, "the model")
+    assert health("") == HealthCheckResponse.SERVING
