@@ -37,6 +37,12 @@ _OPTIONS = (
     click.option("--host", help=f"Address to listen on.  [default: {_DEFAULTS.host}]"),
     click.option("--port", type=int, help=f"Port of gRPC; 0 takes a free one.  [default: {_DEFAULTS.port}]"),
     click.option(
+        "--rest-port",
+        type=int,
+        help="Port of REST and of Prometheus' metrics; 0 takes a free one, -1 switches REST off.  [default: 8501, "
+        "or a free one with --port 0]",
+    ),
+    click.option(
         "--poll-interval",
         "poll_interval_s",
         type=float,

@@ -22,6 +22,7 @@ from serving.server.metrics import Metrics
 from serving.server.model_config import ModelSettings
 from serving.server.prediction import DirectRunner, Predictor
 from serving.server.registry import ModelRegistry
+from serving.server.rest_port import RestOptions, RestServer
 
 log = logging.getLogger("souk.serve")
 
@@ -45,13 +46,22 @@ class RunningServer:
     predictor: Predictor
     grpc_server: grpc.Server
     health: HealthService
+    rest_server: RestServer | None
     config_watcher: ConfigFileWatcher | None
+
+    @property
+    def rest_address(self) -> str | None:
+        """Where REST answers ("host:port"), or None where it is switched off."""
+        return None if self.rest_server is None else f"{self.address.rsplit(':', 1)[0]}:{self.rest_server.port}"
 
     def stop(self, grace: float) -> None:
         """Takes no new request, gives those in flight `grace` seconds, and ends."""
         if self.config_watcher is not None:
             self.config_watcher.stop()
-        self.grpc_server.stop(grace).wait()
+        stopping = self.grpc_server.stop(grace)
+        if self.rest_server is not None:
+            self.rest_server.stop()
+        stopping.wait()
         self.health.stop()
         self.manager.stop(grace)
 
@@ -104,6 +114,7 @@ def start(config: ServingConfig) -> RunningServer:
         predictor, threads=threads, max_request_bytes=config.max_request_bytes, health=health
     )
     port = grpc_port.listen(grpc_server, config.host, config.port, None)
+    rest_server = _open_rest(config, predictor, threads)
     registry.start(models)
     health.start()
     grpc_server.start()
@@ -113,7 +124,7 @@ def start(config: ServingConfig) -> RunningServer:
     if config.model_config_file is not None and config.model_config_poll_interval_s > 0:
         watcher = ConfigFileWatcher(Path(config.model_config_file), config.model_config_poll_interval_s, registry)
         watcher.start()
-    return RunningServer(f"{config.host}:{port}", port, registry, predictor, grpc_server, health, watcher)
+    return RunningServer(f"{config.host}:{port}", port, registry, predictor, grpc_server, health, rest_server, watcher)
 
 
 def serve(
@@ -128,7 +139,7 @@ def serve(
     Args:
       config: what to serve and where.
       announce: gets the one line that says that a version is being served.
-      ready_file: written as JSON {"address", "port", "pid", "model_name"} when the port is open.
+      ready_file: written as JSON {"address", "port", "rest_address", "pid", "model_name"} when the port is open.
       parent: process whose end ends the server too.
 
     Raises:
@@ -149,10 +160,25 @@ def serve(
             stopped.wait(_PARENT_CHECK_S)
         elif server.manager.wait_until_available(timeout=0.1):
             announce(f"ready: {_told(server.manager)} at {server.address}")
+            if server.rest_address is not None:
+                log.info("REST and metrics at %s", server.rest_address)
             announced = True
     log.info("stopping; requests in flight get %g s", config.shutdown_grace_s)
     server.stop(config.shutdown_grace_s)
     log.info("stopped")
+
+
+def _open_rest(config: ServingConfig, predictor: Predictor, threads: int) -> RestServer | None:
+    port = config.chosen_rest_port()
+    if port is None:
+        return None
+    options = RestOptions(
+        threads=threads,
+        max_request_bytes=config.max_request_bytes,
+        timeout_s=config.rest_timeout_s,
+        grace_s=config.shutdown_grace_s,
+    )
+    return RestServer(predictor, config.host, port, options)
 
 
 def _models(config: ServingConfig) -> tuple[ModelSettings, ...]:
@@ -168,7 +194,13 @@ def _told(registry: ModelRegistry[LoadedModel]) -> str:
 
 
 def _write_ready_file(path: Path, server: RunningServer, model_name: str) -> None:
-    ready = {"address": server.address, "port": server.port, "pid": os.getpid(), "model_name": model_name}
+    ready = {
+        "address": server.address,
+        "port": server.port,
+        "rest_address": server.rest_address,
+        "pid": os.getpid(),
+        "model_name": model_name,
+    }
     # Whoever waits for the file must never read half of it.
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     unfinished.write_text(json.dumps(ready))

@@ -1,5 +1,7 @@
 """Tensors between the wire and TensorFlow, in the form that TensorFlow Serving answers in."""
 
+import math
+
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
@@ -22,18 +24,23 @@ _FIELDS = {
 }
 
 
+# One value may stand for a whole tensor; without a limit a request of a few bytes could ask for all memory.
+_MOST_REPEATED = 2**20
+
+
 def from_proto(proto: tensor_pb2.TensorProto) -> tf.Tensor:
     """The tensor that `proto` describes.
 
     Raises:
-      ValueError: if the type is unknown, or the values do not fit the shape.
+      ValueError: if the type is unknown, the values do not fit the shape, or few bytes stand for a huge tensor.
     """
+    sizes = [dim.size for dim in proto.tensor_shape.dim]
+    if min(sizes, default=0) < 0 or math.prod(sizes) > max(_MOST_REPEATED, proto.ByteSize()):
+        raise ValueError(f"the tensor cannot be read: its shape is {sizes}, its message has {proto.ByteSize()} bytes")
     try:
         # The values of a string tensor are bytes objects already: no way round by NumPy is needed.
-        if proto.dtype == tf.string.as_datatype_enum:
-            shape = [dim.size for dim in proto.tensor_shape.dim]
-            if len(proto.string_val) == np.prod(shape, dtype=np.int64):
-                return tf.reshape(tf.constant(list(proto.string_val), tf.string), shape)
+        if proto.dtype == tf.string.as_datatype_enum and len(proto.string_val) == math.prod(sizes):
+            return tf.reshape(tf.constant(list(proto.string_val), tf.string), sizes)
         return tf.constant(tf.make_ndarray(proto))
     except (TypeError, ValueError, tf.errors.OpError) as error:
         raise ValueError(f"the tensor cannot be read: {error}") from error
@@ -42,7 +49,7 @@ def from_proto(proto: tensor_pb2.TensorProto) -> tf.Tensor:
 def to_proto(tensor: tf.Tensor) -> tensor_pb2.TensorProto:
     """The wire form of `tensor`, its values in the typed field of their type."""
     field = _FIELDS.get(tensor.dtype)
-    values = tensor.numpy()
+    values = array(tensor)
     if field is None:
         return tf.make_tensor_proto(values, dtype=tensor.dtype)
     proto = tensor_pb2.TensorProto(dtype=tensor.dtype.as_datatype_enum)
@@ -50,3 +57,8 @@ def to_proto(tensor: tf.Tensor) -> tensor_pb2.TensorProto:
         proto.tensor_shape.dim.add(size=size)
     getattr(proto, field).extend(np.ravel(values).tolist())
     return proto
+
+
+def array(tensor: tf.Tensor) -> np.ndarray:
+    """The values of `tensor`; strings as bytes objects, which NumPy's own strings would cut at trailing zeros."""
+    return np.asarray(tensor.numpy(), object if tensor.dtype == tf.string else None)

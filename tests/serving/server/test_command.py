@@ -40,6 +40,7 @@ def test_the_program_says_where_it_answers_and_stops_in_order_when_told(tmp_path
         assert told == {
             "address": f"127.0.0.1:{told['port']}",
             "port": told["port"],
+            "rest_address": told["rest_address"],
             "pid": process.pid,
             "model_name": "shop",
         }

@@ -37,6 +37,10 @@ def test_scores_are_in_the_field_that_tensorflow_serving_answers_in():
     assert proto.tensor_content == b""
 
 
+def test_a_single_string_keeps_its_zeros():
+    assert tensors.to_proto(tf.constant(b"a\0")).string_val == [b"a\0"]
+
+
 def test_one_value_may_stand_for_all_strings_of_a_shape():
     proto = tf.make_tensor_proto(["x"])
     proto.tensor_shape.dim[0].size = 3
@@ -51,8 +55,20 @@ def test_one_value_may_stand_for_all_strings_of_a_shape():
         tensor_pb2.TensorProto(dtype=1, tensor_content=b"abc"),
         tensor_pb2.TensorProto(dtype=7, string_val=[b"a", b"b"], tensor_shape={"dim": [{"size": 1}]}),
         tensor_pb2.TensorProto(dtype=1, float_val=[1, 2], tensor_shape={"dim": [{"size": -1}]}),
+        tensor_pb2.TensorProto(dtype=1, float_val=[1], tensor_shape={"dim": [{"size": 2**40}]}),
+        tensor_pb2.TensorProto(dtype=7, string_val=[b"a"], tensor_shape={"dim": [{"size": 2**32}] * 2}),
+        tensor_pb2.TensorProto(dtype=1, float_val=[1], tensor_shape={"dim": [{"size": 1}] * 300}),
     ],
-    ids=["no type", "unknown type", "odd bytes", "too many strings", "negative size"],
+    ids=[
+        "no type",
+        "unknown type",
+        "odd bytes",
+        "too many strings",
+        "negative size",
+        "huge",
+        "huger than a number",
+        "too many dimensions",
+    ],
 )
 def test_a_tensor_that_makes_no_sense_is_refused(proto):
     with pytest.raises(ValueError, match="the tensor cannot be read"):

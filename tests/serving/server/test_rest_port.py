@@ -1,0 +1,153 @@
+import gzip
+import http.client
+import json
+
+import pytest
+import tensorflow as tf
+
+from schema.settings import InputError
+from serving.config import ServingConfig
+from serving.server.server import start
+from tests.serving import tiny_retriever
+
+
+@pytest.fixture(scope="module")
+def rest(server):
+    """Sends a request to the REST port of the shared server; returns status and parsed JSON."""
+
+    def send(method, path, body=None, headers=None):
+        return ask(server.rest_address, method, path, body, headers)
+
+    return send
+
+
+def ask(address, method, path, body=None, headers=None):
+    connection = http.client.HTTPConnection(address, timeout=30)
+    data = json.dumps(body) if isinstance(body, dict | list) else body
+    connection.request(method, path, data, headers or {})
+    response = connection.getresponse()
+    text = response.read().decode()
+    assert response.headers["Content-Type"].startswith("application/json"), text
+    connection.close()
+    return response.status, json.loads(text)
+
+
+def expected(query: str) -> dict:
+    model = tiny_retriever.TinyRetriever(version=3, k=10, flaw="none")
+    outputs = model.query_text(tf.constant([query]))
+    return {"ids": [value.decode() for value in outputs["item_ids"].numpy()[0]], "scores": outputs["scores"].numpy()[0]}
+
+
+@pytest.mark.parametrize("path", ["/v1/models/souk:predict", "/v1/models/souk/versions/3:predict"])
+def test_rows_get_the_models_answer(rest, path):
+    status, answer = rest("POST", path, {"signature_name": "query_text", "instances": ["red shoes"]})
+    assert status == 200
+    (row,) = answer["predictions"]
+    assert row["item_ids"] == expected("red shoes")["ids"]
+    assert row["scores"] == pytest.approx(expected("red shoes")["scores"].tolist())
+    assert row["relevance_control"] == "off"
+
+
+def test_columns_get_the_models_answer(rest):
+    body = {"signature_name": "query_text", "inputs": {"query": ["red shoes", "black lamp"]}}
+    status, answer = rest("POST", "/v1/models/souk:predict", body)
+    assert status == 200
+    assert answer["outputs"]["item_ids"] == [expected(query)["ids"] for query in ("red shoes", "black lamp")]
+
+
+def test_a_compressed_body_is_read(rest):
+    body = gzip.compress(json.dumps({"signature_name": "query_text", "inputs": ["red"]}).encode())
+    assert rest("POST", "/v1/models/souk:predict", body, {"Content-Encoding": "gzip"})[0] == 200
+
+
+def test_status_and_metadata_are_written_as_tensorflow_serving_writes_them(rest):
+    entry = {"version": "3", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
+    for path in ("/v1/models/souk", "/v1/models/souk/versions/3"):
+        assert rest("GET", path) == (200, {"model_version_status": [entry]})
+    status, answer = rest("GET", "/v1/models/souk/metadata")
+    assert (status, answer["model_spec"]) == (200, {"name": "souk", "signature_name": "", "version": "3"})
+    signature = answer["metadata"]["signature_def"]["signature_def"]["query_text"]
+    assert signature["method_name"] == "tensorflow/serving/predict"
+    assert signature["inputs"]["query"] == {
+        "dtype": "DT_STRING",
+        "name": signature["inputs"]["query"]["name"],
+        "tensor_shape": {"dim": [{"size": "-1", "name": ""}], "unknown_rank": False},
+    }
+
+
+PREDICT = "/v1/models/souk:predict"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "message"),
+    [
+        (
+            "POST",
+            "/v1/models/bazaar:predict",
+            {"instances": ["a"]},
+            404,
+            "Servable not found for request: Latest(bazaar)",
+        ),
+        ("POST", "/v1/models/souk/versions/9:predict", {"instances": ["a"]}, 404, "Specific(souk, 9)"),
+        (
+            "POST",
+            "/v1/models/souk/labels/new:predict",
+            {"instances": ["a"]},
+            400,
+            "Unrecognized servable version label: new",
+        ),
+        ("POST", PREDICT, "", 400, "JSON Parse error: The document is empty"),
+        ("POST", PREDICT, {"instances": [1]}, 400, "is not of expected type: string"),
+        (
+            "POST",
+            PREDICT,
+            {"instances": ["a"], "signature_name": 3},
+            400,
+            "'signature_name' key must be a string",
+        ),
+        ("POST", PREDICT, {"instances": ["a"], "signature_name": "x"}, 400, 'Serving signature name: "x" not found'),
+        ("POST", PREDICT, {"instances": ["not an example"]}, 400, "Could not parse example input"),
+        ("POST", PREDICT, {"inputs": "one"}, 400, "must have shape"),
+        ("POST", "/v1/models/souk:classify", {}, 501, "classify is not offered"),
+        ("POST", "/v1/models/souk", {}, 400, "Malformed request: POST /v1/models/souk"),
+        ("GET", PREDICT, None, 400, "Malformed request: GET /v1/models/souk:predict"),
+        ("GET", "/v1/models", None, 400, "Missing model name in request."),
+        ("GET", "/v1/models/bazaar", None, 404, "Could not find any versions of model bazaar"),
+        ("GET", "/v1/models/souk/versions/9", None, 404, "Could not find version 9 of model souk"),
+        ("GET", "/v1/models/souk/versions/99999999999999999999", None, 400, "names no model or version"),
+        ("GET", "/v1/models/bazaar/metadata", None, 404, "Servable not found"),
+        ("GET", "/v1/models/souk/labels/new/metadata", None, 400, "Unrecognized servable version label: new"),
+        ("GET", "/elsewhere", None, 404, "Not Found"),
+    ],
+)
+def test_a_wrong_request_gets_tensorflow_servings_status(rest, method, path, body, status, message):
+    got, answer = rest(method, path, body)
+    assert (got, message in answer["error"]) == (status, True), answer
+
+
+def test_a_body_that_is_too_large_is_refused(tmp_path, start_server):
+    tiny_retriever.push(tmp_path, 1)
+    server = start_server(tmp_path, max_request_bytes=1000)
+    assert server.manager.wait_until_available(60)
+    small = {"signature_name": "query_text", "instances": ["red"]}
+    assert ask(server.rest_address, "POST", PREDICT, small)[0] == 200
+    large = {"signature_name": "query_text", "instances": ["x" * 2000]}
+    assert ask(server.rest_address, "POST", PREDICT, large)[0] == 413
+    squeezed = gzip.compress(json.dumps(large).encode())
+    assert len(squeezed) < 1000
+    assert ask(server.rest_address, "POST", PREDICT, squeezed, {"Content-Encoding": "gzip"})[0] == 413
+
+
+def test_while_nothing_is_loaded_requests_are_told_to_come_back_or_that_there_is_none(tmp_path, start_server):
+    server = start_server(tmp_path)
+    assert ask(server.rest_address, "POST", PREDICT, {"instances": ["a"]})[0] in (404, 503)
+
+
+def test_rest_can_be_switched_off(tmp_path, start_server):
+    assert start_server(tmp_path, rest_port=-1).rest_address is None
+
+
+def test_a_port_that_is_taken_is_explained(server, tmp_path):
+    port = int(server.rest_address.rsplit(":", 1)[1])
+    with pytest.raises(InputError, match=f"Cannot listen on 127.0.0.1:{port} for REST.*--rest-port"):
+        start(ServingConfig(model_dir=str(tmp_path), port=0, rest_port=port))
