@@ -1,11 +1,14 @@
 import gzip
 import http.client
 import json
+import urllib.request
 
 import pytest
 import tensorflow as tf
+from prometheus_client.parser import text_string_to_metric_families
 
 from schema.settings import InputError
+from serving.client import Client
 from serving.config import ServingConfig
 from serving.server.server import start
 from tests.serving import tiny_retriever
@@ -151,3 +154,41 @@ def test_a_port_that_is_taken_is_explained(server, tmp_path):
     port = int(server.rest_address.rsplit(":", 1)[1])
     with pytest.raises(InputError, match=f"Cannot listen on 127.0.0.1:{port} for REST.*--rest-port"):
         start(ServingConfig(model_dir=str(tmp_path), port=0, rest_port=port))
+
+
+def scrape(server) -> dict[tuple[str, ...], float]:
+    with urllib.request.urlopen(f"http://{server.rest_address}/monitoring/prometheus/metrics") as response:
+        assert response.headers["Content-Type"].startswith("text/plain")
+        text = response.read().decode()
+    return {
+        # The parser adds the ending that counters have elsewhere.
+        (sample.name.removesuffix("_total"), *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_what_happens_is_counted(tmp_path, start_server):
+    folder = tiny_retriever.push(tmp_path, 1)
+    server = start_server(tmp_path)
+    assert server.manager.wait_until_available(60)
+    with Client(server.address) as client:
+        for _ in range(2):
+            client.search("red shoes")
+    ask(server.rest_address, "POST", PREDICT, {"signature_name": "query_text", "instances": ["red"]})
+    ask(server.rest_address, "POST", PREDICT, {"instances": [1]})
+    ask(server.rest_address, "POST", "/v1/models/bazaar:predict", {"instances": [1]})
+    found = scrape(server)
+    prefix = ":tensorflow:serving:"
+    expected = {
+        (f"{prefix}request_count", "souk", "OK"): 3,
+        (f"{prefix}request_count", "souk", "INVALID_ARGUMENT"): 1,
+        (f"{prefix}request_count", "(unknown)", "NOT_FOUND"): 1,
+        (f"{prefix}request_latency_count", "souk", "Predict", "GRPC"): 2,
+        (f"{prefix}request_latency_count", "souk", "predict", "REST"): 1,
+        (f"{prefix}request_latency_bucket", "souk", "Predict", "GRPC", "+Inf"): 2,
+        (f"{prefix}model_warmup_latency_count", str(folder), "OK"): 1,
+        (":tensorflow:core:graph_runs",): 3,
+        (":tensorflow:cc:saved_model:load_attempt_count", str(folder), "success"): 1,
+    }
+    assert {key: found.get(key) for key in expected} == expected
