@@ -48,7 +48,20 @@ _OPTIONS = (
         type=float,
         help=f"Seconds between two looks for new versions.  [default: {_DEFAULTS.poll_interval_s:g}]",
     ),
-    click.option("--threads", type=int, help="Requests worked on at once.  [default: two per core, at least 4]"),
+    click.option(
+        "--enable-batching",
+        is_flag=True,
+        default=None,
+        help="Run requests that come at the same time together.",
+    ),
+    click.option(
+        "--batching-parameters-file",
+        type=click.Path(path_type=Path),
+        help="TensorFlow Serving's BatchingParameters as text: max_batch_size, batch_timeout_micros and others.",
+    ),
+    click.option(
+        "--threads", type=int, help="Requests worked on at once.  [default: two per core, at least 4; 64 with batching]"
+    ),
     click.option("--ready-file", type=click.Path(path_type=Path), help="Written as JSON when the port is open."),
     click.option("--parent-pid", type=int, hidden=True, help="Stop when this process is no longer the parent."),
 )

@@ -5,11 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
 from schema.settings import InputError
-from serving.server import versions
+from serving.server import text_protos, versions
 
 log = logging.getLogger("souk.serve")
 
@@ -43,18 +42,12 @@ def read(path: Path) -> tuple[ModelSettings, ...]:
     Raises:
       InputError: if the file cannot be read, or says something that cannot be served.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"The model config {path} cannot be read: {error}. Check --model-config-file.") from None
-    try:
-        config = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
-    except text_format.ParseError as error:
-        raise InputError(
-            f"{path} is not a ModelServerConfig in protobuf's text format: {error}. "
-            'A config of one model reads: model_config_list { config { name: "souk" base_path: "/models/souk" '
-            'model_platform: "tensorflow" } }'
-        ) from None
+    config = text_protos.read(
+        path,
+        model_server_config_pb2.ModelServerConfig,
+        "--model-config-file",
+        'model_config_list { config { name: "souk" base_path: "/models/souk" model_platform: "tensorflow" } }',
+    )
     try:
         return from_proto(config)
     except InputError as error:

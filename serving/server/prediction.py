@@ -48,6 +48,10 @@ class Runner(Protocol):
         """
         ...
 
+    def stop(self) -> None:
+        """Ends its threads once everything that waits has been run."""
+        ...
+
 
 class DirectRunner:
     """Runs each request by itself, on its own thread."""
@@ -59,6 +63,9 @@ class DirectRunner:
         """See `Runner`."""
         check_deadline(deadline)
         return run_counted(used, signature, inputs, self._metrics)
+
+    def stop(self) -> None:
+        """See `Runner`; it has no threads."""
 
 
 def run_counted(used: InUse[LoadedModel], signature: str, inputs: Tensors, metrics: Metrics) -> dict[str, Any]:

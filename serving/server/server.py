@@ -13,20 +13,24 @@ from pathlib import Path
 
 import grpc
 
+from schema.settings import InputError
 from serving.config import ServingConfig
 from serving.server import grpc_port, loader, model_config, tensors, versions
+from serving.server.batching import BatchingRunner, read_options
 from serving.server.config_file import ConfigFileWatcher
 from serving.server.health import HealthService
 from serving.server.loader import LoadedModel
 from serving.server.metrics import Metrics
 from serving.server.model_config import ModelSettings
-from serving.server.prediction import DirectRunner, Predictor
+from serving.server.prediction import DirectRunner, Predictor, Runner
 from serving.server.registry import ModelRegistry
 from serving.server.rest_port import RestOptions, RestServer
 
 log = logging.getLogger("souk.serve")
 
 _PARENT_CHECK_S = 1.0
+# A request that waits for its batch keeps a thread and no processor.
+_BATCHED_REQUESTS = 64
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class RunningServer:
         if self.rest_server is not None:
             self.rest_server.stop()
         stopping.wait()
+        self.predictor.runner.stop()
         self.health.stop()
         self.manager.stop(grace)
 
@@ -107,8 +112,9 @@ def start(config: ServingConfig) -> RunningServer:
     registry = ModelRegistry(
         partial(load_and_warm_up, warm_up_limit=config.warm_up_limit, metrics=metrics), config.poll_interval_s
     )
-    predictor = Predictor(registry, DirectRunner(metrics), metrics, config.max_rows)
-    threads = config.threads or max(4, 2 * (os.cpu_count() or 1))
+    runner = _runner(config, metrics)
+    predictor = Predictor(registry, runner, metrics, config.max_rows)
+    threads = config.threads or (_BATCHED_REQUESTS if config.enable_batching else max(4, 2 * (os.cpu_count() or 1)))
     health = HealthService(registry.availability)
     grpc_server = grpc_port.create(
         predictor, threads=threads, max_request_bytes=config.max_request_bytes, health=health
@@ -166,6 +172,15 @@ def serve(
     log.info("stopping; requests in flight get %g s", config.shutdown_grace_s)
     server.stop(config.shutdown_grace_s)
     log.info("stopped")
+
+
+def _runner(config: ServingConfig, metrics: Metrics) -> Runner:
+    if config.enable_batching:
+        parameters = config.batching_parameters_file
+        return BatchingRunner(read_options(None if parameters is None else Path(parameters)), metrics)
+    if config.batching_parameters_file is not None:
+        raise InputError("--batching-parameters-file is given without --enable-batching; give both, or neither.")
+    return DirectRunner(metrics)
 
 
 def _open_rest(config: ServingConfig, predictor: Predictor, threads: int) -> RestServer | None:
