@@ -105,6 +105,7 @@ class Client:
       version: the version to ask; None asks the newest.
       timeout_s: deadline of each call in seconds.
       credentials: channel credentials; None sends in clear text.
+      token: bearer token to show, or None.
     """
 
     def __init__(
@@ -115,6 +116,7 @@ class Client:
         version: int | None = None,
         timeout_s: float = DEFAULT_TIMEOUT_S,
         credentials: grpc.ChannelCredentials | None = None,
+        token: str | None = None,
     ) -> None:
         if not target:
             raise InputError('The server\'s address is empty. Give it as "host:port", like localhost:8500.')
@@ -124,6 +126,7 @@ class Client:
         self.model_name = model_name
         self.version = version
         self.timeout_s = timeout_s
+        self._headers = () if token is None else (("authorization", f"Bearer {token}"),)
         # Without this a proxy set for the web would be asked for the way to localhost.
         options = [("grpc.enable_http_proxy", 0), ("grpc.max_receive_message_length", -1)]
         if credentials is None:
@@ -267,7 +270,7 @@ class Client:
 
     def _call(self, method: Any, request: Any) -> Any:
         try:
-            return method(request, timeout=self.timeout_s)
+            return method(request, timeout=self.timeout_s, metadata=self._headers)
         except grpc.RpcError as error:
             raise self._explain(error) from error
 

@@ -62,6 +62,21 @@ _OPTIONS = (
     click.option(
         "--threads", type=int, help="Requests worked on at once.  [default: two per core, at least 4; 64 with batching]"
     ),
+    click.option(
+        "--max-request-bytes",
+        type=int,
+        help=f"Size of the largest request that is read.  [default: {_DEFAULTS.max_request_bytes}]",
+    ),
+    click.option(
+        "--ssl-config-file",
+        type=click.Path(path_type=Path),
+        help="TensorFlow Serving's SSLConfig as text, for TLS on both ports.",
+    ),
+    click.option(
+        "--auth-token-file",
+        type=click.Path(path_type=Path),
+        help="File with a token a line; every request must bring one as `authorization: Bearer TOKEN`.",
+    ),
     click.option("--ready-file", type=click.Path(path_type=Path), help="Written as JSON when the port is open."),
     click.option("--parent-pid", type=int, hidden=True, help="Stop when this process is no longer the parent."),
 )

@@ -25,10 +25,12 @@ from serving.server.model_config import ModelSettings
 from serving.server.prediction import DirectRunner, Predictor, Runner
 from serving.server.registry import ModelRegistry
 from serving.server.rest_port import RestOptions, RestServer
+from serving.server.security import Tls, TokenInterceptor, read_tls, read_tokens
 
 log = logging.getLogger("souk.serve")
 
 _PARENT_CHECK_S = 1.0
+_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 # A request that waits for its batch keeps a thread and no processor.
 _BATCHED_REQUESTS = 64
 
@@ -112,15 +114,25 @@ def start(config: ServingConfig) -> RunningServer:
     registry = ModelRegistry(
         partial(load_and_warm_up, warm_up_limit=config.warm_up_limit, metrics=metrics), config.poll_interval_s
     )
+    admit = None if config.auth_token_file is None else read_tokens(Path(config.auth_token_file))
+    tls = None if config.ssl_config_file is None else read_tls(Path(config.ssl_config_file))
+    if admit is None and config.host not in _LOOPBACK:
+        log.warning(
+            "%s can be reached from the network, and whoever reaches it may ask; see --auth-token-file", config.host
+        )
     runner = _runner(config, metrics)
     predictor = Predictor(registry, runner, metrics, config.max_rows)
     threads = config.threads or (_BATCHED_REQUESTS if config.enable_batching else max(4, 2 * (os.cpu_count() or 1)))
     health = HealthService(registry.availability)
     grpc_server = grpc_port.create(
-        predictor, threads=threads, max_request_bytes=config.max_request_bytes, health=health
+        predictor,
+        threads=threads,
+        max_request_bytes=config.max_request_bytes,
+        health=health,
+        interceptors=() if admit is None else (TokenInterceptor(admit),),
     )
-    port = grpc_port.listen(grpc_server, config.host, config.port, None)
-    rest_server = _open_rest(config, predictor, threads)
+    port = grpc_port.listen(grpc_server, config.host, config.port, None if tls is None else tls.grpc)
+    rest_server = _open_rest(config, predictor, threads, admit, tls)
     registry.start(models)
     health.start()
     grpc_server.start()
@@ -183,7 +195,13 @@ def _runner(config: ServingConfig, metrics: Metrics) -> Runner:
     return DirectRunner(metrics)
 
 
-def _open_rest(config: ServingConfig, predictor: Predictor, threads: int) -> RestServer | None:
+def _open_rest(
+    config: ServingConfig,
+    predictor: Predictor,
+    threads: int,
+    admit: Callable[[str], bool] | None,
+    tls: Tls | None,
+) -> RestServer | None:
     port = config.chosen_rest_port()
     if port is None:
         return None
@@ -192,6 +210,8 @@ def _open_rest(config: ServingConfig, predictor: Predictor, threads: int) -> Res
         max_request_bytes=config.max_request_bytes,
         timeout_s=config.rest_timeout_s,
         grace_s=config.shutdown_grace_s,
+        admit=admit,
+        tls=None if tls is None else tls.http,
     )
     return RestServer(predictor, config.host, port, options)
 
