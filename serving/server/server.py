@@ -1,11 +1,11 @@
 """The serving program: its ports, its models, and an orderly end."""
 
+import contextlib
 import json
 import logging
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +15,7 @@ import grpc
 
 from schema.settings import InputError
 from serving.config import ServingConfig
-from serving.server import grpc_port, loader, model_config, tensors, versions
+from serving.server import grpc_port, model_config, versions, warm_up
 from serving.server.batching import BatchingRunner, read_options
 from serving.server.config_file import ConfigFileWatcher
 from serving.server.health import HealthService
@@ -73,36 +73,6 @@ class RunningServer:
         self.manager.stop(grace)
 
 
-def load_and_warm_up(path: Path, warm_up_limit: int, metrics: Metrics) -> LoadedModel:
-    """The model in `path`, after it has answered its recorded warm-up requests.
-
-    Raises:
-      Exception: if it cannot be loaded, or cannot answer one of them.
-    """
-    started, loaded = time.perf_counter(), False
-    try:
-        model = loader.load(path)
-        loaded = True
-    finally:
-        metrics.load_attempt_count.add(str(path), "success" if loaded else "fail")
-        metrics.load_latency.add(str(path), by=round((time.perf_counter() - started) * 1e6))
-    requests = loader.warm_up_requests(path, warm_up_limit)
-    started, warm = time.perf_counter(), False
-    try:
-        for request in requests:
-            inputs = {name: tensors.from_proto(proto) for name, proto in request.inputs.items()}
-            signature = request.model_spec.signature_name or "serving_default"
-            model.check(signature, inputs, list(request.output_filter))
-            model.run(signature, inputs)
-        warm = True
-    finally:
-        if requests:
-            microseconds = (time.perf_counter() - started) * 1e6
-            metrics.model_warmup_latency.observe(microseconds, str(path), "OK" if warm else "UNKNOWN")
-    log.info("version %s: warmed up with %d recorded requests", path.name, len(requests))
-    return model
-
-
 def start(config: ServingConfig) -> RunningServer:
     """Opens the ports and loads in the background; until a version is loaded, requests get UNAVAILABLE.
 
@@ -112,7 +82,7 @@ def start(config: ServingConfig) -> RunningServer:
     models = _models(config)
     metrics = Metrics()
     registry = ModelRegistry(
-        partial(load_and_warm_up, warm_up_limit=config.warm_up_limit, metrics=metrics), config.poll_interval_s
+        partial(warm_up.load_and_warm_up, warm_up_limit=config.warm_up_limit, metrics=metrics), config.poll_interval_s
     )
     admit = None if config.auth_token_file is None else read_tokens(Path(config.auth_token_file))
     tls = None if config.ssl_config_file is None else read_tls(Path(config.ssl_config_file))
@@ -120,19 +90,24 @@ def start(config: ServingConfig) -> RunningServer:
         log.warning(
             "%s can be reached from the network, and whoever reaches it may ask; see --auth-token-file", config.host
         )
-    runner = _runner(config, metrics)
-    predictor = Predictor(registry, runner, metrics, config.max_rows)
-    threads = config.threads or (_BATCHED_REQUESTS if config.enable_batching else max(4, 2 * (os.cpu_count() or 1)))
-    health = HealthService(registry.availability)
-    grpc_server = grpc_port.create(
-        predictor,
-        threads=threads,
-        max_request_bytes=config.max_request_bytes,
-        health=health,
-        interceptors=() if admit is None else (TokenInterceptor(admit),),
-    )
-    port = grpc_port.listen(grpc_server, config.host, config.port, None if tls is None else tls.grpc)
-    rest_server = _open_rest(config, predictor, threads, admit, tls)
+    with contextlib.ExitStack() as opened:
+        runner = _runner(config, metrics)
+        opened.callback(runner.stop)
+        predictor = Predictor(registry, runner, metrics, config.max_rows)
+        threads = config.threads or (_BATCHED_REQUESTS if config.enable_batching else max(4, 2 * (os.cpu_count() or 1)))
+        health = HealthService(registry.availability)
+        grpc_server = grpc_port.create(
+            predictor,
+            threads=threads,
+            max_request_bytes=config.max_request_bytes,
+            health=health,
+            interceptors=() if admit is None else (TokenInterceptor(admit),),
+        )
+        opened.callback(grpc_server.stop, None)
+        port = grpc_port.listen(grpc_server, config.host, config.port, None if tls is None else tls.grpc)
+        rest_server = _open_rest(config, predictor, threads, admit, tls)
+        # Nothing below fails, so nothing is closed again.
+        opened.pop_all()
     registry.start(models)
     health.start()
     grpc_server.start()

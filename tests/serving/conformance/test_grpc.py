@@ -1,0 +1,225 @@
+from concurrent import futures
+
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_management_pb2,
+    predict_pb2,
+)
+
+from serving.examples import search_example
+from serving.protos.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from tests.serving.conformance import expected, models
+
+NEWEST = max(models.LABELS.values())
+
+
+def request(values=("red shoes",), *, name=models.NAME, signature="query_text", input_name="query", **choice):
+    made = predict_pb2.PredictRequest()
+    made.model_spec.name, made.model_spec.signature_name = name, signature
+    if "version" in choice:
+        made.model_spec.version.value = choice["version"]
+    if "label" in choice:
+        made.model_spec.version_label = choice["label"]
+    made.inputs[input_name].CopyFrom(tf.make_tensor_proto(values))
+    return made
+
+
+def refusal(call, *arguments) -> tuple[str, str]:
+    with pytest.raises(grpc.RpcError) as caught:
+        call(*arguments, timeout=30)
+    return caught.value.code().name, caught.value.details()
+
+
+@pytest.mark.parametrize(
+    ("choice", "version"),
+    [({}, NEWEST), ({"version": 1}, 1), ({"version": 2}, 2), ({"label": "stable"}, 1), ({"label": "canary"}, 2)],
+)
+def test_the_version_that_was_asked_for_answers(prediction, choice, version):
+    response = prediction.Predict(request(["red shoes", "black lamp"], **choice), timeout=30)
+    ids, scores = expected.query_text(version, "red shoes", "black lamp")
+    assert tf.make_ndarray(response.outputs["item_ids"]).astype(str).tolist() == ids
+    np.testing.assert_allclose(tf.make_ndarray(response.outputs["scores"]), scores, rtol=1e-5)
+    spec = response.model_spec
+    assert (spec.name, spec.version.value, spec.signature_name) == (models.NAME, version, "query_text")
+
+
+def test_the_default_signature_is_serving_default(prediction):
+    made = request([search_example("red shoes")], signature="", input_name="examples")
+    response = prediction.Predict(made, timeout=30)
+    assert response.model_spec.signature_name == "serving_default"
+    assert tf.make_ndarray(response.outputs["item_ids"]).astype(str).tolist() == expected.query_text(2, "red shoes")[0]
+
+
+def test_values_are_in_the_typed_fields(prediction):
+    outputs = prediction.Predict(request(), timeout=30).outputs
+    assert len(outputs["scores"].float_val) == len(outputs["item_ids"].string_val) == 10
+    assert [dim.size for dim in outputs["scores"].tensor_shape.dim] == [1, 10]
+
+
+def test_an_output_filter_is_honoured(prediction):
+    made = request()
+    made.output_filter.append("scores")
+    assert set(prediction.Predict(made, timeout=30).outputs) == {"scores"}
+
+
+def test_many_callers_each_get_their_own_answer(prediction):
+    titles = [f"{colour} {thing}" for colour in ("red", "blue") for thing in ("shoes", "lamp", "shirt")] * 5
+    with futures.ThreadPoolExecutor(8) as pool:
+        responses = list(pool.map(lambda title: prediction.Predict(request([title]), timeout=30), titles))
+    ids, _ = expected.query_text(NEWEST, *titles)
+    assert [tf.make_ndarray(r.outputs["item_ids"])[0].astype(str).tolist() for r in responses] == ids
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code", "message"),
+    [
+        (request(name="bazaar"), "NOT_FOUND", "Servable not found for request: Latest(bazaar)"),
+        (request(version=models.MISSING_VERSION), "NOT_FOUND", "Servable not found for request: Specific(souk, 77)"),
+        (request(label="nightly"), "INVALID_ARGUMENT", "Unrecognized servable version label: nightly"),
+        (request(name=""), "INVALID_ARGUMENT", "ModelSpec has no name specified."),
+        (predict_pb2.PredictRequest(), "INVALID_ARGUMENT", "Missing ModelSpec"),
+        (request(signature="nowhere"), "FAILED_PRECONDITION", 'Serving signature key "nowhere" not found.'),
+        # How inputs are compared has been worded in more than one way over TensorFlow Serving's versions.
+        (request(input_name="q"), "INVALID_ARGUMENT", ""),
+        (request([1.5]), "INVALID_ARGUMENT", ""),
+        (
+            request(["x"], signature="encode_query", input_name="examples"),
+            "INVALID_ARGUMENT",
+            "Could not parse example",
+        ),
+    ],
+)
+def test_a_wrong_request_is_refused(prediction, wrong, code, message):
+    got, details = refusal(prediction.Predict, wrong)
+    assert (got, message in details) == (code, True), details
+
+
+def test_an_unknown_output_is_refused(prediction):
+    made = request()
+    made.output_filter.append("price")
+    code, details = refusal(prediction.Predict, made)
+    assert (code, "output tensor alias not found in signature: price" in details) == ("INVALID_ARGUMENT", True)
+
+
+def test_metadata_is_the_signature_map(prediction):
+    asked = get_model_metadata_pb2.GetModelMetadataRequest(
+        model_spec={"name": models.NAME}, metadata_field=["signature_def"]
+    )
+    response = prediction.GetModelMetadata(asked, timeout=30)
+    found = get_model_metadata_pb2.SignatureDefMap()
+    assert response.metadata["signature_def"].Unpack(found)
+    assert (response.model_spec.name, response.model_spec.version.value) == (models.NAME, NEWEST)
+    assert found.signature_def["query_text"].inputs["query"].dtype == tf.string.as_datatype_enum
+    assert set(found.signature_def["serving_default"].outputs) == {"item_ids", "scores", "relevance_control"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "message"),
+    [
+        ({"model_spec": {"name": models.NAME}}, "INVALID_ARGUMENT", "must specify at least one metadata_field"),
+        (
+            {"model_spec": {"name": models.NAME}, "metadata_field": ["colour"]},
+            "INVALID_ARGUMENT",
+            "Metadata field colour is not supported",
+        ),
+        ({"metadata_field": ["signature_def"]}, "INVALID_ARGUMENT", "Missing ModelSpec"),
+        ({"model_spec": {"name": "bazaar"}, "metadata_field": ["signature_def"]}, "NOT_FOUND", "Servable not found"),
+    ],
+)
+def test_a_wrong_question_for_metadata_is_refused(prediction, fields, code, message):
+    asked = get_model_metadata_pb2.GetModelMetadataRequest(**fields)
+    got, details = refusal(prediction.GetModelMetadata, asked)
+    assert (got, message in details) == (code, True), details
+
+
+def test_status_tells_of_every_version(model_service):
+    asked = get_model_status_pb2.GetModelStatusRequest(model_spec={"name": models.NAME})
+    response = model_service.GetModelStatus(asked, timeout=30)
+    assert {(e.version, e.state, e.status.error_code) for e in response.model_version_status} == {
+        (1, 30, 0),
+        (2, 30, 0),
+    }
+
+
+@pytest.mark.parametrize("choice", [{"version": {"value": 1}}, {"version_label": "stable"}])
+def test_status_tells_of_one_version(model_service, choice):
+    asked = get_model_status_pb2.GetModelStatusRequest(model_spec={"name": models.NAME, **choice})
+    (entry,) = model_service.GetModelStatus(asked, timeout=30).model_version_status
+    assert (entry.version, entry.state) == (1, entry.AVAILABLE)
+
+
+@pytest.mark.parametrize(
+    ("spec", "code", "message"),
+    [
+        ({"name": "bazaar"}, "NOT_FOUND", "Could not find any versions of model bazaar"),
+        ({"name": models.NAME, "version": {"value": 77}}, "NOT_FOUND", "Could not find version 77 of model souk"),
+        ({"name": models.NAME, "version_label": "x"}, "INVALID_ARGUMENT", "Unrecognized servable version label: x"),
+        (None, "INVALID_ARGUMENT", "Missing ModelSpec"),
+    ],
+)
+def test_a_wrong_question_for_status_is_refused(model_service, spec, code, message):
+    asked = get_model_status_pb2.GetModelStatusRequest(model_spec=spec)
+    got, details = refusal(model_service.GetModelStatus, asked)
+    assert (got, message in details) == (code, True), details
+
+
+def test_the_server_is_healthy(channel):
+    check = channel.unary_unary("/grpc.health.v1.Health/Check", HealthCheckRequest.SerializeToString)
+    answer = HealthCheckResponse.FromString(check(HealthCheckRequest(), timeout=30))
+    assert answer.status == HealthCheckResponse.SERVING
+
+
+@pytest.fixture
+def reload(target, model_service):
+    """Applies labels to the served versions; afterwards they are as before."""
+    if target.base_path is None:
+        pytest.skip("--served-path was not given")
+
+    def apply(change=lambda config: None, **labels):
+        config = models.model_config(target.base_path, **labels)
+        change(config)
+        return model_management_pb2.ReloadConfigRequest(config=config)
+
+    yield apply
+    model_service.HandleReloadConfigRequest(apply(**models.LABELS), timeout=60)
+
+
+def test_labels_are_moved_by_a_reload(prediction, model_service, reload):
+    response = model_service.HandleReloadConfigRequest(reload(stable=2, canary=2), timeout=60)
+    assert response.status.error_code == 0
+    assert prediction.Predict(request(label="stable"), timeout=30).model_spec.version.value == 2
+
+
+def test_a_label_cannot_be_moved_to_a_version_that_is_not_there(prediction, model_service, reload):
+    code, details = refusal(model_service.HandleReloadConfigRequest, reload(stable=models.MISSING_VERSION, canary=2))
+    assert code == "FAILED_PRECONDITION"
+    assert "label to version 77 of model souk, which is not currently available for inference" in details
+    assert prediction.Predict(request(label="stable"), timeout=30).model_spec.version.value == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda config: config.Clear(), "Only"),
+        (
+            lambda config: config.model_config_list.config.append(config.model_config_list.config[0]),
+            "Illegal to list model souk multiple times in config list",
+        ),
+        (
+            lambda config: config.model_config_list.config[0].ClearField("model_platform"),
+            "Illegal setting neither model_type(deprecated) nor model_platform.",
+        ),
+    ],
+    ids=["no list", "listed twice", "no platform"],
+)
+def test_a_config_that_makes_no_sense_is_refused_and_changes_nothing(
+    prediction, model_service, reload, change, message
+):
+    code, details = refusal(model_service.HandleReloadConfigRequest, reload(change, **models.LABELS))
+    assert (code, message in details) == ("INVALID_ARGUMENT", True), details
+    assert prediction.Predict(request(label="stable"), timeout=30).model_spec.version.value == 1
