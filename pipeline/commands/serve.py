@@ -15,10 +15,10 @@ from serving.server.command import run, serving_options
 )
 @serving_options
 def command(config: str | None, **options: Any) -> None:
-    """Serve the newest pushed version over TensorFlow Serving's gRPC protocol.
+    """Serve pushed versions over TensorFlow Serving's gRPC and REST protocols.
 
     New versions in the folder are loaded in the background and swapped in without failing a request. Stop
-    with Ctrl-C or SIGTERM. A `ready:` line goes to standard output once a version answers; the log goes to
+    with Ctrl-C or SIGTERM. A `ready:` line goes to standard output once every model answers; the log goes to
     standard error.
     """
     base = ServingConfig()

@@ -118,7 +118,7 @@ def run(base: ServingConfig, ready_file: Path | None, parent_pid: int | None, **
 @click.command()
 @serving_options
 def command(**options: Any) -> None:
-    """Serve the newest version of a model over TensorFlow Serving's gRPC protocol."""
+    """Serve versions of models over TensorFlow Serving's gRPC and REST protocols."""
     run(_DEFAULTS, **options)
 
 
