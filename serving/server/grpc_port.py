@@ -28,6 +28,7 @@ Answering = Callable[[Any, float | None], Message]
 
 _PREDICTION_SERVICE = "tensorflow.serving.PredictionService"
 _MODEL_SERVICE = "tensorflow.serving.ModelService"
+_RELOAD = "HandleReloadConfigRequest"
 # What gRPC calls a deadline that was not set.
 _NO_DEADLINE_S = 10 * 365 * 86400.0
 
@@ -61,7 +62,7 @@ def create(
     }
     model = {
         "GetModelStatus": (get_model_status_pb2.GetModelStatusRequest, partial(servicers.get_model_status, registry)),
-        "HandleReloadConfigRequest": (
+        _RELOAD: (
             model_management_pb2.ReloadConfigRequest,
             partial(servicers.handle_reload_config, registry),
         ),
@@ -83,6 +84,9 @@ def service(name: str, methods: Mapping[str, tuple[type[Message], Answering]]) -
         )
         for method, (request, function) in methods.items()
     }
+    if _RELOAD in handlers:
+        # It waits for models to load, and must not keep requests from being answered meanwhile.
+        handlers[_RELOAD].unary_unary.experimental_thread_pool = futures.ThreadPoolExecutor(1, "souk-reload")
     return grpc.method_handlers_generic_handler(name, handlers)
 
 

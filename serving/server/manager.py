@@ -83,6 +83,9 @@ class ModelManager(Generic[Model]):
         self._waiting: frozenset[int] = frozenset()
         self._problem = ""
         self._settled = False
+        self._retired = False
+        # Withdrawn versions that requests still work with.
+        self._leaving = 0
         self._unloaded = threading.Event()
         self._stop = threading.Event()
         self._look_now = threading.Event()
@@ -149,13 +152,13 @@ class ModelManager(Generic[Model]):
 
     def retire(self) -> None:
         """Ends the looking and withdraws every version; requests in flight are answered still."""
+        self._retired = True
         self._stop.set()
         self._look_now.set()
         with self._lock:
             gone = list(self._served.values())
         for served in gone:
             self._withdraw(served)
-        gc.collect()
 
     def reconcile(self) -> None:
         """Looks into the folder once, and loads and withdraws what that asks for."""
@@ -188,7 +191,13 @@ class ModelManager(Generic[Model]):
             self._look_now.wait(interval)
             self._look_now.clear()
             if self._stop.is_set():
-                return
+                break
+        if self._retired:
+            while self._leaving:
+                time.sleep(interval)
+            # The last request tells of its end just before it lets go of the model.
+            time.sleep(interval)
+            gc.collect()
 
     def _load_wanted(self, folders: list[versions.VersionFolder]) -> set[int]:
         """Loads until the versions of the policy that are not broken are served; returns their numbers."""
@@ -229,6 +238,7 @@ class ModelManager(Generic[Model]):
             if self._served.pop(served.number, None) is None:
                 return
             served.withdrawn = True
+            self._leaving += 1
             self._statuses[served.number] = Status(State.UNLOADING)
             users = served.users
         log.info("%s, version %d: withdrawn, %d requests in flight", self.name, served.number, users)
@@ -237,6 +247,7 @@ class ModelManager(Generic[Model]):
 
     def _forget(self, served: _Served[Model]) -> None:
         with self._lock:
+            self._leaving -= 1
             # A version may have come back in the meantime; then its state is that of the new load.
             if self._statuses.get(served.number) == Status(State.UNLOADING):
                 self._statuses[served.number] = Status(State.END)

@@ -16,7 +16,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from serving.server import loader
+from serving.server import loader, prediction
 from tests.serving import tiny_retriever
 from tests.serving.waiting import wait_for
 
@@ -74,7 +74,34 @@ def test_a_request_of_too_many_rows_is_refused(predict):
     assert runs(server) == 1
 
 
-def test_a_request_whose_deadline_is_past_is_not_run(predict, monkeypatch, tmp_path):
+@pytest.fixture
+def slow_runs(monkeypatch):
+    """Lets runs of signatures wait until the event is set."""
+    go_on = threading.Event()
+    run_counted = prediction.run_counted
+
+    def wait(*arguments):
+        go_on.wait(60)
+        return run_counted(*arguments)
+
+    monkeypatch.setattr(prediction, "run_counted", wait)
+    yield go_on
+    go_on.set()
+
+
+def test_a_request_whose_deadline_is_past_or_whose_caller_has_gone_is_not_run(predict, slow_runs):
+    server, call = predict(threads=1)
+    first = call.future(request(["red"]))
+    wait_for(lambda: server.manager._entries["souk"].manager._served[1].users == 1, "the first request")
+    assert refusal(call, request(["red"]), timeout=0.2)[0] == "DEADLINE_EXCEEDED"
+    call.future(request(["red"])).cancel()
+    slow_runs.set()
+    assert first.result(30).outputs
+    assert call(request(["red"]), timeout=30).outputs
+    assert runs(server) == 2
+
+
+def test_a_reload_that_waits_for_a_model_keeps_no_request_waiting(predict, monkeypatch, tmp_path):
     server, call = predict(threads=1)
     go_on = threading.Event()
     load = loader.load
@@ -85,16 +112,12 @@ def test_a_request_whose_deadline_is_past_is_not_run(predict, monkeypatch, tmp_p
     )
     reload_request = text_format.Parse(text, model_management_pb2.ReloadConfigRequest())
     with grpc.insecure_channel(server.address) as channel:
-        # It waits for the new model, and keeps the only request thread for that.
         reloading = model_service_pb2_grpc.ModelServiceStub(channel).HandleReloadConfigRequest.future(reload_request)
         wait_for(server.manager._reloading.locked, "the reload")
-        assert refusal(call, request(["red"]), timeout=0.2)[0] == "DEADLINE_EXCEEDED"
-        cancelled = call.future(request(["red"]))
-        cancelled.cancel()
+        assert call(request(["red"]), timeout=30).outputs
         go_on.set()
         assert reloading.result(60).status.error_code == 0
-    assert call(request(["red"]), timeout=30).outputs
-    assert runs(server) == 1
+    assert set(server.manager.names()) == {"souk", "new"}
 
 
 def test_a_rest_request_has_a_deadline_too(predict):

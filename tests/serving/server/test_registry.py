@@ -1,4 +1,6 @@
+import gc
 import threading
+import weakref
 from pathlib import Path
 
 import grpc
@@ -144,7 +146,7 @@ def test_a_model_that_moves_to_another_folder_answers_all_the_time(registry, fol
     thread = threading.Thread(target=ask)
     thread.start()
     try:
-        for base in ("fair", "shop") * 5:
+        for base in ("fair", "shop") * 3:
             registry.reload((model(folders, "shop", base=base),))
     finally:
         done.set()
@@ -177,6 +179,27 @@ def test_a_reload_that_cannot_be_served_changes_nothing(registry, folders, chang
     assert (got, message in told) == (code, True), told
     assert set(registry.names()) == {"shop", "fair"}
     assert (answer(registry, "shop", label="old"), answer(registry, "fair")) == ("shop 2", "fair 2")
+
+
+class Knotted:
+    """A model that refers to itself, as those of TensorFlow do."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.itself = path, self
+
+
+def test_a_model_that_is_taken_from_the_list_leaves_memory_after_its_last_request(folders):
+    registry = ModelRegistry(Knotted, interval=0.02)
+    registry.start((model(folders, "shop"), model(folders, "fair")))
+    assert registry.wait_until_available(10)
+    with registry.use(spec("shop")) as used:
+        loaded = weakref.ref(used.model)
+        registry.reload((model(folders, "fair"),))
+        gc.collect()
+        assert loaded() is not None
+    del used
+    wait_for(lambda: loaded() is None, "the model to leave memory")
+    registry.stop(1)
 
 
 def test_a_reload_takes_no_longer_than_its_deadline(folders):
