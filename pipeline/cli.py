@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "bench": "Train several models on one data set and compare them.",
     "serve": "Serve the pushed versions over TF Serving's gRPC protocol.",
     "query": "Ask a serving program for the items of one query.",
+    "playground": "Open a page to search in, and set models side by side.",
 }
 
 

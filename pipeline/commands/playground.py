@@ -1,0 +1,96 @@
+"""`souk playground`: a page that asks serving programs and shows what comes back."""
+
+import os
+from pathlib import Path
+
+import click
+
+from pipeline.commands.query import Sources, configured
+from schema.settings import InputError
+from serving.client import DEFAULT_TARGET, DEFAULT_TIMEOUT_S
+from serving.config import DEFAULT_HOST, DEFAULT_MODEL_NAME
+
+DEFAULT_PORT = 8600
+
+
+@click.command(name="playground")
+@click.option(
+    "--config", metavar="FILE", help="The pipeline's configuration: its server, user states and catalogue are used."
+)
+@click.option(
+    "--target", "targets", multiple=True, metavar="HOST:PORT", help=f"A server; repeatable.  [default: {DEFAULT_TARGET}]"
+)
+@click.option("--name", help=f"Name of the model on each --target.  [default: {DEFAULT_MODEL_NAME}]")
+@click.option(
+    "--model", "models", multiple=True, metavar="NAME@HOST:PORT", help="A model of its own name; repeatable."
+)
+@click.option(
+    "--user-state",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="user_state.parquet of ingestion: the users, and what they did before.",
+)
+@click.option(
+    "--catalog",
+    "catalogs",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    help="Catalogue to show titles, brands and prices from (.jsonl, .csv, .parquet); repeatable.",
+)
+@click.option("--host", default=DEFAULT_HOST, show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=DEFAULT_PORT,
+    show_default=True,
+    help="Port of the page; 0 takes a free one.",
+)
+@click.option("--timeout", default=DEFAULT_TIMEOUT_S, show_default=True, help="Seconds to wait for a server's answer.")
+@click.option("--open/--no-open", "open_it", default=True, show_default=True, help="Show the page in the browser.")
+def command(
+    config: str | None,
+    targets: tuple[str, ...],
+    name: str | None,
+    models: tuple[str, ...],
+    user_state: Path | None,
+    catalogs: tuple[Path, ...],
+    host: str,
+    port: int,
+    timeout: float,
+    open_it: bool,
+) -> None:
+    """Open a page to search in, look at what users get, and set models side by side.
+
+    It asks only the port that TensorFlow Serving or `souk serve` answers on. Stop it with Ctrl-C.
+    """
+    from serving.playground.api import Playground
+    from serving.playground.catalogue import CatalogueReader
+    from serving.playground.models import Models, ServedModel, parse_model
+    from serving.playground.server import PlaygroundServer
+    from serving.playground.users import Users
+
+    if timeout <= 0:
+        raise InputError(f"--timeout must be more than 0 seconds, got {timeout:g}.")
+    sources = Sources() if config is None else configured(config)
+    served = [parse_model(text) for text in models]
+    if targets or not served:
+        model_name = sources.name if name is None else name
+        served = [ServedModel(model_name, target) for target in targets or (sources.target,)] + served
+    playground = Playground(
+        Models(served, timeout),
+        CatalogueReader(catalogs or sources.catalog),
+        Users(sources.user_state if user_state is None else user_state),
+    )
+    server = PlaygroundServer(playground, host, port)
+    click.echo(f"ready: {server.url}")
+    # Without a screen the system might start a browser for text, in this very terminal.
+    if open_it and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        click.launch(server.url)
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        click.echo("stopped", err=True)
+    finally:
+        server.server_close()
+        playground.close()

@@ -1,0 +1,161 @@
+"""What the page asks of the playground, as plain values in and out; HTTP is `server`'s."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from schema import features
+from serving.client import Answer, ServingError
+from serving.examples import Behaviour
+from serving.playground.catalogue import Catalogue, CatalogueReader, Item
+from serving.playground.comparison import compare
+from serving.playground.filter_check import check_filters
+from serving.playground.models import Models
+from serving.playground.search_request import SearchRequest, Side, example_of
+from serving.playground.users import Users
+
+SUGGESTIONS: Final = 20
+# Titles are worth a short wait; a large catalogue is read in the background, and the page says so.
+_CATALOGUE_WAIT_S: Final = 3.0
+
+
+@dataclass(frozen=True)
+class SideAnswer:
+    """One side's answer, or the sentence that says why there is none; `latency_ms` is the round trip to the server."""
+
+    side: Side
+    answer: Answer | None
+    latency_ms: float
+    error: str | None = None
+
+
+class Playground:
+    """The served models with what is known of the shop beside them."""
+
+    def __init__(self, models: Models, catalogue: CatalogueReader, users: Users) -> None:
+        self._models = models
+        self._catalogue = catalogue
+        self._users = users
+
+    def models(self) -> dict[str, Any]:
+        """The models with their versions, and what is known of the shop."""
+        return {
+            "models": self._models.describe(),
+            "catalogue": self._catalogue.state(),
+            "users": self._users.count() if self._users.known else None,
+        }
+
+    def users(self, text: str) -> dict[str, Any]:
+        """Users whose id holds `text`."""
+        return {"users": self._users.find(text, SUGGESTIONS)}
+
+    def queries(self) -> dict[str, Any]:
+        """Queries that users of this shop type."""
+        return {"queries": self._users.frequent_queries(8)}
+
+    def values(self, field: str, text: str) -> dict[str, Any]:
+        """Brands or categories (`field`) that hold `text`, with the number of their items; those that begin so first."""
+        catalogue = self._catalogue.get(_CATALOGUE_WAIT_S)
+        counted = () if catalogue is None else catalogue.categories if field == "category" else catalogue.brands
+        wanted = text.strip().lower()
+        found = [(value, count) for value, count in counted if wanted in value.lower()]
+        found.sort(key=lambda entry: not entry[0].lower().startswith(wanted))
+        return {"values": [{"value": value, "items": count} for value, count in found[:SUGGESTIONS]]}
+
+    def user(self, user: str) -> dict[str, Any]:
+        """What is known of a user: profile, queries, and the items with what the catalogue says of them."""
+        behaviour = self._users.behaviour(user)
+        if behaviour is None:
+            return {"user": user, "known": False, "profile": {}, "queries": [], "items": {}}
+        lists = {name: getattr(behaviour, name) for name in features.BEHAVIOUR_ITEM_FEATURES}
+        details = self._details([item_id for ids in lists.values() for item_id in ids])
+        return {
+            "user": user,
+            "known": True,
+            "profile": dict(behaviour.profile),
+            "queries": list(behaviour.history_queries),
+            "items": {name: [_shown(item_id, details) for item_id in ids] for name, ids in lists.items()},
+        }
+
+    def search(self, request: SearchRequest) -> dict[str, Any]:
+        """Each side's answer, one asked after the other so that neither slows the other; differences if there are two.
+
+        Raises:
+          InputError: if the query is empty, a model is not among those that may be asked, or a file cannot be read.
+        """
+        behaviour = self._users.behaviour(request.user) if request.user else None
+        answered = [self._ask(request, side, behaviour) for side in request.sides]
+        hits = [[] if one.answer is None else one.answer.hits for one in answered]
+        details = self._details([hit.item_id for found in hits for hit in found])
+        found: dict[str, Any] = {
+            "user_known": behaviour is not None if request.user else None,
+            "catalogue": self._catalogue.state(),
+            "sides": [_side(request, one, details) for one in answered],
+            "comparison": None,
+        }
+        if len(answered) == 2 and all(one.answer is not None for one in answered):
+            comparison = compare(hits[0], hits[1], request.k)
+            for side, ranks in zip(found["sides"], comparison.other_ranks, strict=True):
+                for hit, rank in zip(side["hits"], ranks, strict=True):
+                    hit["other_rank"] = rank
+            counts = ("shown", "shared", "same_rank")
+            found["comparison"] = {name: getattr(comparison, name) for name in counts}
+        return found
+
+    def close(self) -> None:
+        """Ends the connections."""
+        self._models.close()
+
+    def _ask(self, request: SearchRequest, side: Side, behaviour: Behaviour | None) -> SideAnswer:
+        example = example_of(request, side, behaviour)
+        try:
+            client = self._models.client(side.model, side.version)
+            answers, latency_ms = _timed(lambda: client.answer_examples([example]))
+        except ServingError as error:
+            return SideAnswer(side, None, 0.0, str(error))
+        return SideAnswer(side, answers[0], latency_ms)
+
+    def _details(self, item_ids: Sequence[str]) -> dict[str, Item]:
+        if self._catalogue.state()["state"] == "failed":
+            # The page says so; hits without titles are better than none.
+            return {}
+        catalogue: Catalogue | None = self._catalogue.get(_CATALOGUE_WAIT_S)
+        return {} if catalogue is None else catalogue.items(item_ids)
+
+
+def _side(request: SearchRequest, one: SideAnswer, details: dict[str, Item]) -> dict[str, Any]:
+    version = None if one.side.version is None else str(one.side.version)
+    found: dict[str, Any] = {"model": one.side.model, "version": version, "error": one.error, "hits": []}
+    answer = one.answer
+    if answer is None:
+        return found
+    return found | {
+        "answered_by": str(answer.model_version),
+        "latency_ms": round(one.latency_ms, 2),
+        "places": answer.places,
+        "found": len(answer.hits),
+        "relevance_control": answer.relevance_control,
+        "filters": [asdict(check) for check in check_filters(request.filters, answer.hits, details)],
+        "hits": [
+            # JSON has no NaN and no infinity.
+            {
+                "rank": hit.rank,
+                "score": hit.score if math.isfinite(hit.score) else None,
+                **_shown(hit.item_id, details),
+            }
+            for hit in answer.hits[: request.k]
+        ],
+    }
+
+
+def _shown(item_id: str, details: dict[str, Item]) -> dict[str, Any]:
+    item = details.get(item_id)
+    return {"item_id": item_id, "in_catalogue": item is not None, **asdict(item or Item())}
+
+
+def _timed(call: Callable[[], list[Answer]]) -> tuple[list[Answer], float]:
+    begin = time.perf_counter()
+    result = call()
+    return result, (time.perf_counter() - begin) * 1000.0

@@ -1,0 +1,181 @@
+"""The shop's catalogue in memory: what is shown of found items, and what they can be filtered by."""
+
+import json
+from collections.abc import Collection, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotYetError
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from schema import features
+from schema.settings import InputError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+# The catalogue's own column of the path, as a list, the JSON text of one, or "A > B > C".
+_CATEGORY: Final = "category"
+_COLUMNS: Final = (features.ITEM_ID, features.TITLE, features.BRAND, _CATEGORY, features.SHOP, features.PRICE)
+_SEPARATOR: Final = features.CATEGORY_SEPARATOR
+
+
+@dataclass(frozen=True)
+class Item:
+    """What is shown of an item; None for what the catalogue does not say.
+
+    Attributes:
+      category: names from the root down, joined by `schema.features.CATEGORY_SEPARATOR`.
+    """
+
+    title: str | None = None
+    brand: str | None = None
+    category: str | None = None
+    shop: str | None = None
+    price: float | None = None
+
+
+class Catalogue:
+    """Items by id, and the brands and categories among them."""
+
+    def __init__(self, table: "pl.DataFrame") -> None:
+        self._table = table
+        self.brands = _counted(table[features.BRAND])
+        self.categories = _nodes(_counted(table[_CATEGORY]))
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def items(self, item_ids: Collection[str]) -> dict[str, Item]:
+        """Those of `item_ids` that the catalogue has."""
+        rows = self._table.filter(self._table[features.ITEM_ID].is_in(list(item_ids)))
+        return {row.pop(features.ITEM_ID): Item(**row) for row in rows.iter_rows(named=True)}
+
+
+class CatalogueReader:
+    """Reads a catalogue beside the work that does not need it yet.
+
+    Args:
+      paths: files of the catalogue; none at all is a shop without one.
+
+    Raises:
+      InputError: if one of them is missing.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        for path in paths:
+            if not path.is_file():
+                raise InputError(f"There is no catalogue file {path}. Check the path given with --catalog.")
+        self._reading: Future[Catalogue] | None = None
+        if paths:
+            pool = ThreadPoolExecutor(1, "catalogue")
+            self._reading = pool.submit(read_catalogue, paths)
+            pool.shutdown(wait=False)
+
+    def get(self, wait_s: float) -> Catalogue | None:
+        """The catalogue; None if there is none, or if it is still being read after `wait_s` seconds.
+
+        Raises:
+          InputError: if it cannot be read.
+        """
+        if self._reading is None:
+            return None
+        try:
+            return self._reading.result(wait_s)
+        except NotYetError:
+            return None
+
+    def state(self) -> dict[str, Any]:
+        """`state` is one of absent, reading, ready, failed; with the number of items, or with the error."""
+        if self._reading is None:
+            return {"state": "absent"}
+        if not self._reading.done():
+            return {"state": "reading"}
+        try:
+            return {"state": "ready", "items": len(self._reading.result())}
+        except InputError as error:
+            return {"state": "failed", "error": str(error)}
+
+
+def read_catalogue(paths: Iterable[Path]) -> Catalogue:
+    """The catalogue in files (.jsonl, .csv, .parquet; texts also as .gz); of two rows of one id the last one counts.
+
+    Raises:
+      InputError: if a file is unreadable, of an unknown format, or without an `item_id` column.
+    """
+    import polars as pl
+
+    table = pl.concat([_read(path) for path in paths])
+    return Catalogue(table.unique(features.ITEM_ID, keep="last", maintain_order=True))
+
+
+def _read(path: Path) -> "pl.DataFrame":
+    import polars as pl
+
+    try:
+        scan = _scan(path)
+        types = scan.collect_schema()
+        if features.ITEM_ID not in types:
+            raise InputError(
+                f"{path} has no column `{features.ITEM_ID}` (it has: {', '.join(types.names())}), "
+                "so items cannot be looked up in it. Give the catalogue that the model was trained on."
+            )
+        if isinstance(types.get(_CATEGORY), pl.List):
+            scan = scan.with_columns(pl.col(_CATEGORY).cast(pl.List(pl.String)).list.join(_SEPARATOR))
+        table = scan.select(
+            (pl.col(name) if name in types else pl.lit(None)).cast(pl.String).alias(name) for name in _COLUMNS
+        ).collect()
+    except pl.exceptions.PolarsError as error:
+        raise InputError(f"The catalogue file {path} cannot be read: {error}") from error
+    # There are far fewer categories than items, so only the distinct texts are parsed.
+    texts = table[_CATEGORY].unique().drop_nulls()
+    paths = [_category_path(text) for text in texts]
+    return table.filter(pl.col(features.ITEM_ID).is_not_null()).with_columns(
+        pl.col(_CATEGORY).replace_strict(texts, paths, default=None, return_dtype=pl.String),
+        pl.col(features.PRICE).cast(pl.Float64, strict=False),
+    )
+
+
+def _scan(path: Path) -> "pl.LazyFrame":
+    import polars as pl
+
+    suffix = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
+    if suffix in (".jsonl", ".ndjson", ".json"):
+        # A line that is not JSON gives nulls: it is ingestion's to report, and must not hide the other items.
+        line = pl.scan_lines(path, name="line").select(pl.col("line").str.strip_chars())
+        return line.select(pl.col("line").str.json_path_match(f"$.{name}").alias(name) for name in _COLUMNS)
+    if suffix == ".csv":
+        return pl.scan_csv(path, infer_schema=False)
+    if suffix == ".parquet":
+        return pl.scan_parquet(path)
+    raise InputError(
+        f"The format of the catalogue file {path} is not known by its name. "
+        "It must end in .jsonl, .ndjson, .json, .csv (each also with .gz) or .parquet."
+    )
+
+
+def _category_path(text: str) -> str | None:
+    names: list[object] = list(text.split(_SEPARATOR.strip()))
+    if text.lstrip().startswith("["):
+        try:
+            names = json.loads(text)
+        except json.JSONDecodeError:
+            # A name may begin with a bracket.
+            names = [text]
+    return _SEPARATOR.join(name.strip() for name in names if isinstance(name, str) and name.strip()) or None
+
+
+def _counted(column: "pl.Series") -> list[tuple[str, int]]:
+    """Distinct values with how often they are there, most frequent first."""
+    counts = column.drop_nulls().value_counts().sort("count", column.name, descending=[True, False])
+    return [(value, count) for value, count in counts.iter_rows() if value]
+
+
+def _nodes(leaves: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
+    """Every node of the category tree as a path from the root, with the items under it, in the tree's order."""
+    counts: dict[tuple[str, ...], int] = {}
+    for leaf, count in leaves:
+        names = tuple(leaf.split(_SEPARATOR))
+        for depth in range(1, len(names) + 1):
+            counts[names[:depth]] = counts.get(names[:depth], 0) + count
+    return [(_SEPARATOR.join(names), counts[names]) for names in sorted(counts)]

@@ -1,0 +1,67 @@
+"""Whether a served model kept to the filters that it was sent.
+
+A model of a version before filters ignores their features without a word: tf.Examples may hold what nobody reads.
+So the hits themselves are looked at.
+"""
+
+import struct
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from schema import features
+from serving.client import Hit
+from serving.playground.catalogue import Item
+from serving.playground.search_request import Filters
+
+
+@dataclass(frozen=True)
+class FilterCheck:
+    """How the hits of one answer stand to one filter.
+
+    Attributes:
+      name: brand, category, price or exclude.
+      kept: hits that the filter allows.
+      broken: hits that it should have left out.
+      unknown: hits of which it cannot be told, as the catalogue does not have them.
+    """
+
+    name: str
+    kept: int
+    broken: int
+    unknown: int
+
+
+def check_filters(filters: Filters, hits: Sequence[Hit], items: Mapping[str, Item]) -> list[FilterCheck]:
+    """One check for each filter that is set."""
+    checks = []
+    for name, allows in _rules(filters):
+        found = [allows(hit.item_id, items.get(hit.item_id)) for hit in hits]
+        checks.append(FilterCheck(name, found.count(True), found.count(False), found.count(None)))
+    return checks
+
+
+def _rules(filters: Filters) -> Iterator[tuple[str, Callable[[str, Item | None], bool | None]]]:
+    if filters.brands:
+        yield "brand", lambda _, item: item and item.brand in filters.brands
+    if filters.categories:
+        yield "category", lambda _, item: item and any(_under(item.category or "", node) for node in filters.categories)
+    if filters.min_price is not None or filters.max_price is not None:
+        yield "price", lambda _, item: item and _within(item.price, filters.min_price, filters.max_price)
+    if filters.exclude:
+        yield "exclude", lambda item_id, _: item_id not in filters.exclude
+
+
+def _under(category: str, node: str) -> bool:
+    return category == node or category.startswith(node + features.CATEGORY_SEPARATOR)
+
+
+def _within(price: float | None, least: float | None, most: float | None) -> bool:
+    # An item without a price is in no range. The servable compares in float32, so this does too.
+    if price is None:
+        return False
+    return (least is None or _float32(price) >= _float32(least)) and (most is None or _float32(price) <= _float32(most))
+
+
+def _float32(value: float) -> float:
+    found: float = struct.unpack("<f", struct.pack("<f", value))[0]
+    return found

@@ -1,0 +1,114 @@
+// The answers: one list of hits for each side, with what differs between two sides marked.
+
+import { count, el, money } from "./dom.js";
+import { readSide } from "./permalink.js";
+
+const FILTERS = {
+  brand: ["brand filter", "filter_brand"],
+  category: ["category filter", "filter_category"],
+  price: ["price range", "filter_min_price, filter_max_price"],
+  exclude: ["exclusion of items", "exclude_items"],
+};
+const CONTROL = {
+  applied: "relevance control: only what the query names",
+  nothing_named: "relevance control: the query names no brand and no category",
+  fallback: "relevance control: too few items match, nothing is left out",
+};
+
+export function renderSummary(box, comparison) {
+  if (!comparison) return box.replaceChildren();
+  const { shown, shared, same_rank: same } = comparison;
+  const rest = [` of the first ${shown} items are in both answers, `, el("b", {}, String(same)), " of them at the same rank. "];
+  return box.replaceChildren(el("b", {}, String(shared)), ...rest,
+    el("span", { "aria-hidden": "true" }, "▲ ▼ count the places by which an item stands higher or lower here than on the other side."));
+}
+
+export function renderSides(box, answer, state, seen, onExclude) {
+  box.classList.toggle("two", answer.sides.length === 2);
+  box.replaceChildren(...answer.sides.map((side, place) => renderSide(side, place, answer, state, seen, onExclude)));
+}
+
+function renderSide(side, place, answer, state, seen, onExclude) {
+  const [name, target] = splitModel(side.model);
+  const plain = place === 1 && state.plain && state.user;
+  const version = side.answered_by ?? side.version;
+  const title = el("h2", {}, name, " ", el("small", {}, [target, version !== null && version !== undefined && `version ${version}`, plain && "without the user"].filter(Boolean).join(" · ")));
+  const parts = [el("header", {}, title, side.error ? null : facts(side, answer, state, plain))];
+  if (side.error) parts.push(el("p", { class: "banner bad", role: "alert" }, side.error));
+  parts.push(...(side.filters ?? []).filter((check) => check.broken).map((check) => unsupported(check, side)));
+  if (!side.error && !side.hits.length) parts.push(el("p", { class: "empty" }, filtersSet(state) ? "Nothing found that the filters allow." : "Nothing found."));
+  if (side.hits.length) {
+    const scores = side.hits.map((hit) => hit.score).filter((score) => score !== null);
+    const [low, high] = [Math.min(0, ...scores), Math.max(...scores)];
+    const share = (score) => (score === null || high <= low ? 0 : (score - low) / (high - low));
+    parts.push(el("ol", { class: "hits", "aria-label": `Items of ${name}${place ? ", right side" : ""}` }, ...side.hits.map((hit) => renderHit(hit, share(hit.score), seen, onExclude))));
+  }
+  return el("section", { class: `side ${place ? "right" : "left"}` }, ...parts);
+}
+
+function facts(side, answer, state, plain) {
+  const shown = side.found > side.hits.length ? `, ${side.hits.length} shown` : "";
+  const parts = [
+    el("span", {}, el("b", { class: "latency" }, `${side.latency_ms.toFixed(1)} ms`), " round trip"),
+    el("span", {}, `${count(side.found, "item", "items")} found${shown}`),
+  ];
+  if (state.k > side.places) parts.push(el("span", { class: "warn" }, `the model returns ${side.places} at most`));
+  if (state.user && answer.user_known && !plain) parts.push(el("span", {}, `personalised for ${state.user}`));
+  const done = side.relevance_control;
+  if (CONTROL[done]) parts.push(el("span", { class: { applied: "good", fallback: "warn" }[done] ?? "" }, CONTROL[done]));
+  else if (state.control === "on") parts.push(el("span", { class: "bad" }, "this model has no relevance control"));
+  for (const check of side.filters) {
+    const [what] = FILTERS[check.name];
+    if (check.broken) parts.push(el("span", { class: "bad" }, `${what} ignored`));
+    else if (check.unknown) parts.push(el("span", { class: "warn" }, `${what} not checked: the catalogue lacks ${count(check.unknown, "item", "items")}`));
+    else if (check.kept) parts.push(el("span", { class: "good" }, `${what} kept`));
+  }
+  return el("div", { class: "facts" }, ...parts);
+}
+
+function unsupported(check, side) {
+  const [what, feature] = FILTERS[check.name];
+  return el("p", { class: "banner", role: "status" },
+    `This model does not support the ${what} (${feature}): it was sent, and ${check.broken} of the ${side.found} items found should have been left out. Models exported before Souk had it ignore it; export this one again.`);
+}
+
+function renderHit(hit, share, seen, onExclude) {
+  const move = "other_rank" in hit ? renderMove(hit) : null;
+  const title = el("div", { class: hit.title ? "title" : "title unknown" }, hit.title ?? hit.item_id);
+  if (seen.has(hit.item_id)) title.append(el("span", { class: "tag" }, seen.get(hit.item_id)));
+  const about = [hit.brand && el("span", { class: "brand" }, hit.brand), hit.category && el("span", {}, hit.category.replaceAll(" > ", " › ")),
+    hit.shop && el("span", {}, hit.shop), hit.title && el("span", {}, hit.item_id)].filter(Boolean);
+  const bar = el("i");
+  bar.style.width = `${Math.round(share * 100)}%`;
+  return el("li", { class: hit.other_rank === null ? "hit only" : "hit", "data-item": hit.item_id, onpointerenter: point, onpointerleave: point },
+    el("div", { class: "place" }, el("b", {}, String(hit.rank)), move),
+    el("div", {}, title, el("div", { class: "about" }, ...about)),
+    el("div", { class: "numbers" },
+      el("span", { class: "price" }, hit.price === null ? "" : money.format(hit.price)),
+      el("span", { class: "score", title: "score" }, hit.score === null ? "no score" : hit.score.toFixed(4)),
+      el("span", { class: "bar", "aria-hidden": "true" }, bar)),
+    el("button", { type: "button", class: "leave", title: "Exclude this item", "aria-label": `Exclude ${hit.title ?? hit.item_id}`, onclick: () => onExclude(hit.item_id) }, "×"));
+}
+
+function renderMove({ rank, other_rank: other }) {
+  if (other === null) return el("span", { class: "move" }, "only here");
+  const places = Math.abs(other - rank);
+  const [kind, sign, words] = other === rank ? ["", "=", "same rank on the other side"]
+    : other > rank ? ["up", `▲ ${places}`, `${places} higher than on the other side, where it is ${other}`]
+      : ["down", `▼ ${places}`, `${places} lower than on the other side, where it is ${other}`];
+  return el("span", { class: `move ${kind}`, title: words }, el("span", { "aria-hidden": "true" }, sign), el("span", { class: "hidden" }, words));
+}
+
+// The same item stands out on both sides while the pointer is on one of them.
+function point(event) {
+  const item = event.currentTarget.dataset.item;
+  for (const hit of document.querySelectorAll(".two .hit")) hit.classList.toggle("pointed", event.type === "pointerenter" && hit.dataset.item === item);
+}
+
+function splitModel(key) {
+  const { model } = readSide(key);
+  const at = model.indexOf("@");
+  return [model.slice(0, at), model.slice(at + 1)];
+}
+
+export const filtersSet = (state) => Boolean(state.brands.length || state.categories.length || state.exclude.length || state.min || state.max);

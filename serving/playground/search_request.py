@@ -1,0 +1,122 @@
+"""What the page may ask for, checked before any of it is used, and the tf.Example that it becomes."""
+
+from typing import Annotated, Any, Final, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from schema import features
+from schema.settings import InputError, Settings
+from serving.examples import Behaviour, search_example
+from serving.protos import example_pb2
+
+FILTER_MIN_PRICE: Final = "filter_min_price"
+FILTER_MAX_PRICE: Final = "filter_max_price"
+
+MAX_ITEMS: Final = 1000
+_Text = Annotated[str, Field(max_length=1000)]
+_Texts = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=1000)], ...], Field(max_length=1000)]
+_Price = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Filters(Settings):
+    """Which items may be in an answer; what is empty or None filters nothing.
+
+    Attributes:
+      brands: of which an item must have one.
+      categories: paths from the root, of which an item must be under one.
+      exclude: ids of items to leave out.
+      min_price, max_price: least and most, both included.
+    """
+
+    brands: _Texts = ()
+    categories: _Texts = ()
+    exclude: _Texts = ()
+    min_price: _Price | None = None
+    max_price: _Price | None = None
+
+    @model_validator(mode="after")
+    def _prices_are_a_range(self) -> Self:
+        if self.min_price is not None and self.max_price is not None and self.min_price > self.max_price:
+            raise ValueError(f"the least price {self.min_price:g} is above the most, {self.max_price:g}")
+        return self
+
+
+class Side(Settings):
+    """One of the answers that are shown beside each other.
+
+    Attributes:
+      model: a key of `Models`.
+      version: None asks the newest.
+      personalised: whether the user and the behaviour are sent.
+    """
+
+    model: _Text
+    version: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    personalised: bool = True
+
+
+class SearchRequest(Settings):
+    """One search on the page.
+
+    Attributes:
+      query: what was typed.
+      user: id of the user who asks, or None.
+      k: most items to show.
+      relevance_control: None leaves it to the model's own setting.
+      filters: which items may be in the answers.
+      sides: one, or two to compare.
+    """
+
+    query: _Text
+    user: _Text | None = None
+    k: Annotated[int, Field(ge=1, le=MAX_ITEMS)] = 20
+    relevance_control: bool | None = None
+    filters: Filters = Filters()
+    sides: Annotated[tuple[Side, ...], Field(min_length=1, max_length=2)]
+
+    @classmethod
+    def read(cls, body: bytes) -> Self:
+        """The request in a JSON body.
+
+        Raises:
+          InputError: if it is no JSON, or not this request.
+        """
+        try:
+            return cls.model_validate_json(body)
+        except ValidationError as error:
+            raise InputError(f"The search cannot be understood: {'; '.join(_problems(error))}.") from None
+
+
+def example_of(request: SearchRequest, side: Side, behaviour: Behaviour | None) -> bytes:
+    """The serialised tf.Example that asks for one side's answer; an unset filter has no feature.
+
+    Raises:
+      InputError: if the query is empty.
+    """
+    user, known = (request.user, behaviour) if side.personalised else (None, None)
+    plain = search_example(request.query, user, known, request.relevance_control)
+    filters = request.filters
+    example = example_pb2.Example.FromString(plain)
+    feature = example.features.feature
+    for name, texts in (
+        (features.FILTER_BRAND, filters.brands),
+        (features.FILTER_CATEGORY, filters.categories),
+        (features.EXCLUDE_ITEMS, filters.exclude),
+    ):
+        if texts:
+            feature[name].bytes_list.value.extend(text.encode() for text in texts)
+    for name, price in ((FILTER_MIN_PRICE, filters.min_price), (FILTER_MAX_PRICE, filters.max_price)):
+        if price is not None:
+            feature[name].float_list.value.append(price)
+    return example.SerializeToString()
+
+
+def _problems(error: ValidationError) -> list[str]:
+    return [_problem(problem) for problem in error.errors()]
+
+
+def _problem(problem: Any) -> str:
+    if problem["type"] == "value_error":
+        return str(problem["ctx"]["error"])
+    path = ".".join(str(part) for part in problem["loc"])
+    return f"{path}: {problem['msg']}" if path else str(problem["msg"])
