@@ -18,12 +18,14 @@ DEFAULT_PORT = 8600
     "--config", metavar="FILE", help="The pipeline's configuration: its server, user states and catalogue are used."
 )
 @click.option(
-    "--target", "targets", multiple=True, metavar="HOST:PORT", help=f"A server; repeatable.  [default: {DEFAULT_TARGET}]"
+    "--target",
+    "targets",
+    multiple=True,
+    metavar="HOST:PORT",
+    help=f"A server.  [default: {DEFAULT_TARGET}]",
 )
 @click.option("--name", help=f"Name of the model on each --target.  [default: {DEFAULT_MODEL_NAME}]")
-@click.option(
-    "--model", "models", multiple=True, metavar="NAME@HOST:PORT", help="A model of its own name; repeatable."
-)
+@click.option("--model", "models", multiple=True, metavar="NAME@HOST:PORT", help="A model of its own name; repeatable.")
 @click.option(
     "--user-state",
     type=click.Path(path_type=Path),

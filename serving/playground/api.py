@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from schema import features
+from schema.settings import InputError
 from serving.client import Answer, ServingError
 from serving.examples import Behaviour
 from serving.playground.catalogue import Catalogue, CatalogueReader, Item
@@ -17,6 +18,7 @@ from serving.playground.search_request import SearchRequest, Side, example_of
 from serving.playground.users import Users
 
 SUGGESTIONS: Final = 20
+_COUNTED: Final = {"brand": "brands", "category": "categories"}
 # Titles are worth a short wait; a large catalogue is read in the background, and the page says so.
 _CATALOGUE_WAIT_S: Final = 3.0
 
@@ -56,9 +58,15 @@ class Playground:
         return {"queries": self._users.frequent_queries(8)}
 
     def values(self, field: str, text: str) -> dict[str, Any]:
-        """Brands or categories (`field`) that hold `text`, with the number of their items; those that begin so first."""
+        """Values of `field`, brand or category, that hold `text`, with the items of each; those that begin so first.
+
+        Raises:
+          InputError: if the field is another one, or the catalogue cannot be read.
+        """
+        if field not in _COUNTED:
+            raise InputError(f"Values are suggested for {' and '.join(_COUNTED)}, not for {field!r}.")
         catalogue = self._catalogue.get(_CATALOGUE_WAIT_S)
-        counted = () if catalogue is None else catalogue.categories if field == "category" else catalogue.brands
+        counted: Sequence[tuple[str, int]] = () if catalogue is None else getattr(catalogue, _COUNTED[field])
         wanted = text.strip().lower()
         found = [(value, count) for value, count in counted if wanted in value.lower()]
         found.sort(key=lambda entry: not entry[0].lower().startswith(wanted))

@@ -119,9 +119,4 @@ def _abilities(signatures: dict[str, Signature]) -> dict[str, Any]:
     if signature is None or features.INPUT_EXAMPLES not in signature.inputs:
         needed = f"`{features.SIGNATURE_DEFAULT}` with the input `{features.INPUT_EXAMPLES}`"
         return {"error": f"The model has no signature {needed}, so Souk's requests cannot be put to it."}
-    ids = signature.outputs.get(features.OUTPUT_ITEM_IDS)
-    shape = ids.shape if ids is not None else None
-    return {
-        "places": shape[1] if shape is not None and len(shape) == 2 and shape[1] > 0 else None,
-        "has_relevance_control": features.OUTPUT_RELEVANCE_CONTROL in signature.outputs,
-    }
+    return {"has_relevance_control": features.OUTPUT_RELEVANCE_CONTROL in signature.outputs}

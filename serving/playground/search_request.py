@@ -15,7 +15,8 @@ FILTER_MAX_PRICE: Final = "filter_max_price"
 MAX_ITEMS: Final = 1000
 _Text = Annotated[str, Field(max_length=1000)]
 _Texts = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=1000)], ...], Field(max_length=1000)]
-_Price = Annotated[float, Field(allow_inf_nan=False)]
+# Sent as float32, which ends at 3.4e38.
+_Price = Annotated[float, Field(allow_inf_nan=False, ge=-1e30, le=1e30)]
 
 
 class Filters(Settings):

@@ -122,7 +122,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._answer("POST")
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (the base class's name)
+    def log_message(self, format: str, *args: Any) -> None:
         _log.debug(format, *args)
 
     def _answer(self, method: str) -> None:
@@ -196,9 +196,7 @@ class _Handler(BaseHTTPRequestHandler):
 def _page() -> dict[str, tuple[str, bytes]]:
     """URL path -> type and content of every file of the page; no other file can be asked for."""
     files = {
-        f"/{path.name}": (_TYPES[path.suffix], path.read_bytes())
-        for path in _FOLDER.iterdir()
-        if path.suffix in _TYPES
+        f"/{path.name}": (_TYPES[path.suffix], path.read_bytes()) for path in _FOLDER.iterdir() if path.suffix in _TYPES
     }
     return files | {"/": files["/index.html"]}
 

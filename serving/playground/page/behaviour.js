@@ -11,27 +11,31 @@ const LISTS = [
 ];
 const FIRST = 5;
 
-export function renderBehaviour(box, user, known, { onQuery, onRemove }) {
+export function renderProfile(box, user, known, onRemove) {
   if (!user) return box.replaceChildren();
   const parts = [el("div", { class: "chips" }, chip(user, onRemove))];
-  if (!known.known) {
-    parts.push(el("p", { class: "soft" }, "Nothing is known of this user, so answers are not personalised."));
-    return box.replaceChildren(...parts);
-  }
-  const profile = Object.entries(known.profile).flatMap(([column, value]) => [el("dt", {}, column.replaceAll("_", " ")), el("dd", {}, value)]);
+  if (!known.known) parts.push(el("p", { class: "soft" }, "Nothing is known of this user, so answers are not personalised."));
+  const profile = Object.entries(known.profile ?? {}).flatMap(([column, value]) => [el("dt", {}, column.replaceAll("_", " ")), el("dd", {}, value)]);
   if (profile.length) parts.push(el("dl", { class: "profile" }, ...profile));
-  if (known.queries.length) {
+  return box.replaceChildren(...parts);
+}
+
+// Whether there is any behaviour to show.
+export function renderBehaviour(box, known, onQuery) {
+  const parts = [];
+  if (known?.queries?.length) {
     const queries = known.queries.map((query) => el("button", { type: "button", class: "chip", title: "Search for this", onclick: () => onQuery(query) }, query));
     parts.push(el("div", {}, heading("Searched for", known.queries.length), el("div", { class: "chips" }, ...queries)));
   }
   for (const [name, title] of LISTS) {
-    const items = known.items[name] ?? [];
+    const items = known?.items?.[name] ?? [];
     if (!items.length) continue;
     const rest = items.slice(FIRST);
     parts.push(el("div", {}, heading(title, items.length), el("ul", {}, ...items.slice(0, FIRST).map(line)),
       rest.length > 0 && el("details", {}, el("summary", {}, `${whole.format(rest.length)} more`), el("ul", {}, ...rest.map(line)))));
   }
-  return box.replaceChildren(...parts);
+  box.replaceChildren(...parts);
+  return parts.length > 0;
 }
 
 // Item id -> the strongest thing that the user did with it.

@@ -1,7 +1,7 @@
 // The page: its controls, its address, and one search after another.
 
 import * as api from "./api.js";
-import { renderBehaviour, seenBefore } from "./behaviour.js";
+import { renderBehaviour, renderProfile, seenBefore } from "./behaviour.js";
 import { Combobox } from "./combobox.js";
 import { byId, chip, count, el, whole } from "./dom.js";
 import { fillPickers } from "./pickers.js";
@@ -40,6 +40,8 @@ function showState() {
   }
   byId("excluded").className = "chips";
   byId("excluded").replaceChildren(...state.exclude.map((item) => chip(item, () => change({ exclude: state.exclude.filter((other) => other !== item) }))));
+  const without = served.models.filter((model) => model.has_relevance_control === false && [state.left, state.right].some((side) => permalink.readSide(side).model === model.key));
+  byId("control-note").textContent = state.control && without.length ? `${without.map((model) => model.name).join(" and ")} cannot: exported without relevance control.` : "";
   byId("clear").hidden = !filtersSet(state);
   const set = [state.user && "user", filtersSet(state) && "filters", state.right && "two answers"].filter(Boolean);
   byId("controls-set").textContent = set.length ? `· ${set.join(", ")}` : "";
@@ -49,7 +51,10 @@ function showState() {
 async function search() {
   searching?.abort();
   say("problem", "");
-  if (!state.query.trim() || !state.left) return showStart();
+  if (!state.query.trim() || !state.left) {
+    document.body.classList.remove("busy");
+    return showStart();
+  }
   const mine = (searching = new AbortController());
   document.body.classList.add("busy");
   try {
@@ -101,7 +106,8 @@ async function loadUser(user) {
     say("problem", error.message);
   }
   if (user !== state.user) return;
-  renderBehaviour(byId("behaviour"), user, known, { onQuery: (query) => change({ query }), onRemove: () => setUser("") });
+  renderProfile(byId("profile"), user, known, () => setUser(""));
+  byId("behaviour-section").hidden = !renderBehaviour(byId("behaviour"), known, (query) => change({ query }));
 }
 
 async function setUser(user) {
@@ -123,6 +129,7 @@ async function loadModels() {
 
 // From an address: a link that was followed, or "back".
 async function showAddress() {
+  document.body.classList.add("busy");
   state = permalink.read(location.search);
   // Several models are there to be compared; a link that names none of them begins so.
   if (!state.left) {

@@ -18,9 +18,8 @@ const CONTROL = {
 export function renderSummary(box, comparison) {
   if (!comparison) return box.replaceChildren();
   const { shown, shared, same_rank: same } = comparison;
-  const rest = [` of the first ${shown} items are in both answers, `, el("b", {}, String(same)), " of them at the same rank. "];
-  return box.replaceChildren(el("b", {}, String(shared)), ...rest,
-    el("span", { "aria-hidden": "true" }, "▲ ▼ count the places by which an item stands higher or lower here than on the other side."));
+  return box.replaceChildren(el("b", {}, String(shared)), ` of the first ${shown} are on both sides, `, el("b", {}, String(same)), " at the same rank. ",
+    el("span", { "aria-hidden": "true" }, "▲ ▼ places higher or lower than on the other side."));
 }
 
 export function renderSides(box, answer, state, seen, onExclude) {
@@ -35,12 +34,14 @@ function renderSide(side, place, answer, state, seen, onExclude) {
   const title = el("h2", {}, name, " ", el("small", {}, [target, version !== null && version !== undefined && `version ${version}`, plain && "without the user"].filter(Boolean).join(" · ")));
   const parts = [el("header", {}, title, side.error ? null : facts(side, answer, state, plain))];
   if (side.error) parts.push(el("p", { class: "banner bad", role: "alert" }, side.error));
-  parts.push(...(side.filters ?? []).filter((check) => check.broken).map((check) => unsupported(check, side)));
+  const broken = (side.filters ?? []).filter((check) => check.broken);
+  if (broken.length) parts.push(unsupported(broken, side));
   if (!side.error && !side.hits.length) parts.push(el("p", { class: "empty" }, filtersSet(state) ? "Nothing found that the filters allow." : "Nothing found."));
   if (side.hits.length) {
     const scores = side.hits.map((hit) => hit.score).filter((score) => score !== null);
-    const [low, high] = [Math.min(0, ...scores), Math.max(...scores)];
-    const share = (score) => (score === null || high <= low ? 0 : (score - low) / (high - low));
+    const [low, high] = [Math.min(...scores), Math.max(...scores)];
+    // Between the lowest and the highest of what is shown: scores lie close together far from 0.
+    const share = (score) => (score === null ? 0 : high <= low ? 1 : 0.06 + (0.94 * (score - low)) / (high - low));
     parts.push(el("ol", { class: "hits", "aria-label": `Items of ${name}${place ? ", right side" : ""}` }, ...side.hits.map((hit) => renderHit(hit, share(hit.score), seen, onExclude))));
   }
   return el("section", { class: `side ${place ? "right" : "left"}` }, ...parts);
@@ -56,33 +57,37 @@ function facts(side, answer, state, plain) {
   if (state.user && answer.user_known && !plain) parts.push(el("span", {}, `personalised for ${state.user}`));
   const done = side.relevance_control;
   if (CONTROL[done]) parts.push(el("span", { class: { applied: "good", fallback: "warn" }[done] ?? "" }, CONTROL[done]));
-  else if (state.control === "on") parts.push(el("span", { class: "bad" }, "this model has no relevance control"));
+  else if (state.control === "on") parts.push(el("span", { class: "warn" }, "no relevance control in this model"));
+  const only = side.hits.filter((hit) => hit.other_rank === null).length;
+  if (answer.comparison) parts.push(el("span", { class: "own", title: "not in the other answer at all" }, el("b", {}, String(only)), " only here"));
+  const ignored = side.filters.some((check) => check.broken);
   for (const check of side.filters) {
     const [what] = FILTERS[check.name];
-    if (check.broken) parts.push(el("span", { class: "bad" }, `${what} ignored`));
-    else if (check.unknown) parts.push(el("span", { class: "warn" }, `${what} not checked: the catalogue lacks ${count(check.unknown, "item", "items")}`));
-    else if (check.kept) parts.push(el("span", { class: "good" }, `${what} kept`));
+    if (check.broken) continue;
+    if (check.unknown) parts.push(el("span", { class: "warn" }, `${what} not checked: the catalogue lacks ${count(check.unknown, "item", "items")}`));
+    // Beside an ignored filter, another one is met by chance.
+    else if (check.kept && !ignored) parts.push(el("span", { class: "good" }, `${what} kept`));
   }
   return el("div", { class: "facts" }, ...parts);
 }
 
-function unsupported(check, side) {
-  const [what, feature] = FILTERS[check.name];
+function unsupported(broken, side) {
+  const each = broken.map((check) => `the ${FILTERS[check.name][0]} (${check.broken} of ${side.found} items found do not fit)`);
   return el("p", { class: "banner", role: "status" },
-    `This model does not support the ${what} (${feature}): it was sent, and ${check.broken} of the ${side.found} items found should have been left out. Models exported before Souk had it ignore it; export this one again.`);
+    `This model ignores ${each.join(" and ")}. It was asked with ${broken.map((check) => FILTERS[check.name][1]).join(", ")}, which models exported before Souk had filters do not read; export it again.`);
 }
 
 function renderHit(hit, share, seen, onExclude) {
   const move = "other_rank" in hit ? renderMove(hit) : null;
-  const title = el("div", { class: hit.title ? "title" : "title unknown" }, hit.title ?? hit.item_id);
-  if (seen.has(hit.item_id)) title.append(el("span", { class: "tag" }, seen.get(hit.item_id)));
-  const about = [hit.brand && el("span", { class: "brand" }, hit.brand), hit.category && el("span", {}, hit.category.replaceAll(" > ", " › ")),
+  const title = el("div", { class: hit.title ? "title" : "title unknown" }, el("span", { class: "name" }, hit.title ?? hit.item_id));
+  if (seen.has(hit.item_id)) title.append(" ", el("span", { class: "tag" }, seen.get(hit.item_id)));
+  const about = [hit.brand && el("span", { class: "brand" }, hit.brand), hit.category && el("span", { title: hit.category }, hit.category.split(" > ").slice(-2).join(" › ")),
     hit.shop && el("span", {}, hit.shop), hit.title && el("span", {}, hit.item_id)].filter(Boolean);
   const bar = el("i");
   bar.style.width = `${Math.round(share * 100)}%`;
   return el("li", { class: hit.other_rank === null ? "hit only" : "hit", "data-item": hit.item_id, onpointerenter: point, onpointerleave: point },
     el("div", { class: "place" }, el("b", {}, String(hit.rank)), move),
-    el("div", {}, title, el("div", { class: "about" }, ...about)),
+    el("div", {}, title, el("div", { class: "about" }, ...about.flatMap((part, at) => (at ? [" · ", part] : [part])))),
     el("div", { class: "numbers" },
       el("span", { class: "price" }, hit.price === null ? "" : money.format(hit.price)),
       el("span", { class: "score", title: "score" }, hit.score === null ? "no score" : hit.score.toFixed(4)),
@@ -91,7 +96,7 @@ function renderHit(hit, share, seen, onExclude) {
 }
 
 function renderMove({ rank, other_rank: other }) {
-  if (other === null) return el("span", { class: "move" }, "only here");
+  if (other === null) return el("span", { class: "move", title: "not in the other answer at all" }, "only here");
   const places = Math.abs(other - rank);
   const [kind, sign, words] = other === rank ? ["", "=", "same rank on the other side"]
     : other > rank ? ["up", `▲ ${places}`, `${places} higher than on the other side, where it is ${other}`]
