@@ -42,13 +42,17 @@ def check_filters(filters: Filters, hits: Sequence[Hit], items: Mapping[str, Ite
 
 def _rules(filters: Filters) -> Iterator[tuple[str, Callable[[str, Item | None], bool | None]]]:
     if filters.brands:
-        yield "brand", lambda _, item: item and item.brand in filters.brands
+        yield "brand", _if_known(lambda item: item.brand in filters.brands)
     if filters.categories:
-        yield "category", lambda _, item: item and any(_under(item.category or "", node) for node in filters.categories)
+        yield "category", _if_known(lambda item: any(_under(item.category or "", node) for node in filters.categories))
     if filters.min_price is not None or filters.max_price is not None:
-        yield "price", lambda _, item: item and _within(item.price, filters.min_price, filters.max_price)
+        yield "price", _if_known(lambda item: _within(item.price, filters.min_price, filters.max_price))
     if filters.exclude:
         yield "exclude", lambda item_id, _: item_id not in filters.exclude
+
+
+def _if_known(rule: Callable[[Item], bool]) -> Callable[[str, Item | None], bool | None]:
+    return lambda _, item: None if item is None else rule(item)
 
 
 def _under(category: str, node: str) -> bool:

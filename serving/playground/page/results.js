@@ -42,7 +42,7 @@ function renderSide(side, place, answer, state, seen, onExclude) {
     const [low, high] = [Math.min(...scores), Math.max(...scores)];
     // Between the lowest and the highest of what is shown: scores lie close together far from 0.
     const share = (score) => (score === null ? 0 : high <= low ? 1 : 0.06 + (0.94 * (score - low)) / (high - low));
-    parts.push(el("ol", { class: "hits", "aria-label": `Items of ${name}${place ? ", right side" : ""}` }, ...side.hits.map((hit) => renderHit(hit, share(hit.score), seen, onExclude))));
+    parts.push(el("ol", { class: "hits", "aria-label": `Items of ${name}${place ? ", right side" : ""}` }, ...side.hits.map((hit) => renderHit(hit, share(hit.score), state.k, seen, onExclude))));
   }
   return el("section", { class: `side ${place ? "right" : "left"}` }, ...parts);
 }
@@ -77,8 +77,8 @@ function unsupported(broken, side) {
     `This model ignores ${each.join(" and ")}. It was asked with ${broken.map((check) => FILTERS[check.name][1]).join(", ")}, which models exported before Souk had filters do not read; export it again.`);
 }
 
-function renderHit(hit, share, seen, onExclude) {
-  const move = "other_rank" in hit ? renderMove(hit) : null;
+function renderHit(hit, share, shown, seen, onExclude) {
+  const move = "other_rank" in hit ? renderMove(hit, shown) : null;
   const title = el("div", { class: hit.title ? "title" : "title unknown" }, el("span", { class: "name" }, hit.title ?? hit.item_id));
   if (seen.has(hit.item_id)) title.append(" ", el("span", { class: "tag" }, seen.get(hit.item_id)));
   const about = [hit.brand && el("span", { class: "brand" }, hit.brand), hit.category && el("span", { title: hit.category }, hit.category.split(" > ").slice(-2).join(" › ")),
@@ -95,13 +95,15 @@ function renderHit(hit, share, seen, onExclude) {
     el("button", { type: "button", class: "leave", title: "Exclude this item", "aria-label": `Exclude ${hit.title ?? hit.item_id}`, onclick: () => onExclude(hit.item_id) }, "×"));
 }
 
-function renderMove({ rank, other_rank: other }) {
+function renderMove({ rank, other_rank: other }, shown) {
   if (other === null) return el("span", { class: "move", title: "not in the other answer at all" }, "only here");
   const places = Math.abs(other - rank);
   const [kind, sign, words] = other === rank ? ["", "=", "same rank on the other side"]
     : other > rank ? ["up", `▲ ${places}`, `${places} higher than on the other side, where it is ${other}`]
       : ["down", `▼ ${places}`, `${places} lower than on the other side, where it is ${other}`];
-  return el("span", { class: `move ${kind}`, title: words }, el("span", { "aria-hidden": "true" }, sign), el("span", { class: "hidden" }, words));
+  return el("span", { class: `move ${kind}`, title: words }, el("span", { "aria-hidden": "true" }, sign), el("span", { class: "hidden" }, words),
+    // Where the other list does not go so far down, one cannot look there.
+    other > shown && el("small", { "aria-hidden": "true" }, `there ${other}`));
 }
 
 // The same item stands out on both sides while the pointer is on one of them.

@@ -144,7 +144,7 @@ def test_two_sides_show_what_differs(tab, open_playground, server):
             expected.append(sign or "only here")
         marks = tab.run(
             f"[...document.querySelectorAll('.side.{side} .move')]"
-            ".map((one) => (one.querySelector('[aria-hidden]') ?? one).textContent)"
+            ".map((one) => (one.querySelector('span[aria-hidden]') ?? one).textContent)"
         )
         assert marks == expected
     assert f"{len(set(left) & set(right))} of the first 10 are on both sides" in tab.text()
