@@ -25,6 +25,7 @@ __all__ = ["Answer", "Behaviour", "Client", "Hit", "ServingError", "Signature", 
 
 DEFAULT_TARGET = f"{DEFAULT_HOST}:{DEFAULT_PORT}"
 DEFAULT_TIMEOUT_S = 5.0
+MAX_RECONNECT_WAIT_MS = 2000
 
 _PREDICT = "/tensorflow.serving.PredictionService/Predict"
 _GET_MODEL_METADATA = "/tensorflow.serving.PredictionService/GetModelMetadata"
@@ -129,6 +130,8 @@ class Client:
         self._headers = () if token is None else (("authorization", f"Bearer {token}"),)
         # Without this a proxy set for the web would be asked for the way to localhost.
         options = [("grpc.enable_http_proxy", 0), ("grpc.max_receive_message_length", -1)]
+        # A server that was away for long is found again soon after it is back; gRPC would wait up to 2 minutes.
+        options.append(("grpc.max_reconnect_backoff_ms", MAX_RECONNECT_WAIT_MS))
         if credentials is None:
             self._channel = grpc.insecure_channel(target, options)
         else:

@@ -1,8 +1,9 @@
 """The shop's catalogue in memory: what is shown of found items, and what they can be filtered by."""
 
 import json
+import threading
 from collections.abc import Collection, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYetError
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,9 +69,20 @@ class CatalogueReader:
                 raise InputError(f"There is no catalogue file {path}. Check the path given with --catalog.")
         self._reading: Future[Catalogue] | None = None
         if paths:
-            pool = ThreadPoolExecutor(1, "catalogue")
-            self._reading = pool.submit(read_catalogue, paths)
-            pool.shutdown(wait=False)
+            self._reading = Future()
+            # Not a pool's thread: Python would wait for it when told to stop, and a large catalogue takes a while.
+            threading.Thread(target=self._read, args=(self._reading, paths), name="catalogue", daemon=True).start()
+
+    @staticmethod
+    def _read(reading: Future[Catalogue], paths: Sequence[Path]) -> None:
+        try:
+            reading.set_result(read_catalogue(paths))
+        except InputError as error:
+            reading.set_exception(error)
+        except Exception as error:
+            named = InputError(f"The catalogue cannot be read: {error}")
+            named.__cause__ = error
+            reading.set_exception(named)
 
     def get(self, wait_s: float) -> Catalogue | None:
         """The catalogue; None if there is none, or if it is still being read after `wait_s` seconds.
@@ -125,7 +137,7 @@ def _read(path: Path) -> "pl.DataFrame":
         table = scan.select(
             (pl.col(name) if name in types else pl.lit(None)).cast(pl.String).alias(name) for name in _COLUMNS
         ).collect()
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, OSError) as error:
         raise InputError(f"The catalogue file {path} cannot be read: {error}") from error
     # There are far fewer categories than items, so only the distinct texts are parsed.
     texts = table[_CATEGORY].unique().drop_nulls()

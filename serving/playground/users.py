@@ -102,7 +102,7 @@ class Users:
             if name not in scan.collect_schema():
                 return []
             queries = scan.select(name).head(_QUERY_USERS).collect()[name].explode().drop_nulls()
-        except pl.exceptions.PolarsError as error:
+        except (pl.exceptions.PolarsError, OSError) as error:
             raise _unreadable(self._path, error) from error
         counts = queries.value_counts().sort("count", name, descending=[True, False])
         return counts[name].head(limit).to_list()
@@ -133,7 +133,7 @@ def _read(path: Path) -> "pl.DataFrame":
             pl.sum_horizontal(none, *lists).cast(pl.Int64).alias(_ITEMS),
             pl.sum_horizontal(none, *queries).cast(pl.Int64).alias(_QUERIES),
         ).collect()
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, OSError) as error:
         raise _unreadable(path, error) from error
 
 

@@ -66,11 +66,16 @@ def test_a_missing_file_is_refused_before_anything_is_read(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "text", "message"),
-    [("c.txt", "x", "must end in"), ("c.csv", "sku\n1\n", "no column `item_id`"), ("c.parquet", "x", "cannot be read")],
+    [
+        ("c.txt", "x", "must end in"),
+        ("c.csv", "sku\n1\n", "no column `item_id`"),
+        ("c.parquet", "x", "cannot be read"),
+        ("c.jsonl.gz", "\x1f\x8b\x08\x00broken", "cannot be read"),
+    ],
 )
 def test_a_file_that_is_no_catalogue_is_told_of(tmp_path, name, text, message):
     path = tmp_path / name
-    path.write_text(text)
+    path.write_bytes(text.encode("latin-1"))
     reader = CatalogueReader([path])
     with pytest.raises(InputError, match=message):
         reader.get(30)
