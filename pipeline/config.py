@@ -20,7 +20,7 @@ from components.recall_gate.config import GateConfig
 from components.schema_gate.config import SchemaGateConfig
 from components.transform.config import TransformConfig
 from schema.settings import InputError, Settings
-from serving.config import ServingConfig
+from serving.config import PATH_SETTINGS, ServingConfig
 from trainer.config import TrainerConfig
 
 PRESETS: Final = Path(__file__).parent / "configs"
@@ -33,7 +33,7 @@ _PATHS: Final = (
     ("ingest", "data", "catalog"),
     ("ingest", "data", "users"),
     ("schema_gate", "schema_path"),
-    ("serving", "model_dir"),
+    *(("serving", name) for name in PATH_SETTINGS),
 )
 
 

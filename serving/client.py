@@ -19,6 +19,7 @@ from schema.settings import InputError
 from serving import wire
 from serving.config import DEFAULT_HOST, DEFAULT_MODEL_NAME, DEFAULT_PORT
 from serving.examples import Behaviour, search_example
+from serving.filters import Filters
 from serving.protos import model_service_pb2, prediction_service_pb2, tensor_pb2
 
 __all__ = ["Answer", "Behaviour", "Client", "Hit", "ServingError", "Signature", "TensorSpec", "VersionStatus"]
@@ -148,6 +149,7 @@ class Client:
         behaviour: Behaviour | None = None,
         k: int | None = None,
         relevance_control: bool | None = None,
+        filters: Filters | None = None,
     ) -> list[Hit]:
         """The best items for a query, best first.
 
@@ -157,6 +159,7 @@ class Client:
           behaviour: what the user did before, or None.
           relevance_control: whether hits must be of the brands and categories that the query names; None leaves it to
             the model's own setting.
+          filters: which items may be in the answer.
           k: most hits wanted, or None for as many as the model returns. The model returns at most the number
             that it was exported with.
 
@@ -164,7 +167,9 @@ class Client:
           InputError: if the query is empty or `k` is less than 1.
           ServingError: if the server cannot be reached, refuses, or is too late.
         """
-        return self.answer(query, user=user, behaviour=behaviour, k=k, relevance_control=relevance_control).hits
+        return self.answer(
+            query, user=user, behaviour=behaviour, k=k, relevance_control=relevance_control, filters=filters
+        ).hits
 
     def answer(
         self,
@@ -174,11 +179,12 @@ class Client:
         behaviour: Behaviour | None = None,
         k: int | None = None,
         relevance_control: bool | None = None,
+        filters: Filters | None = None,
     ) -> Answer:
         """Like `search`, with the version of the model that answered, and what relevance control did."""
         if k is not None and k < 1:
             raise InputError(f"k is the number of items wanted and must be at least 1, got {k}.")
-        return self.answer_examples([search_example(query, user, behaviour, relevance_control)], k=k)[0]
+        return self.answer_examples([search_example(query, user, behaviour, relevance_control, filters)], k=k)[0]
 
     def answer_examples(self, examples: Sequence[bytes], *, k: int | None = None) -> list[Answer]:
         """One answer for each serialised search tf.Example, in one call.

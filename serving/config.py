@@ -11,6 +11,15 @@ DEFAULT_PORT = 8500
 DEFAULT_REST_PORT = 8501
 DEFAULT_MODEL_NAME = "souk"
 
+# The settings that name a file or a folder.
+PATH_SETTINGS = (
+    "model_dir",
+    "model_config_file",
+    "batching_parameters_file",
+    "ssl_config_file",
+    "auth_token_file",
+)
+
 
 class ServingConfig(Settings):
     """Settings of `souk serve`, and the defaults of `souk query`.

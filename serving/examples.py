@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from schema import features
 from schema.settings import InputError
+from serving.filters import Filters
 from serving.protos import example_pb2
 
 
@@ -39,7 +40,11 @@ class Behaviour:
 
 
 def search_example(
-    query: str, user: str | None = None, behaviour: Behaviour | None = None, relevance_control: bool | None = None
+    query: str,
+    user: str | None = None,
+    behaviour: Behaviour | None = None,
+    relevance_control: bool | None = None,
+    filters: Filters | None = None,
 ) -> bytes:
     """The serialised tf.Example of one search request; what is not known is left out, not written empty.
 
@@ -49,6 +54,7 @@ def search_example(
       behaviour: what the user did before.
       relevance_control: whether hits must be of the brands and categories that the query names; None leaves it to the
         model's own setting.
+      filters: which items may be in the answer.
 
     Raises:
       InputError: if the query holds nothing but white space.
@@ -71,4 +77,18 @@ def search_example(
                 feature[name].bytes_list.value.extend(value.encode() for value in values)
         for column, value in behaviour.profile.items():
             feature[features.profile_feature(column)].bytes_list.value.append(value.encode())
+    if filters is not None:
+        for name, texts in (
+            (features.FILTER_BRAND, filters.brands),
+            (features.FILTER_CATEGORY, filters.categories),
+            (features.EXCLUDE_ITEMS, filters.exclude),
+        ):
+            if texts:
+                feature[name].bytes_list.value.extend(text.encode() for text in texts)
+        for name, price in (
+            (features.FILTER_MIN_PRICE, filters.min_price),
+            (features.FILTER_MAX_PRICE, filters.max_price),
+        ):
+            if price is not None:
+                feature[name].float_list.value.append(price)
     return example.SerializeToString()

@@ -48,7 +48,8 @@ def _read(path: Path, item_ids: Collection[str]) -> dict[str, ItemDetails]:
             )
         shown = [pl.col(name).cast(pl.String) for name in (features.ITEM_ID, *_SHOWN) if name in columns]
         rows = table.select(shown).filter(pl.col(features.ITEM_ID).is_in(list(item_ids))).collect().to_dicts()
-    except pl.exceptions.PolarsError as error:
+    # A compressed file that is cut off gives an OSError.
+    except (pl.exceptions.PolarsError, OSError) as error:
         raise InputError(f"The catalogue file {path} cannot be read: {error}") from error
     return {row[features.ITEM_ID]: ItemDetails(**{name: row.get(name) for name in _SHOWN}) for row in rows}
 

@@ -33,7 +33,8 @@ def read_behaviour(path: Path, user: str) -> Behaviour | None:
                 "so it is not a user state file. Give the user_state.parquet that ingestion wrote."
             )
         rows = table.filter(pl.col(features.USER_ID) == user).head(1).collect().to_dicts()
-    except pl.exceptions.PolarsError as error:
+    # A compressed file that is cut off gives an OSError.
+    except (pl.exceptions.PolarsError, OSError) as error:
         raise InputError(f"{path} cannot be read as a Parquet user state file: {error}") from error
     if not rows:
         return None

@@ -4,15 +4,17 @@ import glob
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+import grpc
 
 from pipeline import config as pipeline_config
 from schema.features import RelevanceControl
 from schema.settings import InputError
 from serving.client import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, Answer, Behaviour, Client, ServingError
 from serving.config import DEFAULT_HOST, DEFAULT_MODEL_NAME
+from serving.filters import Filters
 
 if TYPE_CHECKING:
     from serving.item_details import ItemDetails
@@ -61,6 +63,19 @@ class Sources:
     default=None,
     help="Whether hits must be of the brands and categories that QUERY names.  [default: as the model is set]",
 )
+@click.option("--brand", "brands", multiple=True, help="Only items of this brand. Repeatable: of any of them.")
+@click.option(
+    "--category",
+    "categories",
+    multiple=True,
+    metavar="PATH",
+    help='Only items under this path ("A > B"). Repeatable.',
+)
+@click.option("--exclude", multiple=True, metavar="ITEM", help="Leave out the item of this id. Repeatable.")
+@click.option("--min-price", type=float, help="Only items that cost as much or more.")
+@click.option("--max-price", type=float, help="Only items that cost as much or less.")
+@click.option("--token-file", type=click.Path(path_type=Path), metavar="FILE", help="Holds the token to show.")
+@click.option("--ca", type=click.Path(path_type=Path), metavar="FILE", help="Speak TLS; authority of the server.")
 @click.option("--timeout", default=DEFAULT_TIMEOUT_S, show_default=True, help="Seconds to wait for the answer.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
@@ -73,8 +88,11 @@ def command(
     user_state: Path | None,
     catalog: Path | None,
     relevance_control: bool | None,
+    token_file: Path | None,
+    ca: Path | None,
     timeout: float,
     as_json: bool,
+    **filters: Any,
 ) -> None:
     """Ask a serving program for the items that fit QUERY best."""
     sources = Sources() if config is None else configured(config)
@@ -85,9 +103,16 @@ def command(
         catalog=sources.catalog if catalog is None else (catalog,),
     )
     behaviour = _behaviour(user, sources.user_state)
+    wanted = Filters.parse(filters, source="the filters on the command line")
+    token = None if token_file is None else _read(token_file, "--token-file").decode().strip()
+    credentials = None if ca is None else grpc.ssl_channel_credentials(_read(ca, "--ca"))
     try:
-        with Client(sources.target, model_name=sources.name, timeout_s=timeout) as client:
-            answer = client.answer(query, user=user, behaviour=behaviour, k=k, relevance_control=relevance_control)
+        with Client(
+            sources.target, model_name=sources.name, timeout_s=timeout, credentials=credentials, token=token
+        ) as client:
+            answer = client.answer(
+                query, user=user, behaviour=behaviour, k=k, relevance_control=relevance_control, filters=wanted
+            )
     except ServingError as error:
         raise InputError(str(error)) from error
     if k > answer.places:
@@ -186,6 +211,13 @@ def _print_table(query: str, answer: Answer, details: "dict[str, ItemDetails]", 
             cells += [(item and getattr(item, name)) or "" for name in ("title", "brand", "price")]
         table.add_row(*(escape(cell) for cell in cells), f"{hit.score:.4f}")
     Console().print(table)
+
+
+def _read(path: Path, option: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}). Check the path given with {option}.") from error
 
 
 def _note(text: str) -> None:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from schema import features
 from serving.client import Hit
+from serving.filters import Filters
 from serving.playground.catalogue import Item
-from serving.playground.search_request import Filters
 
 
 @dataclass(frozen=True)

@@ -2,44 +2,14 @@
 
 from typing import Annotated, Any, Final, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError
 
-from schema import features
 from schema.settings import InputError, Settings
 from serving.examples import Behaviour, search_example
-from serving.protos import example_pb2
-
-FILTER_MIN_PRICE: Final = "filter_min_price"
-FILTER_MAX_PRICE: Final = "filter_max_price"
+from serving.filters import Filters
 
 MAX_ITEMS: Final = 1000
 _Text = Annotated[str, Field(max_length=1000)]
-_Texts = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=1000)], ...], Field(max_length=1000)]
-# Sent as float32, which ends at 3.4e38.
-_Price = Annotated[float, Field(allow_inf_nan=False, ge=-1e30, le=1e30)]
-
-
-class Filters(Settings):
-    """Which items may be in an answer; what is empty or None filters nothing.
-
-    Attributes:
-      brands: of which an item must have one.
-      categories: paths from the root, of which an item must be under one.
-      exclude: ids of items to leave out.
-      min_price, max_price: least and most, both included.
-    """
-
-    brands: _Texts = ()
-    categories: _Texts = ()
-    exclude: _Texts = ()
-    min_price: _Price | None = None
-    max_price: _Price | None = None
-
-    @model_validator(mode="after")
-    def _prices_are_a_range(self) -> Self:
-        if self.min_price is not None and self.max_price is not None and self.min_price > self.max_price:
-            raise ValueError(f"the least price {self.min_price:g} is above the most, {self.max_price:g}")
-        return self
 
 
 class Side(Settings):
@@ -95,21 +65,7 @@ def example_of(request: SearchRequest, side: Side, behaviour: Behaviour | None) 
       InputError: if the query is empty.
     """
     user, known = (request.user, behaviour) if side.personalised else (None, None)
-    plain = search_example(request.query, user, known, request.relevance_control)
-    filters = request.filters
-    example = example_pb2.Example.FromString(plain)
-    feature = example.features.feature
-    for name, texts in (
-        (features.FILTER_BRAND, filters.brands),
-        (features.FILTER_CATEGORY, filters.categories),
-        (features.EXCLUDE_ITEMS, filters.exclude),
-    ):
-        if texts:
-            feature[name].bytes_list.value.extend(text.encode() for text in texts)
-    for name, price in ((FILTER_MIN_PRICE, filters.min_price), (FILTER_MAX_PRICE, filters.max_price)):
-        if price is not None:
-            feature[name].float_list.value.append(price)
-    return example.SerializeToString()
+    return search_example(request.query, user, known, request.relevance_control, request.filters)
 
 
 def _problems(error: ValidationError) -> list[str]:

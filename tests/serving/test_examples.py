@@ -4,6 +4,7 @@ import tensorflow as tf
 from schema import features
 from schema.settings import InputError
 from serving.examples import Behaviour, search_example
+from serving.filters import Filters
 
 EVERYTHING = Behaviour(
     history_queries=["shoes", "красные"],
@@ -33,6 +34,18 @@ def test_tensorflow_reads_every_feature_under_its_name_in_the_schema():
         features.LONG_TERM_CARTS: ["i6"],
         features.profile_feature("gender"): ["f"],
     }
+
+
+def test_filters_are_written_where_they_are_set():
+    plain = search_example("red")
+    assert search_example("red", filters=Filters()) == plain
+    filters = Filters(brands=("Nord", "Süd"), categories=("A > B",), exclude=("i1",), min_price=0.0, max_price=2.5)
+    feature = tf.train.Example.FromString(search_example("red", filters=filters)).features.feature
+    assert [v.decode() for v in feature[features.FILTER_BRAND].bytes_list.value] == ["Nord", "Süd"]
+    assert list(feature[features.FILTER_CATEGORY].bytes_list.value) == [b"A > B"]
+    assert list(feature[features.EXCLUDE_ITEMS].bytes_list.value) == [b"i1"]
+    assert list(feature[features.FILTER_MIN_PRICE].float_list.value) == [0.0]
+    assert list(feature[features.FILTER_MAX_PRICE].float_list.value) == [2.5]
 
 
 @pytest.mark.parametrize(("asked", "written"), [(True, ["on"]), (False, ["off"])])

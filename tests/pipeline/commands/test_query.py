@@ -81,6 +81,22 @@ def test_relevance_control_is_asked_for_and_its_doing_said(target):
     assert len(left["hits"]) < len(plain["hits"])
 
 
+def test_filters_and_token_reach_a_server_that_asks_for_one(tmp_path):
+    base, token = tmp_path / "models", tmp_path / "token"
+    tiny_retriever.push(base, 1)
+    token.write_text("secret-of-at-least-this-length\n")
+    config = ServingConfig(model_dir=str(base), port=0, poll_interval_s=60, auth_token_file=str(token))
+    server = start(config)
+    try:
+        assert server.manager.wait_until_available(60)
+        arguments = ("red", "--target", server.address, "--brand", "Nord", "--max-price", 5, "--exclude", "v1-0")
+        refused = ask(*arguments)
+        assert (refused.exit_code, "UNAUTHENTICATED" in refused.stderr or "token" in refused.stderr) == (2, True)
+        assert ask(*arguments, "--token-file", token).exit_code == 0
+    finally:
+        server.stop(grace=1)
+
+
 def test_what_the_user_did_changes_the_answer(target, user_state):
     def answer(user: str) -> dict:
         result = ask("shirt", "--target", target, "--user", user, "--user-state", user_state, "--json")
@@ -121,6 +137,10 @@ def test_more_than_the_model_returns_is_noted(target):
         (["red", "--name", "bazaar"], "Servable not found for request: Latest(bazaar)"),
         (["red", "--config", "/no/such/file"], "/no/such/file does not exist"),
         (["red", "--target", "127.0.0.1:1"], "No server answers at 127.0.0.1:1"),
+        (["red", "--min-price", "5", "--max-price", "2"], "the least price 5 is above the most, 2"),
+        (["red", "--brand", ""], "brands"),
+        (["red", "--token-file", "/no/such/token"], "/no/such/token cannot be read"),
+        (["red", "--ca", "/no/such/ca.pem"], "Check the path given with --ca"),
     ],
 )
 def test_bad_input_gets_one_message_and_code_2(target, arguments, message):

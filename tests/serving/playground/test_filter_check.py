@@ -1,9 +1,9 @@
 import pytest
 
 from serving.client import Hit
+from serving.filters import Filters
 from serving.playground.catalogue import Item
 from serving.playground.filter_check import FilterCheck, check_filters
-from serving.playground.search_request import Filters
 
 ITEMS = {
     "a": Item("A", "Nord", "Home > Kitchen > Kettles", "s", 10.1),

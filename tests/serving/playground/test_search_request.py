@@ -5,7 +5,8 @@ import pytest
 from schema import features
 from schema.settings import InputError
 from serving.examples import Behaviour, search_example
-from serving.playground.search_request import Filters, SearchRequest, Side, example_of
+from serving.filters import Filters
+from serving.playground.search_request import SearchRequest, Side, example_of
 from serving.protos import example_pb2
 
 SIDE = {"model": "souk@localhost:8500"}
