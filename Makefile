@@ -11,6 +11,8 @@ READY := $(VENV)/.ready
 UV := .uv/bin/uv
 # A file name or expression for pytest, as in `make test TESTS=tests/pipeline`.
 TESTS ?=
+# Processes that the tests are spread over.
+WORKERS ?= 2
 
 help:  ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z%-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,7 +23,7 @@ demo: $(READY)  ## simulate a shop, run the pipeline on it, serve the result and
 	$(RUN)python -m pipeline.demo
 
 test: $(READY)  ## run the tests
-	$(RUN)python -m pytest $(TESTS)
+	$(RUN)python -m pytest -n $(WORKERS) --dist loadgroup $(TESTS)
 
 check: $(READY)  ## lint, formatting and types
 	$(RUN)ruff check .

@@ -12,6 +12,17 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+# Made once for each process that the tests are spread over, so that the tests of one of them stay together.
+_COSTLY = ("tiny_shop", "built")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Says which tests go to the same process."""
+    for item in items:
+        costly = [name for name in _COSTLY if name in getattr(item, "fixturenames", ())]
+        group = costly[0] if costly else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+
 
 @dataclass(frozen=True)
 class TinyShop:
