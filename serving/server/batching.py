@@ -177,6 +177,8 @@ class BatchingRunner:
     def _work(self) -> None:
         while (batch := self._next()) is not None:
             self._run(batch)
+            # While this thread waits, it must not keep a version in memory that is withdrawn meanwhile.
+            del batch
 
     def _next(self) -> _Batch | None:
         """The batch that is due and has waited longest; None when the runner has stopped."""

@@ -1,5 +1,6 @@
 import threading
 import time
+import weakref
 from concurrent import futures
 
 import numpy as np
@@ -235,3 +236,12 @@ def test_parameters_without_batching_are_refused(tmp_path, start_server):
     tiny_retriever.push(tmp_path, 1)
     with pytest.raises(InputError, match="without --enable-batching"):
         start_server(tmp_path, batching_parameters_file="x")
+
+
+def test_an_idle_thread_keeps_no_model_in_memory(begin):
+    doubler = Doubler()
+    runner = begin(threads=2)
+    assert runner.run(doubler.used, "double", x([1.0]), None)["y"].numpy().tolist() == [[2.0]]
+    model = weakref.ref(doubler.used.model)
+    del doubler
+    wait_for(lambda: model() is None, "the model's end")
