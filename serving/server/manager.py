@@ -87,6 +87,7 @@ class ModelManager(Generic[Model]):
         # Withdrawn versions that requests still work with.
         self._leaving = 0
         self._unloaded = threading.Event()
+        self._collect_again = False
         self._stop = threading.Event()
         self._look_now = threading.Event()
         self._first_look = threading.Event()
@@ -162,10 +163,14 @@ class ModelManager(Generic[Model]):
 
     def reconcile(self) -> None:
         """Looks into the folder once, and loads and withdraws what that asks for."""
-        if self._unloaded.is_set():
+        again = self._unloaded.is_set()
+        if again:
             self._unloaded.clear()
-            # A loaded model refers to itself; without this its memory would be kept for hours.
+        # A loaded model refers to itself; without this its memory would be kept for hours. The last request tells of
+        # its end just before it lets go of the model, hence a second time at the next look.
+        if again or self._collect_again:
             gc.collect()
+        self._collect_again = again
         try:
             folders = versions.scan(self.base)
         except OSError as error:

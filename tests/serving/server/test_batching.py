@@ -1,3 +1,4 @@
+import gc
 import threading
 import time
 import weakref
@@ -244,4 +245,9 @@ def test_an_idle_thread_keeps_no_model_in_memory(begin):
     assert runner.run(doubler.used, "double", x([1.0]), None)["y"].numpy().tolist() == [[2.0]]
     model = weakref.ref(doubler.used.model)
     del doubler
-    wait_for(lambda: model() is None, "the model's end")
+
+    def gone() -> bool:
+        gc.collect()
+        return model() is None
+
+    wait_for(gone, "the model's end")

@@ -1,3 +1,4 @@
+import gc
 import logging
 import shutil
 import threading
@@ -90,11 +91,14 @@ def test_a_request_in_flight_keeps_the_withdrawn_version_until_it_is_done(manage
     assert manager.statuses()[1] == Status(State.END)
 
 
-def test_the_memory_of_an_unloaded_version_is_given_back_at_the_next_look(tmp_path):
-    class Circular:
-        def __init__(self) -> None:
-            self.itself = self
+class Circular:
+    """Is not freed until the garbage collector looks for circles."""
 
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def test_the_memory_of_an_unloaded_version_is_given_back_at_the_next_look(tmp_path):
     loaded: list[weakref.ref] = []
 
     def load(path: Path) -> Circular:
@@ -108,6 +112,24 @@ def test_the_memory_of_an_unloaded_version_is_given_back_at_the_next_look(tmp_pa
         manager.reconcile()
     manager.reconcile()
     assert [model() is None for model in loaded] == [True, False]
+
+
+def test_a_model_that_its_last_request_lets_go_of_after_that_look_is_given_back_at_the_one_after(tmp_path):
+    manager = ModelManager("souk", tmp_path, lambda path: Circular())
+    push(tmp_path, 1, "")
+    manager.reconcile()
+    with manager.use() as (_, held):
+        push(tmp_path, 2, "")
+        manager.reconcile()
+    gc.disable()
+    try:
+        manager.reconcile()
+        model = weakref.ref(held)
+        del held
+        manager.reconcile()
+        assert model() is None
+    finally:
+        gc.enable()
 
 
 def test_a_broken_version_is_reported_and_the_old_one_stays(manager, tmp_path, caplog):
