@@ -7,5 +7,5 @@ port=${2:-8501}
 
 exec 3<>"/dev/tcp/127.0.0.1/${port}" || exit 1
 printf 'GET /v1/models/%s/metadata HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' "${model}" >&3
-read -r -t 4 _ status _ <&3 || exit 1
+read -r -t 2 _ status _ <&3 || exit 1
 [[ ${status} == 200 ]]

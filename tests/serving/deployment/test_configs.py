@@ -1,0 +1,68 @@
+import pytest
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
+from tensorflow_serving.apis import model_management_pb2
+from tensorflow_serving.config import model_server_config_pb2
+
+from serving.server import batching, model_config, versions
+from tests.serving.deployment.files import CONFIGS
+
+MODEL_FILES = sorted(CONFIGS.glob("models*.config"))
+
+
+def monitoring_config() -> type:
+    """TensorFlow Serving's MonitoringConfig, which tensorflow-serving-api leaves out (monitoring_config.proto)."""
+    field = descriptor_pb2.FieldDescriptorProto
+    file = descriptor_pb2.FileDescriptorProto(
+        name="monitoring_config.proto", package="tensorflow.serving", syntax="proto3"
+    )
+    prometheus = file.message_type.add(name="PrometheusConfig")
+    prometheus.field.add(name="enable", number=1, type=field.TYPE_BOOL, label=field.LABEL_OPTIONAL)
+    prometheus.field.add(name="path", number=2, type=field.TYPE_STRING, label=field.LABEL_OPTIONAL)
+    monitoring = file.message_type.add(name="MonitoringConfig")
+    monitoring.field.add(
+        name="prometheus_config",
+        number=1,
+        type=field.TYPE_MESSAGE,
+        label=field.LABEL_OPTIONAL,
+        type_name=".tensorflow.serving.PrometheusConfig",
+    )
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("tensorflow.serving.MonitoringConfig"))
+
+
+@pytest.mark.parametrize("path", MODEL_FILES, ids=lambda path: path.name)
+def test_tensorflow_serving_reads_the_models(path):
+    config = text_format.Parse(path.read_text(), model_server_config_pb2.ModelServerConfig())
+    (model,) = config.model_config_list.config
+    assert (model.name, model.base_path, model.model_platform) == ("souk", "/models/souk", "tensorflow")
+    # What the file says goes into a reload as it is.
+    assert model_management_pb2.ReloadConfigRequest(config=config).config == config
+
+
+@pytest.mark.parametrize("path", MODEL_FILES, ids=lambda path: path.name)
+def test_souk_serve_reads_the_same_models(path, tmp_path):
+    (tmp_path / "souk").mkdir()
+    here = tmp_path / path.name
+    here.write_text(path.read_text().replace('"/models/', f'"{tmp_path}/'))
+    (model,) = model_config.read(here)
+    assert (model.name, model.base) == ("souk", tmp_path / "souk")
+    if path.name == "models.config":
+        assert (model.policy, dict(model.labels)) == (versions.Latest(1), {})
+    else:
+        assert model.policy == versions.Specific(frozenset(model.labels.values()))
+        assert set(model.labels) == {"stable", "canary"}
+
+
+def test_batching_is_what_both_servers_take_and_does_not_wait_for_company():
+    options = batching.read_options(CONFIGS / "batching.config")
+    assert options.timeout_s == 0
+    # TensorFlow Serving refuses sizes that do not increase or do not end with the largest batch; so does the reader.
+    assert options.allowed_sizes[-1] == options.max_batch_size
+    assert options.allowed_sizes[0] == 1, "a single query must not be padded to several"
+
+
+def test_monitoring_is_switched_on_where_souk_serve_has_it():
+    config = text_format.Parse((CONFIGS / "monitoring.config").read_text(), monitoring_config()())
+    assert config.prometheus_config.enable
+    assert config.prometheus_config.path == "/monitoring/prometheus/metrics"

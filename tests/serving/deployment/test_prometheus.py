@@ -1,0 +1,83 @@
+import re
+import subprocess
+
+import pytest
+
+from serving.server.metrics import Metrics
+from tests.serving.deployment.files import CONFIGS, DOCKER, KUBERNETES, image_command, only, program
+
+FOLDER = DOCKER / "prometheus"
+
+
+def alerts(groups) -> dict:
+    return {rule["alert"]: rule for group in groups for rule in group["rules"]}
+
+
+RULES = alerts(only(FOLDER / "alerts.yaml")["groups"])
+OPERATOR_RULES = alerts(only(KUBERNETES / "prometheus_operator" / "rules.yaml")["spec"]["groups"])
+
+
+def test_prometheus_scrapes_the_rest_port_of_the_server_at_the_path_that_it_is_told():
+    jobs = {job["job_name"]: job for job in only(FOLDER / "prometheus.yaml")["scrape_configs"]}
+    port = image_command(DOCKER / "stock.Dockerfile")["rest_api_port"]
+    services = only(DOCKER / "compose.yaml")["services"]
+    assert jobs["souk"]["static_configs"] == [{"targets": [f"serving:{port}"]}]
+    assert "serving" in services
+    path = jobs["souk"]["metrics_path"]
+    assert f'path: "{path}"' in (CONFIGS / "monitoring.config").read_text()
+    pod = only(KUBERNETES / "base" / "deployment.yaml")["spec"]["template"]
+    assert pod["metadata"]["annotations"]["prometheus.io/path"] == path
+    (endpoint,) = only(KUBERNETES / "prometheus_operator" / "servicemonitor.yaml")["spec"]["endpoints"]
+    assert endpoint["path"] == path
+    asked = jobs["souk-available"]
+    (target,) = asked["static_configs"][0]["targets"]
+    assert target == f"http://serving:{port}/v1/models/souk/metadata"
+    assert asked["params"]["module"] == list(only(FOLDER / "blackbox.yaml")["modules"])
+    assert asked["relabel_configs"][-1]["replacement"].split(":")[0] in services
+
+
+@pytest.mark.parametrize("rules", [RULES, OPERATOR_RULES], ids=["compose", "operator"])
+def test_alerts_are_about_metrics_and_labels_that_the_server_has(rules):
+    metrics = {metric.name: metric for metric in vars(Metrics()).values()}
+    used = set()
+    for rule in rules.values():
+        for name, labels in re.findall(r"(:tensorflow:[\w:]+)(?:\{(.*?)\})?", rule["expr"]):
+            metric = metrics[name.removesuffix("_bucket")]
+            used.add(metric.name)
+            assert set(re.findall(r"(\w+)[=!]", labels)) <= set(metric._labels)
+    assert {":tensorflow:serving:request_count", ":tensorflow:serving:request_latency"} <= used
+
+
+@pytest.mark.parametrize("rules", [RULES, OPERATOR_RULES], ids=["compose", "operator"])
+def test_alerts_are_about_jobs_that_are_scraped_and_lead_to_a_chapter_of_the_runbook(rules):
+    jobs = {job["job_name"] for job in only(FOLDER / "prometheus.yaml")["scrape_configs"]}
+    headings = re.findall(r"^#+ (.+)$", (DOCKER.parents[1] / "docs" / "deployment.md").read_text(), re.MULTILINE)
+    anchors = {heading.lower().replace(" ", "-") for heading in headings}
+    for rule in rules.values():
+        assert set(re.findall(r'job="([^"]+)"', rule["expr"])) <= jobs
+        page, _, anchor = rule["annotations"]["runbook"].partition("#")
+        assert page == "docs/deployment.md"
+        assert anchor in anchors
+
+
+def test_the_operator_has_the_same_alerts_but_for_how_it_knows_that_no_version_answers():
+    assert set(RULES) == set(OPERATOR_RULES)
+    assert [name for name in RULES if RULES[name] != OPERATOR_RULES[name]] == ["SoukNoVersionAvailable"]
+    deployment = only(KUBERNETES / "base" / "deployment.yaml")["metadata"]["name"]
+    assert f'deployment="{deployment}"' in OPERATOR_RULES["SoukNoVersionAvailable"]["expr"]
+
+
+def test_every_alert_but_the_scrape_has_a_test_of_its_own():
+    tested = {
+        case["alertname"] for test in only(FOLDER / "alerts.test.yaml")["tests"] for case in test["alert_rule_test"]
+    }
+    assert tested == set(RULES) - {"SoukNotScraped"}
+
+
+def test_prometheus_takes_the_configuration_and_its_alerts_ring_when_they_should():
+    promtool = program("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed")
+    for arguments in (["check", "config", "prometheus.yaml"], ["test", "rules", "alerts.test.yaml"]):
+        ended = subprocess.run([promtool, *arguments], cwd=FOLDER, capture_output=True, text=True, check=False)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
