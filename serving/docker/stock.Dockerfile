@@ -20,6 +20,7 @@ CMD ["--port=8500", \
      "--model_config_file=/etc/souk/models.config", \
      "--model_config_file_poll_wait_seconds=10", \
      "--file_system_poll_wait_seconds=10", \
+     "--allow_version_labels_for_unavailable_models=true", \
      "--enable_batching=true", \
      "--batching_parameters_file=/etc/souk/batching.config", \
      "--monitoring_config_file=/etc/souk/monitoring.config", \
