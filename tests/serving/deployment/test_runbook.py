@@ -48,7 +48,7 @@ def test_a_canary_is_loaded_labelled_and_made_stable_without_a_restart(start_ser
     reload(running.address, stable, tmp_path)
     tiny_retriever.push(base, 4)
 
-    with pytest.raises(grpc.RpcError, match="assign label to version 4 .* not currently available"):
+    with pytest.raises(grpc.RpcError, match=r"assign label to version 4 .* not currently available"):
         reload(running.address, CANARY, tmp_path)
 
     reload(running.address, stable.replace("versions: 3 ", "versions: 3 versions: 4 "), tmp_path)
