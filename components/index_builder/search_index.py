@@ -102,6 +102,9 @@ class ScannIndex(SearchIndex):
             pre_reorder_num_neighbors=self._reorder(k),
             leaves_to_search=None if leaves is None else int(leaves),
         )
+        # ScaNN's op says nothing of the shape of what it finds.
+        shape = [None, k if isinstance(k, int) else None]
+        positions, scores = tf.ensure_shape(positions, shape), tf.ensure_shape(scores, shape)
         found = tf.math.is_finite(scores)
         return tf.where(found, tf.cast(positions, tf.int32), -1), tf.where(found, scores, -np.inf)
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.index_builder.attributes import BRAND_KEY, CATEGORY_KEY, ItemAttributes, invert, nodes_of
-from components.index_builder.filters import ItemFilters, filter_spec
+from components.index_builder.filters import Conditions, ItemFilters, filter_spec
 from components.index_builder.search_index import ExactIndex, ScannIndex
 from tests.components.index_builder.test_relevance import ask
 from tests.small_shop import ALL_CATALOG, serialize
@@ -73,12 +73,16 @@ def shops(draw):
     return attributes, draw(st.lists(st.just(Wanted()) | request, max_size=4)), draw(st.integers(1, items))
 
 
-def found(filters: ItemFilters, vectors: np.ndarray, wanted: list[Wanted], k: int):
+def conditions_of(filters: ItemFilters, wanted: list[Wanted]) -> Conditions:
     raw = tf.io.parse_example(tf.constant([w.example() for w in wanted], tf.string), filter_spec())
     excluded = tf.ragged.constant(
         [list(w.excluded) for w in wanted], tf.int32, ragged_rank=1, row_splits_dtype=tf.int64
     )
-    positions, scores = filters.search(tf.constant(vectors), filters.conditions(raw, excluded), k)
+    return filters.conditions(raw, excluded)
+
+
+def found(filters: ItemFilters, vectors: np.ndarray, wanted: list[Wanted], k: int):
+    positions, scores = filters.search(tf.constant(vectors), conditions_of(filters, wanted), k)
     return positions.numpy(), scores.numpy()
 
 
@@ -97,7 +101,7 @@ def test_answers_equal_a_loop_over_the_ranking_however_many_items_are_left(tmp_p
         expected = [place for place in np.argsort(-best) if request.met_by(place, attributes)][:k]
         missing = k - len(expected)
         assert positions[row].tolist() == expected + [-1] * missing
-        np.testing.assert_allclose(scores[row], [*best[expected], *[-np.inf] * missing], rtol=1e-5)
+        np.testing.assert_allclose(scores[row], [*best[expected], *[-np.inf] * missing], rtol=1e-5, atol=1e-6)
 
 
 @given(st.lists(st.tuples(st.sampled_from(BRANDS), st.sampled_from(PATHS), st.just(1.0)), min_size=1, max_size=12))
@@ -134,7 +138,10 @@ def test_a_filtered_quantised_index_finds_what_exact_filtered_search_finds(quant
     index = ScannIndex(quantised, {"reorder": 30}, 10)
     filters = ItemFilters(index, attributes, limit, str(tmp_path))
     queries = quantised[:64, np.newaxis]
-    positions, _ = found(filters, queries, [Wanted(brands=(b"wanted",))] * 64, 10)
+    # In a graph, as it is served: there shapes must be known beforehand.
+    graph = tf.function(lambda vectors, conditions: filters.search(vectors, conditions, 10)[0])
+    conditions = conditions_of(filters, [Wanted(brands=(b"wanted",))] * 64)
+    positions = graph(tf.constant(queries), conditions).numpy()
     scores = np.where(np.arange(1000) % every == 0, queries[:, 0] @ quantised.T, -np.inf)
     exact = np.argsort(-scores, axis=1)[:, :10]
     recall = np.mean([len(set(p) & set(e)) / 10 for p, e in zip(positions, exact, strict=True)])
