@@ -16,8 +16,9 @@ from click.testing import CliRunner, Result
 _COSTLY = ("tiny_shop", "built")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Says which tests go to the same process."""
+    """Says which tests go to the same process, before xdist reads it."""
     for item in items:
         costly = [name for name in _COSTLY if name in getattr(item, "fixturenames", ())]
         group = costly[0] if costly else str(item.path)
