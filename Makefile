@@ -37,6 +37,10 @@ lint: $(READY)  ## mend what the linter can mend, and format
 bench-%: $(READY)  ## run benchmarks/%.py and print its table, as in `make bench-ingest`
 	$(RUN)python -m benchmarks.$*
 
+bench-serving: $(READY)  ## measure index and server at a million items, beside FAISS and hnswlib
+	$(UV) sync --quiet --frozen --group bench
+	$(RUN)python -m benchmarks.serving
+
 docs: $(READY)  ## write docs/configuration.md from the settings classes
 	PYTHONPATH=. $(RUN)python scripts/write_config_reference.py > docs/configuration.md
 

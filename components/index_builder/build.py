@@ -83,7 +83,7 @@ def build_servable(
 
     model = artifact.load(model_dir)
     requests = sample_requests(request_pattern, config.sample_requests, config.seed)
-    index, curve = choose_index(catalogue.vectors[rows], _query_vectors(model, requests), config)
+    index, curve = choose_index(catalogue.vectors[rows], query_vectors(model, requests), config)
     chosen = next(point for point in curve if point.chosen)
     logging.info("index: %s %s, recall %.4f", chosen.name, chosen.parameters, chosen.recall)
 
@@ -120,7 +120,7 @@ def sample_requests(pattern: str, count: int, seed: int) -> list[bytes]:
     return [example.numpy() for example in dataset.shuffle(64 * count, seed=seed).take(count)]
 
 
-def _query_vectors(model: TrainedModel, examples: list[bytes]) -> np.ndarray:
+def query_vectors(model: TrainedModel, examples: list[bytes]) -> np.ndarray:
     """Vectors of requests, every head a row: [requests * heads, dim]."""
     profile = tuple(model.sizes.profile)
     raw = tf.io.parse_example(tf.constant(examples), raw_search_spec(profile))

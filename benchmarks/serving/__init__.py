@@ -1,0 +1,1 @@
+"""The serving benchmark: index, server and command line at a million items."""

@@ -1,0 +1,208 @@
+"""The libraries that Souk's index is set beside, each called in this process the way its manual says."""
+
+import time
+from abc import abstractmethod
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from components.index_builder.parameters import recall_against_exact
+
+_SINGLES = 400
+
+
+class Library:
+    """An index of one library.
+
+    Attributes:
+      name: what it is called in the table.
+      knobs: values of the setting that trades recall for speed, fastest first.
+    """
+
+    name: str
+    knobs: Sequence[int]
+
+    @abstractmethod
+    def build(self, vectors: np.ndarray, threads: int) -> None:
+        """Indexes the vectors [items, dim]."""
+
+    @abstractmethod
+    def set(self, knob: int) -> None:
+        """Takes one of `knobs`."""
+
+    @abstractmethod
+    def single(self, query: np.ndarray, k: int) -> np.ndarray:
+        """Positions [k] for one query [dim], on the calling thread."""
+
+    @abstractmethod
+    def batch(self, queries: np.ndarray, k: int) -> np.ndarray:
+        """Positions [queries, k] for all queries, on all threads."""
+
+
+class Scann(Library):
+    """ScaNN's own Python interface, with the partitions and the quantisation that Souk gives it."""
+
+    name = "ScaNN, bare"
+
+    def __init__(self, leaves: int, knobs: Sequence[tuple[int, int]], k: int) -> None:
+        self._leaves, self._pairs, self._k = leaves, knobs, k
+        self.knobs = range(len(knobs))
+
+    def build(self, vectors: np.ndarray, threads: int) -> None:
+        """See `Library`."""
+        import scann
+
+        self._searcher = (
+            scann.scann_ops_pybind.builder(vectors, self._k, "dot_product")
+            .set_n_training_threads(threads)
+            .tree(self._leaves, self._pairs[0][0], training_sample_size=min(len(vectors), 250_000))
+            .score_ah(2, anisotropic_quantization_threshold=0.2)
+            .reorder(self._pairs[0][1])
+            .build()
+        )
+
+    def set(self, knob: int) -> None:
+        """See `Library`."""
+        leaves, reorder = self._pairs[knob]
+        self._options = {"leaves_to_search": leaves, "pre_reorder_num_neighbors": reorder}
+
+    def single(self, query: np.ndarray, k: int) -> np.ndarray:
+        """See `Library`."""
+        return self._searcher.search(query, k, **self._options)[0]
+
+    def batch(self, queries: np.ndarray, k: int) -> np.ndarray:
+        """See `Library`."""
+        return self._searcher.search_batched_parallel(queries, k, **self._options)[0]
+
+
+class FaissIvf(Library):
+    """FAISS' inverted file over full vectors, as many lists as Souk has partitions."""
+
+    name = "FAISS IVF"
+    knobs = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384)
+
+    def __init__(self, lists: int) -> None:
+        self._lists = lists
+
+    def build(self, vectors: np.ndarray, threads: int) -> None:
+        """See `Library`."""
+        import faiss
+
+        faiss.omp_set_num_threads(threads)
+        dim = vectors.shape[1]
+        self._index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, self._lists, faiss.METRIC_INNER_PRODUCT)
+        self._index.train(vectors[: 64 * self._lists])
+        self._index.add(vectors)
+
+    def set(self, knob: int) -> None:
+        """See `Library`."""
+        self._index.nprobe = knob
+
+    def single(self, query: np.ndarray, k: int) -> np.ndarray:
+        """See `Library`."""
+        return self._index.search(query[np.newaxis], k)[1][0]
+
+    def batch(self, queries: np.ndarray, k: int) -> np.ndarray:
+        """See `Library`."""
+        return self._index.search(queries, k)[1]
+
+
+class FaissHnsw(Library):
+    """FAISS' navigable graph with 32 links."""
+
+    name = "FAISS HNSW"
+    knobs = (100, 150, 200, 300, 400, 600, 800, 1200, 1600)
+
+    def build(self, vectors: np.ndarray, threads: int) -> None:
+        """See `Library`."""
+        import faiss
+
+        faiss.omp_set_num_threads(threads)
+        self._index = faiss.IndexHNSWFlat(vectors.shape[1], 32, faiss.METRIC_INNER_PRODUCT)
+        self._index.hnsw.efConstruction = 200
+        self._index.add(vectors)
+
+    def set(self, knob: int) -> None:
+        """See `Library`."""
+        self._index.hnsw.efSearch = knob
+
+    def single(self, query: np.ndarray, k: int) -> np.ndarray:
+        """See `Library`."""
+        return self._index.search(query[np.newaxis], k)[1][0]
+
+    def batch(self, queries: np.ndarray, k: int) -> np.ndarray:
+        """See `Library`."""
+        return self._index.search(queries, k)[1]
+
+
+class Hnswlib(Library):
+    """hnswlib's navigable graph with 32 links."""
+
+    name = "hnswlib"
+    knobs = FaissHnsw.knobs
+
+    def build(self, vectors: np.ndarray, threads: int) -> None:
+        """See `Library`."""
+        import hnswlib
+
+        self._index = hnswlib.Index("ip", vectors.shape[1])
+        self._index.init_index(len(vectors), M=32, ef_construction=200, random_seed=17)
+        self._index.set_num_threads(threads)
+        self._index.add_items(vectors)
+
+    def set(self, knob: int) -> None:
+        """See `Library`."""
+        self._index.set_ef(knob)
+
+    def single(self, query: np.ndarray, k: int) -> np.ndarray:
+        """See `Library`."""
+        return self._index.knn_query(query, k, num_threads=1)[0][0]
+
+    def batch(self, queries: np.ndarray, k: int) -> np.ndarray:
+        """See `Library`."""
+        return self._index.knn_query(queries, k)[0]
+
+
+@dataclass
+class Speed:
+    """What rounds of measuring found; medians are taken of each list.
+
+    Attributes:
+      single_ms: median of one query after another.
+      singles: queries a second that come one by one, on as many threads as there are processors.
+      batched: queries a second, all handed over at once.
+    """
+
+    single_ms: list[float] = field(default_factory=list)
+    singles: list[float] = field(default_factory=list)
+    batched: list[float] = field(default_factory=list)
+
+
+def tune(library: Library, queries: np.ndarray, exact: np.ndarray, wanted: float) -> tuple[int, float]:
+    """Sets the first knob whose recall is `wanted`, or else the last; returns it and its recall."""
+    for knob in library.knobs:
+        library.set(knob)
+        recall = recall_against_exact(library.batch(queries, exact.shape[1]), exact)
+        if recall >= wanted:
+            break
+    return knob, recall
+
+
+def measure(library: Library, queries: np.ndarray, k: int, threads: int, speed: Speed) -> None:
+    """One round."""
+    times = []
+    for query in queries[:_SINGLES]:
+        started = time.perf_counter()
+        library.single(query, k)
+        times.append(time.perf_counter() - started)
+    speed.single_ms.append(float(np.median(times)) * 1e3)
+    with ThreadPoolExecutor(threads) as pool:
+        started = time.perf_counter()
+        shares = [queries[thread::threads] for thread in range(threads)]
+        list(pool.map(lambda share: [library.single(query, k) for query in share], shares))
+        speed.singles.append(len(queries) / (time.perf_counter() - started))
+    started = time.perf_counter()
+    library.batch(queries, k)
+    speed.batched.append(len(queries) / (time.perf_counter() - started))

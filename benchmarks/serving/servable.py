@@ -1,0 +1,73 @@
+"""The servable of the benchmark: the pipeline's own, over generated vectors."""
+
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.serving.towers import Towers
+from components.index_builder.config import IndexConfig
+from components.index_builder.parameters import MeasuredIndex, choose_index
+from components.index_builder.servable import Servable
+from components.index_builder.warmup import write_warmup_requests
+from trainer.item_table import ItemTable
+
+
+@dataclass(frozen=True)
+class Built:
+    """A version that can be served.
+
+    Attributes:
+      chosen: the index that it holds.
+      found: [queries, k] positions that this index gives for the queries that it was not chosen with.
+      index_s: seconds that the index and the choice of its parameters took.
+      save_s: seconds that the SavedModel took.
+    """
+
+    chosen: MeasuredIndex
+    found: np.ndarray
+    index_s: float
+    save_s: float
+
+
+def build(
+    towers: Towers, vectors: np.ndarray, rows: np.ndarray, config: IndexConfig, chosen_with: int, base: Path
+) -> Built:
+    """Writes version 1 into `base`.
+
+    Args:
+      towers: the model, and the items that the others are copies of.
+      vectors: of `towers.grow`.
+      rows: of the same.
+      config: as in the pipeline.
+      chosen_with: parameters are chosen with this many of the queries, and judged with the others.
+      base: of the versions.
+    """
+    started = time.perf_counter()
+    index, curve = choose_index(vectors, towers.queries[:chosen_with], config)
+    index_s = time.perf_counter() - started
+    found, _ = index.search(towers.queries[chosen_with:], config.k)
+
+    table = towers.catalogue.table
+    ids = np.char.add("item", np.char.zfill(np.arange(len(rows)).astype(str), 8)).astype("S")
+    with_unknown = np.append(rows, table.size)
+    grown = ItemTable(ids, {name: column[with_unknown] for name, column in table.columns.items()})
+    started = time.perf_counter()
+    unfinished = base / "unfinished"
+    with tempfile.TemporaryDirectory() as folder:
+        servable = Servable(
+            towers.model,
+            grown,
+            index,
+            np.arange(len(rows), dtype=np.int32),
+            towers.catalogue.attributes.take(rows),
+            config,
+            folder,
+        )
+        servable.save(str(unfinished))
+    write_warmup_requests(str(unfinished), config.model_name, towers.examples[:8])
+    unfinished.rename(base / "1")
+    chosen = next(point for point in curve if point.chosen)
+    return Built(chosen, found.numpy(), index_s, time.perf_counter() - started)

@@ -1,0 +1,100 @@
+"""Real towers for generated catalogues: a model trained on the simulated demo shop, and requests of its last day."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from benchmarks.demo_shop import simulate_once
+from components.index_builder.build import query_vectors, sample_requests
+from components.index_builder.catalogue import EmbeddedCatalogue, embed_catalogue, read_parts
+from pipeline import config as pipeline_config
+from pipeline import local_runner
+from schema.features import CATALOG_SPLIT, EVAL_SPLIT
+from trainer import artifact
+from trainer.artifact import TrainedModel
+
+DIM = 64
+_SEED = 17
+
+
+@dataclass(frozen=True)
+class Towers:
+    """A trained model, the catalogue that it embedded, and requests of the day after its training.
+
+    Attributes:
+      model: one vector of `DIM` per request and item.
+      catalogue: the demo shop's.
+      examples: serialised search examples.
+      queries: [examples, DIM] float32, their vectors.
+    """
+
+    model: TrainedModel
+    catalogue: EmbeddedCatalogue
+    examples: list[bytes]
+    queries: np.ndarray
+
+
+def train_towers(folder: Path, requests: int, model: str) -> Towers:
+    """Simulates, trains and embeds; what is in `folder` already is not done again."""
+    data = folder / "data"
+    simulate_once("demo", data)
+    settings = [
+        "name=bench",
+        f"root={folder}",
+        f"ingest.data.events={data}/events/*.jsonl.gz",
+        f"ingest.data.catalog={data}/catalog.jsonl.gz",
+        f"ingest.data.users={data}/users.jsonl.gz",
+        f"train.model={model}",
+        f"train.dim={DIM}",
+        f"train.embedding_dim={DIM}",
+        "train.heads=1",
+    ]
+    ended = local_runner.run(pipeline_config.load("demo", settings))
+    examples, trained = (ended.output(*place) for place in (("SoukExampleGen", "examples"), ("Trainer", "model")))
+    if examples is None or trained is None:
+        raise SystemExit(f"the run did not get as far as a model; see its log under {folder}")
+    model_dir = str(Path(trained.uri) / "Format-Serving")
+    parts = folder / f"embedded-{model}"
+    if not parts.exists():
+        import apache_beam as beam
+
+        unfinished = parts.with_suffix(".unfinished")
+        unfinished.mkdir(exist_ok=True)
+        with beam.Pipeline() as pipeline:
+            embed_catalogue(pipeline, model_dir, f"{examples.uri}/Split-{CATALOG_SPLIT}/*", str(unfinished))
+        unfinished.rename(parts)
+    loaded = artifact.load(model_dir)
+    asked = sample_requests(f"{examples.uri}/Split-{EVAL_SPLIT}/*", requests, _SEED)
+    return Towers(loaded, read_parts(str(parts)), asked, query_vectors(loaded, asked))
+
+
+def grow(catalogue: EmbeddedCatalogue, items: int, noise: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
+    """Unit vectors scattered around those of a real catalogue, so that real requests ask among them.
+
+    Args:
+      catalogue: the items that become centres of clusters.
+      items: how many vectors to make.
+      noise: length of the random part, to a centre's 1.
+
+    Returns:
+      Vectors [items, dim] float32, and the row of the catalogue that each is scattered around.
+    """
+    rng = np.random.default_rng(_SEED)
+    centres = catalogue.vectors / np.linalg.norm(catalogue.vectors, axis=1, keepdims=True)
+    rows = rng.integers(len(centres), size=items)
+    vectors = rng.standard_normal((items, centres.shape[1]), np.float32)
+    vectors *= noise / centres.shape[1] ** 0.5
+    vectors += centres[rows]
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors, rows
+
+
+def exact_neighbours(vectors: np.ndarray, queries: np.ndarray, k: int, at_once: int = 32) -> np.ndarray:
+    """Positions [queries, k] of the best by inner product, in no order, by brute force."""
+    found = []
+    for start in range(0, len(queries), at_once):
+        scores = tf.matmul(queries[start : start + at_once], vectors, transpose_b=True)
+        found.append(tf.math.top_k(scores, k, sorted=False).indices.numpy())
+    return np.concatenate(found)
