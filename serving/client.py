@@ -7,19 +7,17 @@
 It imports neither TensorFlow nor TFX. One client may be shared by many threads.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import grpc
 
-from schema import features
 from schema.settings import InputError
 from serving import wire
+from serving.answers import Answer, Hit, Rows, Searcher, ServingError, rows_of
 from serving.config import DEFAULT_HOST, DEFAULT_MODEL_NAME, DEFAULT_PORT
-from serving.examples import Behaviour, search_example
-from serving.filters import Filters
+from serving.examples import Behaviour
 from serving.protos import model_service_pb2, prediction_service_pb2, tensor_pb2
 
 __all__ = ["Answer", "Behaviour", "Client", "Hit", "ServingError", "Signature", "TensorSpec", "VersionStatus"]
@@ -32,45 +30,6 @@ _PREDICT = "/tensorflow.serving.PredictionService/Predict"
 _GET_MODEL_METADATA = "/tensorflow.serving.PredictionService/GetModelMetadata"
 _GET_MODEL_STATUS = "/tensorflow.serving.ModelService/GetModelStatus"
 _SIGNATURE_DEF = "signature_def"
-
-
-class ServingError(RuntimeError):
-    """The server could not be reached, or it refused. The message says what was tried and what to do.
-
-    Attributes:
-      code: the gRPC status.
-    """
-
-    def __init__(self, message: str, code: grpc.StatusCode) -> None:
-        super().__init__(message)
-        self.code = code
-
-
-@dataclass(frozen=True)
-class Hit:
-    """One found item; `rank` counts from 1, a larger `score` is a better match."""
-
-    rank: int
-    item_id: str
-    score: float
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The hits of one query, best first, and the version of the model that gave them.
-
-    Attributes:
-      hits: what was found.
-      model_version: which version answered.
-      places: k of the served model, the most hits that it returns for a query.
-      relevance_control: what relevance control did, a value of `schema.features.RelevanceControl`; None from a model
-        that has no such output.
-    """
-
-    hits: list[Hit]
-    model_version: int
-    places: int
-    relevance_control: str | None = None
 
 
 @dataclass(frozen=True)
@@ -98,7 +57,7 @@ class Signature:
     outputs: dict[str, TensorSpec]
 
 
-class Client:
+class Client(Searcher):
     """A connection to one served model.
 
     Args:
@@ -141,73 +100,24 @@ class Client:
         self._get_metadata = self._method(_GET_MODEL_METADATA, prediction_service_pb2.GetModelMetadataResponse)
         self._get_status = self._method(_GET_MODEL_STATUS, model_service_pb2.GetModelStatusResponse)
 
-    def search(
-        self,
-        query: str,
-        *,
-        user: str | None = None,
-        behaviour: Behaviour | None = None,
-        k: int | None = None,
-        relevance_control: bool | None = None,
-        filters: Filters | None = None,
-    ) -> list[Hit]:
-        """The best items for a query, best first.
+    def retrieve(self, signature: str, input_name: str, values: Sequence[bytes]) -> Rows:
+        """See `Searcher.retrieve`."""
+        return self.read(self.predict(signature, input_name, values), len(values))
 
-        Args:
-          query: what the user typed.
-          user: the user's id, or None for a user who is not known.
-          behaviour: what the user did before, or None.
-          relevance_control: whether hits must be of the brands and categories that the query names; None leaves it to
-            the model's own setting.
-          filters: which items may be in the answer.
-          k: most hits wanted, or None for as many as the model returns. The model returns at most the number
-            that it was exported with.
+    def read(self, response: prediction_service_pb2.PredictResponse, count: int) -> Rows:
+        """The `count` rows of this server's response.
 
         Raises:
-          InputError: if the query is empty or `k` is less than 1.
-          ServingError: if the server cannot be reached, refuses, or is too late.
+          ServingError: if it is not of the form that Souk's servables have.
         """
-        return self.answer(
-            query, user=user, behaviour=behaviour, k=k, relevance_control=relevance_control, filters=filters
-        ).hits
-
-    def answer(
-        self,
-        query: str,
-        *,
-        user: str | None = None,
-        behaviour: Behaviour | None = None,
-        k: int | None = None,
-        relevance_control: bool | None = None,
-        filters: Filters | None = None,
-    ) -> Answer:
-        """Like `search`, with the version of the model that answered, and what relevance control did."""
-        if k is not None and k < 1:
-            raise InputError(f"k is the number of items wanted and must be at least 1, got {k}.")
-        return self.answer_examples([search_example(query, user, behaviour, relevance_control, filters)], k=k)[0]
-
-    def answer_examples(self, examples: Sequence[bytes], *, k: int | None = None) -> list[Answer]:
-        """One answer for each serialised search tf.Example, in one call.
-
-        Raises:
-          ServingError: as for `search`.
-        """
-        response = self.predict(features.SIGNATURE_DEFAULT, features.INPUT_EXAMPLES, examples)
         try:
-            ids = wire.string_rows(response.outputs[features.OUTPUT_ITEM_IDS])
-            scores = wire.float_rows(response.outputs[features.OUTPUT_SCORES])
-            control = _relevance_control(response, len(ids))
+            return rows_of(response, count)
         except ValueError as error:
             raise ServingError(
                 f"{self.target} answered in a form that is not Souk's: {error}. "
                 f"Is {self.model_name!r} a model that Souk has exported?",
                 grpc.StatusCode.INTERNAL,
             ) from error
-        version = response.model_spec.version.value
-        return [
-            Answer(_hits(row_ids, row_scores, k), version, len(row_ids), done)
-            for row_ids, row_scores, done in zip(ids, scores, control, strict=True)
-        ]
 
     def predict(
         self, signature: str, input_name: str, values: Sequence[bytes]
@@ -217,18 +127,50 @@ class Client:
         Raises:
           ServingError: as for `search`.
         """
-        request = prediction_service_pb2.PredictRequest(model_spec=self._model_spec(signature))
-        request.inputs[input_name].CopyFrom(wire.string_tensor(values))
-        return self._call(self._predict, request)
+        return self._call(self._predict, self._request(signature, input_name, values, self.version))
 
-    def status(self) -> list[VersionStatus]:
+    def begin(
+        self,
+        signature: str,
+        input_name: str,
+        values: Sequence[bytes],
+        *,
+        timeout_s: float,
+        version: int | None = None,
+    ) -> Callable[[], prediction_service_pb2.PredictResponse]:
+        """Sends what `predict` sends, and gives what waits for the response and returns it or raises.
+
+        Args:
+          signature: as for `predict`.
+          input_name: as for `predict`.
+          values: as for `predict`.
+          timeout_s: deadline in seconds from now.
+          version: the version to ask; None asks the client's own.
+        """
+        asked = self.version if version is None else version
+        call = self._predict.future(
+            self._request(signature, input_name, values, asked), timeout=timeout_s, metadata=self._headers
+        )
+
+        def wait() -> prediction_service_pb2.PredictResponse:
+            try:
+                return call.result()
+            except grpc.RpcError as error:
+                raise self._explain(error, timeout_s) from error
+
+        return wait
+
+    def status(self, timeout_s: float | None = None) -> list[VersionStatus]:
         """Every version that the server knows of, newest first, loaded or not.
+
+        Args:
+          timeout_s: deadline in seconds; None takes the client's own.
 
         Raises:
           ServingError: if the server cannot be reached or does not know the model.
         """
-        request = model_service_pb2.GetModelStatusRequest(model_spec=self._model_spec())
-        response = self._call(self._get_status, request)
+        request = model_service_pb2.GetModelStatusRequest(model_spec=self._model_spec(self.version))
+        response = self._call(self._get_status, request, timeout_s)
         states = model_service_pb2.ModelVersionStatus.State
         found = [
             VersionStatus(entry.version, states.Name(entry.state), entry.status.error_message)
@@ -243,7 +185,7 @@ class Client:
           ServingError: as for `search`.
         """
         request = prediction_service_pb2.GetModelMetadataRequest(
-            model_spec=self._model_spec(), metadata_field=[_SIGNATURE_DEF]
+            model_spec=self._model_spec(self.version), metadata_field=[_SIGNATURE_DEF]
         )
         response = self._call(self._get_metadata, request)
         signatures = prediction_service_pb2.SignatureDefMap.FromString(response.metadata[_SIGNATURE_DEF].value)
@@ -256,14 +198,6 @@ class Client:
         """Ends the connection."""
         self._channel.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def _method(self, path: str, response: Any) -> Any:
         return self._channel.unary_unary(
             path,
@@ -271,19 +205,27 @@ class Client:
             response_deserializer=response.FromString,
         )
 
-    def _model_spec(self, signature: str = "") -> prediction_service_pb2.ModelSpec:
+    def _model_spec(self, version: int | None, signature: str = "") -> prediction_service_pb2.ModelSpec:
         spec = prediction_service_pb2.ModelSpec(name=self.model_name, signature_name=signature)
-        if self.version is not None:
-            spec.version.value = self.version
+        if version is not None:
+            spec.version.value = version
         return spec
 
-    def _call(self, method: Any, request: Any) -> Any:
-        try:
-            return method(request, timeout=self.timeout_s, metadata=self._headers)
-        except grpc.RpcError as error:
-            raise self._explain(error) from error
+    def _request(
+        self, signature: str, input_name: str, values: Sequence[bytes], version: int | None
+    ) -> prediction_service_pb2.PredictRequest:
+        request = prediction_service_pb2.PredictRequest(model_spec=self._model_spec(version, signature))
+        request.inputs[input_name].CopyFrom(wire.string_tensor(values))
+        return request
 
-    def _explain(self, error: Any) -> ServingError:
+    def _call(self, method: Any, request: Any, timeout_s: float | None = None) -> Any:
+        timeout_s = self.timeout_s if timeout_s is None else timeout_s
+        try:
+            return method(request, timeout=timeout_s, metadata=self._headers)
+        except grpc.RpcError as error:
+            raise self._explain(error, timeout_s) from error
+
+    def _explain(self, error: Any, timeout_s: float) -> ServingError:
         code, details = error.code(), error.details()
         if code is grpc.StatusCode.UNAVAILABLE and "loading" in details:
             message = f"{self.target} is not ready: {details}. Try again in a moment."
@@ -293,25 +235,10 @@ class Client:
                 "Start one with `souk serve --model-dir DIR`, or give its address with --target HOST:PORT."
             )
         elif code is grpc.StatusCode.DEADLINE_EXCEEDED:
-            message = f"{self.target} did not answer within {self.timeout_s:g} s."
+            message = f"{self.target} did not answer within {timeout_s:.3g} s."
         else:
             message = f"{self.target} refused with {code.name}: {details}"
         return ServingError(message, code)
-
-
-def _relevance_control(response: prediction_service_pb2.PredictResponse, rows: int) -> Sequence[str | None]:
-    # Asked by name, a map of messages would make what it lacks.
-    if features.OUTPUT_RELEVANCE_CONTROL not in response.outputs:
-        return [None] * rows
-    return [value.decode() for value in wire.strings(response.outputs[features.OUTPUT_RELEVANCE_CONTROL])]
-
-
-def _hits(ids: list[bytes], scores: list[float], k: int | None) -> list[Hit]:
-    # An empty id pads an answer with fewer than k hits.
-    found = [(item_id, score) for item_id, score in zip(ids, scores, strict=True) if item_id]
-    return [
-        Hit(rank, item_id.decode(errors="replace"), score) for rank, (item_id, score) in enumerate(found[:k], start=1)
-    ]
 
 
 def _tensor_specs(tensors: Any) -> dict[str, TensorSpec]:

@@ -5,11 +5,14 @@ from typing import Annotated
 from pydantic import Field
 
 from schema.settings import Settings
+from schema.shards import shard_models
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8500
 DEFAULT_REST_PORT = 8501
 DEFAULT_MODEL_NAME = "souk"
+
+_VERSIONS_OF_A_SHARD = 2
 
 # The settings that name a file or a folder.
 PATH_SETTINGS = (
@@ -37,7 +40,11 @@ class ServingConfig(Settings):
         off. None: 8501, or a free one where `port` is 0.
       rest_timeout_s: deadline of a REST request in seconds.
       poll_interval_s: seconds between two looks into `model_dir`.
-      versions: how many of the newest versions are served at once.
+      versions: how many of the newest versions are served at once; of a model in shards two at least, because an answer
+        must be of a version that all shards have.
+      shards: in how many shards the model was pushed (`index.shards`). With more than one, `model_dir` is what
+        `model_dir` would be without: shard 0 of 3 lies in `MODEL_DIR-shard-0-of-3`, and is served as a model of
+        its own, `MODEL_NAME-shard-0-of-3`.
       threads: requests worked on at once; 0 takes two per processor core, at least 4, or 64 with batching.
       enable_batching: whether requests that come at the same time are run together.
       batching_parameters_file: TensorFlow Serving's BatchingParameters as text; None takes its defaults.
@@ -59,6 +66,7 @@ class ServingConfig(Settings):
     rest_timeout_s: Annotated[float, Field(gt=0)] = 30.0
     poll_interval_s: Annotated[float, Field(gt=0)] = 1.0
     versions: Annotated[int, Field(ge=1)] = 1
+    shards: Annotated[int, Field(ge=1)] = 1
     threads: Annotated[int, Field(ge=0)] = 0
     enable_batching: bool = False
     batching_parameters_file: str | None = None
@@ -68,6 +76,17 @@ class ServingConfig(Settings):
     auth_token_file: str | None = None
     warm_up_limit: Annotated[int, Field(ge=0)] = 1000
     shutdown_grace_s: Annotated[float, Field(ge=0)] = 10.0
+
+    def model_folders(self) -> dict[str, str | None]:
+        """The folder of the versions of each model to serve, by its name; that of a model in shards is several."""
+        names = shard_models(self.model_name, self.shards)
+        if self.model_dir is None or self.shards == 1:
+            return dict.fromkeys(names, self.model_dir)
+        return dict(zip(names, shard_models(self.model_dir.rstrip("/"), self.shards), strict=True))
+
+    def served_versions(self) -> int:
+        """How many versions of each model are served at once."""
+        return self.versions if self.shards == 1 else max(self.versions, _VERSIONS_OF_A_SHARD)
 
     def chosen_rest_port(self) -> int | None:
         """The port to open for REST, 0 for any free one; None if there is to be none."""

@@ -12,8 +12,8 @@ from components.canary.traffic import Question
 from schema import features
 from schema.features import RelevanceControl
 from serving import wire
-from serving.client import Client, ServingError
-from serving.protos import prediction_service_pb2
+from serving.answers import Rows, Searcher, ServingError
+from serving.client import Client
 
 # A candidate that hangs would otherwise use up a deadline for every question.
 _MOST_DEADLINES = 3
@@ -60,29 +60,29 @@ class Interview:
         for problem in checks.check_signatures(client.metadata()):
             self.fail(*problem)
 
-    def ask_singly(self, client: Client, questions: Sequence[Question], p99_limit_ms: float | None) -> None:
+    def ask_singly(self, client: Searcher, questions: Sequence[Question], p99_limit_ms: float | None) -> None:
         """Real requests one at a time, as a shop's pages send them, and how long they take."""
         for question in questions:
             self._latencies_ms.append(self._ask(client, question))
         for problem in checks.check_latency(Latency.of(self._latencies_ms).p99, p99_limit_ms):
             self.fail(*problem)
 
-    def ask_edges(self, client: Client, questions: Sequence[Question]) -> None:
+    def ask_edges(self, client: Searcher, questions: Sequence[Question]) -> None:
         """Awkward requests; their latency is kept, and has no limit but the deadline."""
         for question in questions:
             self.edge_latency_ms[question.name] = self._ask(client, question)
 
-    def ask_together(self, client: Client, questions: Sequence[Question]) -> None:
+    def ask_together(self, client: Searcher, questions: Sequence[Question]) -> None:
         """Several requests in one call."""
-        response = client.predict(
+        found = client.retrieve(
             features.SIGNATURE_DEFAULT, features.INPUT_EXAMPLES, [question.example for question in questions]
         )
-        self._check(response, questions, ", in a batch")
+        self._check(found, questions, ", in a batch")
 
-    def ask_text(self, client: Client, query: bytes) -> None:
+    def ask_text(self, client: Searcher, query: bytes) -> None:
         """A query alone."""
         question = Question(f"signature `{features.SIGNATURE_QUERY_TEXT}`", b"")
-        self._check(client.predict(features.SIGNATURE_QUERY_TEXT, features.INPUT_QUERY, [query]), [question])
+        self._check(client.retrieve(features.SIGNATURE_QUERY_TEXT, features.INPUT_QUERY, [query]), [question])
 
     def ask_encoders(self, client: Client, request: bytes, items: Sequence[bytes]) -> None:
         """Vectors of one request [1, heads, dim] and of some items [items, dim]."""
@@ -96,11 +96,11 @@ class Interview:
             for problem in checks.check_vectors(wire.float_values(tensor), shape, len(examples), rank):
                 self.fail(*problem, where=f"signature `{signature}`")
 
-    def _ask(self, client: Client, question: Question) -> float:
+    def _ask(self, client: Searcher, question: Question) -> float:
         """Sends one question, checks its answer, and returns its latency in milliseconds."""
         started = time.perf_counter()
         try:
-            response = client.predict(features.SIGNATURE_DEFAULT, features.INPUT_EXAMPLES, [question.example])
+            found = client.retrieve(features.SIGNATURE_DEFAULT, features.INPUT_EXAMPLES, [question.example])
         except ServingError as error:
             self._deadlines += error.code is grpc.StatusCode.DEADLINE_EXCEEDED
             if error.code is grpc.StatusCode.UNAVAILABLE or self._deadlines >= _MOST_DEADLINES:
@@ -108,34 +108,17 @@ class Interview:
             self.fail(str(error), where=question.name)
             return (time.perf_counter() - started) * 1e3
         latency_ms = (time.perf_counter() - started) * 1e3
-        self._check(response, [question])
+        self._check(found, [question])
         return latency_ms
 
-    def _check(
-        self, response: prediction_service_pb2.PredictResponse, questions: Sequence[Question], how: str = ""
-    ) -> None:
-        ids = wire.string_rows(response.outputs[features.OUTPUT_ITEM_IDS])
-        scores = wire.float_rows(response.outputs[features.OUTPUT_SCORES])
-        done = _relevance_control(response, len(ids))
-        if not len(ids) == len(scores) == len(done) == len(questions):
-            self.fail(
-                f"{len(questions)} requests got {len(ids)} rows of ids, {len(scores)} rows of scores and {len(done)} "
-                "flags of relevance control"
-            )
-            return
-        for question, row_ids, row_scores, control in zip(questions, ids, scores, done, strict=True):
-            self.places = len(row_ids)
+    def _check(self, found: Rows, questions: Sequence[Question], how: str = "") -> None:
+        for question, row in zip(questions, found.rows, strict=True):
+            self.places = len(row.ids)
             # Relevance control may leave items out, never all of them.
-            most = 1 if control == RelevanceControl.APPLIED.encode() else len(row_ids)
+            most = 1 if row.relevance_control == RelevanceControl.APPLIED else len(row.ids)
             wanted = min(most, self._searchable) if question.full else 0
-            for problem in checks.check_answer(row_ids, row_scores, self._known, wanted):
+            for problem in checks.check_answer(row.ids, row.scores, self._known, wanted):
                 self.fail(*problem, where=question.name + how)
-
-
-def _relevance_control(response: prediction_service_pb2.PredictResponse, rows: int) -> list[bytes]:
-    if features.OUTPUT_RELEVANCE_CONTROL not in response.outputs:
-        return [RelevanceControl.OFF.encode()] * rows
-    return wire.strings(response.outputs[features.OUTPUT_RELEVANCE_CONTROL])
 
 
 def _line(problem: str, seen: Sequence[tuple[str, str]]) -> str:

@@ -34,6 +34,13 @@ _OPTIONS = (
         help="Seconds between two looks at that file; 0 reads it once.  [default: 0]",
     ),
     click.option("--name", "model_name", help=f"Name of the model.  [default: {_DEFAULTS.model_name}]"),
+    click.option("--versions", type=int, help="How many of the newest versions to serve at once.  [default: 1]"),
+    click.option(
+        "--shards",
+        type=int,
+        help="In how many shards the model was pushed (`index.shards`). All are served, from DIR-shard-0-of-N and so "
+        "on, as NAME-shard-0-of-N and so on.  [default: 1]",
+    ),
     click.option("--host", help=f"Address to listen on.  [default: {_DEFAULTS.host}]"),
     click.option("--port", type=int, help=f"Port of gRPC; 0 takes a free one.  [default: {_DEFAULTS.port}]"),
     click.option(
@@ -99,7 +106,8 @@ def run(base: ServingConfig, ready_file: Path | None, parent_pid: int | None, **
     config = ServingConfig.parse({**base.model_dump(), **chosen}, source="the command line")
     # Found out now, a wrong folder costs no wait for TensorFlow.
     if config.model_config_file is None:
-        versions.base_folder(config.model_dir)
+        for folder in config.model_folders().values():
+            versions.base_folder(folder)
     logging.basicConfig(
         level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)-7s %(message)s", force=True
     )

@@ -197,8 +197,10 @@ def _open_rest(
 def _models(config: ServingConfig) -> tuple[ModelSettings, ...]:
     if config.model_config_file is not None:
         return model_config.read(Path(config.model_config_file))
-    base = versions.base_folder(config.model_dir)
-    return (ModelSettings(config.model_name, base, versions.Latest(config.versions)),)
+    policy = versions.Latest(config.served_versions())
+    return tuple(
+        ModelSettings(name, versions.base_folder(folder), policy) for name, folder in config.model_folders().items()
+    )
 
 
 def _told(registry: ModelRegistry[LoadedModel]) -> str:

@@ -41,14 +41,22 @@ def item_ids(version: int) -> list[str]:
     return [f"v{version}-{number}" for number in range(len(TITLES))]
 
 
+def numbers_in(version: int, shard: tuple[int, int]) -> list[int]:
+    """The numbers of the items of a shard, which is given as its number and of how many."""
+    owners = tf.strings.to_hash_bucket_fast(tf.constant(item_ids(version)), shard[1]).numpy()
+    return [number for number, owner in enumerate(owners) if owner == shard[0]]
+
+
 class TinyRetriever(tf.Module):
-    def __init__(self, version: int, k: int, flaw: Flaw) -> None:
+    def __init__(self, version: int, k: int, flaw: Flaw, shard: tuple[int, int] = (0, 1)) -> None:
         super().__init__()
         rng = np.random.default_rng(7)
         self.k, self.flaw = k, flaw
         self.table = tf.Variable(rng.normal(size=(BUCKETS, DIM)).astype(np.float32))
-        self.ids = tf.constant(item_ids(version))
-        self.vectors = tf.Variable(self._embed(tf.constant(TITLES)))
+        numbers = numbers_in(version, shard)
+        self.items = len(numbers)
+        self.ids = tf.gather(tf.constant(item_ids(version)), numbers)
+        self.vectors = tf.Variable(self._embed(tf.gather(tf.constant(TITLES), numbers)))
 
     def _embed(self, texts: tf.Tensor) -> tf.Tensor:
         """[batch] texts -> [batch, dim] of length 1, or 0 for a text without words."""
@@ -74,7 +82,7 @@ class TinyRetriever(tf.Module):
         return self._embed(query) + 0.3 * self._embed(history)
 
     def _search(self, vectors: tf.Tensor, control: tf.Tensor) -> dict[str, tf.Tensor]:
-        found = min(self.k, len(TITLES))
+        found = min(self.k, self.items)
         scores, rows = tf.math.top_k(tf.matmul(vectors, self.vectors, transpose_b=True), k=found)
         ids = tf.gather(self.ids, rows)
         if self.flaw == "nan_scores":
@@ -117,9 +125,17 @@ class TinyRetriever(tf.Module):
         return {features.OUTPUT_VECTORS: self._embed(parsed[features.TITLE])}
 
 
-def build(path: Path, *, version: int = 1, k: int = 10, flaw: Flaw = "none", warm_up: bool = True) -> Path:
+def build(
+    path: Path,
+    *,
+    version: int = 1,
+    k: int = 10,
+    flaw: Flaw = "none",
+    warm_up: bool = True,
+    shard: tuple[int, int] = (0, 1),
+) -> Path:
     """Writes the SavedModel of a `TinyRetriever` to `path`, with one recorded warm-up request."""
-    model = TinyRetriever(version, k, flaw)
+    model = TinyRetriever(version, k, flaw, shard)
     names = (
         features.SIGNATURE_DEFAULT,
         features.SIGNATURE_QUERY_TEXT,
@@ -146,13 +162,14 @@ _BUILT = tempfile.TemporaryDirectory(prefix="souk-tiny-retriever-")
 
 
 @functools.cache
-def built(version: int = 1, flaw: Flaw = "none") -> Path:
+def built(version: int = 1, flaw: Flaw = "none", shard: tuple[int, int] = (0, 1)) -> Path:
     """A `TinyRetriever`'s SavedModel, built once for all tests of this process; tests copy it, none writes to it."""
-    return build(Path(_BUILT.name) / f"{version}-{flaw}", version=version, flaw=flaw)
+    path = Path(_BUILT.name) / f"{version}-{flaw}-{shard[0]}-{shard[1]}"
+    return build(path, version=version, flaw=flaw, shard=shard)
 
 
-def push(base: Path, version: int, flaw: Flaw = "none") -> Path:
+def push(base: Path, version: int, flaw: Flaw = "none", shard: tuple[int, int] = (0, 1)) -> Path:
     """Puts a version into a model folder the way that TFX's Pusher does: saved_model.pb last."""
-    source, target = built(version, flaw), base / str(version)
+    source, target = built(version, flaw, shard), base / str(version)
     shutil.copytree(source, target, ignore=shutil.ignore_patterns("saved_model.pb"))
     return Path(shutil.copy(source / "saved_model.pb", target / "saved_model.pb")).parent

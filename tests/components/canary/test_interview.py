@@ -106,7 +106,7 @@ def test_a_server_that_is_gone_or_hangs_is_not_asked_to_the_end(monkeypatch, cod
 
     questions = [traffic.Question(f"question {number}", b"") for number in range(10)]
     with Client("localhost:1") as client:
-        monkeypatch.setattr(client, "predict", refuse)
+        monkeypatch.setattr(client, "retrieve", refuse)
         interview = Interview(frozenset(), 0)
         if code is None:
             interview.ask_edges(client, questions)

@@ -1,0 +1,36 @@
+"""The answer of a whole catalogue out of those of its shards: the best k of all hits."""
+
+from collections.abc import Sequence
+
+from schema.features import RelevanceControl
+from serving.answers import Row
+
+
+def merge(rows: Sequence[Row]) -> Row:
+    """The best k hits of all shards' answers to one query, best first, equal scores by id; k is that of the longest.
+
+    Scores of shards are comparable, as they come from one model; those of two versions of a model are not. A shard
+    whose hits all failed to match what the query names answers as if nothing had been asked, which is not to stand
+    beside hits that do match: where any shard has applied relevance control, only the answers of those that have count.
+
+    A score that is not a number comes first, so that what is wrong with one shard is seen in the whole.
+
+    Args:
+      rows: one per shard, at least one; no item is in two of them.
+    """
+    k = max(len(row.ids) for row in rows)
+    matched = [row for row in rows if row.relevance_control == RelevanceControl.APPLIED]
+    done = {row.relevance_control for row in rows}
+    control = next((c for c in (RelevanceControl.APPLIED, RelevanceControl.FALLBACK) if c in done), None)
+    hits = sorted(
+        (score == score, -score if score == score else 0.0, item_id, score)
+        for row in matched or rows
+        for item_id, score in zip(row.ids, row.scores, strict=True)
+        if item_id
+    )[:k]
+    missing = k - len(hits)
+    return Row(
+        [item_id for _, _, item_id, _ in hits] + [b""] * missing,
+        [score for _, _, _, score in hits] + [float("-inf")] * missing,
+        control or rows[0].relevance_control,
+    )

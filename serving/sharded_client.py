@@ -1,0 +1,204 @@
+"""Asks all shards of a catalogue at once and answers with the best of what they find.
+
+    with ShardedClient(["host1:8500", "host2:8500", "host3:8500"]) as souk:
+        for hit in souk.search("red shoes"):
+            print(hit.rank, hit.item_id, hit.score)
+
+It imports neither TensorFlow nor TFX. One client may be shared by many threads.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import grpc
+
+from schema.settings import InputError
+from schema.shards import shard_models
+from serving.answers import Rows, Searcher, ServingError
+from serving.client import DEFAULT_TIMEOUT_S, Client
+from serving.config import DEFAULT_MODEL_NAME
+from serving.shard_merge import merge
+
+# While shards differ in their newest version, how long one that all have is asked for before looking again.
+_AGREEMENT_S = 1.0
+_AVAILABLE = "AVAILABLE"
+
+
+class ShardedClient(Searcher):
+    """Connections to all shards of one model, searched as if they were one.
+
+    An answer is of one version of the model: where the shards' newest versions differ, as during a push, the newest one
+    that all of them have is asked for. Shards therefore serve two versions.
+
+    Args:
+      targets: "host:port" of each shard's server, in the order of the shards; or one server that has them all.
+      shards: how many shards there are; None for as many as there are targets.
+      model_name: name of the model; shard 0 of 3 is served as `NAME-shard-0-of-3`.
+      version: the version to ask; None asks the newest that all have.
+      timeout_s: deadline of an answer in seconds, whatever it takes.
+      credentials: channel credentials; None sends in clear text.
+      token: bearer token to show, or None.
+      allow_partial: whether to answer with the rest where shards fail, and say which are missing; otherwise it is an
+        error if any does. A shard that does not answer at all still takes the whole deadline.
+
+    Raises:
+      InputError: if the targets are not as many as the shards.
+    """
+
+    def __init__(
+        self,
+        targets: Sequence[str],
+        *,
+        shards: int | None = None,
+        model_name: str = DEFAULT_MODEL_NAME,
+        version: int | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        credentials: grpc.ChannelCredentials | None = None,
+        token: str | None = None,
+        allow_partial: bool = False,
+    ) -> None:
+        count = len(targets) if shards is None else shards
+        if count < 1 or len(targets) not in (1, count):
+            raise InputError(
+                f"There are {count} shards and {len(targets)} servers to ask. Give the address of each shard's server, "
+                "in the order of the shards, or that of one server that has them all."
+            )
+        self.version = version
+        self.timeout_s = timeout_s
+        self.allow_partial = allow_partial
+        self._agreed: tuple[int, float] | None = None
+        self._clients = [
+            Client(target, model_name=name, timeout_s=timeout_s, credentials=credentials, token=token)
+            for name, target in zip(shard_models(model_name, count), [*targets] * (count // len(targets)), strict=True)
+        ]
+
+    def retrieve(self, signature: str, input_name: str, values: Sequence[bytes]) -> Rows:
+        """See `Searcher.retrieve`; FAILED_PRECONDITION if the shards have no version in common."""
+        question = _Question(signature, input_name, values, time.monotonic() + self.timeout_s)
+        everyone = range(len(self._clients))
+        agreed = self._agreement()
+        found, failed = self._ask(question, everyone, self.version if agreed is None else agreed)
+        if agreed is not None and any(error.code is grpc.StatusCode.NOT_FOUND for error in failed.values()):
+            # It has been withdrawn meanwhile.
+            self._agreed = None
+            found, failed = self._ask(question, everyone, self.version)
+        self._check(found, failed)
+        if len({rows.model_version for rows in found.values()}) > 1:
+            version, having = self._common_version(list(found), question)
+            found = {shard: found[shard] for shard in having}
+            late = [shard for shard, rows in found.items() if rows.model_version != version]
+            again, failed = self._ask(question, late, version)
+            found = {s: rows for s, rows in sorted({**found, **again}.items()) if rows.model_version == version}
+            self._check(found, failed)
+            self._agreed = version, time.monotonic() + _AGREEMENT_S
+        return Rows(
+            [merge(rows) for rows in zip(*(answer.rows for answer in found.values()), strict=True)],
+            next(iter(found.values())).model_version,
+            tuple(shard for shard in everyone if shard not in found),
+        )
+
+    def close(self) -> None:
+        """Ends every connection."""
+        for client in self._clients:
+            client.close()
+
+    def _agreement(self) -> int | None:
+        agreed = self._agreed
+        return agreed[0] if agreed is not None and time.monotonic() < agreed[1] else None
+
+    def _ask(
+        self, question: "_Question", shards: Iterable[int], version: int | None
+    ) -> tuple[dict[int, Rows], dict[int, ServingError]]:
+        """What shards answer, all asked at once, and what went wrong with those that do not."""
+        waiting = {
+            shard: self._clients[shard].begin(
+                question.signature,
+                question.input_name,
+                question.values,
+                timeout_s=question.seconds_left(),
+                version=version,
+            )
+            for shard in shards
+        }
+        found: dict[int, Rows] = {}
+        failed: dict[int, ServingError] = {}
+        for shard, wait in waiting.items():
+            try:
+                found[shard] = self._clients[shard].read(wait(), len(question.values))
+            except ServingError as error:
+                failed[shard] = error
+        return found, failed
+
+    def _check(self, found: Mapping[int, Rows], failed: Mapping[int, ServingError]) -> None:
+        """Raises what went wrong, unless the rest is enough."""
+        if not failed or (found and self.allow_partial):
+            return
+        count = len(self._clients)
+        shown = "; ".join(f"shard {shard} of {count}: {error}" for shard, error in failed.items())
+        raise ServingError(shown, next(iter(failed.values())).code)
+
+    def _common_version(self, shards: Sequence[int], question: "_Question") -> tuple[int, list[int]]:
+        """The newest version that all shards can answer with, or if some may be missing most, and who has it.
+
+        Raises:
+          ServingError: there is none.
+        """
+        available = {
+            shard: {
+                status.version
+                for status in self._clients[shard].status(question.seconds_left())
+                if status.state == _AVAILABLE
+            }
+            for shard in shards
+        }
+        holders = Counter(version for versions in available.values() for version in versions)
+        count, version = max(((count, version) for version, count in holders.items()), default=(0, 0))
+        if count == 0 or (count < len(shards) and not self.allow_partial):
+            served = "; ".join(f"shard {shard} has {sorted(versions)}" for shard, versions in available.items())
+            raise ServingError(
+                f"The shards have no version in common ({served}), and scores of two versions cannot be compared. "
+                "Let every server keep its two newest versions, and push all shards.",
+                grpc.StatusCode.FAILED_PRECONDITION,
+            )
+        return version, [shard for shard in shards if version in available[shard]]
+
+
+def connect(
+    targets: Sequence[str],
+    shards: int,
+    *,
+    model_name: str = DEFAULT_MODEL_NAME,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
+    credentials: grpc.ChannelCredentials | None = None,
+    token: str | None = None,
+    allow_partial: bool = False,
+) -> Searcher:
+    """A client for a model in `shards` shards, or in one piece; arguments are as of `ShardedClient`.
+
+    Raises:
+      InputError: if the targets are not as many as the shards.
+    """
+    if shards == 1 and len(targets) == 1:
+        return Client(targets[0], model_name=model_name, timeout_s=timeout_s, credentials=credentials, token=token)
+    return ShardedClient(
+        targets,
+        shards=shards,
+        model_name=model_name,
+        timeout_s=timeout_s,
+        credentials=credentials,
+        token=token,
+        allow_partial=allow_partial,
+    )
+
+
+@dataclass(frozen=True)
+class _Question:
+    signature: str
+    input_name: str
+    values: Sequence[bytes]
+    deadline: float
+
+    def seconds_left(self) -> float:
+        return max(0.0, self.deadline - time.monotonic())
