@@ -4,18 +4,20 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import apache_beam as beam
 import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from components.index_builder.catalogue import embed_catalogue, read_parts, rows_to_index
+from components.index_builder.catalogue import EmbeddedCatalogue, embed_catalogue, read_parts, rows_to_index
 from components.index_builder.config import IndexConfig
 from components.index_builder.parameters import MeasuredIndex, choose_index
 from components.index_builder.servable import Servable, raw_search_spec
+from components.index_builder.sharding import items_per_shard, shard_of, write_shard_map
 from components.index_builder.warmup import write_warmup_requests
+from schema.shards import ShardMap, shard_folder, shard_models
 from trainer import artifact
 from trainer.artifact import TrainedModel
 from trainer.input import SearchReader
@@ -30,7 +32,7 @@ class ServableSummary:
     Attributes:
       model: kind of model.
       k, heads, dim: shape of what it answers and encodes.
-      catalogue_items: items in the catalogue; indexed_items: those in the index, duplicates left out.
+      catalogue_items: items in the catalogue (of a shard: its own); indexed_items: those that can be found.
       index: kind of the chosen index.
       index_parameters: its parameters.
       index_curve: every measured point.
@@ -64,16 +66,19 @@ def build_servable(
     config: IndexConfig,
     make_pipeline: Callable[[], beam.Pipeline],
 ) -> ServableSummary:
-    """Writes the servable to `output_dir`.
+    """Writes the servable to `output_dir`: its SavedModel, or with `config.shards` a folder for each and their map.
 
     Args:
       model_dir: a trained model (`trainer.artifact`).
       catalog_pattern: glob of raw catalogue examples, gzip TFRecords.
       request_pattern: glob of raw search examples, of which a sample measures the index and warms the server.
-      output_dir: of the SavedModel.
+      output_dir: of the servable.
       part_dir: for the embedded catalogue, reachable by Beam's workers.
       config: how to index.
       make_pipeline: gives the Beam pipeline that embeds the catalogue.
+
+    Raises:
+      InputError: there are so many shards that one would have no item.
     """
     with make_pipeline() as pipeline:
         embed_catalogue(pipeline, model_dir, catalog_pattern, part_dir)
@@ -83,34 +88,78 @@ def build_servable(
 
     model = artifact.load(model_dir)
     requests = sample_requests(request_pattern, config.sample_requests, config.seed)
-    index, curve = choose_index(catalogue.vectors[rows], query_vectors(model, requests), config)
-    chosen = next(point for point in curve if point.chosen)
-    logging.info("index: %s %s, recall %.4f", chosen.name, chosen.parameters, chosen.recall)
+    work = _Work(model, catalogue, requests, query_vectors(model, requests), config)
+    if config.shards == 1:
+        return work.save(rows, catalogue.table.size, output_dir, config.model_name)
+    return _save_shards(work, rows, output_dir)
 
-    with tempfile.TemporaryDirectory() as vocabulary_dir:
-        servable = Servable(
-            model, catalogue.table, index, rows, catalogue.attributes.take(rows), config, vocabulary_dir
+
+@dataclass(frozen=True)
+class _Work:
+    """What all shards are made from; `query_vectors` are those of `requests`."""
+
+    model: TrainedModel
+    catalogue: EmbeddedCatalogue
+    requests: list[bytes]
+    query_vectors: np.ndarray
+    config: IndexConfig
+
+    def save(self, rows: np.ndarray, items: int, output_dir: str, model_name: str) -> ServableSummary:
+        """Writes one SavedModel with all that belongs to it.
+
+        Every servable has the whole table of items, from which it encodes what users did.
+
+        Args:
+          rows: of the items that can be found.
+          items: how many the catalogue has, those left out with them.
+          output_dir: of the SavedModel.
+          model_name: under which it is served.
+        """
+        model, config = self.model, self.config
+        index, curve = choose_index(self.catalogue.vectors[rows], self.query_vectors, config)
+        chosen = next(point for point in curve if point.chosen)
+        logging.info("index: %s %s, recall %.4f", chosen.name, chosen.parameters, chosen.recall)
+        with tempfile.TemporaryDirectory() as vocabulary_dir:
+            attributes = self.catalogue.attributes.take(rows)
+            Servable(model, self.catalogue.table, index, rows, attributes, config, vocabulary_dir).save(output_dir)
+        write_warmup_requests(output_dir, model_name, self.requests[: config.warmup_requests])
+        summary = ServableSummary(
+            model=model.config.model,
+            k=config.k,
+            heads=model.config.heads,
+            dim=model.config.dim,
+            catalogue_items=items,
+            indexed_items=len(rows),
+            index=chosen.name,
+            index_parameters=chosen.parameters,
+            index_curve=curve,
+            relevance_control=config.relevance_control.default if model.understanding else None,
+            understood_terms=model.understanding.terms() if model.understanding else {},
+            history={name: list(values) for name, values in model.history.items()},
+            trainer=model.config.model_dump(mode="json"),
         )
-        servable.save(output_dir)
-    write_warmup_requests(output_dir, config.model_name, requests[: config.warmup_requests])
-    summary = ServableSummary(
-        model=model.config.model,
-        k=config.k,
-        heads=model.config.heads,
-        dim=model.config.dim,
-        catalogue_items=catalogue.table.size,
-        indexed_items=len(rows),
-        index=chosen.name,
-        index_parameters=chosen.parameters,
-        index_curve=curve,
-        relevance_control=config.relevance_control.default if model.understanding else None,
-        understood_terms=model.understanding.terms() if model.understanding else {},
-        history={name: list(values) for name, values in model.history.items()},
-        trainer=model.config.model_dump(mode="json"),
-    )
-    with tf.io.gfile.GFile(os.path.join(output_dir, SUMMARY_FILE), "w") as file:
-        file.write(json.dumps(asdict(summary), indent=1))
-    return summary
+        with tf.io.gfile.GFile(os.path.join(output_dir, SUMMARY_FILE), "w") as file:
+            file.write(json.dumps(asdict(summary), indent=1))
+        return summary
+
+
+def _save_shards(work: _Work, rows: np.ndarray, output_dir: str) -> ServableSummary:
+    """Writes a SavedModel per shard and their map; what the summary says of an index is that of the largest shard.
+
+    Items that look alike are left out before, so that they are not found again in another shard.
+    """
+    shards = work.config.shards
+    owner = shard_of(work.catalogue.table.item_ids, shards)
+    items, indexed = (items_per_shard(of, shards) for of in (owner, owner[rows]))
+    summaries = []
+    for shard, name in enumerate(shard_models(work.config.model_name, shards)):
+        logging.info("shard %d of %d: %d items", shard, shards, indexed[shard])
+        folder = os.path.join(output_dir, shard_folder(shard, shards))
+        summaries.append(work.save(rows[owner[rows] == shard], items[shard], folder, name))
+    folders = tuple(shard_folder(shard, shards) for shard in range(shards))
+    write_shard_map(output_dir, ShardMap(items=items, indexed_items=indexed, folders=folders))
+    largest = max(summaries, key=lambda summary: summary.indexed_items)
+    return replace(largest, catalogue_items=work.catalogue.table.size, indexed_items=len(rows))
 
 
 def sample_requests(pattern: str, count: int, seed: int) -> list[bytes]:

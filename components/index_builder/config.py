@@ -46,6 +46,9 @@ class IndexConfig(Settings):
       drop_duplicates: whether items that are alike in title, brand, category, shop and price are indexed once.
       exact_filter_up_to: a request whose filters leave as many items as this or fewer has all of those scored, without
         loss; above it, more hits than k are taken from the index and matched.
+      shards: in how many parts the index is cut, by the hash of the item's id, for a catalogue that does not fit one
+        machine. Each becomes a servable of its own, with as many hits, and a client asks all and merges; see
+        docs/sharding.md. Which kind of index a shard gets goes by its own size.
       model_name: under which it is served; the recorded requests name it.
       warmup_requests: recorded requests that a server replays before it answers.
       seed: of the sample.
@@ -61,6 +64,7 @@ class IndexConfig(Settings):
     sample_requests: int = Field(256, ge=8)
     drop_duplicates: bool = True
     exact_filter_up_to: int = Field(20_000, ge=0)
+    shards: int = Field(1, ge=1, le=1000)
     model_name: str = Field("souk", min_length=1)
     warmup_requests: int = Field(8, ge=1)
     seed: int = 17
@@ -72,6 +76,15 @@ class IndexConfig(Settings):
             raise ValueError(
                 f"`relevance_control.min_hits` ({self.relevance_control.min_hits}) hits can never be among the "
                 f"{self.k} of `k`: set it to `k` at most"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_shard_can_tell_whether_hits_are_enough(self) -> "IndexConfig":
+        if self.shards > 1 and self.relevance_control.min_hits > 1:
+            raise ValueError(
+                f"`relevance_control.min_hits` is {self.relevance_control.min_hits}, but a shard sees its own hits "
+                "alone and cannot tell whether those of all shards are enough: leave it at 1, or `shards` at 1"
             )
         return self
 
