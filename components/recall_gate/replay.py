@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,13 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from components.index_builder.sharding import read_shard_map, saved_models
 from components.recall_gate.eval_set import Catalogue, StrPath
 from components.recall_gate.metrics import NOT_AN_ITEM, FloatArray, IntArray
 from schema import features
 from schema.settings import InputError
+from serving.answers import Row
+from serving.shard_merge import merge
 
 CARD_PATH = os.path.join("assets.extra", "souk.json")
 _WARM_UP_CALLS = 10
@@ -47,10 +50,12 @@ class Retrieved:
 
 
 class Servable:
-    """A loaded servable: the SavedModel that TF Serving is given.
+    """A loaded servable: the SavedModel that TF Serving is given, or those of all its shards, asked as one.
+
+    Answers of shards are merged by what the client merges them by.
 
     Args:
-      path: folder with `saved_model.pb`.
+      path: folder with `saved_model.pb`, or with the map of the shards.
 
     Raises:
       InputError: no SavedModel is there, or it lacks a signature that serving needs.
@@ -60,21 +65,19 @@ class Servable:
         import scann  # noqa: F401  (registers the index's TensorFlow operations)
 
         self.path = os.fspath(path)
-        if not holds_servable(self.path):
-            raise InputError(
-                f"{self.path} holds no `saved_model.pb`. Give the folder of one model version, such as "
-                "serving_models/1700000000, or the `Format-Serving` folder of a Model artifact."
-            )
         # Signatures live only as long as the object that holds their variables.
-        self._model = tf.saved_model.load(self.path)
-        self._signatures = dict(self._model.signatures)
+        self._models = [tf.saved_model.load(folder) for folder in saved_models(self.path)]
+        self._shards = [dict(model.signatures) for model in self._models]
+        # All shards have the same towers; the first one encodes.
+        self._signatures = self._shards[0]
         wanted = {features.SIGNATURE_DEFAULT, features.SIGNATURE_QUERY_TEXT}
-        if missing := wanted - set(self._signatures):
-            raise InputError(
-                f"{self.path} has no signature {', '.join(sorted(missing))} (it has "
-                f"{', '.join(sorted(self._signatures)) or 'none'}), so it is not a servable of Souk. Build it "
-                "with the IndexBuilder."
-            )
+        for signatures in self._shards:
+            if missing := wanted - set(signatures):
+                raise InputError(
+                    f"{self.path} has no signature {', '.join(sorted(missing))} (it has "
+                    f"{', '.join(sorted(signatures)) or 'none'}), so it is not a servable of Souk. Build it "
+                    "with the IndexBuilder."
+                )
         self.card = read_card(self.path)
 
     def retrieve(self, examples: Sequence[bytes], catalogue: Catalogue, batch_size: int = 256) -> Retrieved:
@@ -99,17 +102,11 @@ class Servable:
         return {features.SIGNATURE_ENCODE_QUERY, features.SIGNATURE_ENCODE_ITEMS} <= set(self._signatures)
 
     def latencies_ms(self, examples: Sequence[bytes]) -> FloatArray:
-        """Time of one call of `serving_default` per request, in process and after a warm-up, [requests] ms."""
-        call = self._signatures[features.SIGNATURE_DEFAULT]
-        inputs = [tf.constant([example]) for example in examples]
-        for example in (inputs * _WARM_UP_CALLS)[:_WARM_UP_CALLS]:
-            call(**{features.INPUT_EXAMPLES: example})
-        times = []
-        for example in inputs:
-            start = time.perf_counter()
-            call(**{features.INPUT_EXAMPLES: example})[features.OUTPUT_ITEM_IDS].numpy()
-            times.append(time.perf_counter() - start)
-        return np.asarray(times, dtype=np.float64) * 1000.0
+        """Time of one call of `serving_default` per request, in process and after a warm-up, [requests] ms.
+
+        Of shards, which work at the same time on machines of their own, the slowest one's.
+        """
+        return np.max([_latencies_ms(signatures, examples) for signatures in self._shards], axis=0)
 
     def _retrieve(
         self, signature: str, argument: str, inputs: Sequence[bytes], catalogue: Catalogue, batch_size: int
@@ -118,9 +115,9 @@ class Servable:
         scores: list[FloatArray] = []
         for start in range(0, len(inputs), batch_size):
             batch = tf.constant(list(inputs[start : start + batch_size]), dtype=tf.string)
-            answer = self._signatures[signature](**{argument: batch})
-            ids.append(answer[features.OUTPUT_ITEM_IDS].numpy())
-            scores.append(answer[features.OUTPUT_SCORES].numpy().astype(np.float64))
+            found, found_scores = _merged([signatures[signature](**{argument: batch}) for signatures in self._shards])
+            ids.append(found)
+            scores.append(found_scores)
         if not ids:
             return Retrieved(np.zeros((0, 0), np.int64), np.zeros((0, 0)), 0)
         rows, unknown = _catalogue_rows(np.concatenate(ids), catalogue)
@@ -139,17 +136,66 @@ class Servable:
 
 
 def holds_servable(path: StrPath) -> bool:
-    """Whether a SavedModel lies at `path`."""
-    return bool(tf.io.gfile.exists(os.path.join(os.fspath(path), "saved_model.pb")))
+    """Whether a SavedModel lies at `path`, or those of all shards of one do."""
+    try:
+        saved_models(os.fspath(path))
+    except InputError:
+        return False
+    return True
 
 
 def read_card(servable_dir: StrPath) -> dict[str, Any]:
-    """The servable's `souk.json`: model type, index, training history; empty where it has none."""
-    path = os.path.join(os.fspath(servable_dir), CARD_PATH)
+    """The servable's `souk.json`: model type, index, training history; empty where it has none.
+
+    Of one in shards, that of the shard with the most items, with what holds for all of them together.
+    """
+    shard_map = read_shard_map(os.fspath(servable_dir))
+    if shard_map is None:
+        return _read_card(os.fspath(servable_dir))
+    largest = shard_map.indexed_items.index(max(shard_map.indexed_items))
+    return {
+        **_read_card(shard_map.folders_from(os.fspath(servable_dir))[largest]),
+        "shards": shard_map.shards,
+        "catalogue_items": sum(shard_map.items),
+        "indexed_items": sum(shard_map.indexed_items),
+    }
+
+
+def _read_card(folder: str) -> dict[str, Any]:
+    path = os.path.join(folder, CARD_PATH)
     if not tf.io.gfile.exists(path):
         return {}
     with tf.io.gfile.GFile(path) as file:
         return dict(json.load(file))
+
+
+def _latencies_ms(signatures: Mapping[str, Any], examples: Sequence[bytes]) -> FloatArray:
+    call = signatures[features.SIGNATURE_DEFAULT]
+    inputs = [tf.constant([example]) for example in examples]
+    for example in (inputs * _WARM_UP_CALLS)[:_WARM_UP_CALLS]:
+        call(**{features.INPUT_EXAMPLES: example})
+    times = []
+    for example in inputs:
+        start = time.perf_counter()
+        call(**{features.INPUT_EXAMPLES: example})[features.OUTPUT_ITEM_IDS].numpy()
+        times.append(time.perf_counter() - start)
+    return np.asarray(times, dtype=np.float64) * 1000.0
+
+
+def _merged(answers: Sequence[Mapping[str, tf.Tensor]]) -> tuple[NDArray[np.object_], FloatArray]:
+    """The ids and scores of a batch, both [batch, k], out of what each shard answered."""
+    if len(answers) == 1:
+        ids, scores = (answers[0][name].numpy() for name in (features.OUTPUT_ITEM_IDS, features.OUTPUT_SCORES))
+        return ids, scores.astype(np.float64)
+    rows = [merge(parts) for parts in zip(*map(_rows, answers), strict=True)]
+    return np.array([row.ids for row in rows], dtype=object), np.array([row.scores for row in rows])
+
+
+def _rows(answer: Mapping[str, tf.Tensor]) -> list[Row]:
+    ids, scores = (answer[name].numpy().tolist() for name in (features.OUTPUT_ITEM_IDS, features.OUTPUT_SCORES))
+    control = answer.get(features.OUTPUT_RELEVANCE_CONTROL)
+    done = [None] * len(ids) if control is None else [value.decode() for value in control.numpy()]
+    return [Row(*parts) for parts in zip(ids, scores, done, strict=True)]
 
 
 def _catalogue_rows(item_ids: NDArray[np.object_], catalogue: Catalogue) -> tuple[IntArray, int]:

@@ -155,7 +155,9 @@ def write_examples(examples_dir: Path, eval_count: int = EVAL_REQUESTS) -> Path:
 class TopicModel(tf.Module):
     """Query and item vectors are their topic's direction plus noise; search looks at every item."""
 
-    def __init__(self, noise: float, shuffled: bool, broken_index: bool, scores_nan: bool):
+    def __init__(
+        self, noise: float, shuffled: bool, broken_index: bool, scores_nan: bool, shard: tuple[int, int] = (0, 1)
+    ):
         super().__init__()
         rng = np.random.default_rng(3)
         topics = rng.normal(size=(TOPICS, DIM))
@@ -173,6 +175,7 @@ class TopicModel(tf.Module):
         self.item_rows = _table([item_id(item) for item in range(ITEMS)], 0)
         self.ids = tf.constant([item_id(item) for item in range(ITEMS - 1)] + [NOT_IN_CATALOGUE])
         self.broken_index, self.scores_nan = broken_index, scores_nan
+        self.shard, self.shards = shard
 
     def _encode(self, queries: tf.Tensor) -> tf.Tensor:
         return tf.gather(self.queries, self.query_rows.lookup(queries))
@@ -182,6 +185,8 @@ class TopicModel(tf.Module):
         if self.broken_index:
             # Sees every other item only, as an index that was searched too shallowly does.
             scores = tf.where(tf.range(ITEMS) % 2 == 0, scores, -1.0)
+        if self.shards > 1:
+            scores = tf.where(tf.range(ITEMS) % self.shards == self.shard, scores, float("-inf"))
         if self.scores_nan:
             scores = scores * float("nan")
         scores, rows = tf.math.top_k(scores, k=K)
@@ -254,8 +259,9 @@ def save_servable(
     shuffled: bool = False,
     broken_index: bool = False,
     scores_nan: bool = False,
+    shard: tuple[int, int] = (0, 1),
 ) -> Path:
-    model = TopicModel(noise, shuffled, broken_index, scores_nan)
+    model = TopicModel(noise, shuffled, broken_index, scores_nan, shard)
     names = (
         features.SIGNATURE_DEFAULT,
         features.SIGNATURE_QUERY_TEXT,
