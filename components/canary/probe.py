@@ -2,16 +2,25 @@
 
 import json
 import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from components.canary import traffic
 from components.canary.config import CanaryConfig
 from components.canary.interview import Interview
 from components.canary.result import CanaryResult
 from components.canary.server_process import MODEL_NAME, ServerProcess, StartupError, log_tail, serve_candidate
+from components.index_builder.sharding import saved_models, shard_of
 from schema import features
-from serving.client import Client, ServingError
+from schema.settings import InputError
+from schema.shards import shard_models
+from serving.answers import Searcher, ServingError
+from serving.client import Client
+from serving.sharded_client import ShardedClient
 
 # What IndexBuilder writes of the servable, beside its SavedModel.
 _CARD = Path("assets.extra") / "souk.json"
@@ -32,10 +41,13 @@ class Traffic:
 
 
 def probe(servable: Path, examples_uri: str, config: CanaryConfig) -> CanaryResult:
-    """Serves the SavedModel in `servable` and asks it; what is wrong with it is in the result, not raised.
+    """Serves the servable in `servable` and asks it; what is wrong with it is in the result, not raised.
+
+    Of one in shards, every shard is asked by itself, and then all of them as a client asks them, which is what must be
+    fast enough.
 
     Args:
-      servable: local folder of the candidate's SavedModel.
+      servable: local folder of the candidate.
       examples_uri: of the Examples artifact; its eval split gives requests, its catalog split the known ids.
       config: how much is asked, and how fast the answers must be.
     """
@@ -43,23 +55,31 @@ def probe(servable: Path, examples_uri: str, config: CanaryConfig) -> CanaryResu
     for split, content in ((features.EVAL_SPLIT, sent.questions), (features.CATALOG_SPLIT, sent.known)):
         if not content:
             return CanaryResult(failures=(f"the {split} split of {examples_uri} is empty: nothing to ask with",))
+    try:
+        folders = [Path(folder) for folder in saved_models(str(servable))]
+    except InputError as error:
+        return CanaryResult(failures=(str(error),))
     load_seconds = None
-    interview = Interview(sent.known, min(len(sent.known), indexed_items(servable) or len(sent.known)))
+    whole, *shards = _interviews(folders, sent.known)
     with tempfile.TemporaryDirectory(prefix="souk-canary-log-") as folder:
         log = Path(folder) / "server.log"
         try:
-            with serve_candidate(servable, log, config.startup_timeout_s) as server:
+            with serve_candidate(folders, log, config.startup_timeout_s) as server:
                 load_seconds = server.load_seconds
-                _hold(interview, server, sent, config)
+                _hold(whole, shards, server, sent, config)
         except StartupError as error:
-            interview.fail(str(error))
-        server_log = log_tail(log) if interview.failures else ""
+            whole.fail(str(error))
+        failures = [
+            *whole.failures,
+            *(f"shard {n} of {len(shards)}: {failure}" for n, shard in enumerate(shards) for failure in shard.failures),
+        ]
+        server_log = log_tail(log) if failures else ""
     return CanaryResult(
-        failures=tuple(interview.failures),
+        failures=tuple(failures),
         load_seconds=load_seconds,
-        places=interview.places,
-        latency=interview.latency,
-        edge_latency_ms=interview.edge_latency_ms,
+        places=whole.places,
+        latency=whole.latency,
+        edge_latency_ms=whole.edge_latency_ms,
         server_log=server_log,
     )
 
@@ -74,6 +94,22 @@ def indexed_items(servable: Path) -> int | None:
     return count if isinstance(count, int) and count > 0 else None
 
 
+def _interviews(folders: Sequence[Path], known: frozenset[bytes]) -> list[Interview]:
+    """One for the whole candidate, and one for each of its shards, which may answer with its own items alone."""
+    if len(folders) == 1:
+        return [Interview(known, min(len(known), indexed_items(folders[0]) or len(known)))]
+    ids = np.array(sorted(known))
+    owner = shard_of(ids, len(folders))
+    shards = []
+    searchable = 0
+    for shard, folder in enumerate(folders):
+        own = frozenset(ids[owner == shard].tolist())
+        count = min(len(own), indexed_items(folder) or len(own))
+        searchable += count
+        shards.append(Interview(own, count))
+    return [Interview(known, searchable), *shards]
+
+
 def _traffic(examples_uri: str, config: CanaryConfig) -> Traffic:
     questions = traffic.eval_questions(examples_uri, config.requests, config.seed)
     queries = (traffic.query_of(question.example) for question in questions)
@@ -85,21 +121,44 @@ def _traffic(examples_uri: str, config: CanaryConfig) -> Traffic:
     )
 
 
-def _hold(interview: Interview, server: ServerProcess, sent: Traffic, config: CanaryConfig) -> None:
-    steps = (
-        lambda client: interview.ask_signatures(client),
-        lambda client: interview.ask_singly(client, sent.questions, config.p99_limit_ms),
-        lambda client: interview.ask_edges(client, sent.edges),
-        lambda client: interview.ask_together(client, sent.questions[: config.batch_size]),
-        lambda client: interview.ask_text(client, traffic.query_of(sent.questions[0].example)),
-        lambda client: interview.ask_encoders(client, sent.questions[0].example, sent.items),
-    )
-    with Client(server.address, model_name=MODEL_NAME, timeout_s=config.request_timeout_s) as client:
-        for step in steps:
-            try:
-                step(client)
-            except (ServingError, ValueError) as error:
-                interview.fail(str(error))
-            if server.exit_code is not None:
-                interview.fail(f"the serving program ended with code {server.exit_code} while it was asked")
+def _hold(
+    whole: Interview, shards: Sequence[Interview], server: ServerProcess, sent: Traffic, config: CanaryConfig
+) -> None:
+    names = shard_models(MODEL_NAME, max(1, len(shards)))
+    for name, interview in zip(names, shards or [whole], strict=True):
+        limit = None if shards else config.p99_limit_ms
+        with Client(server.address, model_name=name, timeout_s=config.request_timeout_s) as client:
+            encoders = (
+                partial(interview.ask_signatures, client),
+                partial(interview.ask_encoders, client, sent.questions[0].example, sent.items),
+            )
+            if not _ask(interview, server, [*encoders, *_searches(interview, client, sent, config, limit)]):
                 return
+    if shards:
+        targets, timeout_s = [server.address], config.request_timeout_s
+        with ShardedClient(targets, shards=len(shards), model_name=MODEL_NAME, timeout_s=timeout_s) as together:
+            _ask(whole, server, _searches(whole, together, sent, config, config.p99_limit_ms))
+
+
+def _searches(
+    interview: Interview, client: Searcher, sent: Traffic, config: CanaryConfig, p99_limit_ms: float | None
+) -> list[Callable[[], None]]:
+    return [
+        partial(interview.ask_singly, client, sent.questions, p99_limit_ms),
+        partial(interview.ask_edges, client, sent.edges),
+        partial(interview.ask_together, client, sent.questions[: config.batch_size]),
+        partial(interview.ask_text, client, traffic.query_of(sent.questions[0].example)),
+    ]
+
+
+def _ask(interview: Interview, server: ServerProcess, steps: Sequence[Callable[[], None]]) -> bool:
+    """Takes the steps; whether the serving program is there after them."""
+    for step in steps:
+        try:
+            step()
+        except (ServingError, ValueError) as error:
+            interview.fail(str(error))
+        if server.exit_code is not None:
+            interview.fail(f"the serving program ended with code {server.exit_code} while it was asked")
+            return False
+    return True

@@ -7,11 +7,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import serving
+from schema.shards import shard_models
 from serving.client import Client, ServingError
 
 MODEL_NAME = "canary"
@@ -40,14 +41,15 @@ class ServerProcess:
 
 
 @contextlib.contextmanager
-def serve_candidate(servable: Path, log: Path, timeout_s: float) -> Iterator[ServerProcess]:
-    """The serving program on the SavedModel in `servable`, stopped when the block ends.
+def serve_candidate(folders: Sequence[Path], log: Path, timeout_s: float) -> Iterator[ServerProcess]:
+    """The serving program on the SavedModels in `folders`, stopped when the block ends.
 
     A process of its own keeps a candidate that crashes from taking the pipeline along, and needs no fork of a
     process that runs threads. It stops by itself if the pipeline is killed.
 
     Args:
-      servable: local folder of the SavedModel; it is not written to.
+      folders: local folder of the SavedModel, or of each shard's; not written to. What they are served as is
+        `shard_models(MODEL_NAME, len(folders))`.
       log: file that gets what the program prints.
       timeout_s: seconds within which the candidate must be ready.
 
@@ -55,18 +57,24 @@ def serve_candidate(servable: Path, log: Path, timeout_s: float) -> Iterator[Ser
       StartupError: if the program ends, refuses the candidate, or is too late.
     """
     with tempfile.TemporaryDirectory(prefix="souk-canary-") as scratch, log.open("wb") as output:
-        base = Path(scratch) / MODEL_NAME
-        base.mkdir()
-        (base / "1").symlink_to(servable.resolve(), target_is_directory=True)
+        names = shard_models(MODEL_NAME, len(folders))
+        for name, folder in zip(names, folders, strict=True):
+            (Path(scratch) / name).mkdir()
+            (Path(scratch) / name / "1").symlink_to(folder.resolve(), target_is_directory=True)
         ready = Path(scratch) / "ready.json"
         started = time.monotonic()
         process = subprocess.Popen(
-            _command(base, ready), stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=_environment()
+            _command(Path(scratch), len(folders), ready),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=_environment(),
         )
         try:
             deadline = started + timeout_s
             address = _wait_for_port(process, ready, deadline, timeout_s)
-            _wait_for_candidate(process, address, deadline, timeout_s)
+            for name in names:
+                _wait_for_candidate(process, address, name, deadline, timeout_s)
             yield ServerProcess(process, address, time.monotonic() - started)
         finally:
             _stop(process)
@@ -78,9 +86,10 @@ def log_tail(log: Path) -> str:
     return text[-_LOG_TAIL_CHARACTERS:]
 
 
-def _command(base: Path, ready: Path) -> list[str]:
+def _command(folder: Path, shards: int, ready: Path) -> list[str]:
     options = {
-        "--model-dir": base,
+        "--model-dir": folder / MODEL_NAME,
+        "--shards": shards,
         "--name": MODEL_NAME,
         "--port": 0,
         "--ready-file": ready,
@@ -103,8 +112,10 @@ def _wait_for_port(process: subprocess.Popen[bytes], ready: Path, deadline: floa
     return str(json.loads(ready.read_text())["address"])
 
 
-def _wait_for_candidate(process: subprocess.Popen[bytes], address: str, deadline: float, timeout_s: float) -> None:
-    with Client(address, model_name=MODEL_NAME) as client:
+def _wait_for_candidate(
+    process: subprocess.Popen[bytes], address: str, name: str, deadline: float, timeout_s: float
+) -> None:
+    with Client(address, model_name=name) as client:
         while True:
             _check_waiting(process, deadline, timeout_s, "load the candidate")
             # Until the folder has been looked at, the server does not know of any version.
