@@ -20,6 +20,7 @@ from components.recall_gate.config import GateConfig
 from components.schema_gate.config import SchemaGateConfig
 from components.transform.config import TransformConfig
 from schema.settings import InputError, Settings
+from schema.shards import push_directory
 from serving.config import PATH_SETTINGS, ServingConfig
 from trainer.config import TrainerConfig
 
@@ -80,6 +81,15 @@ class PipelineConfig(Settings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _all_shards_are_served(self) -> "PipelineConfig":
+        if self.serving.shards not in (1, self.index.shards):
+            raise ValueError(
+                f"`serving.shards` is {self.serving.shards} and `index.shards` is {self.index.shards}: leave out the "
+                "former, since what is pushed is served in as many shards as it has"
+            )
+        return self
+
     @property
     def metadata_path(self) -> str:
         """The SQLite file of ML Metadata."""
@@ -91,9 +101,18 @@ class PipelineConfig(Settings):
         return os.path.join(self.root, "artifacts")
 
     @property
-    def push_directory(self) -> str:
-        """The folder that holds one folder per pushed version, which servers watch."""
+    def model_directory(self) -> str:
+        """The folder of versions that servers watch; where there are shards, what the names of theirs begin with."""
         return self.serving.model_dir or os.path.join(self.root, "serving", self.serving.model_name)
+
+    @property
+    def push_directory(self) -> str:
+        """The folder that holds one folder per pushed version: of its SavedModel, or of the map of its shards."""
+        return push_directory(self.model_directory, self.index.shards)
+
+    def served(self) -> ServingConfig:
+        """How to serve what is pushed."""
+        return self.serving.model_copy(update={"model_dir": self.model_directory, "shards": self.index.shards})
 
 
 def presets() -> list[str]:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -85,7 +85,10 @@ def _question(data: Path) -> tuple[str, list[str]]:
 @contextmanager
 def _server(config: PipelineConfig) -> Iterator[str]:
     """A serving program on the pushed versions; its address, once it answers."""
-    command = ["serve", "--model-dir", _shown(Path(config.push_directory)), "--name", config.serving.model_name]
+    served = config.served()
+    command = ["serve", "--model-dir", _shown(Path(config.model_directory)), "--name", served.model_name]
+    if served.shards > 1:
+        command += ["--shards", str(served.shards)]
     with tempfile.TemporaryDirectory(prefix="souk-demo-") as scratch:
         ready = Path(scratch) / "ready.json"
         click.secho(f"\n$ souk {shlex.join([*command, '--port', '0'])}", bold=True)
@@ -95,22 +98,26 @@ def _server(config: PipelineConfig) -> Iterator[str]:
                 [sys.executable, "-m", "pipeline.cli", *command, *hidden], stdout=log, stderr=subprocess.STDOUT
             )
             try:
-                yield _wait_until_ready(server, ready, config.serving.model_name, Path(log.name))
+                yield _wait_until_ready(server, ready, list(served.model_folders()), Path(log.name))
             finally:
                 server.terminate()
                 server.wait(timeout=30)
 
 
-def _wait_until_ready(server: "subprocess.Popen[bytes]", ready: Path, model: str, log: Path) -> str:
+def _wait_until_ready(server: "subprocess.Popen[bytes]", ready: Path, models: Sequence[str], log: Path) -> str:
     deadline = time.monotonic() + _STARTUP_S
     while time.monotonic() < deadline and server.poll() is None:
         if ready.exists():
             address: str = json.loads(ready.read_text())["address"]
-            with Client(address, model_name=model) as client:
-                if any(version.state == "AVAILABLE" for version in client.status()):
-                    return address
+            if all(_is_available(address, model) for model in models):
+                return address
         time.sleep(0.2)
     raise DemoError(f"the serving program did not become ready:\n{log.read_text()[-2000:]}")
+
+
+def _is_available(address: str, model: str) -> bool:
+    with Client(address, model_name=model) as client:
+        return any(version.state == "AVAILABLE" for version in client.status())
 
 
 if __name__ == "__main__":

@@ -174,5 +174,5 @@ def _stats_options(config: PipelineConfig) -> StatsOptions:
 
 
 def _push_destination(config: PipelineConfig) -> pusher_pb2.PushDestination:
-    filesystem = pusher_pb2.PushDestination.Filesystem(base_directory=config.push_directory)
+    filesystem = pusher_pb2.PushDestination.Filesystem(base_directory=config.model_directory)
     return pusher_pb2.PushDestination(filesystem=filesystem)

@@ -16,6 +16,10 @@ from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import proto_utils
 
+from components.index_builder.sharding import read_shard_map
+from components.pusher.shards import clear_up, newest_version, put_in_place
+from schema.shards import push_directory
+
 STAGING: Final = ".staging"
 PUSHED: Final = "pushed"
 PUSHED_VERSION: Final = "pushed_version"
@@ -35,7 +39,11 @@ class Executor(stock_executor.Executor):
         destination = pusher_pb2.PushDestination()
         key = standard_component_specs.PUSH_DESTINATION_KEY
         proto_utils.json_to_proto(exec_properties[key], destination)
-        directory = destination.filesystem.base_directory
+        model_dir = destination.filesystem.base_directory
+        payload = self.GetModelPath(input_dict)
+        shard_map = read_shard_map(payload)
+        shards = 1 if shard_map is None else shard_map.shards
+        directory = push_directory(model_dir, shards)
         staging = os.path.join(directory, STAGING)
         if fileio.exists(staging):
             fileio.rmtree(staging)
@@ -45,21 +53,23 @@ class Executor(stock_executor.Executor):
 
         push = artifact_utils.get_single_instance(output_dict[standard_component_specs.PUSHED_MODEL_KEY])
         if push.get_int_custom_property(PUSHED) == 1:
-            staged_version = int(push.get_string_custom_property(PUSHED_VERSION))
-            version = max(staged_version, newest_version(directory) + 1)
+            staged, staged_version = (push.get_string_custom_property(n) for n in (PUSHED_DESTINATION, PUSHED_VERSION))
+            if shard_map is not None:
+                clear_up(model_dir, shards)
+            version = max(int(staged_version), newest_version(model_dir, shards) + 1)
             final = os.path.join(directory, str(version))
-            fileio.rename(push.get_string_custom_property(PUSHED_DESTINATION), final)
+            if shard_map is not None:
+                put_in_place(payload, staged, shard_map, model_dir, version)
+            fileio.rename(staged, final)
             fileio.rmtree(staging)
             self._MarkPushed(push, pushed_destination=final, pushed_version=str(version))
 
 
-def newest_version(directory: str) -> int:
-    """The highest version in a folder of versions, the one that servers serve; 0 where there is none."""
-    names = [name.rstrip("/") for name in fileio.listdir(directory)] if fileio.isdir(directory) else []
-    return max((int(name) for name in names if name.isdigit()), default=0)
-
-
 class Pusher(stock_component.Pusher):
-    """Pushes to a folder of versions; a version there is always whole, and newer than all before it."""
+    """Pushes to a folder of versions; a version there is always whole, and newer than all before it.
+
+    A model in shards goes to a folder of versions for each shard, `<model folder>-shard-0-of-3` and so on. A version is
+    whole as soon as it is in `<model folder>-in-3-shards`, which has the map of its shards.
+    """
 
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)

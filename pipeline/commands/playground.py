@@ -7,6 +7,7 @@ import click
 
 from pipeline.commands.query import Sources, configured
 from schema.settings import InputError
+from schema.shards import shard_models
 from serving.client import DEFAULT_TARGET, DEFAULT_TIMEOUT_S
 from serving.config import DEFAULT_HOST, DEFAULT_MODEL_NAME
 
@@ -78,7 +79,9 @@ def command(
     served = [parse_model(text) for text in models]
     if targets or not served:
         model_name = sources.name if name is None else name
-        served = [ServedModel(model_name, target) for target in targets or (sources.target,)] + served
+        # Each shard is a model of its own, with the same towers; the page does not merge them.
+        names = shard_models(model_name, sources.shards)
+        served = [ServedModel(name, target) for target in targets or (sources.target,) for name in names] + served
     playground = Playground(
         Models(served, timeout),
         CatalogueReader(catalogs or sources.catalog),

@@ -12,9 +12,10 @@ import grpc
 from pipeline import config as pipeline_config
 from schema.features import RelevanceControl
 from schema.settings import InputError
-from serving.client import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, Answer, Behaviour, Client, ServingError
+from serving.client import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, Answer, Behaviour, ServingError
 from serving.config import DEFAULT_HOST, DEFAULT_MODEL_NAME
 from serving.filters import Filters
+from serving.sharded_client import connect
 
 if TYPE_CHECKING:
     from serving.item_details import ItemDetails
@@ -29,10 +30,14 @@ _DONE = {
 
 @dataclass(frozen=True)
 class Sources:
-    """Whom to ask, and what to read beside the answer; None or () where nothing is known."""
+    """Whom to ask, and what to read beside the answer; None or () where nothing is known.
+
+    The model is in so many `shards`, which are all on `target`.
+    """
 
     target: str = DEFAULT_TARGET
     name: str = DEFAULT_MODEL_NAME
+    shards: int = 1
     user_state: Path | None = None
     catalog: tuple[Path, ...] = ()
 
@@ -44,7 +49,19 @@ class Sources:
 @click.option(
     "--config", metavar="FILE", help="The pipeline's configuration: its server, user states and catalogue are used."
 )
-@click.option("--target", metavar="HOST:PORT", help=f"The server.  [default: {DEFAULT_TARGET}]")
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    metavar="HOST:PORT",
+    help=f"The server; repeated, the server of each shard, in the order of the shards.  [default: {DEFAULT_TARGET}]",
+)
+@click.option(
+    "--shards",
+    type=click.IntRange(min=1),
+    help="In how many shards the model is, where one server has them all.  [default: one per --target]",
+)
+@click.option("--allow-partial", is_flag=True, help="Answer without the shards that fail, and say which.")
 @click.option("--name", help=f"Name of the model.  [default: {DEFAULT_MODEL_NAME}]")
 @click.option(
     "--user-state",
@@ -83,7 +100,9 @@ def command(
     user: str | None,
     k: int,
     config: str | None,
-    target: str | None,
+    targets: tuple[str, ...],
+    shards: int | None,
+    allow_partial: bool,
     name: str | None,
     user_state: Path | None,
     catalog: Path | None,
@@ -96,8 +115,10 @@ def command(
 ) -> None:
     """Ask a serving program for the items that fit QUERY best."""
     sources = Sources() if config is None else configured(config)
+    if shards is None:
+        shards = sources.shards if len(targets) < 2 else len(targets)
+    targets = targets or (sources.target,)
     sources = Sources(
-        target=sources.target if target is None else target,
         name=sources.name if name is None else name,
         user_state=sources.user_state if user_state is None else user_state,
         catalog=sources.catalog if catalog is None else (catalog,),
@@ -107,8 +128,14 @@ def command(
     token = None if token_file is None else _read(token_file, "--token-file").decode().strip()
     credentials = None if ca is None else grpc.ssl_channel_credentials(_read(ca, "--ca"))
     try:
-        with Client(
-            sources.target, model_name=sources.name, timeout_s=timeout, credentials=credentials, token=token
+        with connect(
+            targets,
+            shards,
+            model_name=sources.name,
+            timeout_s=timeout,
+            credentials=credentials,
+            token=token,
+            allow_partial=allow_partial,
         ) as client:
             answer = client.answer(
                 query, user=user, behaviour=behaviour, k=k, relevance_control=relevance_control, filters=wanted
@@ -117,6 +144,9 @@ def command(
         raise InputError(str(error)) from error
     if k > answer.places:
         _note(f"the served model returns at most {answer.places} items, so {k} cannot be shown")
+    if answer.missing_shards:
+        missing = ", ".join(map(str, answer.missing_shards))
+        _note(f"shard {missing} of {shards} gave no answer, so better items may be missing")
     if relevance_control and answer.relevance_control in (None, RelevanceControl.OFF):
         _note("the served model has no relevance control; train it again to have it")
     details: dict[str, ItemDetails] = {}
@@ -146,6 +176,7 @@ def configured(config: str) -> Sources:
     return Sources(
         target=f"{host}:{loaded.serving.port}",
         name=loaded.serving.model_name,
+        shards=loaded.index.shards,
         user_state=_newest_user_state(Path(loaded.artifacts_root)),
         catalog=tuple(catalog),
     )
@@ -186,6 +217,7 @@ def _as_dict(
         "personalised": personalised,
         "model_version": answer.model_version,
         "relevance_control": answer.relevance_control,
+        "missing_shards": answer.missing_shards,
         "hits": hits,
     }
 

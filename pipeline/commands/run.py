@@ -108,6 +108,7 @@ def _print_outcome(
         click.echo(json.dumps({**asdict(outcome), "report": str(report), "log": run.log_path}, ensure_ascii=False))
     else:
         console = tables.console()
+        shards = config.index.shards
         findings = run_report.read_findings(run, config.artifacts_root)
         if findings:
             console.print(tables.anomalies_table(findings))
@@ -116,7 +117,8 @@ def _print_outcome(
             console.print(tables.evaluation_table(evaluation))
         if outcome.pushed_version:
             console.print(f"[green]Pushed[/] version {outcome.pushed_version} to {escape(outcome.pushed_to)}")
-            console.print(f"Serve it:   souk serve --model-dir {escape(os.path.dirname(outcome.pushed_to))}")
+            where = f"--model-dir {config.model_directory}" + (f" --shards {shards}" if shards > 1 else "")
+            console.print(f"Serve it:   souk serve {escape(where)}")
         else:
             console.print(f"[red]Not pushed[/]: {escape(outcome.note)}")
             for reason in outcome.reasons:

@@ -23,6 +23,5 @@ def command(config: str | None, **options: Any) -> None:
     """
     base = ServingConfig()
     if config is not None:
-        loaded = pipeline_config.load(config)
-        base = loaded.serving.model_copy(update={"model_dir": loaded.push_directory})
+        base = pipeline_config.load(config).served()
     run(base, **options)

@@ -45,6 +45,22 @@ def test_paths_in_set_are_relative_to_where_the_command_runs(shop, tmp_path, mon
     assert config.ingest.data.events[0] == f"{shop.parent}/logs/*.jsonl"
 
 
+def test_shards_are_pushed_beside_each_other_and_all_served(shop):
+    config = load(str(shop), ["index.shards=3", "serving.versions=1"])
+    folder = f"{shop.parent}/out/serving/souk"
+    assert (config.model_directory, config.push_directory) == (folder, f"{folder}-in-3-shards")
+    served = config.served()
+    assert served.model_folders() == {f"souk-shard-{n}-of-3": f"{folder}-shard-{n}-of-3" for n in range(3)}
+    assert served.served_versions() == 2
+    whole = load(str(shop)).served()
+    assert (whole.model_folders(), whole.served_versions()) == ({"souk": folder}, 1)
+
+
+def test_shards_that_are_served_are_those_that_are_built(shop):
+    with pytest.raises(InputError, match=r"`serving.shards` is 2 and `index.shards` is 3: leave out the former"):
+        load(str(shop), ["index.shards=3", "serving.shards=2"])
+
+
 @pytest.mark.parametrize("name", ["demo", "esci", "tiny"])
 def test_every_preset_loads_with_paths_below_the_current_folder(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -4,7 +4,7 @@ from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
 from tfx.utils import io_utils, proto_utils
 
-from components.pusher import component
+from components.pusher import component, shards
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_a_push_killed_half_way_leaves_no_version_and_the_next_one_clears_up(pus
         context.setattr(stock_executor.io_utils, "copy_dir", copy_a_part)
         with pytest.raises(Killed):
             push()
-    assert component.newest_version(str(tmp_path / "serving")) == 0
+    assert shards.newest_version(str(tmp_path / "serving")) == 0
     assert versions(tmp_path) == [component.STAGING]
 
     version = push().get_string_custom_property("pushed_version")

@@ -63,7 +63,15 @@ def test_the_answer_is_a_table_that_a_person_can_read(target, catalog):
 
 def test_a_program_gets_the_same_as_json(target, catalog):
     answer = json.loads(ask("crème lamp", "--target", target, "--catalog", catalog, "--json").stdout)
-    assert answer.keys() == {"query", "user", "personalised", "model_version", "relevance_control", "hits"}
+    assert answer.keys() == {
+        "query",
+        "user",
+        "personalised",
+        "model_version",
+        "relevance_control",
+        "missing_shards",
+        "hits",
+    }
     assert (answer["query"], answer["user"], answer["model_version"]) == ("crème lamp", None, 1)
     assert [hit["rank"] for hit in answer["hits"]] == list(range(1, 11))
     first = answer["hits"][0]
