@@ -22,7 +22,7 @@ from tests.serving.deployment.files import (
 
 BASE = KUBERNETES / "base"
 MANIFESTS = sorted(path for path in BASE.glob("*.yaml") if path.name != "kustomization.yaml")
-PATCHES = sorted(KUBERNETES.glob("model_*/[!k]*.yaml"))
+PATCHES = sorted(path for kind in ("model_*", "shard-*") for path in KUBERNETES.glob(f"{kind}/[!k]*.yaml"))
 FOLDERS = sorted(path.parent for path in KUBERNETES.rglob("kustomization.yaml"))
 # From the oldest Kubernetes that was still supported when the manifests were written.
 KUBERNETES_VERSIONS = ("1.31", "1.33", "1.35")
