@@ -9,7 +9,7 @@ It imports neither TensorFlow nor TFX. One client may be shared by many threads.
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import grpc
@@ -78,21 +78,22 @@ class ShardedClient(Searcher):
         """See `Searcher.retrieve`; FAILED_PRECONDITION if the shards have no version in common."""
         question = _Question(signature, input_name, values, time.monotonic() + self.timeout_s)
         everyone = range(len(self._clients))
+        asked: Sequence[int] = everyone
         agreed = self._agreement()
-        found, failed = self._ask(question, everyone, self.version if agreed is None else agreed)
-        if agreed is not None and any(error.code is grpc.StatusCode.NOT_FOUND for error in failed.values()):
-            # It has been withdrawn meanwhile.
-            self._agreed = None
-            found, failed = self._ask(question, everyone, self.version)
-        self._check(found, failed)
-        if len({rows.model_version for rows in found.values()}) > 1:
-            version, having = self._common_version(list(found), question)
-            found = {shard: found[shard] for shard in having}
-            late = [shard for shard, rows in found.items() if rows.model_version != version]
-            again, failed = self._ask(question, late, version)
-            found = {s: rows for s, rows in sorted({**found, **again}.items()) if rows.model_version == version}
+        refused: set[int] = set()
+        # Each round answers, fails, agrees on a version, or finds that one is not to be had.
+        while True:
+            found, failed = self._ask(question, asked, self.version if agreed is None else agreed)
+            if agreed is not None and any(error.code is grpc.StatusCode.NOT_FOUND for error in failed.values()):
+                # It has been withdrawn, or another server of the shard is asked now, which does not have it yet.
+                refused.add(agreed)
+                asked, agreed, self._agreed = everyone, None, None
+                continue
             self._check(found, failed)
-            self._agreed = version, time.monotonic() + _AGREEMENT_S
+            if len({rows.model_version for rows in found.values()}) == 1:
+                break
+            agreed, asked = self._common_version(list(found), refused, question)
+            self._agreed = agreed, time.monotonic() + _AGREEMENT_S
         return Rows(
             [merge(rows) for rows in zip(*(answer.rows for answer in found.values()), strict=True)],
             next(iter(found.values())).model_version,
@@ -131,7 +132,7 @@ class ShardedClient(Searcher):
                 failed[shard] = error
         return found, failed
 
-    def _check(self, found: Mapping[int, Rows], failed: Mapping[int, ServingError]) -> None:
+    def _check(self, found: Mapping[int, object], failed: Mapping[int, ServingError]) -> None:
         """Raises what went wrong, unless the rest is enough."""
         if not failed or (found and self.allow_partial):
             return
@@ -139,20 +140,24 @@ class ShardedClient(Searcher):
         shown = "; ".join(f"shard {shard} of {count}: {error}" for shard, error in failed.items())
         raise ServingError(shown, next(iter(failed.values())).code)
 
-    def _common_version(self, shards: Sequence[int], question: "_Question") -> tuple[int, list[int]]:
+    def _common_version(
+        self, shards: Sequence[int], refused: Collection[int], question: "_Question"
+    ) -> tuple[int, Sequence[int]]:
         """The newest version that all shards can answer with, or if some may be missing most, and who has it.
 
         Raises:
-          ServingError: there is none.
+          ServingError: there is none but those `refused`, or a shard does not say what it has.
         """
-        available = {
-            shard: {
-                status.version
-                for status in self._clients[shard].status(question.seconds_left())
-                if status.state == _AVAILABLE
-            }
-            for shard in shards
-        }
+        available: dict[int, set[int]] = {}
+        failed: dict[int, ServingError] = {}
+        for shard in shards:
+            try:
+                statuses = self._clients[shard].status(question.seconds_left())
+            except ServingError as error:
+                failed[shard] = error
+            else:
+                available[shard] = {s.version for s in statuses if s.state == _AVAILABLE} - set(refused)
+        self._check(available, failed)
         holders = Counter(version for versions in available.values() for version in versions)
         count, version = max(((count, version) for version, count in holders.items()), default=(0, 0))
         if count == 0 or (count < len(shards) and not self.allow_partial):
@@ -162,7 +167,7 @@ class ShardedClient(Searcher):
                 "Let every server keep its two newest versions, and push all shards.",
                 grpc.StatusCode.FAILED_PRECONDITION,
             )
-        return version, [shard for shard in shards if version in available[shard]]
+        return version, [shard for shard, versions in available.items() if version in versions]
 
 
 def connect(
