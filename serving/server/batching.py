@@ -4,6 +4,7 @@ It schedules as TensorFlow Serving's SharedBatchScheduler does: each queue holds
 is run as soon as it is full or its first request has waited long enough, and batch threads serve all queues.
 """
 
+import itertools
 import os
 import threading
 import time
@@ -11,7 +12,6 @@ from collections import deque
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import grpc
 import tensorflow as tf
@@ -22,7 +22,7 @@ from serving.server import text_protos
 from serving.server.errors import RequestError, invalid
 from serving.server.loader import LoadedModel
 from serving.server.metrics import Metrics
-from serving.server.prediction import DirectRunner, Tensors, check_deadline, run_counted
+from serving.server.prediction import Arrays, DirectRunner, Tensors, check_deadline, run_counted
 from serving.server.registry import InUse
 
 
@@ -100,7 +100,7 @@ class _Task:
     deadline: float | None
     since: float = field(default_factory=time.monotonic)
     done: threading.Event = field(default_factory=threading.Event)
-    outputs: dict[str, Any] = field(default_factory=dict)
+    outputs: Arrays = field(default_factory=dict)
     error: Exception | None = None
     abandoned: bool = False
 
@@ -133,7 +133,7 @@ class BatchingRunner:
         for thread in self._threads:
             thread.start()
 
-    def run(self, used: InUse[LoadedModel], signature: str, inputs: Tensors, deadline: float | None) -> dict[str, Any]:
+    def run(self, used: InUse[LoadedModel], signature: str, inputs: Tensors, deadline: float | None) -> Arrays:
         """See `Runner`."""
         rows = _rows(inputs)
         if rows is None:
@@ -220,7 +220,7 @@ class BatchingRunner:
             task.outputs = own
             task.done.set()
 
-    def _run_joined(self, batch: _Batch, tasks: list[_Task]) -> list[dict[str, Any]]:
+    def _run_joined(self, batch: _Batch, tasks: list[_Task]) -> list[Arrays]:
         """Outputs of each task; raises if the model fails, or its outputs have not the rows of its inputs."""
         rows = [task.rows for task in tasks]
         padding = self._padding(sum(rows))
@@ -231,9 +231,14 @@ class BatchingRunner:
             parts = [task.inputs[name] for task in tasks]
             joined[name] = tf.concat([*parts, *[first[:1]] * padding], axis=0)
         outputs = run_counted(batch.used, batch.signature, joined, self._metrics)
-        sizes = [*rows, padding] if padding else rows
-        parts_of = {name: tf.split(tensor, sizes, axis=0) for name, tensor in outputs.items()}
-        return [{name: parts[place] for name, parts in parts_of.items()} for place in range(len(tasks))]
+        for name, values in outputs.items():
+            if values.ndim == 0 or len(values) != sum(rows) + padding:
+                raise ValueError(f"output {name!r} is {list(values.shape)}, of {sum(rows) + padding} rows of input")
+        ends = list(itertools.accumulate(rows))
+        return [
+            {name: values[end - size : end] for name, values in outputs.items()}
+            for size, end in zip(rows, ends, strict=True)
+        ]
 
     def _run_alone(self, batch: _Batch, task: _Task) -> None:
         if self._too_late(task):

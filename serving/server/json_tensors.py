@@ -14,8 +14,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from serving.server import tensors
-
 _BASE64 = "b64"
 _BYTES_SUFFIX = "_bytes"
 # A value in an error message is a reminder of which one it was, not a copy of the request.
@@ -94,13 +92,13 @@ def read(document: Mapping[str, Any], specs: Mapping[str, tf.TensorSpec]) -> tup
     raise ValueError("Missing 'inputs' or 'instances' key")
 
 
-def write(outputs: Mapping[str, tf.Tensor], layout: Format) -> str:
+def write(outputs: Mapping[str, np.ndarray], layout: Format) -> str:
     """The answer's JSON.
 
     Raises:
       ValueError: if an output is of a type that JSON has no form for, or has no rows in the row format.
     """
-    values = {name: _plain(name, tensor) for name, tensor in outputs.items()}
+    values = {name: _plain(name, array) for name, array in outputs.items()}
     body: Any
     if layout is Format.COLUMNAR:
         body = values if len(values) > 1 else next(iter(values.values()))
@@ -264,31 +262,29 @@ def _shown(value: Any) -> str:
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
 
 
-def _plain(name: str, tensor: tf.Tensor) -> Any:
-    values = tensors.array(tensor)
-    if tensor.dtype == tf.string:
+def _plain(name: str, values: np.ndarray) -> Any:
+    dtype = tf.as_dtype(values.dtype)
+    if dtype == tf.string:
         binary = name.endswith(_BYTES_SUFFIX)
         flat = [_written(value, binary) for value in np.ravel(values).tolist()]
-        return np.array([*flat, None], object)[:-1].reshape(tensor.shape).tolist()
-    if tensor.dtype in _WRITTEN_FLOATS:
+        return np.array([*flat, None], object)[:-1].reshape(values.shape).tolist()
+    if dtype in _WRITTEN_FLOATS:
         # The shortest digits that give the number back: a float32 of 0.2 is no 0.20000000298.
-        return np.array([float(str(value)) for value in np.ravel(values)]).reshape(tensor.shape).tolist()
-    if tensor.dtype in _INTEGERS or tensor.dtype == tf.bool:
+        return np.array([float(str(value)) for value in np.ravel(values)]).reshape(values.shape).tolist()
+    if dtype in _INTEGERS or dtype == tf.bool:
         return values.tolist()
-    raise ValueError(f"Failed to write JSON value for tensor type: {tensor.dtype.name}")
+    raise ValueError(f"Failed to write JSON value for tensor type: {dtype.name}")
 
 
 def _written(value: bytes, binary: bool) -> Any:
     return {_BASE64: base64.b64encode(value).decode()} if binary else value.decode(errors="replace")
 
 
-def _check_same_rows(outputs: Mapping[str, tf.Tensor]) -> None:
+def _check_same_rows(outputs: Mapping[str, np.ndarray]) -> None:
     expected: int | None = None
-    for name, tensor in outputs.items():
-        if tensor.shape.rank == 0:
+    for name, values in outputs.items():
+        if values.ndim == 0:
             raise ValueError(f"Tensor name: {name} has no shape information ")
-        if expected is not None and tensor.shape[0] != expected:
-            raise ValueError(
-                f"Tensor name: {name} has inconsistent batch size: {tensor.shape[0]} expecting: {expected}"
-            )
-        expected = tensor.shape[0]
+        if expected is not None and len(values) != expected:
+            raise ValueError(f"Tensor name: {name} has inconsistent batch size: {len(values)} expecting: {expected}")
+        expected = len(values)

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2, prediction_log_pb2
 
+from serving.server import tensors
 from serving.server.versions import SAVED_MODEL_FILE
 
 WARM_UP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
@@ -97,14 +99,15 @@ class LoadedModel:
         signature.check_inputs(inputs)
         return signature.pick_outputs(output_filter)
 
-    def run(self, signature_name: str, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """All outputs of one signature by name, for inputs that `check` has passed.
+    def run(self, signature_name: str, inputs: Mapping[str, tf.Tensor]) -> dict[str, np.ndarray]:
+        """All outputs of one signature by name, as `tensors.array` has them, for inputs that `check` has passed.
 
         Raises:
           SignatureError: if the signature is unknown.
           tf.errors.OpError: if the model itself fails.
         """
-        return dict(self.signature(signature_name).function(**inputs))
+        outputs = self.signature(signature_name).function(**inputs)
+        return {name: tensors.array(tensor) for name, tensor in outputs.items()}
 
     def signature(self, name: str) -> Signature:
         """The signature called `name`.

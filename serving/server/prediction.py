@@ -3,9 +3,10 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import grpc
+import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import model_pb2
 
@@ -15,6 +16,7 @@ from serving.server.metrics import Metrics
 from serving.server.registry import InUse, ModelRegistry
 
 Tensors = Mapping[str, tf.Tensor]
+Arrays = dict[str, np.ndarray]
 
 # Any text may come as a model's name; as a label each would stay in memory for good.
 _UNKNOWN_MODEL = "(unknown)"
@@ -27,13 +29,13 @@ class Answer:
     name: str
     number: int
     signature: str
-    outputs: dict[str, tf.Tensor]
+    outputs: Arrays
 
 
 class Runner(Protocol):
     """Runs a signature on one request's inputs, alone or together with others."""
 
-    def run(self, used: InUse[LoadedModel], signature: str, inputs: Tensors, deadline: float | None) -> dict[str, Any]:
+    def run(self, used: InUse[LoadedModel], signature: str, inputs: Tensors, deadline: float | None) -> Arrays:
         """All outputs by name.
 
         Args:
@@ -59,7 +61,7 @@ class DirectRunner:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
 
-    def run(self, used: InUse[LoadedModel], signature: str, inputs: Tensors, deadline: float | None) -> dict[str, Any]:
+    def run(self, used: InUse[LoadedModel], signature: str, inputs: Tensors, deadline: float | None) -> Arrays:
         """See `Runner`."""
         check_deadline(deadline)
         return run_counted(used, signature, inputs, self._metrics)
@@ -68,7 +70,7 @@ class DirectRunner:
         """See `Runner`; it has no threads."""
 
 
-def run_counted(used: InUse[LoadedModel], signature: str, inputs: Tensors, metrics: Metrics) -> dict[str, Any]:
+def run_counted(used: InUse[LoadedModel], signature: str, inputs: Tensors, metrics: Metrics) -> Arrays:
     """One run of a signature, entered in `metrics`."""
     started = time.perf_counter_ns()
     try:

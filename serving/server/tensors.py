@@ -40,22 +40,23 @@ def from_proto(proto: tensor_pb2.TensorProto) -> tf.Tensor:
     try:
         # The values of a string tensor are bytes objects already: no way round by NumPy is needed.
         if proto.dtype == tf.string.as_datatype_enum and len(proto.string_val) == math.prod(sizes):
-            return tf.reshape(tf.constant(list(proto.string_val), tf.string), sizes)
+            tensor = tf.constant(list(proto.string_val), tf.string)
+            return tensor if len(sizes) == 1 else tf.reshape(tensor, sizes)
         return tf.constant(tf.make_ndarray(proto))
     except (TypeError, ValueError, tf.errors.OpError) as error:
         raise ValueError(f"the tensor cannot be read: {error}") from error
 
 
-def to_proto(tensor: tf.Tensor) -> tensor_pb2.TensorProto:
-    """The wire form of `tensor`, its values in the typed field of their type."""
-    field = _FIELDS.get(tensor.dtype)
-    values = array(tensor)
+def to_proto(values: np.ndarray) -> tensor_pb2.TensorProto:
+    """The wire form of an `array`, its values in the typed field of their type."""
+    dtype = tf.as_dtype(values.dtype)
+    field = _FIELDS.get(dtype)
     if field is None:
-        return tf.make_tensor_proto(values, dtype=tensor.dtype)
-    proto = tensor_pb2.TensorProto(dtype=tensor.dtype.as_datatype_enum)
-    for size in tensor.shape:
+        return tf.make_tensor_proto(values, dtype=dtype)
+    proto = tensor_pb2.TensorProto(dtype=dtype.as_datatype_enum)
+    for size in values.shape:
         proto.tensor_shape.dim.add(size=size)
-    getattr(proto, field).extend(np.ravel(values).tolist())
+    getattr(proto, field).extend(values.ravel().tolist())
     return proto
 
 

@@ -6,12 +6,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from serving.server import json_tensors
+from serving.server import json_tensors, tensors
 from serving.server import tensors as arrays
 from serving.server.json_tensors import Format
 
 TEXT = {"query": tf.TensorSpec([None], tf.string)}
 TWO = {"text": tf.TensorSpec([None], tf.string), "weight": tf.TensorSpec([None], tf.float32)}
+
+
+def write(outputs, layout: Format) -> str:
+    return json_tensors.write({name: tensors.array(tensor) for name, tensor in outputs.items()}, layout)
 
 
 def read(specs, **document):
@@ -128,33 +132,31 @@ def test_a_long_value_is_not_repeated_in_the_message():
 
 def test_rows_and_columns_are_written():
     outputs = {"ids": tf.constant([["a", "b"], ["é", ""]]), "scores": tf.constant([[0.2, 1.0], [1e-7, 3.0]])}
-    rows = json.loads(json_tensors.write(outputs, Format.ROW))
+    rows = json.loads(write(outputs, Format.ROW))
     assert rows == {
         "predictions": [{"ids": ["a", "b"], "scores": [0.2, 1.0]}, {"ids": ["é", ""], "scores": [1e-7, 3.0]}]
     }
-    columns = json.loads(json_tensors.write(outputs, Format.COLUMNAR))
+    columns = json.loads(write(outputs, Format.COLUMNAR))
     assert columns == {"outputs": {"ids": [["a", "b"], ["é", ""]], "scores": [[0.2, 1.0], [1e-7, 3.0]]}}
 
 
 def test_a_single_output_has_no_name():
     one = {"ids": tf.constant(["a", "b"])}
-    assert json.loads(json_tensors.write(one, Format.ROW)) == {"predictions": ["a", "b"]}
-    assert json.loads(json_tensors.write(one, Format.COLUMNAR)) == {"outputs": ["a", "b"]}
+    assert json.loads(write(one, Format.ROW)) == {"predictions": ["a", "b"]}
+    assert json.loads(write(one, Format.COLUMNAR)) == {"outputs": ["a", "b"]}
 
 
 def test_bytes_are_base64_when_the_name_says_so():
-    assert json.loads(json_tensors.write({"raw_bytes": tf.constant([b"\xff"])}, Format.ROW)) == {
-        "predictions": [{"b64": "/w=="}]
-    }
-    assert json.loads(json_tensors.write({"raw": tf.constant([b"\xffa"])}, Format.ROW)) == {"predictions": ["�a"]}
+    assert json.loads(write({"raw_bytes": tf.constant([b"\xff"])}, Format.ROW)) == {"predictions": [{"b64": "/w=="}]}
+    assert json.loads(write({"raw": tf.constant([b"\xffa"])}, Format.ROW)) == {"predictions": ["�a"]}
 
 
 def test_a_single_string_keeps_its_zeros():
-    assert json.loads(json_tensors.write({"x_bytes": tf.constant(b"a\0")}, Format.COLUMNAR)) == {"outputs": b64(b"a\0")}
+    assert json.loads(write({"x_bytes": tf.constant(b"a\0")}, Format.COLUMNAR)) == {"outputs": b64(b"a\0")}
 
 
 def test_numbers_that_json_lacks_are_written_as_tensorflow_serving_does():
-    text = json_tensors.write({"x": tf.constant([np.nan, np.inf, -np.inf, 2.0])}, Format.ROW)
+    text = write({"x": tf.constant([np.nan, np.inf, -np.inf, 2.0])}, Format.ROW)
     assert text == '{"predictions": [NaN, Infinity, -Infinity, 2.0]}'
 
 
@@ -162,14 +164,14 @@ def test_numbers_that_json_lacks_are_written_as_tensorflow_serving_does():
     "dtype", [tf.int8, tf.uint8, tf.int64, tf.uint64, tf.bool, tf.float64, tf.float16, tf.bfloat16]
 )
 def test_every_plain_type_is_written(dtype):
-    text = json_tensors.write({"x": tf.cast(tf.constant([[0, 1]]), dtype)}, Format.COLUMNAR)
+    text = write({"x": tf.cast(tf.constant([[0, 1]]), dtype)}, Format.COLUMNAR)
     assert json.loads(text) == {"outputs": [[0, 1]]}
 
 
 def test_empty_answers_are_written():
     empty = {"ids": tf.zeros([0, 3], tf.string), "scores": tf.zeros([0, 3])}
-    assert json.loads(json_tensors.write(empty, Format.COLUMNAR)) == {"outputs": {"ids": [], "scores": []}}
-    assert json.loads(json_tensors.write(empty, Format.ROW)) == {"predictions": []}
+    assert json.loads(write(empty, Format.COLUMNAR)) == {"outputs": {"ids": [], "scores": []}}
+    assert json.loads(write(empty, Format.ROW)) == {"predictions": []}
 
 
 @pytest.mark.parametrize(
@@ -182,4 +184,4 @@ def test_empty_answers_are_written():
 )
 def test_an_answer_without_rows_is_refused_in_the_row_format(outputs, message):
     with pytest.raises(ValueError, match=message):
-        json_tensors.write(outputs, Format.ROW)
+        write(outputs, Format.ROW)

@@ -79,7 +79,7 @@ import pathlib, numpy as np, tensorflow as tf
 from serving.server import loader
 vectors = np.random.default_rng(1).normal(size=(200, 8)).astype(np.float32)
 model = loader.load(pathlib.Path({str(tmp_path)!r}))
-print(model.run("serving_default", {{"vectors": tf.constant(vectors[:3])}})["rows"].numpy().tolist())
+print(model.run("serving_default", {{"vectors": tf.constant(vectors[:3])}})["rows"].tolist())
 """
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
     expected = np.argsort(-vectors[:3] @ vectors.T, axis=1)[:, :5].tolist()
