@@ -1,9 +1,12 @@
 """How Souk reads settings: frozen, typed, and strict about names."""
 
 import difflib
+import json
+import shlex
 from collections.abc import Iterator
 from typing import Any, Self
 
+import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 
@@ -41,8 +44,27 @@ class Settings(BaseModel):
             raise InputError(f"{source} does not describe a valid configuration:\n{lines}") from None
 
     @classmethod
-    def from_json(cls, text: str, source: str = "settings") -> Self:
-        """Settings out of the JSON that `to_json` wrote."""
+    def from_json(cls, text: str, source: str = "settings", overrides: str = "") -> Self:
+        """Settings out of the JSON that `to_json` wrote.
+
+        Args:
+          text: the JSON.
+          source: as for `parse`.
+          overrides: `key=value` words as a shell would part them, each as for `override`; a step of a pipeline that
+            is compiled once gets them with each run.
+
+        Raises:
+          InputError: as `parse` and `override` do; an unclosed quote in `overrides`.
+        """
+        if overrides.strip():
+            values = json.loads(text)
+            try:
+                words = shlex.split(overrides)
+            except ValueError as error:
+                raise InputError(f"the overrides {overrides!r} cannot be parted into words: {error}") from None
+            for word in words:
+                override(values, word, "the override ")
+            return cls.parse(values, f"{source} with the overrides {overrides!r}")
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
@@ -52,6 +74,42 @@ class Settings(BaseModel):
     def to_json(self) -> str:
         """Canonical JSON of these settings; equal settings give equal text."""
         return self.model_dump_json()
+
+
+def override(values: dict[str, Any], setting: str, option: str = "--set ") -> None:
+    """Replaces one of nested plain `values`, in place.
+
+    Args:
+      values: as YAML or JSON gives them.
+      setting: `key=value`, the key with dots (`train.epochs=3`), the value as YAML would read it.
+      option: what the user gave it with, for the error message.
+
+    Raises:
+      InputError: no `key=value`, no YAML, or a key within what has none.
+    """
+    key, equals, text = setting.partition("=")
+    parts = key.strip().split(".")
+    if not equals or not all(parts):
+        example = f"{option}train.epochs=3" if option.startswith("--") else "epochs=3"
+        raise InputError(f"{option}{setting} is not `key=value`; write for example {example}")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"{option}{setting}: the value is not YAML: {' '.join(str(error).split())}") from None
+    group = values
+    for depth, part in enumerate(parts[:-1], start=1):
+        inner = group.get(part)
+        if inner is None:
+            inner = group[part] = {}
+        if not isinstance(inner, dict):
+            raise InputError(f"{option}{setting}: `{'.'.join(parts[:depth])}` is {kind_of(inner)}, it has no keys")
+        group = inner
+    group[parts[-1]] = value
+
+
+def kind_of(value: Any) -> str:
+    """What a plain value is, for an error message."""
+    return "nothing" if value is None else f"a {type(value).__name__} ({value!r})"
 
 
 def _explain(root: type[BaseModel], error: ValidationError) -> Iterator[str]:

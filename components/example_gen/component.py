@@ -1,11 +1,13 @@
 """The TFX face of ingestion."""
 
 import logging
+import shlex
 from typing import Any
 
 from tfx import types
 from tfx.components.util import examples_utils
 from tfx.dsl.components.base import base_beam_component, base_beam_executor, executor_spec
+from tfx.orchestration.data_types import RuntimeParameter
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, component_spec, standard_artifacts
 
@@ -22,6 +24,8 @@ class SoukExampleGenSpec(component_spec.ComponentSpec):
     PARAMETERS = {  # noqa: RUF012
         "config_json": component_spec.ExecutionParameter(type=str),
         "fingerprint": component_spec.ExecutionParameter(type=str),
+        "date": component_spec.ExecutionParameter(type=str, optional=True),
+        "overrides": component_spec.ExecutionParameter(type=str, optional=True),
     }
     INPUTS: dict[str, component_spec.ChannelParameter] = {}  # noqa: RUF012
     OUTPUTS = {  # noqa: RUF012
@@ -40,7 +44,10 @@ class Executor(base_beam_executor.BaseBeamExecutor):
     ) -> None:
         """Ingests; called by TFX."""
         examples = artifact_utils.get_single_instance(output_dict["examples"])
-        config = IngestConfig.from_json(exec_properties["config_json"], "config_json")
+        overrides = [exec_properties.get("overrides") or ""]
+        if date := exec_properties.get("date"):
+            overrides.append(f"date={shlex.quote(date)}")
+        config = IngestConfig.from_json(exec_properties["config_json"], "config_json", " ".join(overrides))
         summary = ingest_into(config, examples.uri, self._make_beam_pipeline)
         examples.split_names = artifact_utils.encode_split_names(list(features.SPLITS))
         # Spans of daily data are counted in days since 1970.
@@ -61,16 +68,26 @@ class SoukExampleGen(base_beam_component.BaseBeamComponent):
     Args:
       config_json: `IngestConfig.to_json()`.
       fingerprint: of the input files, see `fingerprint.fingerprint`; it only keeps stale data out of the cache.
+      date: takes the place of the configuration's `date`, if not "".
+      overrides: single settings to replace, see `Settings.from_json`.
     """
 
     SPEC_CLASS = SoukExampleGenSpec
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
 
-    def __init__(self, config_json: str, fingerprint: str):
+    def __init__(
+        self,
+        config_json: str,
+        fingerprint: str | RuntimeParameter,
+        date: str | RuntimeParameter = "",
+        overrides: str | RuntimeParameter = "",
+    ):
         super().__init__(
             SoukExampleGenSpec(
                 config_json=config_json,
                 fingerprint=fingerprint,
+                date=date,
+                overrides=overrides,
                 examples=types.Channel(type=standard_artifacts.Examples),
             )
         )

@@ -1,5 +1,6 @@
 """Settings of ingestion: where the inputs are, how the log is cut, which behaviour windows are kept."""
 
+import datetime
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -11,6 +12,8 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 MILLISECONDS_PER_HOUR = 3_600_000
 MILLISECONDS_PER_DAY = 24 * MILLISECONDS_PER_HOUR
+# In a path, stands for `ingest.date`.
+DATE = "{date}"
 
 
 class DataConfig(Settings):
@@ -104,6 +107,9 @@ class IngestConfig(Settings):
 
     data: DataConfig
     windows: WindowConfig = WindowConfig()
+    date: str | None = None
+    """A day, YYYY-MM-DD, or a moment of it in RFC 3339: the log is read up to the start of that day (UTC), eval ends
+    there, and `{date}` in a path stands for it. By default the log is read whole."""
     train_start: str | None = None
     """RFC 3339; earlier requests are only history. By default the log's first request."""
     eval_start: str | None = None
@@ -119,6 +125,46 @@ class IngestConfig(Settings):
     keys: Annotated[int, Field(ge=1, le=4096)] | None = None
     """Into how many parts users and items are hashed; each is worked alone, and each is one output file of a
     split. By default by the size of the inputs, so that one part stays small in memory."""
+
+    @property
+    def end_ms(self) -> int | None:
+        """Epoch milliseconds of the start of `date`, None where the log is read whole."""
+        if self.date is None:
+            return None
+        start = datetime.datetime.combine(datetime.date.fromisoformat(self.date), datetime.time(), datetime.UTC)
+        return round(start.timestamp() * 1000)
+
+    @property
+    def dated_data(self) -> DataConfig:
+        """`data` with `date` in the place of `{date}`.
+
+        Raises:
+          InputError: a path has `{date}` and there is no `date`.
+        """
+        patterns = {name: getattr(self.data, name) for name in ("events", "ubi_queries", "catalog", "users")}
+        for name, values in patterns.items():
+            undated = [value for value in values if DATE in value]
+            if undated and self.date is None:
+                raise InputError(f"`ingest.data.{name}` has {undated[0]}, so `ingest.date` must say of which day")
+            patterns[name] = tuple(value.replace(DATE, self.date or "") for value in values)
+        return self.data.model_copy(update=patterns)
+
+    @field_validator("date", mode="before")
+    @classmethod
+    def _is_a_day(cls, value: object) -> object:
+        from components.example_gen.timestamps import format_timestamp, parse_timestamp
+
+        if value is None:
+            return None
+        text = str(value)
+        try:
+            return datetime.date.fromisoformat(text).isoformat()
+        except ValueError:
+            pass
+        try:
+            return format_timestamp(parse_timestamp(text.replace(" ", "T", 1)))[:10]
+        except InputError:
+            raise ValueError(f"{text!r} is neither a day such as 2026-03-01 nor a moment in RFC 3339") from None
 
     @field_validator("train_start", "eval_start")
     @classmethod

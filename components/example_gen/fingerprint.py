@@ -21,7 +21,7 @@ def fingerprint(config: IngestConfig) -> str:
     Raises:
       InputError: if an input is missing or empty.
     """
-    data = config.data
+    data = config.dated_data
     digest = hashlib.blake2b(config.to_json().encode(), digest_size=16)
     for what, patterns in (
         ("events", data.events),

@@ -84,7 +84,7 @@ def plan_job(config: IngestConfig, output: str, work: str) -> Job:
     Raises:
       InputError: if an input is missing, empty, of an unknown format or lacks a column.
     """
-    data = config.data
+    data = config.dated_data
     if data.events_format == "ubi":
         queries = _inputs(data.ubi_queries, "ubi_queries", UBI_QUERIES_REQUIRED, ubi_columns_of)
         events = _inputs(data.events, "events", UBI_EVENTS_REQUIRED, ubi_columns_of)

@@ -33,7 +33,7 @@ def resolve_splits(config: IngestConfig, span: TimeSpan) -> Splits:
     Raises:
       InputError: if the log has no time before or after `eval_start`.
     """
-    end = span.last + 1
+    end = span.last + 1 if config.end_ms is None else config.end_ms
     if config.eval_start is None:
         eval_start = end - round(config.eval_days * MILLISECONDS_PER_DAY)
     else:

@@ -131,8 +131,11 @@ def _validated(block: Block, task: ReadTask, job: Job) -> tuple[pl.DataFrame, pl
     if task.kind == kinds.USERS:
         return *validate_users(block.frame, job.config.data.profile_columns, task.file), Tally()
     good, bad, cut = validate_events(block.frame, task.file, job.config.max_query_characters)
-    searches = good.filter(pl.col(EVENT_TYPE) == 0)
-    return good, bad, Tally({"events.queries_cut": cut}, _span(searches), _span(good))
+    end = job.config.end_ms
+    in_time = good if end is None else good.filter(pl.col("timestamp_ms") < end)
+    searches = in_time.filter(pl.col(EVENT_TYPE) == 0)
+    counters = {"events.queries_cut": cut, "events.not_before_date": len(good) - len(in_time)}
+    return in_time, bad, Tally(counters, _span(searches), _span(in_time))
 
 
 def _span(events: pl.DataFrame) -> TimeSpan | None:

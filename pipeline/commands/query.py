@@ -172,7 +172,7 @@ def configured(config: str) -> Sources:
     loaded = pipeline_config.load(config)
     # A server that listens on every address is asked at this machine's own.
     host = DEFAULT_HOST if loaded.serving.host in ("0.0.0.0", "::") else loaded.serving.host
-    catalog = [Path(path) for pattern in loaded.ingest.data.catalog for path in sorted(glob.glob(pattern))]
+    catalog = [Path(path) for pattern in loaded.ingest.dated_data.catalog for path in sorted(glob.glob(pattern))]
     return Sources(
         target=f"{host}:{loaded.serving.port}",
         name=loaded.serving.model_name,

@@ -1,3 +1,5 @@
+import datetime
+
 import pytest
 
 from components.example_gen.config import IngestConfig, WindowConfig
@@ -18,6 +20,33 @@ def test_settings_survive_json() -> None:
     assert IngestConfig.from_json(config.to_json()) == config
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        "2026-03-02",
+        datetime.date(2026, 3, 2),
+        "2026-03-02T04:30:00Z",
+        datetime.datetime(2026, 3, 2, 4, 30, tzinfo=datetime.UTC),
+        "2026-03-01T23:30:00-02:00",
+    ],
+)
+def test_a_date_is_a_day_of_utc_or_a_moment_of_it(given) -> None:
+    config = IngestConfig.parse({"data": DATA, "date": given})
+    assert config.date == "2026-03-02"
+    assert config.end_ms == 1_772_409_600_000
+
+
+def test_the_date_goes_into_paths_and_comes_from_overrides() -> None:
+    data = DATA | {"events": "logs/{date}/*.jsonl"}
+    undated = IngestConfig.parse({"data": data})
+    dated = IngestConfig.from_json(undated.to_json(), overrides="date=2026-03-02 data.catalog=c2.jsonl")
+    assert dated.dated_data.events == ("logs/2026-03-02/*.jsonl",)
+    assert dated.dated_data.catalog == ("c2.jsonl",)
+    assert undated.end_ms is None
+    with pytest.raises(InputError, match=r"`ingest.data.events` has logs/\{date\}.*`ingest.date` must say"):
+        _ = undated.dated_data
+
+
 def test_window_lengths_are_milliseconds() -> None:
     windows = WindowConfig()
     assert (windows.real_time_ms, windows.short_term_ms, windows.long_term_ms) == (
@@ -30,6 +59,7 @@ def test_window_lengths_are_milliseconds() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
+        ({"data": DATA, "date": "yesterday"}, "'yesterday' is neither a day such as 2026-03-01 nor a moment"),
         ({"data": DATA, "eval_dayz": 1}, "did you mean `eval_days`"),
         ({"data": {"events": "e.jsonl"}}, "`data.catalog` is required"),
         ({"data": DATA | {"events": []}}, "at least one file"),

@@ -57,6 +57,22 @@ def test_every_format_gives_the_oracles_examples(tmp_path, form: str, expected) 
     assert (catalog["i0"]["brand"], catalog["i7"]["price"]) == (None, None)
 
 
+def test_a_date_gives_the_same_examples_however_much_was_logged_since(tmp_path) -> None:
+    values = write_shop(tmp_path / "in", SHOP).model_dump(exclude={"eval_start"})
+    config = IngestConfig.parse({**values, "date": "2026-04-18"})
+    before = [event for event in SHOP.log if event.timestamp_ms < config.end_ms]
+    assert 0 < len(before) < len(SHOP.log)
+    late = run_ingest(config, str(tmp_path / "late"))
+    write_jsonl(tmp_path / "in" / "events-0.jsonl", souk_rows(before))
+    (tmp_path / "in" / "events-1.jsonl").unlink()
+    in_time = run_ingest(config, str(tmp_path / "in_time"))
+    for split in ("train", "eval"):
+        assert _sorted(written.rows(tmp_path / "late", split)) == _sorted(written.rows(tmp_path / "in_time", split))
+    assert late.end_ms == in_time.end_ms == config.end_ms
+    assert late.counters["events.not_before_date"] > 0
+    assert "events.not_before_date" not in in_time.counters
+
+
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     """One run whose outputs several tests look at."""

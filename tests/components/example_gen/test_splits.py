@@ -23,6 +23,11 @@ def test_days_may_be_parts_of_days() -> None:
     assert resolve_splits(_config(eval_days=0.5), SPAN).eval_start == SPAN.last + 1 - DAY // 2
 
 
+def test_a_date_ends_the_log_at_the_start_of_its_day_however_long_the_log_goes_on() -> None:
+    config = _config(date="2026-03-10", eval_days=2)
+    assert resolve_splits(config, SPAN) == Splits(FIRST, FIRST + 7 * DAY, FIRST + 9 * DAY)
+
+
 def test_moments_may_be_named() -> None:
     config = _config(train_start="2026-03-03T00:00:00+01:00", eval_start="2026-03-08T00:00:00Z")
     assert resolve_splits(config, SPAN) == Splits(FIRST + 2 * DAY - DAY // 24, FIRST + 7 * DAY, SPAN.last + 1)

@@ -1,0 +1,48 @@
+import pytest
+from pydantic import Field
+
+from schema.settings import InputError, Settings
+
+
+class Tower(Settings):
+    """A group within a group."""
+
+    dim: int = Field(8, ge=1)
+    names: tuple[str, ...] = ()
+
+
+class Model(Settings):
+    """A group with a group."""
+
+    model: str = "dpsr"
+    tower: Tower = Tower()
+
+
+def test_overrides_replace_single_settings_as_a_shell_and_yaml_read_them():
+    given = Model(tower=Tower(names=("a",)))
+    overrides = """model="two towers" tower.dim=16 'tower.names=["gs://x/*", b]'"""
+    assert Model.from_json(given.to_json(), overrides=overrides) == Model(
+        model="two towers", tower=Tower(dim=16, names=("gs://x/*", "b"))
+    )
+
+
+@pytest.mark.parametrize("overrides", ["", " "])
+def test_no_overrides_change_nothing(overrides):
+    given = Model(tower=Tower(dim=3))
+    assert Model.from_json(given.to_json(), overrides=overrides) == given
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ("model", r"the override model is not `key=value`; write for example epochs=3"),
+        ("model=[", r"the override model=\[: the value is not YAML"),
+        ('model="mmse', r"cannot be parted into words: No closing quotation"),
+        ("tower.dims=3", r"the train settings with the overrides 'tower.dims=3' .*\n.*did you mean `dim`"),
+        ("tower.dim=0", r"`tower.dim`: Input should be greater"),
+        ("model.x=1", r"`model` is a str \('dpsr'\), it has no keys"),
+    ],
+)
+def test_wrong_overrides_are_refused_with_what_to_do(overrides, message):
+    with pytest.raises(InputError, match=message):
+        Model.from_json(Model().to_json(), "the train settings", overrides)
