@@ -1,7 +1,8 @@
 """Settings of the model and its training. Losses and negatives are chosen here, not by subclassing."""
 
+import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -205,6 +206,15 @@ class TrainerConfig(Settings):
     max_positives: Positive = 8
     seed: int = 17
 
+    @classmethod
+    def from_json(cls, text: str, source: str = "settings", overrides: str = "") -> Self:
+        """As of all settings; where `overrides` name another model, it comes with its own defaults."""
+        if overrides.strip():
+            given = cls.from_json(text, source)
+            usual = cls.model_validate({"model": given.model}).model_dump(mode="json")
+            text = json.dumps({**_differing(given.model_dump(mode="json"), usual), "model": given.model})
+        return super().from_json(text, source, overrides)
+
     @model_validator(mode="before")
     @classmethod
     def _complete_by_model(cls, values: Any) -> Any:
@@ -239,3 +249,12 @@ def _merged(defaults: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str,
         if isinstance(default, Mapping) and isinstance(values.get(name), Mapping):
             merged[name] = _merged(default, values[name])
     return merged
+
+
+def _differing(values: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of `values` that are not as `usual`, group by group."""
+    return {
+        name: _differing(value, usual[name]) if isinstance(value, Mapping) else value
+        for name, value in values.items()
+        if value != usual[name]
+    }

@@ -26,6 +26,7 @@ def Canary(  # noqa: N802
     examples: InputArtifact[standard_artifacts.Examples],
     blessing: OutputArtifact[standard_artifacts.InfraBlessing],
     config_json: Parameter[str],
+    overrides: Parameter[str] = "",
 ) -> None:
     """Blesses a servable that answers well in the real serving program; one that does not is not pushed.
 
@@ -34,8 +35,9 @@ def Canary(  # noqa: N802
       examples: Souk's examples; requests are taken from `eval`, known ids from `catalog`.
       blessing: gets INFRA_BLESSED or INFRA_NOT_BLESSED, and canary.json with what was found.
       config_json: a `CanaryConfig`.
+      overrides: single settings to replace, see `Settings.from_json`.
     """
-    config = CanaryConfig.from_json(config_json, "the canary's settings")
+    config = CanaryConfig.from_json(config_json, "the canary's settings", overrides)
     with tempfile.TemporaryDirectory(prefix="souk-canary-model-") as scratch:
         folder = _local(path_utils.serving_model_path(servable.uri), Path(scratch) / "model")
         result = probe(folder, examples.uri, config)

@@ -11,6 +11,7 @@ from tfx.utils import path_utils
 
 from components.hard_negatives.config import HardNegativesConfig
 from components.hard_negatives.mining import mine
+from components.ledger.ledger import SERVABLES, latest
 
 _logger = logging.getLogger(__name__)
 
@@ -18,7 +19,10 @@ _logger = logging.getLogger(__name__)
 class HardNegativeMinerSpec(component_spec.ComponentSpec):
     """Inputs, output and parameter of `HardNegativeMiner`."""
 
-    PARAMETERS = {"config_json": component_spec.ExecutionParameter(type=str)}  # noqa: RUF012
+    PARAMETERS = {  # noqa: RUF012
+        "config_json": component_spec.ExecutionParameter(type=str),
+        "ledger": component_spec.ExecutionParameter(type=str, optional=True),
+    }
     INPUTS = {  # noqa: RUF012
         "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
         "servable": component_spec.ChannelParameter(type=standard_artifacts.Model, optional=True),
@@ -37,11 +41,13 @@ class Executor(base_executor.BaseExecutor):
     ) -> None:
         """Mines; called by TFX."""
         examples = artifact_utils.get_single_instance(input_dict["examples"])
-        blessed = input_dict.get("servable") or []
+        ledger = exec_properties.get("ledger") or ""
+        found = input_dict.get("servable")
+        blessed = found[0] if found else latest(ledger, SERVABLES, standard_artifacts.Model)
         output = artifact_utils.get_single_instance(output_dict["mined_examples"])
         mined = mine(
             examples.uri,
-            path_utils.serving_model_path(blessed[0].uri) if blessed else None,
+            path_utils.serving_model_path(blessed.uri) if blessed else None,
             output.uri,
             HardNegativesConfig.from_json(exec_properties["config_json"], "config_json"),
         )
@@ -60,18 +66,26 @@ class HardNegativeMiner(base_component.BaseComponent):
     Args:
       examples: of SoukExampleGen.
       servable: the last blessed servable, as a Resolver finds it; with none, the examples pass as they are.
+      ledger: where the last blessed servable is looked up where no Resolver can; see `components.ledger`.
       config_json: `HardNegativesConfig.to_json()`.
     """
 
     SPEC_CLASS = HardNegativeMinerSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
 
-    def __init__(self, examples: types.BaseChannel, config_json: str, servable: types.BaseChannel | None = None):
+    def __init__(
+        self,
+        examples: types.BaseChannel,
+        config_json: str,
+        servable: types.BaseChannel | None = None,
+        ledger: str = "",
+    ):
         super().__init__(
             HardNegativeMinerSpec(
                 examples=examples,
                 servable=servable,
                 config_json=config_json,
+                ledger=ledger,
                 mined_examples=types.Channel(type=standard_artifacts.Examples),
             )
         )

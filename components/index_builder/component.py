@@ -7,6 +7,7 @@ from typing import Any
 from tfx import types
 from tfx.dsl.components.base import base_beam_component, base_beam_executor, executor_spec
 from tfx.dsl.io import fileio
+from tfx.orchestration.data_types import RuntimeParameter
 from tfx.types import artifact_utils, component_spec, standard_artifacts
 from tfx.utils import path_utils
 
@@ -14,11 +15,17 @@ from components.index_builder.build import build_servable
 from components.index_builder.config import IndexConfig
 from schema.features import CATALOG_SPLIT, TRAIN_SPLIT
 
+# The property of a servable that says where the trained model is that it was built of.
+TRAINED_MODEL = "trained_model"
+
 
 class IndexBuilderSpec(component_spec.ComponentSpec):
     """Inputs, parameters and output of `IndexBuilder`."""
 
-    PARAMETERS = {"config_json": component_spec.ExecutionParameter(type=str)}  # noqa: RUF012
+    PARAMETERS = {  # noqa: RUF012
+        "config_json": component_spec.ExecutionParameter(type=str),
+        "overrides": component_spec.ExecutionParameter(type=str, optional=True),
+    }
     INPUTS = {  # noqa: RUF012
         "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
         "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
@@ -47,10 +54,13 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             request_pattern=_split_pattern(examples, TRAIN_SPLIT),
             output_dir=path_utils.serving_model_path(servable.uri),
             part_dir=part_dir,
-            config=IndexConfig.from_json(exec_properties["config_json"], "config_json"),
+            config=IndexConfig.from_json(
+                exec_properties["config_json"], "config_json", exec_properties.get("overrides") or ""
+            ),
             make_pipeline=self._make_beam_pipeline,
         )
         fileio.rmtree(part_dir)
+        servable.set_string_custom_property(TRAINED_MODEL, model.uri)
         servable.set_string_custom_property("model", summary.model)
         servable.set_string_custom_property("index", summary.index)
         servable.set_int_custom_property("indexed_items", summary.indexed_items)
@@ -63,15 +73,23 @@ class IndexBuilder(base_beam_component.BaseBeamComponent):
       model: the Trainer's output.
       examples: the example generator's output; its catalog split is indexed.
       config_json: `IndexConfig.to_json()`.
+      overrides: single settings to replace, see `Settings.from_json`.
     """
 
     SPEC_CLASS = IndexBuilderSpec
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
 
-    def __init__(self, model: types.BaseChannel, examples: types.BaseChannel, config_json: str):
+    def __init__(
+        self,
+        model: types.BaseChannel,
+        examples: types.BaseChannel,
+        config_json: str,
+        overrides: str | RuntimeParameter = "",
+    ):
         super().__init__(
             IndexBuilderSpec(
                 config_json=config_json,
+                overrides=overrides,
                 model=model,
                 examples=examples,
                 servable=types.Channel(type=standard_artifacts.Model),

@@ -36,10 +36,8 @@ class Executor(stock_executor.Executor):
         exec_properties: dict[str, Any],
     ) -> None:
         """Pushes if every blessing given says so; the output artifact says whether and where."""
-        destination = pusher_pb2.PushDestination()
         key = standard_component_specs.PUSH_DESTINATION_KEY
-        proto_utils.json_to_proto(exec_properties[key], destination)
-        model_dir = destination.filesystem.base_directory
+        model_dir = model_directory(exec_properties[key])
         payload = self.GetModelPath(input_dict)
         shard_map = read_shard_map(payload)
         shards = 1 if shard_map is None else shard_map.shards
@@ -48,7 +46,7 @@ class Executor(stock_executor.Executor):
         if fileio.exists(staging):
             fileio.rmtree(staging)
 
-        destination.filesystem.base_directory = staging
+        destination = pusher_pb2.PushDestination(filesystem={"base_directory": staging})
         super().Do(input_dict, output_dict, {**exec_properties, key: proto_utils.proto_to_json(destination)})
 
         push = artifact_utils.get_single_instance(output_dict[standard_component_specs.PUSHED_MODEL_KEY])
@@ -63,6 +61,15 @@ class Executor(stock_executor.Executor):
             fileio.rename(staged, final)
             fileio.rmtree(staging)
             self._MarkPushed(push, pushed_destination=final, pushed_version=str(version))
+
+
+def model_directory(destination: str) -> str:
+    """The folder of versions: a `PushDestination` as JSON, or, as a user gives it to a run on a cluster, its path."""
+    if not destination.lstrip().startswith("{"):
+        return destination
+    parsed = pusher_pb2.PushDestination()
+    proto_utils.json_to_proto(destination, parsed)
+    return str(parsed.filesystem.base_directory)
 
 
 class Pusher(stock_component.Pusher):

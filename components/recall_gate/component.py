@@ -7,9 +7,11 @@ from typing import Any
 from tfx import types
 from tfx.components.evaluator import constants
 from tfx.dsl.components.base import base_component, base_executor, executor_spec
+from tfx.orchestration.data_types import RuntimeParameter
 from tfx.types import artifact_utils, component_spec, standard_artifacts
 from tfx.utils import io_utils, path_utils
 
+from components.ledger.ledger import SERVABLES, latest, record
 from components.recall_gate.config import GateConfig
 from components.recall_gate.evaluation import evaluate_servable
 from components.recall_gate.report.data import ReportData
@@ -27,6 +29,8 @@ class RecallGateSpec(component_spec.ComponentSpec):
 
     PARAMETERS = {  # noqa: RUF012
         "config_json": component_spec.ExecutionParameter(type=str),
+        "overrides": component_spec.ExecutionParameter(type=str, optional=True),
+        "ledger": component_spec.ExecutionParameter(type=str, optional=True),
     }
     INPUTS = {  # noqa: RUF012
         "servable": component_spec.ChannelParameter(type=standard_artifacts.Model),
@@ -54,20 +58,21 @@ class Executor(base_executor.BaseExecutor):
     ) -> None:
         """Runs the gate; called by TFX."""
         servable = artifact_utils.get_single_instance(input_dict["servable"])
-        blessed = input_dict.get("baseline_servable") or []
+        ledger = exec_properties.get("ledger") or ""
+        blessed = input_dict.get("baseline_servable")
+        baseline = blessed[0] if blessed else latest(ledger, SERVABLES, standard_artifacts.Model, servable.uri)
         evaluation = evaluate_servable(
             path_utils.serving_model_path(servable.uri),
             artifact_utils.get_single_uri(input_dict["examples"]),
-            GateConfig.from_json(exec_properties["config_json"]),
-            path_utils.serving_model_path(blessed[0].uri) if blessed else None,
+            GateConfig.from_json(exec_properties["config_json"], overrides=exec_properties.get("overrides") or ""),
+            path_utils.serving_model_path(baseline.uri) if baseline else None,
         )
         _write_evaluation(evaluation, artifact_utils.get_single_instance(output_dict["evaluation"]))
         _write_blessing(
-            evaluation.verdict,
-            servable,
-            blessed[0] if blessed else None,
-            artifact_utils.get_single_instance(output_dict["blessing"]),
+            evaluation.verdict, servable, baseline, artifact_utils.get_single_instance(output_dict["blessing"])
         )
+        if evaluation.verdict.blessed:
+            record(ledger, SERVABLES, servable)
 
 
 def _write_evaluation(evaluation: Evaluation, output: types.Artifact) -> None:
@@ -111,6 +116,8 @@ class RecallGate(base_component.BaseComponent):
         examples: types.BaseChannel,
         config_json: str,
         baseline_servable: types.BaseChannel | None = None,
+        ledger: str = "",
+        overrides: str | RuntimeParameter = "",
     ):
         """Builds the node.
 
@@ -119,6 +126,9 @@ class RecallGate(base_component.BaseComponent):
           examples: of SoukExampleGen, with the splits `train`, `eval` and `catalog`.
           config_json: a `GateConfig`; checked here, before anything runs.
           baseline_servable: the latest blessed servable, as a Resolver finds it; nothing in a first run.
+          ledger: where the latest blessed servable is looked up, and a newly blessed one is recorded, where no
+            Resolver can; see `components.ledger`.
+          overrides: single settings to replace, see `Settings.from_json`.
 
         Raises:
           InputError: `config_json` is no `GateConfig`.
@@ -130,6 +140,8 @@ class RecallGate(base_component.BaseComponent):
                 examples=examples,
                 baseline_servable=baseline_servable,
                 config_json=config_json,
+                overrides=overrides,
+                ledger=ledger,
                 blessing=types.Channel(type=standard_artifacts.ModelBlessing),
                 evaluation=types.Channel(type=standard_artifacts.ModelEvaluation),
             )

@@ -8,9 +8,11 @@ from tfx import types
 from tfx.components.example_validator.executor import ARTIFACT_PROPERTY_BLESSED_KEY
 from tfx.components.statistics_gen import stats_artifact_utils
 from tfx.dsl.components.base import base_component, base_executor, executor_spec
+from tfx.orchestration.data_types import RuntimeParameter
 from tfx.types import artifact_utils, component_spec, standard_artifacts
 from tfx.utils import io_utils, writer_utils
 
+from components.ledger.ledger import STATISTICS, latest, record
 from components.schema_gate import gate
 from components.schema_gate.config import SchemaGateConfig
 from components.schema_gate.findings import ANOMALIES_FILE, Anomalies, describe, find, refused_directory
@@ -30,6 +32,8 @@ class SchemaGateSpec(component_spec.ComponentSpec):
     PARAMETERS = {  # noqa: RUF012
         "schema_text": component_spec.ExecutionParameter(type=str),
         "config_json": component_spec.ExecutionParameter(type=str),
+        "overrides": component_spec.ExecutionParameter(type=str, optional=True),
+        "ledger": component_spec.ExecutionParameter(type=str, optional=True),
     }
     INPUTS = {  # noqa: RUF012
         "statistics": component_spec.ChannelParameter(type=standard_artifacts.ExampleStatistics),
@@ -58,14 +62,18 @@ class Executor(base_executor.BaseExecutor):
           DataRefusedError: an error-level anomaly. The anomalies are then in `refused_directory`, because TFX
             removes the outputs of a step that failed.
         """
-        statistics = _load(artifact_utils.get_single_instance(input_dict["statistics"]))
-        baselines = input_dict.get("baseline_statistics") or []
+        current = artifact_utils.get_single_instance(input_dict["statistics"])
+        ledger = exec_properties.get("ledger") or ""
+        good = input_dict.get("baseline_statistics")
+        baseline = good[0] if good else latest(ledger, STATISTICS, standard_artifacts.ExampleStatistics, current.uri)
         schema_text = exec_properties["schema_text"]
         anomalies = gate.validate(
-            statistics,
+            _load(current),
             gate.parse_schema(schema_text, "the schema"),
-            SchemaGateConfig.from_json(exec_properties["config_json"]),
-            _load(baselines[0]) if baselines else None,
+            SchemaGateConfig.from_json(
+                exec_properties["config_json"], overrides=exec_properties.get("overrides") or ""
+            ),
+            _load(baseline) if baseline else None,
         )
         findings = find(anomalies)
 
@@ -87,6 +95,7 @@ class Executor(base_executor.BaseExecutor):
                 f"the data does not fit the schema:\n{describe(errors)}\n"
                 "Mend the data or, if it is right, the file `schema_gate.schema_path` (`souk schema` drafts one)."
             )
+        record(ledger, STATISTICS, current)
 
 
 def _load(artifact: types.Artifact) -> dict[str, gate.Statistics]:
@@ -113,13 +122,18 @@ class SchemaGate(base_component.BaseComponent):
         statistics: types.BaseChannel,
         config: SchemaGateConfig,
         baseline_statistics: types.BaseChannel | None = None,
+        ledger: str = "",
+        overrides: str | RuntimeParameter = "",
     ):
         """Builds the node.
 
         Args:
           statistics: of the splits `train`, `eval` and `catalog`.
           config: its schema file is read now, so that its text is part of the cache key.
-          baseline_statistics: of the last good run, for drift.
+          baseline_statistics: of the last good run, for drift, as a Resolver finds them.
+          ledger: where the last good statistics are looked up, and these are recorded, where no Resolver can; see
+            `components.ledger`.
+          overrides: single settings to replace, see `Settings.from_json`.
 
         Raises:
           InputError: the schema file is missing or no schema.
@@ -130,6 +144,8 @@ class SchemaGate(base_component.BaseComponent):
                 baseline_statistics=baseline_statistics,
                 schema_text=gate.read_schema(config.schema_path),
                 config_json=config.to_json(),
+                overrides=overrides,
+                ledger=ledger,
                 schema=types.Channel(type=standard_artifacts.Schema),
                 anomalies=types.Channel(type=standard_artifacts.ExampleAnomalies),
             )

@@ -12,8 +12,9 @@ from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import example_gen_pb2
 from tfx.types import standard_artifacts
 
-from components.hard_negatives.component import HardNegativeMiner
+from components.hard_negatives.component import Executor, HardNegativeMiner
 from components.hard_negatives.config import HardNegativesConfig
+from components.ledger import ledger
 from components.recall_gate.component import RecallGate
 from components.recall_gate.config import GateConfig
 from pipeline import baselines
@@ -86,3 +87,21 @@ def test_transform_can_read_it(mined):
     artifact.set_mlmd_artifact(mined[1])
     assert examples_utils.get_payload_format(artifact) == example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE
     assert examples_utils.get_file_format(artifact) == "tfrecords_gzip"
+
+
+def test_without_a_resolver_the_ledger_has_the_blessed_model(tmp_path):
+    servable, examples = standard_artifacts.Model(), standard_artifacts.Examples()
+    servable.uri, examples.uri = str(tmp_path / "model"), str(world.write_examples(tmp_path / "examples"))
+    examples.split_names = json.dumps(["train", "eval", "catalog"])
+    examples.set_string_custom_property("payload_format", "FORMAT_TF_EXAMPLE")
+    examples.set_string_custom_property("file_format", "tfrecords_gzip")
+    world.save_servable(tmp_path / "model" / "Format-Serving", noise=0.1)
+    properties = {"config_json": CONFIG.to_json(), "ledger": str(tmp_path / "ledger")}
+    counts = []
+    for number in range(2):
+        made = standard_artifacts.Examples()
+        made.uri = str(tmp_path / f"mined-{number}")
+        Executor().Do({"examples": [examples]}, {"mined_examples": [made]}, properties)
+        counts.append(made.get_int_custom_property("mined_requests"))
+        ledger.record(str(tmp_path / "ledger"), ledger.SERVABLES, servable)
+    assert counts == [0, 810]

@@ -17,18 +17,18 @@ def push(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
 
-    def run(blessed=True):
+    def run(blessed=True, destination=None):
         blessing = standard_artifacts.ModelBlessing()
         blessing.uri = str(tmp_path / "blessing")
         blessing.set_int_custom_property("blessed", int(blessed))
         pushed = standard_artifacts.PushedModel()
         pushed.uri = str(tmp_path / "pushed")
-        destination = pusher_pb2.PushDestination()
-        destination.filesystem.base_directory = str(tmp_path / "serving")
+        as_proto = pusher_pb2.PushDestination()
+        as_proto.filesystem.base_directory = str(tmp_path / "serving")
         component.Executor().Do(
             {"model": [model], "model_blessing": [blessing]},
             {"pushed_model": [pushed]},
-            {"push_destination": proto_utils.proto_to_json(destination)},
+            {"push_destination": destination or proto_utils.proto_to_json(as_proto)},
         )
         return pushed
 
@@ -49,6 +49,11 @@ def test_a_blessed_model_becomes_one_whole_version(push, tmp_path):
     assert (folder / "saved_model.pb").read_text() == "graph"
     assert (folder / "variables/data").read_text() == "weights"
     assert (folder / "assets.extra/souk.json").read_text() == "{}"
+
+
+def test_the_destination_may_be_a_path_as_a_run_on_a_cluster_is_given_it(push, tmp_path):
+    pushed = push(destination=str(tmp_path / "serving"))
+    assert versions(tmp_path) == [pushed.get_string_custom_property("pushed_version")]
 
 
 def test_an_unblessed_model_is_not_pushed(push, tmp_path):

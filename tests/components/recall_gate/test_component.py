@@ -13,7 +13,8 @@ from tfx.orchestration.beam.beam_dag_runner import BeamDagRunner
 from tfx.orchestration.pipeline import Pipeline
 from tfx.types import Channel, standard_artifacts
 
-from components.recall_gate.component import RecallGate
+from components.ledger import ledger
+from components.recall_gate.component import Executor, RecallGate
 from components.recall_gate.config import GateConfig
 from components.recall_gate.results import Evaluation
 from schema.settings import InputError
@@ -114,6 +115,39 @@ def test_the_evaluation_and_the_report_are_in_the_evaluation_artifact(runs):
         assert stored.custom_properties["recall@20"].double_value == pytest.approx(recall)
         report = (Path(stored.uri) / "report.html").read_text()
         assert ("✓ Blessed" if evaluation.verdict.blessed else "✕ Refused") in report
+
+
+def test_without_a_resolver_the_ledger_has_the_baseline_and_gets_what_is_blessed(tmp_path, examples_dir, servables):
+    def judge(name, overrides=""):
+        servable, examples = standard_artifacts.Model(), standard_artifacts.Examples()
+        servable.uri, examples.uri = str(tmp_path / name), str(examples_dir)
+        Path(servable.uri).mkdir(exist_ok=True)
+        if not (tmp_path / name / "Format-Serving").exists():
+            (tmp_path / name / "Format-Serving").symlink_to(servables[name])
+        blessing, evaluation = standard_artifacts.ModelBlessing(), standard_artifacts.ModelEvaluation()
+        blessing.uri, evaluation.uri = str(tmp_path / "blessing"), str(tmp_path / "evaluation")
+        properties = {"config_json": CONFIG.to_json(), "overrides": overrides, "ledger": str(tmp_path / "ledger")}
+        Executor().Do(
+            {"servable": [servable], "examples": [examples]},
+            {"blessing": [blessing], "evaluation": [evaluation]},
+            properties,
+        )
+        baseline = Path(blessing.get_string_custom_property("baseline_model")).name
+        return blessing.get_int_custom_property("blessed"), baseline
+
+    def recorded():
+        found = ledger.latest(str(tmp_path / "ledger"), ledger.SERVABLES, standard_artifacts.Model)
+        return found and Path(found.uri).name
+
+    assert judge("good", "min_recall=1.0") == (0, "")
+    assert recorded() is None
+    assert judge("good") == (1, "")
+    # Its step may be tried again after it has recorded its servable.
+    assert judge("good") == (1, "")
+    assert judge("weaker") == (0, "good")
+    assert recorded() == "good"
+    assert judge("weaker", "max_relative_drop=1.0 must_beat=[]") == (1, "good")
+    assert recorded() == "weaker"
 
 
 def test_bad_settings_are_named_before_anything_runs():

@@ -1,6 +1,9 @@
+import shutil
+
 import pytest
 from tfx.types import artifact_utils, standard_artifacts
 
+from components.ledger import ledger
 from components.schema_gate import component, gate
 from components.schema_gate.config import DEFAULT_SCHEMA, SchemaGateConfig
 from components.schema_gate.findings import find, read_anomalies, refused_directory
@@ -25,11 +28,11 @@ def artifacts(tmp_path, make_statistics):
     return prepare
 
 
-def run(statistics, schema, anomalies):
+def run(statistics, schema, anomalies, **properties):
     component.Executor().Do(
         {"statistics": [statistics]},
         {"schema": [schema], "anomalies": [anomalies]},
-        {"schema_text": gate.read_schema(DEFAULT_SCHEMA), "config_json": SchemaGateConfig().to_json()},
+        {"schema_text": gate.read_schema(DEFAULT_SCHEMA), "config_json": SchemaGateConfig().to_json()} | properties,
     )
 
 
@@ -49,3 +52,35 @@ def test_bad_data_stops_the_run_and_the_anomalies_outlive_the_outputs_that_tfx_r
     kept = read_anomalies(refused_directory(anomalies.uri))
     assert [(f.split, f.feature) for f in find(kept)] == [("eval", "stages")]
     assert anomalies.get_json_value_custom_property("blessed") == {"train": 1, "eval": 0, "catalog": 1}
+
+
+def test_without_a_resolver_the_ledger_gets_the_data_that_passes_and_has_the_last_to_compare_with(
+    artifacts, tmp_path, monkeypatch
+):
+    compared_with = []
+    validate = gate.validate
+
+    def watched(statistics, schema, config, baseline):
+        compared_with.append(baseline and sorted(baseline))
+        return validate(statistics, schema, config, baseline)
+
+    monkeypatch.setattr(component.gate, "validate", watched)
+    book = str(tmp_path / "ledger")
+    statistics, schema, anomalies = artifacts()
+    run(statistics, schema, anomalies, ledger=book)
+    found = ledger.latest(book, ledger.STATISTICS, standard_artifacts.ExampleStatistics)
+    assert (found.uri, found.split_names) == (statistics.uri, statistics.split_names)
+    # Its own are no baseline for a step that is tried again.
+    run(statistics, schema, anomalies, ledger=book)
+    later = standard_artifacts.ExampleStatistics()
+    later.uri = str(tmp_path / "later")
+    later.split_names = statistics.split_names
+    shutil.copytree(statistics.uri, later.uri)
+    run(later, schema, anomalies, ledger=book)
+    assert compared_with == [None, None, ["catalog", "eval", "train"]]
+
+
+def test_data_that_is_refused_does_not_enter_the_ledger(artifacts, tmp_path):
+    with pytest.raises(component.DataRefusedError):
+        run(*artifacts(eval={"stages": [1, 9]}), ledger=str(tmp_path / "ledger"))
+    assert not (tmp_path / "ledger").exists()
