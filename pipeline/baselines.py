@@ -1,11 +1,16 @@
 """What a run is compared with: the last blessed model and the last good data, never the run's own.
 
+On this machine Resolver nodes find these in ML Metadata. On a cluster no node does: the steps that compare look into
+the ledger (`components.ledger` says why), and `Baselines` hands them its folder in place of a node's output.
+
 TFX's own `LatestBlessedModelStrategy` would, in a second run over unchanged inputs, find the very model that the
 run has taken from cache. The gate's input would then have changed (no baseline before, one now), nothing after it
 could come from cache, and one model would be pushed twice under two versions. These strategies leave out
 what the current run itself holds.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 import ml_metadata
@@ -80,6 +85,26 @@ class LastOtherGoodStatistics(ResolverStrategy):
         }
         good = [event.artifact_id for event in readers if states[event.execution_id] in _GOOD]
         return {CURRENT: [], STATISTICS: [others[max(good)]] if good else []}
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """How the steps of one pipeline come by what they compare with.
+
+    Attributes:
+      ledger: the folder that steps look into; "" where nodes find it.
+    """
+
+    ledger: str
+
+    def found_by(self, make: Callable[..., Resolver], **inputs: types.BaseChannel) -> Resolver | None:
+        """The node that one of this module's functions makes; None where a step looks into the ledger."""
+        return None if self.ledger else make(**inputs)
+
+
+def output(node: Resolver | None, key: str) -> types.BaseChannel | None:
+    """What a node of `Baselines.found_by` finds; None where there is no node."""
+    return node.outputs[key] if node else None
 
 
 def blessed_model(current: types.BaseChannel) -> Resolver:

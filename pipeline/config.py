@@ -19,7 +19,8 @@ from components.index_builder.config import IndexConfig
 from components.recall_gate.config import GateConfig
 from components.schema_gate.config import SchemaGateConfig
 from components.transform.config import TransformConfig
-from schema.settings import InputError, Settings
+from pipeline.resources import ResourcesConfig
+from schema.settings import InputError, Settings, kind_of, override
 from schema.shards import push_directory
 from serving.config import PATH_SETTINGS, ServingConfig
 from trainer.config import TrainerConfig
@@ -55,6 +56,8 @@ class PipelineConfig(Settings):
       canary: what the candidate must survive when really served.
       serving: the served model's name and the server's address.
       beam_args: options for the Beam jobs within steps, as Beam spells them.
+      image: the container image that a compiled pipeline's steps run in.
+      resources: what each step of a compiled pipeline gets.
     """
 
     name: str = Field("souk", min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
@@ -69,6 +72,8 @@ class PipelineConfig(Settings):
     canary: CanaryConfig = CanaryConfig()
     serving: ServingConfig = ServingConfig()
     beam_args: tuple[str, ...] = ("--runner=FnApiRunner",)
+    image: str = ""
+    resources: ResourcesConfig = ResourcesConfig()
 
     @model_validator(mode="after")
     def _hard_negatives_are_mined_and_learned_from(self) -> "PipelineConfig":
@@ -99,6 +104,11 @@ class PipelineConfig(Settings):
     def artifacts_root(self) -> str:
         """The folder in which every step has a folder for its outputs."""
         return os.path.join(self.root, "artifacts")
+
+    @property
+    def ledger(self) -> str:
+        """The folder in which the runs of a compiled pipeline find what earlier runs let through."""
+        return os.path.join(self.root, "ledger")
 
     @property
     def model_directory(self) -> str:
@@ -138,10 +148,10 @@ def load(config: str, overrides: Sequence[str] = ()) -> PipelineConfig:
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 text ({error}); save it as UTF-8") from None
     if not isinstance(values, dict):
-        raise InputError(f"{path} must hold settings as `key: value` lines, it holds {_kind(values)}")
+        raise InputError(f"{path} must hold settings as `key: value` lines, it holds {kind_of(values)}")
     _anchor_paths(values, base)
-    for override in overrides:
-        _apply(values, override)
+    for setting in overrides:
+        override(values, setting)
     _anchor_paths(values, Path.cwd())
     return PipelineConfig.parse(values, str(path) if not overrides else f"{path} with --set")
 
@@ -177,27 +187,3 @@ def _anchor_paths(values: dict[str, Any], base: Path) -> None:
 
 def _anchored(path: str, base: Path) -> str:
     return path if "://" in path else os.path.normpath(base / Path(path).expanduser())
-
-
-def _apply(values: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    parts = key.strip().split(".")
-    if not equals or not all(parts):
-        raise InputError(f"--set {override} is not `key=value`; write for example --set train.epochs=3")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(f"--set {override}: the value is not YAML: {' '.join(str(error).split())}") from None
-    group = values
-    for depth, part in enumerate(parts[:-1], start=1):
-        inner = group.get(part)
-        if inner is None:
-            inner = group[part] = {}
-        if not isinstance(inner, dict):
-            raise InputError(f"--set {override}: `{'.'.join(parts[:depth])}` is {_kind(inner)}, it has no keys")
-        group = inner
-    group[parts[-1]] = value
-
-
-def _kind(value: Any) -> str:
-    return "nothing" if value is None else f"a {type(value).__name__} ({value!r})"

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 from tensorflow_data_validation import StatsOptions
 from tfx import types
-from tfx.components import StatisticsGen, Trainer, Transform
+from tfx.components import StatisticsGen, Transform
 from tfx.dsl.components.base.base_node import BaseNode
-from tfx.dsl.components.common.resolver import Resolver
 from tfx.orchestration import metadata
+from tfx.orchestration.data_types import RuntimeParameter
 from tfx.orchestration.pipeline import Pipeline
-from tfx.proto import pusher_pb2, trainer_pb2, transform_pb2
+from tfx.proto import pusher_pb2, transform_pb2
 
 from components.canary.component import Canary
 from components.example_gen.component import SoukExampleGen
@@ -20,12 +20,13 @@ from components.pusher.component import Pusher
 from components.recall_gate.component import RecallGate
 from components.schema_gate.component import SchemaGate
 from components.schema_gate.gate import parse_schema, read_schema
+from components.trainer.component import Trainer
 from components.transform.preprocessing import CUSTOM_CONFIG_KEY as TRANSFORM_CONFIG_KEY
 from pipeline import baselines
 from pipeline.config import PipelineConfig
+from pipeline.parameters import DATA_VERSION, DATE, PUSH_DIRECTORY, Given
 from schema import features
 from schema.settings import InputError
-from trainer.config import CUSTOM_CONFIG_KEY as TRAINER_CONFIG_KEY
 
 
 @dataclass(frozen=True)
@@ -34,17 +35,18 @@ class DataSteps:
 
     examples: BaseNode
     statistics: BaseNode
-    good_statistics: BaseNode
+    good_statistics: BaseNode | None
     schema_gate: BaseNode
     mining: tuple[BaseNode, ...]
     transform: BaseNode
 
     def nodes(self) -> list[BaseNode]:
         """All of them, in their order."""
-        return [self.examples, self.statistics, self.good_statistics, self.schema_gate, *self.mining, self.transform]
+        baseline = [self.good_statistics] if self.good_statistics else []
+        return [self.examples, self.statistics, *baseline, self.schema_gate, *self.mining, self.transform]
 
 
-def create_pipeline(config: PipelineConfig, use_cache: bool = True) -> Pipeline:
+def create_pipeline(config: PipelineConfig, use_cache: bool = True, compiled: bool = False) -> Pipeline:
     """From logs to a pushed version.
 
     ExampleGen -> StatisticsGen -> SchemaGate -> Transform -> Trainer -> IndexBuilder -> RecallGate -> Canary -> Pusher
@@ -55,38 +57,44 @@ def create_pipeline(config: PipelineConfig, use_cache: bool = True) -> Pipeline:
     Args:
       config: of every step.
       use_cache: whether a step with unchanged inputs and settings takes its outputs from an earlier run.
+      compiled: for a cluster. What a run may replace is then a parameter of the run, and baselines are looked up in
+        the ledger by the steps that compare with them, as Resolvers can run on this machine alone.
 
     Raises:
       InputError: an input file or the schema is missing; hard negatives are to be mined and the schema has none.
     """
-    data = _data_steps(config)
-    earlier = baselines.model_to_start_from() if config.train.warm_start else None
+    given, known = Given(compiled), _baselines(config, compiled)
+    data = _data_steps(config, compiled)
+    earlier = known.found_by(baselines.model_to_start_from) if config.train.warm_start else None
     trainer = Trainer(
-        run_fn="trainer.run_fn.run_fn",
         examples=data.transform.outputs["transformed_examples"],
         transform_graph=data.transform.outputs["transform_graph"],
         schema=data.schema_gate.outputs["schema"],
-        train_args=trainer_pb2.TrainArgs(splits=[features.TRAIN_SPLIT]),
-        eval_args=trainer_pb2.EvalArgs(splits=[features.EVAL_SPLIT]),
-        custom_config={TRAINER_CONFIG_KEY: config.train.to_json()},
-        base_model=earlier.outputs[baselines.MODEL] if earlier else None,
+        config_json=config.train.to_json(),
+        base_model=baselines.output(earlier, baselines.MODEL),
+        ledger=known.ledger if config.train.warm_start else "",
+        overrides=given("train"),
     )
     index = IndexBuilder(
         model=trainer.outputs["model"],
         examples=data.examples.outputs["examples"],
         config_json=config.index.to_json(),
+        overrides=given("index"),
     )
-    blessed = baselines.blessed_model(current=index.outputs["servable"])
+    blessed = known.found_by(baselines.blessed_model, current=index.outputs["servable"])
     gate = RecallGate(
         servable=index.outputs["servable"],
-        baseline_servable=blessed.outputs[baselines.MODEL],
+        baseline_servable=baselines.output(blessed, baselines.MODEL),
         examples=data.examples.outputs["examples"],
         config_json=config.gate.to_json(),
+        ledger=known.ledger,
+        overrides=given("gate"),
     )
     canary = Canary(
         servable=index.outputs["servable"],
         examples=data.examples.outputs["examples"],
         config_json=config.canary.to_json(),
+        overrides=given("canary"),
     )
     # Not for its outputs: a candidate that the gate looks at first is what the picture says.
     canary.add_upstream_node(gate)
@@ -94,13 +102,10 @@ def create_pipeline(config: PipelineConfig, use_cache: bool = True) -> Pipeline:
         model=index.outputs["servable"],
         model_blessing=gate.outputs["blessing"],
         infra_blessing=canary.outputs["blessing"],
-        push_destination=_push_destination(config),
+        push_destination=_push_destination(config, given),
     )
-    return _pipeline(
-        config,
-        [*data.nodes(), *([earlier] if earlier else []), trainer, index, blessed, gate, canary, pusher],
-        use_cache,
-    )
+    nodes = [*data.nodes(), earlier, trainer, index, blessed, gate, canary, pusher]
+    return _pipeline(config, [node for node in nodes if node], use_cache, compiled)
 
 
 def create_data_pipeline(config: PipelineConfig, use_cache: bool = True) -> Pipeline:
@@ -108,16 +113,25 @@ def create_data_pipeline(config: PipelineConfig, use_cache: bool = True) -> Pipe
     return _pipeline(config, _data_steps(config).nodes(), use_cache)
 
 
-def _data_steps(config: PipelineConfig) -> DataSteps:
-    examples = SoukExampleGen(config_json=config.ingest.to_json(), fingerprint=fingerprint(config.ingest))
+def _data_steps(config: PipelineConfig, compiled: bool = False) -> DataSteps:
+    given, known = Given(compiled), _baselines(config, compiled)
+    examples = SoukExampleGen(
+        config_json=config.ingest.to_json(),
+        # The files of a run that is yet to come cannot be looked at; it is told apart by its date.
+        fingerprint=given(DATA_VERSION) if compiled else fingerprint(config.ingest),
+        date=given(DATE),
+        overrides=given("ingest"),
+    )
     statistics = StatisticsGen(examples=examples.outputs["examples"], stats_options=_stats_options(config))
-    good_statistics = baselines.good_statistics(current=statistics.outputs["statistics"])
+    good_statistics = known.found_by(baselines.good_statistics, current=statistics.outputs["statistics"])
     schema_gate = SchemaGate(
         statistics=statistics.outputs["statistics"],
-        baseline_statistics=good_statistics.outputs[baselines.STATISTICS],
+        baseline_statistics=baselines.output(good_statistics, baselines.STATISTICS),
         config=config.schema_gate,
+        ledger=known.ledger,
+        overrides=given("schema_gate"),
     )
-    mining = _mining(config, examples.outputs["examples"], schema_gate)
+    mining = _mining(config, examples.outputs["examples"], schema_gate, known)
     transform = Transform(
         examples=mining[-1].outputs["mined_examples"] if mining else examples.outputs["examples"],
         schema=schema_gate.outputs["schema"],
@@ -135,20 +149,25 @@ def _data_steps(config: PipelineConfig) -> DataSteps:
     return DataSteps(examples, statistics, good_statistics, schema_gate, mining, transform)
 
 
-def _pipeline(config: PipelineConfig, nodes: list[BaseNode], use_cache: bool) -> Pipeline:
+def _baselines(config: PipelineConfig, compiled: bool) -> baselines.Baselines:
+    return baselines.Baselines(config.ledger if compiled else "")
+
+
+def _pipeline(config: PipelineConfig, nodes: list[BaseNode], use_cache: bool, compiled: bool = False) -> Pipeline:
+    store = None if compiled else metadata.sqlite_metadata_connection_config(config.metadata_path)
     return Pipeline(
         pipeline_name=config.name,
         pipeline_root=config.artifacts_root,
         components=nodes,
         enable_cache=use_cache,
-        metadata_connection_config=metadata.sqlite_metadata_connection_config(config.metadata_path),
+        metadata_connection_config=store,
         beam_pipeline_args=list(config.beam_args),
     )
 
 
 def _mining(
-    config: PipelineConfig, examples: types.BaseChannel, schema_gate: SchemaGate
-) -> tuple[Resolver, HardNegativeMiner] | tuple[()]:
+    config: PipelineConfig, examples: types.BaseChannel, schema_gate: SchemaGate, known: baselines.Baselines
+) -> tuple[BaseNode, ...]:
     """The nodes that mine hard negatives; none where that is off."""
     if not config.hard_negatives.enabled:
         return ()
@@ -158,13 +177,16 @@ def _mining(
             f"`hard_negatives.enabled` is set, but the schema {path} has no feature `{features.HARD_NEGATIVES}`, so "
             "Transform would drop what is mined. Copy that feature from Souk's own schema/souk.pbtxt"
         )
-    blessed = baselines.model_to_mine()
+    blessed = known.found_by(baselines.model_to_mine)
     miner = HardNegativeMiner(
-        examples=examples, servable=blessed.outputs[baselines.MODEL], config_json=config.hard_negatives.to_json()
+        examples=examples,
+        servable=baselines.output(blessed, baselines.MODEL),
+        config_json=config.hard_negatives.to_json(),
+        ledger=known.ledger,
     )
     # Not for its outputs: data that the gate refuses is not worth the work.
     miner.add_upstream_node(schema_gate)
-    return blessed, miner
+    return (blessed, miner) if blessed else (miner,)
 
 
 def _stats_options(config: PipelineConfig) -> StatsOptions:
@@ -173,6 +195,8 @@ def _stats_options(config: PipelineConfig) -> StatsOptions:
     return StatsOptions(sample_rate=rate if rate < 1.0 else None, use_sketch_based_topk_uniques=True)
 
 
-def _push_destination(config: PipelineConfig) -> pusher_pb2.PushDestination:
+def _push_destination(config: PipelineConfig, given: Given) -> pusher_pb2.PushDestination | RuntimeParameter:
+    if given.compiled:
+        return given(PUSH_DIRECTORY, config.model_directory)
     filesystem = pusher_pb2.PushDestination.Filesystem(base_directory=config.model_directory)
     return pusher_pb2.PushDestination(filesystem=filesystem)

@@ -1,0 +1,69 @@
+"""`souk compile`: the pipeline as a file that Kubeflow Pipelines or Vertex AI runs."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeline.commands.options import config_option, set_option
+
+if TYPE_CHECKING:
+    from pipeline.compilation import Target
+
+
+@click.command(name="compile")
+@config_option
+@set_option
+@click.option(
+    "--target", required=True, type=click.Choice(["kubeflow", "vertex"]), help="What the pipeline is to run on."
+)
+@click.option(
+    "--output",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The file: .yaml; for Vertex or .json.",
+)
+@click.option("--image", help="The container image of the steps, in place of the configuration's `image`.")
+@click.option("--no-cache", is_flag=True, help="Run every step, also those whose inputs and parameters are unchanged.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was compiled as one JSON object.")
+def command(
+    config_name: str,
+    overrides: tuple[str, ...],
+    target: "Target",
+    output: Path,
+    image: str | None,
+    no_cache: bool,
+    as_json: bool,
+) -> None:
+    """Compile the pipeline for a cluster.
+
+    The file holds the steps, their containers, resources and retries. Every run of it is given its date, and may be
+    given other paths, another model type and other thresholds.
+    """
+    from pipeline import config as pipeline_config
+    from pipeline.output_capture import quiet
+
+    config = pipeline_config.load(config_name, (*overrides, *([f"image={image}"] if image else [])))
+    click.echo("Loading TensorFlow and TFX ...", err=True)
+    with quiet():
+        from pipeline import compilation
+
+        job = compilation.compile_job(config, target, use_cache=not no_cache)
+    compilation.write_job(job, output, target)
+    spec = job["pipelineSpec"]
+    parameters = spec["root"]["inputDefinitions"]["parameters"]
+    if as_json:
+        defaults = {name: parameter.get("defaultValue") for name, parameter in parameters.items()}
+        steps = sorted(spec["root"]["dag"]["tasks"])
+        click.echo(json.dumps({"output": str(output), "steps": steps, "parameters": defaults}, ensure_ascii=False))
+        return
+
+    from rich.table import Table
+
+    from pipeline import tables
+
+    table = Table("parameter", "default", "meaning", title=f"What a run of {output} may be given")
+    for name, parameter in sorted(parameters.items()):
+        table.add_row(name, parameter.get("defaultValue", "(required)"), parameter["description"])
+    tables.console().print(table)
