@@ -1,0 +1,105 @@
+"""A compiled pipeline, run step by step by its containers' own command lines, from logs to a pushed model."""
+
+import copy
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import souk
+from tests.pipeline.cluster import Cluster, Step
+
+# The log goes on to the end of this day.
+DATE = "2025-04-14"
+FIRST = {
+    "date": f"{DATE}T02:30:00Z",
+    "train": "model=two_tower epochs=1",
+    "gate": "min_recall=0.01 must_beat=[]",
+}
+
+
+@dataclass(frozen=True)
+class Runs:
+    """A whole run, and of another one, with another servable, what comes after it.
+
+    Attributes:
+      root: `root` of the configuration.
+      first: the whole run.
+      second: its gate lets nothing through.
+    """
+
+    root: Path
+    first: dict[str, Step]
+    second: dict[str, Step]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> Runs:
+    folder = tmp_path_factory.mktemp("cluster")
+    logs, root = folder / "logs", folder / "shop" / "souk"
+    souk("simulate", "--preset", "tiny", "--out", str(logs))
+    (logs / "catalog.jsonl.gz").rename(logs / f"catalog-{DATE}.jsonl.gz")
+    settings = {
+        "root": "gs://shop/souk",
+        "ingest.data.events": "gs://logs/events/*.jsonl.gz",
+        "ingest.data.catalog": "'gs://logs/catalog-{date}.jsonl.gz'",
+        "ingest.data.users": "gs://logs/users.jsonl.gz",
+    }
+    options = [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
+    compiled = folder / "pipeline.yaml"
+    where = ("--target", "kubeflow", "--image", "souk:1", "--output", str(compiled))
+    souk("compile", "--config", "tiny", *options, *where)
+    cluster = Cluster({"gs://shop": folder / "shop", "gs://logs": logs}, folder / "scratch")
+    first = cluster.run(compiled, FIRST)
+
+    done = {name: step for name, step in first.items() if name not in ("RecallGate", "Pusher")}
+    done["IndexBuilder"] = copy.deepcopy(first["IndexBuilder"])
+    servable = done["IndexBuilder"].outputs["servable"]
+    servable |= {"uri": str(root / "another"), "name": f"{servable['name']}0"}
+    shutil.copytree(first["IndexBuilder"].outputs["servable"]["uri"], servable["uri"])
+    second = cluster.run(compiled, {**FIRST, "gate": "min_recall=1.0"}, done)
+    return Runs(root, first, second)
+
+
+def test_a_run_pushes_a_model(runs):
+    blessings = [runs.first["RecallGate"].property("blessing", "blessed")]
+    blessings.append(runs.first["Canary"].property("blessing", "blessed"))
+    pushed = runs.first["Pusher"]
+    assert [*blessings, pushed.property("pushed_model", "pushed")] == [1, 1, 1]
+    version = runs.root / "serving" / "souk" / pushed.property("pushed_model", "pushed_version")
+    assert pushed.property("pushed_model", "pushed_destination") == str(version)
+    assert {"saved_model.pb", "variables", "assets.extra"} <= {path.name for path in version.iterdir()}
+    assert {step.attempts for step in runs.first.values()} == {1}
+
+
+def test_the_date_cuts_the_log_and_finds_the_days_catalogue(runs):
+    examples = runs.first["SoukExampleGen"]
+    assert examples.property("examples", "events.not_before_date") > 0
+    assert examples.property("examples", "examples.catalog") > 0
+    # Days since 1970; the run's own day is not in it.
+    assert examples.property("examples", "span") == 20192
+    summary = json.loads(Path(examples.outputs["examples"]["uri"], "summary.json").read_text())
+    assert summary["end_ms"] == 20192 * 24 * 3_600_000
+
+
+def test_a_run_replaces_the_model_type_and_the_thresholds(runs):
+    assert runs.first["IndexBuilder"].property("servable", "model") == "two_tower"
+    assert "at least 0.01" in runs.first["RecallGate"].property("blessing", "blessing_message")
+
+
+def test_a_run_is_compared_with_what_an_earlier_one_blessed(runs):
+    blessed = runs.first["IndexBuilder"].outputs["servable"]["uri"]
+    assert runs.first["RecallGate"].property("blessing", "baseline_model") is None
+    assert runs.second["RecallGate"].property("blessing", "baseline_model") == blessed
+    evaluation = Path(runs.second["RecallGate"].outputs["evaluation"]["uri"], "evaluation.json")
+    assert "baseline" in {system["key"] for system in json.loads(evaluation.read_text())["systems"]}
+
+
+def test_a_refused_model_is_not_pushed_and_later_runs_are_not_compared_with_it(runs):
+    assert runs.second["RecallGate"].property("blessing", "blessed") == 0
+    assert runs.second["Pusher"].property("pushed_model", "pushed") == 0
+    assert len(list((runs.root / "serving" / "souk").iterdir())) == 1
+    [entry] = (runs.root / "ledger" / "servables").iterdir()
+    assert json.loads(entry.read_text())["uri"] == runs.first["IndexBuilder"].outputs["servable"]["uri"]
