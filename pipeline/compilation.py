@@ -1,12 +1,12 @@
 """The pipeline as a specification that Kubeflow Pipelines and Vertex AI run, schema 2.1.
 
 TFX's KubeflowV2DagRunner writes steps, edges and containers. `complete` adds what it has no way to say: retries,
-defaults of the parameters, the steps' environment, and where artifacts go by default.
+defaults of the parameters, and where artifacts go by default.
 """
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -24,8 +24,7 @@ from schema.settings import InputError
 Target = Literal["kubeflow", "vertex"]
 Json = dict[str, Any]
 
-# What the image's Python must find before TensorFlow is imported.
-ENVIRONMENT: Final[Mapping[str, str]] = {"TF_USE_LEGACY_KERAS": "1"}
+COMMAND: Final = ("python", "-m", "pipeline.step")
 FIRST_RETRY: Final = "60s"
 LAST_RETRY: Final = "1800s"
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,127}")
@@ -51,8 +50,10 @@ def compile_job(config: PipelineConfig, target: Target, use_cache: bool = True) 
     for node in pipeline.components:
         if isinstance(node, BaseComponent):
             node.with_platform_config(resource_spec(config.resources.of(node.id)))
-    runner = KubeflowV2DagRunner(KubeflowV2DagRunnerConfig(default_image=config.image, use_pipeline_spec_2_1=True))
-    job: Json = runner.run(pipeline, write_out=False)
+    containers = KubeflowV2DagRunnerConfig(
+        default_image=config.image, default_commands=list(COMMAND), use_pipeline_spec_2_1=True
+    )
+    job: Json = KubeflowV2DagRunner(containers).run(pipeline, write_out=False)
     complete(job["pipelineSpec"], config)
     return job
 
@@ -112,8 +113,6 @@ def complete(spec: Json, config: PipelineConfig) -> None:
                 "backoffFactor": 2.0,
                 "backoffMaxDuration": LAST_RETRY,
             }
-    for executor in spec["deploymentSpec"]["executors"].values():
-        executor["container"]["env"] = [{"name": name, "value": value} for name, value in ENVIRONMENT.items()]
 
 
 def write_job(job: Json, path: Path, target: Target) -> None:

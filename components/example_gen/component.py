@@ -44,10 +44,10 @@ class Executor(base_beam_executor.BaseBeamExecutor):
     ) -> None:
         """Ingests; called by TFX."""
         examples = artifact_utils.get_single_instance(output_dict["examples"])
-        overrides = [exec_properties.get("overrides") or ""]
+        overrides = exec_properties.get("overrides") or ""
         if date := exec_properties.get("date"):
-            overrides.append(f"date={shlex.quote(date)}")
-        config = IngestConfig.from_json(exec_properties["config_json"], "config_json", " ".join(overrides))
+            overrides = f"{overrides} date={shlex.quote(date)}".strip()
+        config = IngestConfig.from_json(exec_properties["config_json"], "config_json", overrides)
         summary = ingest_into(config, examples.uri, self._make_beam_pipeline)
         examples.split_names = artifact_utils.encode_split_names(list(features.SPLITS))
         # Spans of daily data are counted in days since 1970.

@@ -135,6 +135,8 @@ class Cluster:
                 "type": artifact["artifactType"],
                 "metadata": dict(artifact.get("metadata", {})),
             }
+            # As if the step were tried again: this is what Beam leaves of a step that was killed while it wrote.
+            (folder / key / "Split-catalog" / "beam-temp-of-an-earlier-attempt").mkdir(parents=True)
         return outputs
 
     def _execute(
@@ -160,7 +162,7 @@ class Cluster:
             capture_output=True,
             text=True,
             cwd=work,
-            env=self._environment(container),
+            env=self._environment(),
             check=False,
         )
         (folder / "log.txt").write_text(ended.stdout + ended.stderr)
@@ -170,14 +172,13 @@ class Cluster:
         written = json_format.MessageToDict(output)["artifacts"]
         return {key: artifacts["artifacts"][0] for key, artifacts in written.items()}
 
-    def _environment(self, container: Json) -> dict[str, str]:
+    def _environment(self) -> dict[str, str]:
         """What the image has, no more: none of what this process happens to have set."""
         return {
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
             "PYTHONPATH": str(REPOSITORY),
             "HOME": str(self.scratch),
             "TF_CPP_MIN_LOG_LEVEL": "2",
-            **{variable["name"]: variable["value"] for variable in container.get("env", [])},
         }
 
 

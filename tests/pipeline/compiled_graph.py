@@ -63,9 +63,7 @@ def _step(task: dict[str, Any], component: dict[str, Any], container: dict[str, 
     ]
     assert arguments[3] == "{{$}}"
     yield f"runs {arguments[1]} {' '.join(arguments[6:])}"
-    yield f"by {' '.join(container['command'])}"
-    environment = " ".join(f"{variable['name']}={variable['value']}" for variable in container["env"])
-    yield f"in {container['image']} with {environment}"
+    yield f"by {' '.join(container['command'])} in {container['image']}"
     resources = container["resources"]
     got = [f"{resources['cpuLimit']:g} CPU", f"{resources['memoryLimit']:g} GB"]
     if "accelerator" in resources:
