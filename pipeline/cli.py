@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "bench": "Train several models on one data set and compare them.",
     "serve": "Serve the pushed versions over TF Serving's gRPC protocol.",
     "query": "Ask a serving program for the items of one query.",
+    "load": "Send traffic to a serving program and find the rate that it cannot follow.",
     "playground": "Open a page to search in, and set models side by side.",
 }
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from pipeline.access import access, access_options
 from pipeline.commands.query import Sources, configured
 from schema.settings import InputError
 from schema.shards import shard_models
@@ -49,6 +50,7 @@ DEFAULT_PORT = 8600
     show_default=True,
     help="Port of the page; 0 takes a free one.",
 )
+@access_options
 @click.option("--timeout", default=DEFAULT_TIMEOUT_S, show_default=True, help="Seconds to wait for a server's answer.")
 @click.option("--open/--no-open", "open_it", default=True, show_default=True, help="Show the page in the browser.")
 def command(
@@ -60,6 +62,8 @@ def command(
     catalogs: tuple[Path, ...],
     host: str,
     port: int,
+    token_file: Path | None,
+    ca: Path | None,
     timeout: float,
     open_it: bool,
 ) -> None:
@@ -82,8 +86,9 @@ def command(
         # Each shard is a model of its own, with the same towers; the page does not merge them.
         names = shard_models(model_name, sources.shards)
         served = [ServedModel(name, target) for target in targets or (sources.target,) for name in names] + served
+    allowed = access(token_file, ca)
     playground = Playground(
-        Models(served, timeout),
+        Models(served, timeout, credentials=allowed.credentials, token=allowed.token),
         CatalogueReader(catalogs or sources.catalog),
         Users(sources.user_state if user_state is None else user_state),
     )

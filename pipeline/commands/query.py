@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import grpc
 
 from pipeline import config as pipeline_config
+from pipeline.access import access, access_options
 from schema.features import RelevanceControl
 from schema.settings import InputError
 from serving.client import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, Answer, Behaviour, ServingError
@@ -91,8 +91,7 @@ class Sources:
 @click.option("--exclude", multiple=True, metavar="ITEM", help="Leave out the item of this id. Repeatable.")
 @click.option("--min-price", type=float, help="Only items that cost as much or more.")
 @click.option("--max-price", type=float, help="Only items that cost as much or less.")
-@click.option("--token-file", type=click.Path(path_type=Path), metavar="FILE", help="Holds the token to show.")
-@click.option("--ca", type=click.Path(path_type=Path), metavar="FILE", help="Speak TLS; authority of the server.")
+@access_options
 @click.option("--timeout", default=DEFAULT_TIMEOUT_S, show_default=True, help="Seconds to wait for the answer.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
@@ -125,16 +124,15 @@ def command(
     )
     behaviour = _behaviour(user, sources.user_state)
     wanted = Filters.parse(filters, source="the filters on the command line")
-    token = None if token_file is None else _read(token_file, "--token-file").decode().strip()
-    credentials = None if ca is None else grpc.ssl_channel_credentials(_read(ca, "--ca"))
+    allowed = access(token_file, ca)
     try:
         with connect(
             targets,
             shards,
             model_name=sources.name,
             timeout_s=timeout,
-            credentials=credentials,
-            token=token,
+            credentials=allowed.credentials,
+            token=allowed.token,
             allow_partial=allow_partial,
         ) as client:
             answer = client.answer(
@@ -243,13 +241,6 @@ def _print_table(query: str, answer: Answer, details: "dict[str, ItemDetails]", 
             cells += [(item and getattr(item, name)) or "" for name in ("title", "brand", "price")]
         table.add_row(*(escape(cell) for cell in cells), f"{hit.score:.4f}")
     Console().print(table)
-
-
-def _read(path: Path, option: str) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}). Check the path given with {option}.") from error
 
 
 def _note(text: str) -> None:

@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+import grpc
+
 from schema import features
 from schema.settings import InputError
 from serving.client import Client, ServingError, Signature
@@ -42,9 +44,19 @@ class Models:
     Args:
       served: the models, best known first; one named twice counts once.
       timeout_s: deadline of each call in seconds.
+      credentials: channel credentials; None speaks in clear text.
+      token: bearer token to show, or None.
     """
 
-    def __init__(self, served: Sequence[ServedModel], timeout_s: float) -> None:
+    def __init__(
+        self,
+        served: Sequence[ServedModel],
+        timeout_s: float,
+        *,
+        credentials: grpc.ChannelCredentials | None = None,
+        token: str | None = None,
+    ) -> None:
+        self._credentials, self._token = credentials, token
         self._served = {model.key: model for model in served}
         self._timeout_s = timeout_s
         self._lock = threading.Lock()
@@ -97,7 +109,14 @@ class Models:
                 f"The playground was not started with the model {key}. It knows {', '.join(self._served)}; "
                 "start it with --model name@host:port for each model to be asked."
             )
-        return Client(model.target, model_name=model.name, version=version, timeout_s=self._timeout_s)
+        return Client(
+            model.target,
+            model_name=model.name,
+            version=version,
+            timeout_s=self._timeout_s,
+            credentials=self._credentials,
+            token=self._token,
+        )
 
     def _describe(self, model: ServedModel) -> dict[str, Any]:
         found: dict[str, Any] = {"key": model.key, "name": model.name, "target": model.target, "versions": []}
