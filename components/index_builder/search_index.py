@@ -102,11 +102,15 @@ class ScannIndex(SearchIndex):
             pre_reorder_num_neighbors=self._reorder(k),
             leaves_to_search=None if leaves is None else int(leaves),
         )
-        # ScaNN's op says nothing of the shape of what it finds.
-        shape = [None, k if isinstance(k, int) else None]
-        positions, scores = tf.ensure_shape(positions, shape), tf.ensure_shape(scores, shape)
+        # ScaNN's op says nothing of the shape of what it finds, and finds fewer than k where the partitions hold fewer.
+        positions, scores = (tf.ensure_shape(tensor, [None, None]) for tensor in (positions, scores))
+        missing = [[0, 0], [0, k - tf.shape(positions)[1]]]
+        positions = tf.pad(tf.cast(positions, tf.int32), missing, constant_values=-1)
+        scores = tf.pad(scores, missing, constant_values=-np.inf)
+        if isinstance(k, int):
+            positions, scores = tf.ensure_shape(positions, [None, k]), tf.ensure_shape(scores, [None, k])
         found = tf.math.is_finite(scores)
-        return tf.where(found, tf.cast(positions, tf.int32), -1), tf.where(found, scores, -np.inf)
+        return tf.where(found, positions, -1), tf.where(found, scores, -np.inf)
 
     def vectors_at(self, positions: tf.Tensor) -> tf.Tensor:
         """See `SearchIndex.vectors_at`."""

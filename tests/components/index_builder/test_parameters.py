@@ -54,6 +54,17 @@ def test_the_chosen_index_reaches_the_wanted_recall(backend, kind):
     assert np.all(np.diff(scores.numpy(), axis=1) <= 1e-6)
 
 
+def test_places_that_the_searched_partitions_cannot_fill_are_empty():
+    index = ScannIndex(VECTORS, {"leaves": 40, "leaves_to_search": 1, "reorder": len(VECTORS)}, 20)
+    for query in QUERIES[:8]:
+        positions, scores = (tensor.numpy()[0] for tensor in index.search(tf.constant(query[np.newaxis]), 300))
+        hits = (positions >= 0).sum()
+        assert 0 < hits < 300
+        np.testing.assert_allclose(scores[:hits], VECTORS[positions[:hits]] @ query, rtol=1e-5, atol=1e-6)
+        assert (positions[hits:] == -1).all()
+        assert np.isneginf(scores[hits:]).all()
+
+
 def test_of_parameters_that_are_good_enough_the_fastest_is_taken():
     _, curve = choose_index(VECTORS, QUERIES, IndexConfig(k=20, kind="scan", wanted_recall=0.5))
     good = [point for point in curve if point.name == "scan" and point.recall >= 0.5]
