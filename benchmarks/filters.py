@@ -25,13 +25,11 @@ from rich.table import Table
 from components.index_builder.attributes import ItemAttributes
 from components.index_builder.config import IndexConfig
 from components.index_builder.filters import ItemFilters, filter_spec
-from components.index_builder.inverted_file import InvertedFileIndex
-from components.index_builder.parameters import recall_against_exact
-from components.index_builder.search_index import ScannIndex, SearchIndex
+from components.index_builder.parameters import choose_index, recall_against_exact
 from serving.examples import search_example
 from serving.filters import Filters
 
-DIM, K, CLUSTERS, SEED = 64, 100, 500, 17
+DIM, K, CLUSTERS, SEED, WANTED = 64, 100, 500, 17, 0.97
 SHARES = (0.5, 0.1, 0.02, 0.01, 0.001, 0.0001)
 _EXACT_AT_ONCE = 32
 
@@ -52,15 +50,6 @@ def clustered(items: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndar
     cluster = rng.choice(CLUSTERS, items, p=weights / weights.sum())
     vectors = centres[cluster] + 0.7 * rng.normal(size=(items, DIM)).astype(np.float32)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True), cluster
-
-
-def build(vectors: np.ndarray, backend: str) -> SearchIndex:
-    """An index with the shape that the index builder gives one of this size."""
-    leaves = round(2 * len(vectors) ** 0.5)
-    parameters = {"leaves": leaves, "leaves_to_search": max(1, round(leaves * 0.05)), "reorder": 3 * K}
-    if backend == "portable":
-        return InvertedFileIndex(vectors, parameters, K, SEED)
-    return ScannIndex(vectors, parameters, K)
 
 
 def attributes_of(cluster: np.ndarray, rng: np.random.Generator) -> ItemAttributes:
@@ -108,16 +97,19 @@ def run(items: int, backend: str, requests: int) -> Table:
     """The table for one backend."""
     rng = np.random.default_rng(SEED)
     vectors, cluster = clustered(items, rng)
-    queries, _ = clustered(requests, np.random.default_rng(SEED))
-    queries = vectors[rng.choice(items, requests)] + 0.3 * queries
+    chosen_with = IndexConfig().sample_requests
+    queries, _ = clustered(chosen_with + requests, np.random.default_rng(SEED))
+    queries = vectors[rng.choice(items, len(queries))] + 0.3 * queries
     queries = (queries / np.linalg.norm(queries, axis=1, keepdims=True)).astype(np.float32)
     attributes = attributes_of(cluster, rng)
     started = time.perf_counter()
-    index = build(vectors, backend)
+    index, _ = choose_index(vectors, queries[:chosen_with], IndexConfig(k=K, backend=backend, wanted_recall=WANTED))
+    queries = queries[chosen_with:]
     built = time.perf_counter() - started
     limit = IndexConfig().exact_filter_up_to
     table = Table(
-        title=f"{items:,} items, {backend}, built in {built:.0f} s; filters that leave up to {limit:,} items are exact",
+        title=f"{items:,} items, {backend}, chosen and built in {built:.0f} s\n"
+        f"Where a filter leaves up to {limit:,} items, all are scored.",
         title_justify="left",
     )
     for name in ("filter leaves", "items", "where", "recall@100", "ms p50", "ms p99"):

@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--backend", default="scann", choices=("scann", "portable"))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=8.0, help="of traffic at each rate")
-    parser.add_argument("--growth", type=int, nargs="*", default=[250_000, 500_000, 1_000_000, 2_000_000])
+    parser.add_argument("--growth", type=int, nargs="*", default=[250_000, 500_000, 1_000_000])
     parser.add_argument("--alone", action="store_true", help="leave the other libraries out")
     arguments = parser.parse_args()
     console, threads = Console(width=130), os.cpu_count() or 1

@@ -110,7 +110,7 @@ class FaissIvf(Library):
 
 
 class FaissHnsw(Library):
-    """FAISS' navigable graph with 32 links."""
+    """FAISS' navigable graph with 16 links."""
 
     name = "FAISS HNSW"
     knobs = (100, 150, 200, 300, 400, 600, 800, 1200, 1600)
@@ -120,8 +120,8 @@ class FaissHnsw(Library):
         import faiss
 
         faiss.omp_set_num_threads(threads)
-        self._index = faiss.IndexHNSWFlat(vectors.shape[1], 32, faiss.METRIC_INNER_PRODUCT)
-        self._index.hnsw.efConstruction = 200
+        self._index = faiss.IndexHNSWFlat(vectors.shape[1], 16, faiss.METRIC_INNER_PRODUCT)
+        self._index.hnsw.efConstruction = 100
         self._index.add(vectors)
 
     def set(self, knob: int) -> None:
@@ -138,7 +138,7 @@ class FaissHnsw(Library):
 
 
 class Hnswlib(Library):
-    """hnswlib's navigable graph with 32 links."""
+    """hnswlib's navigable graph with 16 links."""
 
     name = "hnswlib"
     knobs = FaissHnsw.knobs
@@ -148,7 +148,7 @@ class Hnswlib(Library):
         import hnswlib
 
         self._index = hnswlib.Index("ip", vectors.shape[1])
-        self._index.init_index(len(vectors), M=32, ef_construction=200, random_seed=17)
+        self._index.init_index(len(vectors), M=16, ef_construction=100, random_seed=17)
         self._index.set_num_threads(threads)
         self._index.add_items(vectors)
 

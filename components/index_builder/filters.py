@@ -141,39 +141,35 @@ class ItemFilters(tf.Module):
         self, vectors: tf.Tensor, conditions: Conditions, k: int | tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """The k best of one request: [heads, dim] to [k]."""
-        left = self._left_by(conditions)
-        count = tf.size(left)
+        sizes = self._sizes(conditions)
+        # As if conditions were independent; only finding the items tells, and that takes longer than most answers.
+        share = tf.reduce_prod(tf.cast(sizes, tf.float32) / self._items)
+
+        def exactly() -> tuple[tf.Tensor, tf.Tensor]:
+            return self._score_all(vectors, self._left_by(conditions, sizes), k)
 
         def from_index() -> tuple[tf.Tensor, tf.Tensor]:
-            more = _OVERFETCH * tf.cast(self._items, tf.float32) / tf.cast(count, tf.float32)
-            excluded = tf.size(conditions.excluded)
-            wanted = tf.cast(tf.math.ceil(tf.cast(k, tf.float32) * more), tf.int32) + excluded
+            wanted = tf.cast(tf.math.ceil(_OVERFETCH * tf.cast(k, tf.float32) / share), tf.int32)
+            wanted += tf.size(conditions.excluded)
             hits, scores = search_heads(self._index, vectors[tf.newaxis], tf.minimum(self._items, wanted))
             hits, scores = hits[0], scores[0]
             kept = (hits >= 0) & self._met(tf.maximum(hits, 0), conditions)
             hits, scores = tf.boolean_mask(hits, kept)[:k], tf.boolean_mask(scores, kept)[:k]
-            return tf.cond(
-                tf.size(hits) >= tf.minimum(k, count),
-                lambda: _filled(hits, scores, k),
-                lambda: self._score_all(vectors, left, k),
-            )
+            return tf.cond(tf.size(hits) >= k, lambda: (hits, scores), exactly)
 
-        return tf.cond(count <= self._exact_up_to, lambda: self._score_all(vectors, left, k), from_index)
+        return tf.cond(share * self._items <= self._exact_up_to, exactly, from_index)
 
     def _score_all(self, vectors: tf.Tensor, items: tf.Tensor, k: int | tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         scores = tf.reduce_max(tf.matmul(vectors, self._index.vectors_at(items), transpose_b=True), axis=0)
         scores, best = tf.math.top_k(scores, tf.minimum(k, tf.size(items)))
         return _filled(tf.gather(items, best), scores, k)
 
-    def _left_by(self, conditions: Conditions) -> tf.Tensor:
-        """Positions of all items that meet one request's conditions, [items] int32."""
-        first, last = (
-            tf.searchsorted(self._sorted_prices, conditions.prices[place : place + 1], side)[0]
-            for place, side in ((0, "left"), (1, "right"))
-        )
+    def _sizes(self, conditions: Conditions) -> tf.Tensor:
+        """How many items meet each kind of condition: [4] int32, all of them where there is no such condition."""
         brands, categories = conditions.brands, conditions.categories
         everything = tf.constant(self._items)
-        sizes = tf.stack(
+        first, last = self._price_range(conditions)
+        return tf.stack(
             [
                 # First, because of equal sizes the first is taken: a condition that is not there has no items.
                 everything,
@@ -182,6 +178,17 @@ class ItemFilters(tf.Module):
                 tf.where(_limited(conditions), tf.maximum(0, last - first), everything),
             ]
         )
+
+    def _price_range(self, conditions: Conditions) -> list[tf.Tensor]:
+        return [
+            tf.searchsorted(self._sorted_prices, conditions.prices[place : place + 1], side)[0]
+            for place, side in ((0, "left"), (1, "right"))
+        ]
+
+    def _left_by(self, conditions: Conditions, sizes: tf.Tensor) -> tf.Tensor:
+        """Positions of all items that meet one request's conditions, [items] int32."""
+        brands, categories = conditions.brands, conditions.categories
+        first, last = self._price_range(conditions)
         candidates = tf.switch_case(
             tf.cast(tf.argmin(sizes), tf.int32),
             [

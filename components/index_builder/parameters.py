@@ -44,14 +44,14 @@ def scan_grid(k: int, items: int) -> list[dict[str, int]]:
 
 
 def tree_grid(k: int, items: int) -> list[dict[str, int]]:
-    """Shares of about `2 sqrt(items)` partitions to search, with two numbers of candidates each."""
+    """Shares of about `2 sqrt(items)` partitions to search, with three numbers of candidates each."""
     leaves = max(2, round(2 * math.sqrt(items)))
     shares = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
     searched = sorted({max(1, round(leaves * share)) for share in shares})
     return [
         {"leaves": leaves, "leaves_to_search": count, "reorder": min(items, k * factor)}
         for count in searched
-        for factor in (2, 5)
+        for factor in (2, 5, 12)
     ]
 
 

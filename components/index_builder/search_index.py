@@ -57,7 +57,8 @@ class ScannIndex(SearchIndex):
       vectors: [items, dim] float32.
       parameters: `reorder`, how many candidates are re-scored in full; for a tree also `leaves` and
         `leaves_to_search`.
-      k: for which the parameters are; a search for more re-scores as many times more.
+      k: for which the parameters are; a search for n times more takes n times more candidates, out of sqrt(n) times
+        more partitions: the further items are more spread, but not over n times as many.
     """
 
     def __init__(self, vectors: np.ndarray, parameters: Parameters, k: int):
@@ -86,21 +87,23 @@ class ScannIndex(SearchIndex):
         other._k, other._items = self._k, self._items
         return other
 
-    def _reorder(self, k: int | tf.Tensor) -> tf.Tensor:
+    def _more(self, name: str, most: int, k: int | tf.Tensor) -> tf.Tensor:
         times = tf.maximum(1.0, tf.cast(k, tf.float32) / self._k)
-        return tf.minimum(self._items, tf.cast(tf.math.ceil(self._parameters["reorder"] * times), tf.int32))
+        if name == "leaves_to_search":
+            times = tf.sqrt(times)
+        return tf.minimum(most, tf.cast(tf.math.ceil(self._parameters[name] * times), tf.int32))
 
     def search(self, vectors: tf.Tensor, k: int | tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """See `SearchIndex.search`."""
         from scann import scann_ops
 
         searcher = scann_ops.searcher_from_module(self._state)
-        leaves = self._parameters.get("leaves_to_search")
+        leaves = self._parameters.get("leaves")
         positions, scores = searcher.search_batched(
             vectors,
             final_num_neighbors=k,
-            pre_reorder_num_neighbors=self._reorder(k),
-            leaves_to_search=None if leaves is None else int(leaves),
+            pre_reorder_num_neighbors=self._more("reorder", self._items, k),
+            leaves_to_search=None if leaves is None else self._more("leaves_to_search", int(leaves), k),
         )
         # ScaNN's op says nothing of the shape of what it finds, and finds fewer than k where the partitions hold fewer.
         positions, scores = (tf.ensure_shape(tensor, [None, None]) for tensor in (positions, scores))

@@ -55,7 +55,7 @@ def test_the_chosen_index_reaches_the_wanted_recall(backend, kind):
 
 
 def test_places_that_the_searched_partitions_cannot_fill_are_empty():
-    index = ScannIndex(VECTORS, {"leaves": 40, "leaves_to_search": 1, "reorder": len(VECTORS)}, 20)
+    index = ScannIndex(VECTORS, {"leaves": 40, "leaves_to_search": 1, "reorder": len(VECTORS)}, 300)
     for query in QUERIES[:8]:
         positions, scores = (tensor.numpy()[0] for tensor in index.search(tf.constant(query[np.newaxis]), 300))
         hits = (positions >= 0).sum()
