@@ -44,8 +44,8 @@ class IndexConfig(Settings):
         are taken.
       sample_requests: requests of the train split on which recall and latency of the parameters are measured.
       drop_duplicates: whether items that are alike in title, brand, category, shop and price are indexed once.
-      exact_filter_up_to: a request whose filters leave as many items as this or fewer, by the sizes of the inverted lists,
-        has all of those scored, without loss; above it, more hits than k are taken from the index and matched.
+      exact_filter_up_to: a request whose filters leave as many items as this or fewer, by the sizes of the inverted
+        lists, has all of those scored, without loss; above it, more hits than k are taken from the index and matched.
       shards: in how many parts the index is cut, by the hash of the item's id, for a catalogue that does not fit one
         machine. Each becomes a servable of its own, with as many hits, and a client asks all and merges; see
         docs/sharding.md. Which kind of index a shard gets goes by its own size.
