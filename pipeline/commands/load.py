@@ -93,12 +93,13 @@ def _tell(step: "Step") -> None:
 
 def _print(steps: "list[Step]", summary: dict[str, float]) -> None:
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
     table = Table()
-    for column in ("due/s", "answered/s", "failed", "p50 ms", "p90 ms", "p99 ms", "longest ms", ""):
-        table.add_column(column, justify="right" if column else "left")
+    for column in ("due/s", "answers/s", "failed", "p50 ms", "p90 ms", "p99 ms", "longest ms"):
+        table.add_column(column, justify="right")
+    if summary:
+        table.add_column("held")
     for step in sorted(steps, key=lambda step: step.rate):
         report = step.report
         times = [report.latency.percentile(percent) for percent in (50, 90, 99)] if report.answered else []
@@ -108,7 +109,7 @@ def _print(steps: "list[Step]", summary: dict[str, float]) -> None:
             f"{report.achieved_rate:,.1f}",
             f"{report.failed:,}",
             *(cells or [""] * 4),
-            escape(step.trouble),
+            *(["no" if step.trouble else "yes"] if summary else []),
         )
     console = Console()
     console.print(table)
