@@ -98,22 +98,23 @@ class Servable(tf.Module):
         )
 
         # Traced once and called by three signatures; inlined in each it would be most of the graph, three times.
-        self._encode = tf.function(self._encode_raw, input_signature=[_sparse_spec(self._search_spec)])
+        # Without AutoGraph, as nothing here branches on tensors in Python: translating all that is called takes longest.
+        self._encode = tf.function(self._encode_raw, autograph=False, input_signature=[_sparse_spec(self._search_spec)])
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=features.INPUT_EXAMPLES)])
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=features.INPUT_EXAMPLES)])
     def encode_query(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Serialised search examples [batch] to `vectors` [batch, heads, dim]."""
         vectors, _, _ = self._encode(tf.io.parse_example(examples, self._search_spec))
         return {features.OUTPUT_VECTORS: vectors}
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=features.INPUT_EXAMPLES)])
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=features.INPUT_EXAMPLES)])
     def encode_items(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Serialised catalogue examples [batch] to `vectors` [batch, dim]."""
         raw = tf.io.parse_example(examples, self._catalog_spec)
         columns = item_columns(self._transform(raw), self._title_units)
         return {features.OUTPUT_VECTORS: self._towers.encode_items(columns)}
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=features.INPUT_EXAMPLES)])
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=features.INPUT_EXAMPLES)])
     def search(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Serialised search examples [batch] to `item_ids` and `scores` [batch, k], and `relevance_control` [batch]."""
         raw = tf.io.parse_example(examples, {**self._search_spec, **self._option_spec})
@@ -121,7 +122,7 @@ class Servable(tf.Module):
         wanted = asked_for(options[features.RELEVANCE_CONTROL], self._control_by_default)
         return self._retrieve(raw, wanted, self._conditions(options))
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=features.INPUT_QUERY)])
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=features.INPUT_QUERY)])
     def search_text(self, query: tf.Tensor) -> dict[str, tf.Tensor]:
         """Queries [batch] of nobody in particular to the same as `search`."""
         rows = tf.shape(query, out_type=tf.int64)[0]
