@@ -98,7 +98,7 @@ class Servable(tf.Module):
         )
 
         # Traced once and called by three signatures; inlined in each it would be most of the graph, three times.
-        # Without AutoGraph, as nothing here branches on tensors in Python: translating all that is called takes longest.
+        # Without AutoGraph: nothing here branches on tensors in Python, and translating all of it takes longest.
         self._encode = tf.function(self._encode_raw, autograph=False, input_signature=[_sparse_spec(self._search_spec)])
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=features.INPUT_EXAMPLES)])
