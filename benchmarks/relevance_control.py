@@ -22,15 +22,13 @@ import tensorflow as tf
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.demo_shop import simulate_once
+from benchmarks.demo_shop import EXAMPLES, MODEL, SERVABLE, run_demo
 from components.index_builder.servable import raw_search_spec
 from components.recall_gate import metrics
 from components.recall_gate.bootstrap import Estimate, QueryBootstrap
 from components.recall_gate.config import GateConfig
 from components.recall_gate.eval_set import Catalogue, EvalRequests, normalise_query, read_catalogue, read_requests
 from components.recall_gate.replay import Servable
-from pipeline import config as pipeline_config
-from pipeline import local_runner
 from schema import features, transformed
 from schema.features import RelevanceControl, Stage
 from serving.protos import example_pb2
@@ -62,25 +60,8 @@ def main() -> None:
 
 def run(folder: Path, model: str) -> tuple[str, str, str]:
     """Where the pipeline, run on the benchmark's logs, left its examples, its model and its servable."""
-    data = folder / "data"
-    simulate_once("demo", data)
-    settings = [
-        "name=bench",
-        f"root={folder}",
-        f"ingest.data.events={data}/events/*.jsonl.gz",
-        f"ingest.data.catalog={data}/catalog.jsonl.gz",
-        f"ingest.data.users={data}/users.jsonl.gz",
-        f"train.model={model}",
-    ]
-    ended = local_runner.run(pipeline_config.load("demo", settings))
-    found = [ended.output(*place) for place in OUTPUTS]
-    if None in found:
-        raise SystemExit(f"the run did not get as far as a servable; see its log under {folder}")
-    examples, trained, servable = (output.uri for output in found if output is not None)
-    return examples, str(Path(trained) / "Format-Serving"), str(Path(servable) / "Format-Serving")
-
-
-OUTPUTS = (("SoukExampleGen", "examples"), ("Trainer", "model"), ("IndexBuilder", "servable"))
+    examples, trained, servable = run_demo(folder, [f"train.model={model}"], [EXAMPLES, MODEL, SERVABLE])
+    return str(examples), str(trained / "Format-Serving"), str(servable / "Format-Serving")
 
 
 def understood_table(model: TrainedModel, catalogue: Catalogue, requests: EvalRequests) -> Table:

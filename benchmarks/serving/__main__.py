@@ -26,6 +26,7 @@ from rich.table import Table
 
 from benchmarks.serving import growth
 from benchmarks.serving.libraries import FaissHnsw, FaissIvf, Hnswlib, Library, Scann, Speed, measure, tune
+from benchmarks.serving.memory import resident_mib
 from benchmarks.serving.servable import Built, build
 from benchmarks.serving.server import Server, Swap, cold_query_s, saturate, serving, swap, traffic
 from benchmarks.serving.towers import Towers, exact_neighbours, grow, train_towers
@@ -217,12 +218,6 @@ def growth_table(vectors: np.ndarray, towers: Towers, sizes: Sequence[int], back
         }
         table.add_row("10,000,000 if it goes on so", f"{ahead['seconds']:.0f}", f"{ahead['peak_mib']:,.0f}", "", "")
     return table
-
-
-def resident_mib() -> float:
-    """Memory that this process holds."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmRSS:")[2].split()[0]) / 1024
 
 
 if __name__ == "__main__":

@@ -18,11 +18,6 @@ def in_own_process(vectors: Path, queries: Path, items: int, backend: str) -> di
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.splitlines()[-1])
 
 
-def _peak_mib() -> float:
-    # Not getrusage, whose peak a process takes over from the one that started it.
-    return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) / 1024
-
-
 def main() -> None:
     """Prints the figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -33,18 +28,19 @@ def main() -> None:
     arguments = parser.parse_args()
     import numpy as np
 
+    from benchmarks.serving.memory import peak_mib
     from components.index_builder.config import IndexConfig
     from components.index_builder.parameters import choose_index
 
     vectors = np.array(np.load(arguments.vectors, mmap_mode="r")[: arguments.items])
-    queries, before = np.load(arguments.queries), _peak_mib()
+    queries, before = np.load(arguments.queries), peak_mib()
     config = IndexConfig(backend=arguments.backend, wanted_recall=0.97)
     started = time.perf_counter()
     _, curve = choose_index(vectors, queries, config)
     seconds = time.perf_counter() - started
     chosen = next(point for point in curve if point.chosen)
     found = {"recall": chosen.recall, "latency_ms": chosen.latency_ms}
-    print(json.dumps({"seconds": seconds, "before_mib": before, "peak_mib": _peak_mib(), **found}))
+    print(json.dumps({"seconds": seconds, "before_mib": before, "peak_mib": peak_mib(), **found}))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.serving.memory import resident_mib
 from serving.client import Client, ServingError
 from serving.load.background import BackgroundLoad
 from serving.load.config import LoadConfig
@@ -42,8 +43,7 @@ class Server:
 
     def resident_mib(self) -> float:
         """Memory that it holds."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+        return resident_mib(self.process.pid)
 
 
 @contextlib.contextmanager

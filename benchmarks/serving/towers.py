@@ -3,14 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import apache_beam as beam
 import numpy as np
 import tensorflow as tf
 
-from benchmarks.demo_shop import simulate_once
+from benchmarks.demo_shop import EXAMPLES, MODEL, run_demo
 from components.index_builder.build import query_vectors, sample_requests
 from components.index_builder.catalogue import EmbeddedCatalogue, embed_catalogue, read_parts
-from pipeline import config as pipeline_config
-from pipeline import local_runner
 from schema.features import CATALOG_SPLIT, EVAL_SPLIT
 from trainer import artifact
 from trainer.artifact import TrainedModel
@@ -38,35 +37,19 @@ class Towers:
 
 def train_towers(folder: Path, requests: int, model: str) -> Towers:
     """Simulates, trains and embeds; what is in `folder` already is not done again."""
-    data = folder / "data"
-    simulate_once("demo", data)
-    settings = [
-        "name=bench",
-        f"root={folder}",
-        f"ingest.data.events={data}/events/*.jsonl.gz",
-        f"ingest.data.catalog={data}/catalog.jsonl.gz",
-        f"ingest.data.users={data}/users.jsonl.gz",
-        f"train.model={model}",
-        f"train.dim={DIM}",
-        f"train.embedding_dim={DIM}",
-        "train.heads=1",
-    ]
-    ended = local_runner.run(pipeline_config.load("demo", settings))
-    examples, trained = (ended.output(*place) for place in (("SoukExampleGen", "examples"), ("Trainer", "model")))
-    if examples is None or trained is None:
-        raise SystemExit(f"the run did not get as far as a model; see its log under {folder}")
-    model_dir = str(Path(trained.uri) / "Format-Serving")
-    parts = folder / f"embedded-{model}"
+    settings = [f"train.model={model}", f"train.dim={DIM}", f"train.embedding_dim={DIM}", "train.heads=1"]
+    examples, trained = run_demo(folder, settings, [EXAMPLES, MODEL])
+    model_dir = str(trained / "Format-Serving")
+    # By the run of the training: another one's vectors would be of another space than its queries.
+    parts = folder / f"embedded-{trained.name}"
     if not parts.exists():
-        import apache_beam as beam
-
         unfinished = parts.with_suffix(".unfinished")
         unfinished.mkdir(exist_ok=True)
         with beam.Pipeline() as pipeline:
-            embed_catalogue(pipeline, model_dir, f"{examples.uri}/Split-{CATALOG_SPLIT}/*", str(unfinished))
+            embed_catalogue(pipeline, model_dir, f"{examples}/Split-{CATALOG_SPLIT}/*", str(unfinished))
         unfinished.rename(parts)
     loaded = artifact.load(model_dir)
-    asked = sample_requests(f"{examples.uri}/Split-{EVAL_SPLIT}/*", requests, _SEED)
+    asked = sample_requests(f"{examples}/Split-{EVAL_SPLIT}/*", requests, _SEED)
     return Towers(loaded, read_parts(str(parts)), asked, query_vectors(loaded, asked))
 
 
