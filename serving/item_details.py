@@ -8,6 +8,7 @@ import polars as pl
 
 from schema import features
 from schema.settings import InputError
+from serving.catalogue_file import scan_catalogue, unreadable
 
 _SHOWN = (features.TITLE, features.BRAND, features.PRICE)
 
@@ -39,34 +40,11 @@ def _read(path: Path, item_ids: Collection[str]) -> dict[str, ItemDetails]:
     if not path.is_file():
         raise InputError(f"There is no catalogue file {path}. Check the path given with --catalog.")
     try:
-        table = _scan(path)
+        table = scan_catalogue(path, (features.ITEM_ID, *_SHOWN))
         columns = table.collect_schema().names()
-        if features.ITEM_ID not in columns:
-            raise InputError(
-                f"{path} has no column `{features.ITEM_ID}` (it has: {', '.join(columns)}), "
-                "so items cannot be looked up in it. Give the catalogue that the model was trained on."
-            )
         shown = [pl.col(name).cast(pl.String) for name in (features.ITEM_ID, *_SHOWN) if name in columns]
         rows = table.select(shown).filter(pl.col(features.ITEM_ID).is_in(list(item_ids))).collect().to_dicts()
     # A compressed file that is cut off gives an OSError.
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise InputError(f"The catalogue file {path} cannot be read: {error}") from error
+        raise unreadable(path, error) from error
     return {row[features.ITEM_ID]: ItemDetails(**{name: row.get(name) for name in _SHOWN}) for row in rows}
-
-
-def _scan(path: Path) -> pl.LazyFrame:
-    suffix = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
-    if suffix in (".jsonl", ".ndjson", ".json"):
-        # A line that is not JSON gives nulls: it is ingestion's to report, and must not hide the other items.
-        line = pl.scan_lines(path, name="line").select(pl.col("line").str.strip_chars())
-        return line.select(
-            pl.col("line").str.json_path_match(f"$.{name}").alias(name) for name in (features.ITEM_ID, *_SHOWN)
-        )
-    if suffix == ".csv":
-        return pl.scan_csv(path, infer_schema=False)
-    if suffix == ".parquet":
-        return pl.scan_parquet(path)
-    raise InputError(
-        f"The format of the catalogue file {path} is not known by its name. "
-        "It must end in .jsonl, .ndjson, .json, .csv (each also with .gz) or .parquet."
-    )

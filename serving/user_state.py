@@ -19,23 +19,14 @@ def read_behaviour(path: Path, user: str) -> Behaviour | None:
     Raises:
       InputError: if the file is missing, is not Parquet, or has no `user_id` column.
     """
-    if not path.is_file():
-        raise InputError(
-            f"There is no user state file {path}. `souk run` and `souk ingest` write one as user_state.parquet "
-            "beside the examples."
-        )
+    check_exists(path)
     try:
-        table = pl.scan_parquet(path)
+        table = scan_user_states(path)
         columns = table.collect_schema().names()
-        if features.USER_ID not in columns:
-            raise InputError(
-                f"{path} has no column `{features.USER_ID}` (it has: {', '.join(columns)}), "
-                "so it is not a user state file. Give the user_state.parquet that ingestion wrote."
-            )
         rows = table.filter(pl.col(features.USER_ID) == user).head(1).collect().to_dicts()
     # A compressed file that is cut off gives an OSError.
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise InputError(f"{path} cannot be read as a Parquet user state file: {error}") from error
+        raise unreadable(path, error) from error
     if not rows:
         return None
     row = rows[0]
@@ -45,3 +36,38 @@ def read_behaviour(path: Path, user: str) -> Behaviour | None:
         if column.startswith(features.PROFILE_PREFIX) and row[column] is not None
     }
     return Behaviour(**{name: tuple(row.get(name) or ()) for name in _LISTS}, profile=profile)
+
+
+def scan_user_states(path: Path) -> pl.LazyFrame:
+    """All users of the file, read when they are collected.
+
+    Raises:
+      InputError: if it has no `user_id` column.
+      OSError: if it cannot be read; also a `polars.exceptions.PolarsError`.
+    """
+    table = pl.scan_parquet(path)
+    columns = table.collect_schema().names()
+    if features.USER_ID not in columns:
+        raise InputError(
+            f"{path} has no column `{features.USER_ID}` (it has: {', '.join(columns)}), "
+            "so it is not a user state file. Give the user_state.parquet that ingestion wrote."
+        )
+    return table
+
+
+def check_exists(path: Path) -> None:
+    """Stops where there is no such file.
+
+    Raises:
+      InputError: if it is missing.
+    """
+    if not path.is_file():
+        raise InputError(
+            f"There is no user state file {path}. `souk run` and `souk ingest` write one as user_state.parquet "
+            "beside the examples."
+        )
+
+
+def unreadable(path: Path, error: Exception) -> InputError:
+    """What to say when reading the file failed."""
+    return InputError(f"{path} cannot be read as a Parquet user state file: {error}")

@@ -7,13 +7,13 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYetError
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
+
+import polars as pl
 
 from schema import features
 from schema.settings import InputError
-
-if TYPE_CHECKING:
-    import polars as pl
+from serving.catalogue_file import scan_catalogue, unreadable
 
 # The catalogue's own column of the path, as a list, the JSON text of one, or "A > B > C".
 _CATEGORY: Final = "category"
@@ -39,7 +39,7 @@ class Item:
 class Catalogue:
     """Items by id, and the brands and categories among them."""
 
-    def __init__(self, table: "pl.DataFrame") -> None:
+    def __init__(self, table: pl.DataFrame) -> None:
         self._table = table
         self.brands = _counted(table[features.BRAND])
         self.categories = _nodes(_counted(table[_CATEGORY]))
@@ -115,54 +115,27 @@ def read_catalogue(paths: Iterable[Path]) -> Catalogue:
     Raises:
       InputError: if a file is unreadable, of an unknown format, or without an `item_id` column.
     """
-    import polars as pl
-
     table = pl.concat([_read(path) for path in paths])
     return Catalogue(table.unique(features.ITEM_ID, keep="last", maintain_order=True))
 
 
-def _read(path: Path) -> "pl.DataFrame":
-    import polars as pl
-
+def _read(path: Path) -> pl.DataFrame:
     try:
-        scan = _scan(path)
+        scan = scan_catalogue(path, _COLUMNS)
         types = scan.collect_schema()
-        if features.ITEM_ID not in types:
-            raise InputError(
-                f"{path} has no column `{features.ITEM_ID}` (it has: {', '.join(types.names())}), "
-                "so items cannot be looked up in it. Give the catalogue that the model was trained on."
-            )
         if isinstance(types.get(_CATEGORY), pl.List):
             scan = scan.with_columns(pl.col(_CATEGORY).cast(pl.List(pl.String)).list.join(_SEPARATOR))
         table = scan.select(
             (pl.col(name) if name in types else pl.lit(None)).cast(pl.String).alias(name) for name in _COLUMNS
         ).collect()
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise InputError(f"The catalogue file {path} cannot be read: {error}") from error
+        raise unreadable(path, error) from error
     # There are far fewer categories than items, so only the distinct texts are parsed.
     texts = table[_CATEGORY].unique().drop_nulls()
     paths = [_category_path(text) for text in texts]
     return table.filter(pl.col(features.ITEM_ID).is_not_null()).with_columns(
         pl.col(_CATEGORY).replace_strict(texts, paths, default=None, return_dtype=pl.String),
         pl.col(features.PRICE).cast(pl.Float64, strict=False),
-    )
-
-
-def _scan(path: Path) -> "pl.LazyFrame":
-    import polars as pl
-
-    suffix = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
-    if suffix in (".jsonl", ".ndjson", ".json"):
-        # A line that is not JSON gives nulls: it is ingestion's to report, and must not hide the other items.
-        line = pl.scan_lines(path, name="line").select(pl.col("line").str.strip_chars())
-        return line.select(pl.col("line").str.json_path_match(f"$.{name}").alias(name) for name in _COLUMNS)
-    if suffix == ".csv":
-        return pl.scan_csv(path, infer_schema=False)
-    if suffix == ".parquet":
-        return pl.scan_parquet(path)
-    raise InputError(
-        f"The format of the catalogue file {path} is not known by its name. "
-        "It must end in .jsonl, .ndjson, .json, .csv (each also with .gz) or .parquet."
     )
 
 

@@ -2,14 +2,13 @@
 
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
+
+import polars as pl
 
 from schema import features
-from schema.settings import InputError
 from serving.examples import Behaviour
-
-if TYPE_CHECKING:
-    import polars as pl
+from serving.user_state import check_exists, read_behaviour, scan_user_states, unreadable
 
 # Users whose queries the suggestions are drawn from; more would cost memory and change little.
 _QUERY_USERS: Final = 20_000
@@ -27,11 +26,8 @@ class Users:
     """
 
     def __init__(self, path: Path | None) -> None:
-        if path is not None and not path.is_file():
-            raise InputError(
-                f"There is no user state file {path}. `souk run` and `souk ingest` write one as user_state.parquet "
-                "beside the examples."
-            )
+        if path is not None:
+            check_exists(path)
         self._path = path
         self._lock = threading.Lock()
         self._read: pl.DataFrame | None = None
@@ -59,8 +55,6 @@ class Users:
         """
         if self._path is None:
             return []
-        import polars as pl
-
         wanted, user = text.strip().lower(), pl.col(features.USER_ID)
         lower = user.str.to_lowercase()
         found = (
@@ -82,8 +76,6 @@ class Users:
         Raises:
           InputError: if the file cannot be read.
         """
-        from serving.user_state import read_behaviour
-
         return None if self._path is None else read_behaviour(self._path, user)
 
     def frequent_queries(self, limit: int) -> list[str]:
@@ -94,8 +86,6 @@ class Users:
         """
         if self._path is None:
             return []
-        import polars as pl
-
         name = features.HISTORY_QUERIES
         try:
             scan = pl.scan_parquet(self._path)
@@ -103,28 +93,21 @@ class Users:
                 return []
             queries = scan.select(name).head(_QUERY_USERS).collect()[name].explode().drop_nulls()
         except (pl.exceptions.PolarsError, OSError) as error:
-            raise _unreadable(self._path, error) from error
+            raise unreadable(self._path, error) from error
         counts = queries.value_counts().sort("count", name, descending=[True, False])
         return counts[name].head(limit).to_list()
 
-    def _table(self, path: Path) -> "pl.DataFrame":
+    def _table(self, path: Path) -> pl.DataFrame:
         with self._lock:
             if self._read is None:
                 self._read = _read(path)
             return self._read
 
 
-def _read(path: Path) -> "pl.DataFrame":
-    import polars as pl
-
+def _read(path: Path) -> pl.DataFrame:
     try:
-        scan = pl.scan_parquet(path)
+        scan = scan_user_states(path)
         columns = scan.collect_schema().names()
-        if features.USER_ID not in columns:
-            raise InputError(
-                f"{path} has no column `{features.USER_ID}` (it has: {', '.join(columns)}), "
-                "so it is not a user state file. Give the user_state.parquet that ingestion wrote."
-            )
         lists = [pl.col(name).list.len().fill_null(0) for name in features.BEHAVIOUR_ITEM_FEATURES if name in columns]
         queries = [pl.col(name).list.len().fill_null(0) for name in (features.HISTORY_QUERIES,) if name in columns]
         none = pl.lit(0, pl.Int64)
@@ -134,8 +117,4 @@ def _read(path: Path) -> "pl.DataFrame":
             pl.sum_horizontal(none, *queries).cast(pl.Int64).alias(_QUERIES),
         ).collect()
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: Exception) -> InputError:
-    return InputError(f"{path} cannot be read as a Parquet user state file: {error}")
+        raise unreadable(path, error) from error
