@@ -3,7 +3,7 @@
 import difflib
 import json
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 import yaml
@@ -37,11 +37,7 @@ class Settings(BaseModel):
         Raises:
           InputError: naming every wrong key or value, with the nearest known key for an unknown one.
         """
-        try:
-            return cls.model_validate(values)
-        except ValidationError as error:
-            lines = "\n".join(f"  {line}" for line in _explain(cls, error))
-            raise InputError(f"{source} does not describe a valid configuration:\n{lines}") from None
+        return cls._checked(lambda: cls.model_validate(values), source)
 
     @classmethod
     def from_json(cls, text: str, source: str = "settings", overrides: str = "") -> Self:
@@ -65,8 +61,12 @@ class Settings(BaseModel):
             for word in words:
                 override(values, word, "the override ")
             return cls.parse(values, f"{source} with the overrides {overrides!r}")
+        return cls._checked(lambda: cls.model_validate_json(text), source)
+
+    @classmethod
+    def _checked(cls, read: Callable[[], Self], source: str) -> Self:
         try:
-            return cls.model_validate_json(text)
+            return read()
         except ValidationError as error:
             lines = "\n".join(f"  {line}" for line in _explain(cls, error))
             raise InputError(f"{source} does not describe a valid configuration:\n{lines}") from None
@@ -114,7 +114,7 @@ def kind_of(value: Any) -> str:
 
 def _explain(root: type[BaseModel], error: ValidationError) -> Iterator[str]:
     for problem in error.errors():
-        path = ".".join(str(part) for part in problem["loc"]) or "(top level)"
+        path = ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden":
             known = _known_keys(root, problem["loc"][:-1])
             near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
@@ -122,6 +122,11 @@ def _explain(root: type[BaseModel], error: ValidationError) -> Iterator[str]:
             yield f"`{path}` is not a known key; {hint}"
         elif problem["type"] == "missing":
             yield f"`{path}` is required and was not given"
+        elif problem["type"] == "value_error":
+            # A check of our own. One of several values together names those it is about; all would be too many.
+            where = f"`{path}`: " if path else ""
+            got = "" if isinstance(problem["input"], dict) else f" (got {problem['input']!r})"
+            yield f"{where}{problem['ctx']['error']}{got}"
         else:
             yield f"`{path}`: {problem['msg']} (got {problem['input']!r})"
 

@@ -123,7 +123,7 @@ def command(
         catalog=sources.catalog if catalog is None else (catalog,),
     )
     behaviour = _behaviour(user, sources.user_state)
-    wanted = Filters.parse(filters, source="the filters on the command line")
+    wanted = Filters.parse(filters, source="the command line")
     allowed = access(token_file, ca)
     try:
         with connect(

@@ -1,5 +1,5 @@
 import pytest
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from schema.settings import InputError, Settings
 
@@ -46,3 +46,38 @@ def test_no_overrides_change_nothing(overrides):
 def test_wrong_overrides_are_refused_with_what_to_do(overrides, message):
     with pytest.raises(InputError, match=message):
         Model.from_json(Model().to_json(), "the train settings", overrides)
+
+
+class Range(Settings):
+    """Two values that must fit each other."""
+
+    least: int = 0
+    most: int = 9
+    names: tuple[str, ...] = ("a",)
+
+    @field_validator("names")
+    @classmethod
+    def _some(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if not names:
+            raise ValueError("needs at least one name")
+        return names
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "Range":
+        if self.least > self.most:
+            raise ValueError(f"`least` ({self.least}) is above `most` ({self.most})")
+        return self
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ({"least": 7, "most": 3}, "`least` (7) is above `most` (3)"),
+        ({"names": []}, "`names`: needs at least one name (got [])"),
+        ({"least": "x"}, "`least`: Input should be a valid integer, unable to parse string as an integer (got 'x')"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_line_without_the_parser_s_own_words(values, line):
+    with pytest.raises(InputError) as refused:
+        Range.parse(values, "shop.yaml")
+    assert str(refused.value) == f"shop.yaml does not describe a valid configuration:\n  {line}"
