@@ -9,6 +9,8 @@ from typing import Any, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from schema.secrets import credentials_in, mask
+
 
 class InputError(ValueError):
     """Something the user gave is wrong. The message says what was got, why, and what to do.
@@ -35,8 +37,10 @@ class Settings(BaseModel):
           source: what the values came from, for the error message (a file name).
 
         Raises:
-          InputError: naming every wrong key or value, with the nearest known key for an unknown one.
+          InputError: naming every wrong key or value, with the nearest known key for an unknown one; a value that
+            looks like a credential.
         """
+        _refuse_credentials(values, source)
         return cls._checked(lambda: cls.model_validate(values), source)
 
     @classmethod
@@ -57,10 +61,10 @@ class Settings(BaseModel):
             try:
                 words = shlex.split(overrides)
             except ValueError as error:
-                raise InputError(f"the overrides {overrides!r} cannot be parted into words: {error}") from None
+                raise InputError(f"the overrides {mask(overrides)!r} cannot be parted into words: {error}") from None
             for word in words:
                 override(values, word, "the override ")
-            return cls.parse(values, f"{source} with the overrides {overrides!r}")
+            return cls.parse(values, f"{source} with the overrides {mask(overrides)!r}")
         return cls._checked(lambda: cls.model_validate_json(text), source)
 
     @classmethod
@@ -88,6 +92,7 @@ def override(values: dict[str, Any], setting: str, option: str = "--set ") -> No
       InputError: no `key=value`, no YAML, or a key within what has none.
     """
     key, equals, text = setting.partition("=")
+    setting = mask(setting)
     parts = key.strip().split(".")
     if not equals or not all(parts):
         example = f"{option}train.epochs=3" if option.startswith("--") else "epochs=3"
@@ -109,7 +114,18 @@ def override(values: dict[str, Any], setting: str, option: str = "--set ") -> No
 
 def kind_of(value: Any) -> str:
     """What a plain value is, for an error message."""
-    return "nothing" if value is None else f"a {type(value).__name__} ({value!r})"
+    return "nothing" if value is None else f"a {type(value).__name__} ({mask(repr(value))})"
+
+
+def _refuse_credentials(values: Any, source: str) -> None:
+    found = list(credentials_in(values))
+    if found:
+        lines = "\n".join(f"  `{path}` holds what looks like {kind}" for path, kind in found)
+        raise InputError(
+            f"{source} holds credentials, which are then in every artifact and log that the settings go to:\n{lines}\n"
+            "Take them out, and give them by the environment alone: GOOGLE_APPLICATION_CREDENTIALS, `gcloud auth "
+            "application-default login`, or the service account that a step runs as."
+        )
 
 
 def _explain(root: type[BaseModel], error: ValidationError) -> Iterator[str]:
@@ -125,10 +141,10 @@ def _explain(root: type[BaseModel], error: ValidationError) -> Iterator[str]:
         elif problem["type"] == "value_error":
             # A check of our own. One of several values together names those it is about; all would be too many.
             where = f"`{path}`: " if path else ""
-            got = "" if isinstance(problem["input"], dict) else f" (got {problem['input']!r})"
+            got = "" if isinstance(problem["input"], dict) else f" (got {mask(repr(problem['input']))})"
             yield f"{where}{problem['ctx']['error']}{got}"
         else:
-            yield f"`{path}`: {problem['msg']} (got {problem['input']!r})"
+            yield f"`{path}`: {problem['msg']} (got {mask(repr(problem['input']))})"
 
 
 def _known_keys(root: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:
