@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from components.example_gen.bigquery.address import DATE, dated, is_table, parse_address
 from schema.settings import InputError, Settings
 
 PositiveInt = Annotated[int, Field(ge=1)]
@@ -12,12 +13,11 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 MILLISECONDS_PER_HOUR = 3_600_000
 MILLISECONDS_PER_DAY = 24 * MILLISECONDS_PER_HOUR
-# In a path, stands for `ingest.date`.
-DATE = "{date}"
 
 
 class DataConfig(Settings):
-    """Where the three inputs are. Each pattern is a path, a glob, or a path that Beam's FileSystems can read.
+    """Where the three inputs are. Each pattern is a path, a glob, a path that Beam's FileSystems can read (gs://), or
+    a BigQuery table: bigquery://project.dataset.table, with `?where=<condition>` for some of its rows.
 
     Files are JSONL (.jsonl, .ndjson, .json), CSV (.csv) or Parquet (.parquet); the text formats also as .gz.
     """
@@ -45,7 +45,18 @@ class DataConfig(Settings):
     @classmethod
     def _not_empty(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not value:
-            raise ValueError("needs at least one file or glob")
+            raise ValueError("needs at least one file, glob or table")
+        return value
+
+    @field_validator("events", "ubi_queries", "catalog", "users")
+    @classmethod
+    def _addresses_of_tables_are_spelled_right(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in value:
+            if is_table(pattern):
+                try:
+                    parse_address(pattern)
+                except InputError as error:
+                    raise ValueError(str(error)) from None
         return value
 
     @model_validator(mode="after")
@@ -102,14 +113,23 @@ class WindowConfig(Settings):
         return self
 
 
+class BigQueryConfig(Settings):
+    """How tables of BigQuery are read. Credentials come from the environment alone, never from a setting."""
+
+    project: str = Field("", pattern=r"^([a-z0-9.-]+:)?[a-z0-9-]*$")
+    """The project that pays for the reading, in which the account may open read sessions. By default that of the
+    environment (GOOGLE_CLOUD_PROJECT, or the credentials' own), or else the table's."""
+
+
 class IngestConfig(Settings):
     """Everything that ingestion needs."""
 
     data: DataConfig
+    bigquery: BigQueryConfig = BigQueryConfig()
     windows: WindowConfig = WindowConfig()
     date: str | None = None
     """A day, YYYY-MM-DD, or a moment of it in RFC 3339: the log is read up to the start of that day (UTC), eval ends
-    there, and `{date}` in a path stands for it. By default the log is read whole."""
+    there, and `{date}` in a path or an address stands for it. By default the log is read whole."""
     train_start: str | None = None
     """RFC 3339; earlier requests are only history. By default the log's first request."""
     eval_start: str | None = None
@@ -146,7 +166,7 @@ class IngestConfig(Settings):
             undated = [value for value in values if DATE in value]
             if undated and self.date is None:
                 raise InputError(f"`ingest.data.{name}` has {undated[0]}, so `ingest.date` must say of which day")
-            patterns[name] = tuple(value.replace(DATE, self.date or "") for value in values)
+            patterns[name] = tuple(_dated(value, self.date) for value in values)
         return self.data.model_copy(update=patterns)
 
     @field_validator("date", mode="before")
@@ -177,3 +197,9 @@ class IngestConfig(Settings):
             except InputError as error:
                 raise ValueError(str(error)) from None
         return value
+
+
+def _dated(pattern: str, date: str | None) -> str:
+    if date is None:
+        return pattern
+    return dated(pattern, date) if is_table(pattern) else pattern.replace(DATE, date)

@@ -15,6 +15,7 @@ from typing import BinaryIO, Literal, cast
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileMetadata
 from apache_beam.io.filesystems import FileSystems
 
+from components.example_gen.cloud_errors import READ_STORAGE, explain
 from schema.settings import InputError
 
 Format = Literal["jsonl", "csv", "parquet"]
@@ -42,9 +43,19 @@ class InputFile:
     changed: float = 0.0
 
     @property
-    def decoded_size(self) -> int:
-        """A guess of its size in bytes as JSON text, from how well logs usually compress."""
-        return self.size * (10 if self.gzipped else 4 if self.format == "parquet" else 1)
+    def version(self) -> str:
+        """A text that changes when the file does, as far as its file system says."""
+        return str(self.changed)
+
+    @property
+    def documents(self) -> bool:
+        """Whether its rows can be read as JSON documents."""
+        return self.format == "jsonl"
+
+    @property
+    def names_all_columns(self) -> bool:
+        """Whether its head is sure to name all columns; rows of JSON leave out what is null."""
+        return self.format != "jsonl"
 
 
 @dataclass(frozen=True)
@@ -55,6 +66,16 @@ class FileRange:
     start: int
     end: int
     index: int
+
+    @property
+    def path(self) -> str:
+        """Of the file."""
+        return self.file.path
+
+    @property
+    def decoded_size(self) -> int:
+        """A guess of its size in bytes as JSON text, from how well logs usually compress."""
+        return (self.end - self.start) * (10 if self.file.gzipped else 4 if self.file.format == "parquet" else 1)
 
 
 def find_files(patterns: tuple[str, ...], what: str) -> list[InputFile]:
@@ -72,12 +93,12 @@ def find_files(patterns: tuple[str, ...], what: str) -> list[InputFile]:
         try:
             matches = FileSystems.match([os.path.expanduser(pattern)])[0].metadata_list
         except Exception as error:
-            raise InputError(f"`{what}`: cannot look for {pattern!r}: {error}") from error
-        matches = [match for match in matches if not os.path.isdir(match.path)]
+            raise InputError(f"`{what}`: cannot look for {pattern!r}: {explain(error, READ_STORAGE)}") from error
+        # A console marks a folder of a bucket with an empty object whose name ends in a slash.
+        matches = [match for match in matches if not os.path.isdir(match.path) and not match.path.endswith("/")]
         if not matches:
-            raise InputError(
-                f"`{what}`: no file matches {pattern!r} (looked in {os.getcwd()}); check the path and the glob"
-            )
+            where = "" if is_remote(pattern) else f" (looked in {os.getcwd()})"
+            raise InputError(f"`{what}`: no file matches {pattern!r}{where}; check the path and the glob")
         for match in matches:
             found[match.path] = _describe(match, what)
     files = [found[path] for path in sorted(found)]
@@ -87,13 +108,16 @@ def find_files(patterns: tuple[str, ...], what: str) -> list[InputFile]:
     return files
 
 
-def cut_ranges(files: list[InputFile], range_bytes: int = RANGE_BYTES) -> list[FileRange]:
-    """Units of parallel reading: plain JSONL in ranges of about `range_bytes`, any other file whole."""
+def cut_ranges(files: list[InputFile], range_bytes: int = RANGE_BYTES, first: int = 0) -> list[FileRange]:
+    """Units of parallel reading: plain JSONL in ranges of about `range_bytes`, any other file whole.
+
+    Their indices count from `first`.
+    """
     ranges: list[FileRange] = []
     for file in files:
         step = range_bytes if file.format == "jsonl" and not file.gzipped else file.size
         for start in range(0, file.size, step):
-            ranges.append(FileRange(file, start, min(start + step, file.size), len(ranges)))
+            ranges.append(FileRange(file, start, min(start + step, file.size), first + len(ranges)))
     return ranges
 
 
@@ -102,10 +126,24 @@ def open_stream(file: InputFile) -> BinaryIO:
     return cast(BinaryIO, gzip.GzipFile(fileobj=open_raw(file.path)) if file.gzipped else open_raw(file.path))
 
 
-def open_raw(path: str) -> BinaryIO:
-    """The bytes of `path` as they are."""
+def is_remote(path: str) -> bool:
+    """Whether `path` names its file system, as `gs://` does."""
+    return "://" in path
+
+
+def open_raw(path: str, ahead: int | None = None) -> BinaryIO:
+    """The bytes of `path` as they are.
+
+    Args:
+      path: of a file.
+      ahead: how many bytes a read of an object store fetches at least, for one who reads only parts; by default MiBs.
+    """
     if os.path.exists(path):
         return open(path, "rb")
+    if ahead is not None and path.startswith("gs://"):
+        from apache_beam.io.gcp.gcsio import GcsIO
+
+        return cast(BinaryIO, GcsIO().open(path, "r", read_buffer_size=ahead))
     return cast(BinaryIO, FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED))
 
 
@@ -130,6 +168,8 @@ def create(path: str) -> Iterator[BinaryIO]:
 
 def make_directory(path: str) -> None:
     """Makes `path` and its parents; it may be there already."""
+    if not FileSystems.get_filesystem(path).has_dirs():
+        return
     if not FileSystems.exists(path):
         try:
             FileSystems.mkdirs(path)
@@ -143,7 +183,7 @@ def remove_tree(path: str) -> None:
     """Removes `path` with all that is in it, if it is there."""
     if os.path.isdir(path):
         shutil.rmtree(path)
-    elif "://" in path:
+    elif is_remote(path):
         # An object store knows no folders; what begins with the path and a slash is in it.
         with suppress(BeamIOError):
             FileSystems.delete([f"{path}/"])

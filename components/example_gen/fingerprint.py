@@ -1,10 +1,11 @@
-"""A fingerprint of the input files, so that changed data is never served from a pipeline's cache."""
+"""A fingerprint of the inputs, so that changed data is never served from a pipeline's cache."""
 
 import hashlib
 import os
 
 from components.example_gen.config import IngestConfig
-from components.example_gen.files import InputFile, find_files, open_raw
+from components.example_gen.files import InputFile, open_raw
+from components.example_gen.inputs import Input, find_inputs
 
 # Up to this size a file is hashed whole, at about a second per gigabyte.
 _WHOLE_BYTES = 256 << 20
@@ -13,10 +14,11 @@ _SAMPLE_BYTES = 1 << 20
 
 
 def fingerprint(config: IngestConfig) -> str:
-    """Hexadecimal text that changes if an input file appears, goes or changes, or a setting does.
+    """Hexadecimal text that changes if an input file or table appears, goes or changes, or a setting does.
 
     A local file of up to 256 MiB is hashed whole, so that writing the same content anew changes nothing. A larger
-    one is told by its size, time of change and 64 samples of 1 MiB; a remote one by what its file system says.
+    one is told by its size, time of change and 64 samples of 1 MiB; a remote one by what its file system says; a
+    table by what BigQuery says of it: when it changed, how many rows it has, its version.
 
     Raises:
       InputError: if an input is missing or empty.
@@ -29,17 +31,16 @@ def fingerprint(config: IngestConfig) -> str:
         ("catalog", data.catalog),
         ("users", data.users),
     ):
-        for file in find_files(patterns, what) if patterns else ():
-            digest.update(f"\n{what}\t{file.path}\t{file.size}\t".encode())
-            digest.update(_content(file))
+        for source in find_inputs(patterns, what) if patterns else ():
+            digest.update(f"\n{what}\t{source.path}\t{source.size}\t".encode())
+            digest.update(_content(source))
     return digest.hexdigest()
 
 
-def _content(file: InputFile) -> bytes:
+def _content(file: Input) -> bytes:
+    if not isinstance(file, InputFile) or not os.path.exists(file.path):
+        return file.version.encode()
     digest = hashlib.blake2b(digest_size=16)
-    if not os.path.exists(file.path):
-        digest.update(str(file.changed).encode())
-        return digest.digest()
     with open_raw(file.path) as stream:
         if file.size <= _WHOLE_BYTES:
             while chunk := stream.read(_SAMPLE_BYTES):

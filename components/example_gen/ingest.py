@@ -7,10 +7,7 @@
 Beam moves addresses of Arrow batches (see `partition`); what runs between is columnar (see `steps`).
 """
 
-import glob
-import os
 import posixpath
-import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -21,8 +18,9 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from components.example_gen import job as kinds
 from components.example_gen import steps
 from components.example_gen.config import IngestConfig
-from components.example_gen.files import create, make_directory, open_raw, remove_tree
+from components.example_gen.files import create, is_remote, make_directory, open_raw, remove_tree
 from components.example_gen.job import Job, ReadTask, plan_job
+from components.example_gen.output_folder import SUMMARY_FILE, replaced
 from components.example_gen.partition import Slice
 from components.example_gen.progress import Progress, watch
 from components.example_gen.splits import Splits, resolve_splits
@@ -33,8 +31,6 @@ from schema import features
 from schema.settings import InputError
 
 TALLY = "tally"
-_TEMPORARY = ".tmp-"
-SUMMARY_FILE = "summary.json"
 # Without a runner Beam looks for the Prism runner and would fetch its program from the network.
 DEFAULT_RUNNER = "FnApiRunner"
 
@@ -45,27 +41,20 @@ def run_ingest(
     beam_args: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> IngestSummary:
-    """Ingests into the folder `out_dir`, which appears whole or not at all.
+    """Ingests into the folder `out_dir`, which appears whole or not at all; see `output_folder` for buckets.
 
     Args:
       config: what to ingest and how.
-      out_dir: a local folder; one that an earlier ingestion wrote is replaced.
+      out_dir: a folder, local or of a bucket; one that an earlier ingestion wrote is replaced.
       beam_args: Beam pipeline options, for example `--direct_running_mode=multi_processing`.
-      progress: is told (step, pieces done, pieces in all) from time to time.
+      progress: is told (step, pieces done, pieces in all) from time to time; not of a folder of a bucket.
 
     Raises:
-      InputError: if an input cannot be used; `out_dir` is then as it was.
+      InputError: if an input cannot be used; a local `out_dir` is then as it was.
     """
-    target = os.path.abspath(os.path.expanduser(out_dir))
-    _check_replaceable(target)
-    _remove_leftovers(target)
-    temporary = f"{target}{_TEMPORARY}{os.getpid()}"
-    try:
-        summary = ingest_into(config, temporary, lambda: local_pipeline(beam_args), progress, shown_as=target)
-        _replace(temporary, target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return summary
+    with replaced(out_dir) as (folder, target):
+        told = None if is_remote(folder) else progress
+        return ingest_into(config, folder, lambda: local_pipeline(beam_args), told, shown_as=target)
 
 
 def ingest_into(
@@ -263,13 +252,6 @@ def _write_tally(tally: Tally, path: str) -> None:
         stream.write(tally.to_json())
 
 
-def _check_replaceable(target: str) -> None:
-    if os.path.isfile(target):
-        raise InputError(f"{target} is a file; name a folder to write to")
-    if os.path.isdir(target) and os.listdir(target) and not os.path.isfile(os.path.join(target, SUMMARY_FILE)):
-        raise InputError(f"{target} holds files that no ingestion wrote; name a new or an empty folder")
-
-
 def _check_splits(tally: Tally, splits: Splits) -> None:
     for split in features.SPLITS:
         if not tally.counters.get(f"examples.{split}"):
@@ -278,23 +260,3 @@ def _check_splits(tally: Tally, splits: Splits) -> None:
                 f"{format_timestamp(splits.train_start)} to {format_timestamp(splits.eval_start)}, eval from there to "
                 f"{format_timestamp(splits.end)}; check train_start, eval_start and the catalogue"
             )
-
-
-def _remove_leftovers(target: str) -> None:
-    """Removes what runs into `target` left that were killed, told by the number of their process."""
-    for path in glob.glob(f"{glob.escape(target)}{_TEMPORARY}*"):
-        number = path.removeprefix(f"{target}{_TEMPORARY}").partition("-")[0]
-        if number.isdigit() and not os.path.exists(f"/proc/{number}"):
-            shutil.rmtree(path)
-
-
-def _replace(temporary: str, target: str) -> None:
-    """Puts `temporary` at `target`; what was there goes only once the new is whole."""
-    if os.path.isdir(target):
-        old = f"{temporary}-old"
-        os.rename(target, old)
-        os.rename(temporary, target)
-        shutil.rmtree(old)
-    else:
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        os.rename(temporary, target)

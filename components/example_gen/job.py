@@ -12,9 +12,15 @@ from components.example_gen.columns import (
     REQUIRED_EVENT_COLUMNS,
 )
 from components.example_gen.config import IngestConfig
-from components.example_gen.files import FileRange, InputFile, cut_ranges, find_files
-from components.example_gen.readers import HEAD_BYTES, columns_of
-from components.example_gen.ubi import UBI_EVENTS_REQUIRED, UBI_QUERIES_REQUIRED, ubi_columns_of
+from components.example_gen.inputs import Input, Piece, Reading, columns_of, cut_inputs, find_inputs
+from components.example_gen.readers import HEAD_BYTES
+from components.example_gen.ubi import (
+    UBI_EVENTS_COLUMNS,
+    UBI_EVENTS_REQUIRED,
+    UBI_QUERIES_COLUMNS,
+    UBI_QUERIES_REQUIRED,
+    ubi_columns_of,
+)
 from components.example_gen.users import USER_ID
 from schema.settings import InputError
 
@@ -33,10 +39,10 @@ USERS = "users"
 
 @dataclass(frozen=True)
 class ReadTask:
-    """One unit of reading: a range of a file of one kind of input; `file` is the file's index in `Job.files`."""
+    """One unit of reading: a piece of one kind of input; `file` is the index of its file or table in `Job.files`."""
 
     kind: str
-    source: FileRange
+    source: Piece
     file: int
 
     @property
@@ -68,9 +74,9 @@ class Job:
         return posixpath.join(self.output, "dead_letters", f"{name}.jsonl")
 
     def files(self, kind: str) -> tuple[str, ...]:
-        """The paths of an input's files; rows name their file by its index here. `events` means any log."""
+        """The paths of an input's files and tables; rows name their file by its index here. `events` means any log."""
         wanted = (EVENTS, UBI_QUERIES, UBI_EVENTS) if kind == EVENTS else (kind,)
-        paths = {task.file: task.source.file.path for task in self.tasks if task.kind in wanted}
+        paths = {task.file: task.source.path for task in self.tasks if task.kind in wanted}
         return tuple(paths[number] for number in range(len(paths)))
 
     def scratch(self, *names: str) -> str:
@@ -82,7 +88,7 @@ def plan_job(config: IngestConfig, output: str, work: str) -> Job:
     """Finds and looks at the inputs, and cuts the work.
 
     Raises:
-      InputError: if an input is missing, empty, of an unknown format or lacks a column.
+      InputError: if an input is missing, empty, of an unknown format, not to be read, or lacks a column.
     """
     data = config.dated_data
     if data.events_format == "ubi":
@@ -93,37 +99,43 @@ def plan_job(config: IngestConfig, output: str, work: str) -> Job:
         logs = [(EVENTS, _inputs(data.events, "events", REQUIRED_EVENT_COLUMNS, columns_of))]
     catalog = _inputs(data.catalog, "catalog", REQUIRED_CATALOG_COLUMNS, columns_of)
     users = _inputs(data.users, "users", (USER_ID, *data.profile_columns), columns_of) if data.users else []
-    tasks = [task for kind, files in ((CATALOG, catalog), (USERS, users)) for task in _tasks(kind, files, 0)]
-    log_files: list[InputFile] = []
-    for kind, files in logs:
-        tasks += _tasks(kind, files, len(log_files))
-        log_files += files
+    items = _tasks(CATALOG, catalog, 0, config)
+    by_user = _tasks(USERS, users, 0, config)
+    before = 0
+    for kind, sources in logs:
+        by_user += _tasks(kind, sources, before, config)
+        before += len(sources)
     return Job(
         config,
         output,
         work,
-        tuple(tasks),
-        config.keys or _keys(log_files + users, least=2),
-        config.keys or _keys(catalog, least=1),
+        (*items, *by_user),
+        config.keys or _keys(by_user, least=2),
+        config.keys or _keys(items, least=1),
     )
 
 
-def columns_read(task: ReadTask, config: IngestConfig) -> tuple[str, ...]:
-    """The columns that `task` reads."""
-    if task.kind == CATALOG:
-        return CATALOG_COLUMNS
-    if task.kind == USERS:
-        return (USER_ID, *config.data.profile_columns)
-    return EVENT_COLUMNS
+def columns_read(kind: str, config: IngestConfig) -> tuple[str, ...]:
+    """The columns that are read of an input; of UBI, the fields of a document."""
+    return {
+        CATALOG: CATALOG_COLUMNS,
+        USERS: (USER_ID, *config.data.profile_columns),
+        UBI_QUERIES: UBI_QUERIES_COLUMNS,
+        UBI_EVENTS: UBI_EVENTS_COLUMNS,
+        EVENTS: EVENT_COLUMNS,
+    }[kind]
 
 
-def _tasks(kind: str, files: list[InputFile], first: int) -> list[ReadTask]:
-    index = {file.path: number for number, file in enumerate(files, start=first)}
-    return [ReadTask(kind, source, index[source.file.path]) for source in cut_ranges(files)]
+def _tasks(kind: str, sources: list[Input], first: int, config: IngestConfig) -> list[ReadTask]:
+    index = {source.path: number for number, source in enumerate(sources, start=first)}
+    setting = EVENTS if kind == UBI_EVENTS else kind
+    documents = kind in (UBI_QUERIES, UBI_EVENTS)
+    reading = Reading(setting, columns_read(kind, config), documents, config.bigquery.project)
+    return [ReadTask(kind, piece, index[piece.path]) for piece in cut_inputs(sources, reading)]
 
 
-def _keys(files: list[InputFile], least: int) -> int:
-    total = sum(file.decoded_size for file in files)
+def _keys(tasks: list[ReadTask], least: int) -> int:
+    total = sum(task.source.decoded_size for task in tasks)
     return min(max(math.ceil(total / _BYTES_PER_KEY), least), _MOST_KEYS)
 
 
@@ -131,23 +143,23 @@ def _inputs(
     patterns: tuple[str, ...],
     what: str,
     required: tuple[str, ...],
-    columns: Callable[[InputFile, int], tuple[str, ...]],
-) -> list[InputFile]:
-    files = find_files(patterns, what)
-    for file in files:
-        if file.format != "jsonl":
-            _check_columns(file.path, what, columns(file, HEAD_BYTES), required)
+    columns: Callable[[Input, int], tuple[str, ...]],
+) -> list[Input]:
+    sources = find_inputs(patterns, what)
+    for source in sources:
+        if source.names_all_columns:
+            _check_columns(source.path, what, columns(source, HEAD_BYTES), required)
     # JSON rows leave out what is null, so a column counts as there if any JSON file of the input names it; and a
     # log may begin with thousands of rows of one kind.
-    json_files = [file for file in files if file.format == "jsonl"]
+    json_files = [source for source in sources if not source.names_all_columns]
     found: tuple[str, ...] = ()
     for head_bytes in (HEAD_BYTES, _DEEP_HEAD_BYTES):
         found = tuple(dict.fromkeys(name for file in json_files for name in columns(file, head_bytes)))
         if set(required) <= set(found):
-            return files
+            return sources
     if json_files:
         _check_columns(json_files[0].path, what, found, required)
-    return files
+    return sources
 
 
 def _check_columns(path: str, what: str, found: tuple[str, ...], required: tuple[str, ...]) -> None:

@@ -1,6 +1,6 @@
 """The steps of the job as plain functions; `ingest` strings them together with Beam.
 
-Each works one piece alone: a range of a file, or one key. Each gives a `Tally` of what it did.
+Each works one piece alone: of an input, or one key. Each gives a `Tally` of what it did.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,9 +16,10 @@ from components.example_gen.columns import CATALOG, EVENT_TYPE, EVENTS, FILE, IN
 from components.example_gen.encode import encode_examples
 from components.example_gen.examples import SearchLog, UserLog
 from components.example_gen.files import create, open_raw
+from components.example_gen.inputs import read_blocks
 from components.example_gen.job import Job, ReadTask, columns_read
 from components.example_gen.partition import Slice, read_slices, write_partitions
-from components.example_gen.readers import Block, read_blocks
+from components.example_gen.readers import Block
 from components.example_gen.requests import join_requests
 from components.example_gen.splits import Splits, TimeSpan
 from components.example_gen.summary import Tally
@@ -33,7 +34,7 @@ Keyed = tuple[int, Slice]
 
 
 def read(task: ReadTask, job: Job) -> Iterator[tuple[list[Keyed], Tally]]:
-    """Reads and validates a range, block by block, and cuts the usable rows by key.
+    """Reads and validates a piece of an input, block by block, and cuts the usable rows by key.
 
     Events are keyed by request, so that a request's events meet even where a row lacks its user; items by item,
     profiles by user.
@@ -41,7 +42,7 @@ def read(task: ReadTask, job: Job) -> Iterator[tuple[list[Keyed], Tally]]:
     for number, (block, ignored) in enumerate(_blocks(task, job)):
         name = f"{task.name}-{number:05d}"
         good, bad, tally = _validated(block, task, job)
-        path = task.source.file.path
+        path = task.source.path
         letters = pl.concat([rejects.unreadable(block.rejects, path), rejects.rejected(bad, path)])
         what = _input_name(task.kind)
         rejects.write_dead_letters(letters, job.dead_letters(name))
@@ -120,7 +121,7 @@ def _blocks(task: ReadTask, job: Job) -> Iterator[tuple[Block, int]]:
     if task.kind == kinds.UBI_QUERIES:
         blocks = read_queries(task.source)
     else:
-        blocks = read_blocks(task.source, columns_read(task, job.config))
+        blocks = read_blocks(task.source, columns_read(task.kind, job.config))
     for block in blocks:
         yield block, 0
 

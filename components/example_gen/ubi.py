@@ -1,8 +1,8 @@
 """User Behavior Insights 1.x: the `ubi_queries` and `ubi_events` dumps of OpenSearch, Solr and Elasticsearch.
 
-Read as JSON lines in any of three shapes: plain documents; bulk dumps, where an action line
-`{"index": {"_id": ...}}` comes before each document; and hit dumps, where the document is under `_source`. A dump
-that holds both kinds of document may be named as both; each reader takes its own.
+Read from tables of BigQuery that have the same fields, or as JSON lines in any of three shapes: plain documents; bulk
+dumps, where an action line `{"index": {"_id": ...}}` comes before each document; and hit dumps, where the document is
+under `_source`. An input that holds both kinds of document may be named as both; each reader takes its own.
 A query becomes a search event and one impression per id in `query_response_hit_ids`, in their order from
 position 1. UBI numbers no events, and engines give a repeated delivery a new `_id`; so an event is what it says:
 two documents of the same client, query, action, object, position and millisecond are one event.
@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 import polars as pl
 
 from components.example_gen.columns import EVENT_COLUMNS, EVENT_ID, EVENT_TYPE, POSITION, TIMESTAMP
-from components.example_gen.files import FileRange, InputFile
+from components.example_gen.inputs import Input, Piece, columns_of, json_lines
 from components.example_gen.readers import jsonl
 from components.example_gen.readers.block import Block
 from schema.features import EventType
@@ -63,16 +63,18 @@ _EVENT_DOCUMENT: dict[str, pl.DataType] = {
         }
     ),
 }
+UBI_QUERIES_COLUMNS = tuple(_QUERY_DOCUMENT)
+UBI_EVENTS_COLUMNS = tuple(_EVENT_DOCUMENT)
 _ACTION_LINE = pl.Struct({"_index": pl.String})
 
 
-def read_queries(source: FileRange) -> Iterator[Block]:
+def read_queries(source: Piece) -> Iterator[Block]:
     """The search and impression events of a `ubi_queries` dump, as text columns like Souk's own."""
     for rows, rejects in _documents(source, _QUERY_DOCUMENT):
         yield Block(_query_events(rows.filter(pl.col("action_name").is_null())), rejects)
 
 
-def read_events(source: FileRange, actions: Mapping[str, str]) -> Iterator[tuple[Block, int]]:
+def read_events(source: Piece, actions: Mapping[str, str]) -> Iterator[tuple[Block, int]]:
     """The events of a `ubi_events` dump as text columns, and how many rows had an action that is none of ours.
 
     Args:
@@ -86,25 +88,23 @@ def read_events(source: FileRange, actions: Mapping[str, str]) -> Iterator[tuple
         yield Block(_action_events(ours, actions), rejects), len(events) - len(ours)
 
 
-def ubi_columns_of(file: InputFile, head_bytes: int) -> tuple[str, ...]:
+def ubi_columns_of(source: Input, head_bytes: int) -> tuple[str, ...]:
     """The fields of the first documents of a dump.
 
     Raises:
-      InputError: if the file is not JSON lines.
+      InputError: if it holds no JSON documents.
     """
-    if file.format != "jsonl":
-        raise InputError(f"{file.path}: UBI dumps are read as JSON lines, not {file.format}")
-    return jsonl.columns_of(file, head_bytes)
+    if not source.documents:
+        raise InputError(f"{source.path}: UBI is read from JSON lines or from BigQuery, not from such a file")
+    return columns_of(source, head_bytes)
 
 
-def _documents(
-    source: FileRange, document: dict[str, pl.DataType]
-) -> Iterator[tuple[pl.DataFrame, list[tuple[str, str]]]]:
+def _documents(source: Piece, document: dict[str, pl.DataType]) -> Iterator[tuple[pl.DataFrame, list[tuple[str, str]]]]:
     """Documents out of any of the three shapes, with the fields of `document`."""
     action = dict.fromkeys(("index", "create"), _ACTION_LINE)
     schema = {**document, **action, "_source": pl.Struct(document)}
     inner = pl.col("_source").struct
-    for data in jsonl.line_blocks(source):
+    for data in json_lines(source):
         block = jsonl.parse_lines(data, schema)
         is_action = pl.any_horizontal([pl.col(name).is_not_null() for name in action])
         rows = block.frame.filter(~is_action).select(

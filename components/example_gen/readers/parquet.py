@@ -1,18 +1,15 @@
 """Parquet files."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
-import numpy as np
-import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as arrow_parquet
 from polars.exceptions import PolarsError
 
 from components.example_gen.files import FileRange, InputFile, open_raw
+from components.example_gen.readers.arrow import BLOCK_ROWS, batch_block
 from components.example_gen.readers.block import Block
 from schema.settings import InputError
-
-BLOCK_ROWS = 128 * 1024
 
 
 def read_blocks(source: FileRange, columns: tuple[str, ...]) -> Iterator[Block]:
@@ -22,7 +19,7 @@ def read_blocks(source: FileRange, columns: tuple[str, ...]) -> Iterator[Block]:
             file = arrow_parquet.ParquetFile(stream)
             present = [name for name in columns if name in file.schema_arrow.names]
             for batch in file.iter_batches(batch_size=BLOCK_ROWS, columns=present):
-                yield _block(batch, columns)
+                yield batch_block(batch, columns)
         except (pa.ArrowException, PolarsError, OSError) as error:
             raise InputError(f"{source.file.path} cannot be read as Parquet: {error}") from error
 
@@ -34,69 +31,3 @@ def columns_of(file: InputFile, head_bytes: int = 0) -> tuple[str, ...]:
             return tuple(arrow_parquet.ParquetFile(stream).schema_arrow.names)
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{file.path} cannot be read as Parquet: {error}") from error
-
-
-def _block(batch: pa.RecordBatch, columns: tuple[str, ...]) -> Block:
-    texts: dict[str, pa.Array] = {}
-    lists: dict[str, pl.Series] = {}
-    for name in batch.schema.names:
-        column = batch.column(name)
-        if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
-            lists[name] = pl.Series(name, pl.from_arrow(column)).cast(pl.List(pl.String))
-        else:
-            texts[name] = _as_bytes(column)
-    good = ~_not_utf8(texts.values(), batch.num_rows)
-    rejects = [("not_utf8", _raw(texts, row)) for row in np.flatnonzero(~good).tolist()]
-    kept = pa.array(good)
-    frame = pl.DataFrame(
-        [_text(name, texts[name].filter(kept)) for name in texts]
-        + [values.filter(pl.Series(good)) for values in lists.values()]
-        + [
-            pl.Series(name, [None] * int(good.sum()), dtype=pl.String)
-            for name in columns
-            if name not in batch.schema.names
-        ]
-    )
-    return Block(frame.select(columns), rejects)
-
-
-def _as_bytes(column: pa.Array) -> pa.Array:
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        column, kind = column.dictionary_decode(), kind.value_type
-    if pa.types.is_timestamp(kind):
-        # A timestamp without a zone is UTC.
-        column = column.cast(pa.timestamp("ms", tz=kind.tz), safe=False).cast(pa.int64())
-    if pa.types.is_binary(column.type):
-        return column
-    if pa.types.is_large_binary(column.type):
-        return column.cast(pa.binary())
-    return column.cast(pa.string()).cast(pa.binary())
-
-
-def _not_utf8(columns: Iterable[pa.Array], rows: int) -> np.ndarray:
-    """Which rows [rows] hold bytes that are not UTF-8 in any of the bytes columns."""
-    bad = np.zeros(rows, bool)
-    for column in columns:
-        try:
-            column.cast(pa.string())
-        except pa.ArrowInvalid:
-            bad |= [value is not None and not _is_utf8(value) for value in column.to_pylist()]
-    return bad
-
-
-def _is_utf8(value: bytes) -> bool:
-    try:
-        value.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _text(name: str, column: pa.Array) -> pl.Series:
-    return pl.Series(name, pl.from_arrow(column.cast(pa.string())), dtype=pl.String)
-
-
-def _raw(columns: dict[str, pa.Array], row: int) -> str:
-    values = (column[row].as_py() or b"" for column in columns.values())
-    return ",".join(value.decode("utf-8", "backslashreplace") for value in values)

@@ -1,0 +1,1 @@
+"""BigQuery tables as inputs of ingestion."""

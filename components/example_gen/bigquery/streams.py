@@ -1,0 +1,172 @@
+"""Rows of a table through BigQuery's Storage Read API, as Arrow: what Beam's DIRECT_READ reads, without a dict per row.
+
+A read session, opened when the job is planned, cuts a snapshot of the table into streams; each is a piece of work for
+one worker. A stream gives the same rows in the same order each time, so a worker that is tried again repeats itself.
+Google keeps a session for 6 hours.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import orjson
+import polars as pl
+import pyarrow as pa
+from polars.exceptions import PolarsError
+
+from components.example_gen.bigquery.client import default_project, read_client
+from components.example_gen.bigquery.tables import JSON, Table, check_columns
+from components.example_gen.cloud_errors import explain, is_final
+from components.example_gen.readers.arrow import BLOCK_ROWS, batch_block, milliseconds
+from components.example_gen.readers.block import Block
+from schema.settings import InputError
+
+READ_ROWS: Final = (
+    "roles/bigquery.dataViewer on the table and roles/bigquery.readSessionUser on the project that pays for the reading"
+)
+# Bytes of a table for which another stream is asked; BigQuery may give fewer streams.
+_STREAM_BYTES: Final = 256 << 20
+_MOST_STREAMS: Final = 1000
+
+
+@dataclass(frozen=True)
+class TableStream:
+    """A part of a table's rows.
+
+    Attributes:
+      table: that they are of.
+      stream: the name under which they are read.
+      index: names the part within its input.
+      decoded_size: a guess of their bytes as text.
+    """
+
+    table: Table
+    stream: str
+    index: int
+    decoded_size: int
+
+    @property
+    def path(self) -> str:
+        """Of the table."""
+        return self.table.path
+
+
+def open_streams(
+    table: Table, what: str, columns: tuple[str, ...], nested: bool, project: str, first: int
+) -> list[TableStream]:
+    """Opens a read session.
+
+    Args:
+      table: to read.
+      what: the setting that it comes from, for the error message.
+      columns: which to read; those that the table does not have are left out.
+      nested: whether structs and lists will do.
+      project: that pays; by default that of the environment, or the table's.
+      first: the index of the first stream.
+
+    Raises:
+      InputError: a column's type, the condition, or the account's rights will not do; or there is no row.
+    """
+    from google.api_core.exceptions import GoogleAPICallError
+    from google.auth.exceptions import GoogleAuthError
+    from google.cloud.bigquery_storage_v1 import types
+
+    check_columns(table, what, columns, nested)
+    payer = project or default_project() or table.address.project
+    options = types.ReadSession.TableReadOptions(
+        selected_fields=[column.name for column in table.columns if column.name in columns],
+        row_restriction=table.address.where,
+        arrow_serialization_options=types.ArrowSerializationOptions(
+            buffer_compression=types.ArrowSerializationOptions.CompressionCodec.LZ4_FRAME
+        ),
+    )
+    wanted = types.ReadSession(table=table.resource, data_format=types.DataFormat.ARROW, read_options=options)
+    client = read_client()
+    try:
+        session = client.create_read_session(
+            parent=f"projects/{payer}",
+            read_session=wanted,
+            max_stream_count=min(max(table.size // _STREAM_BYTES, 1), _MOST_STREAMS),
+        )
+    except (GoogleAPICallError, GoogleAuthError) as error:
+        raise InputError(
+            f"`{what}`: {table.path} cannot be read at the cost of project {payer}: {explain(error, READ_ROWS)}"
+        ) from error
+    finally:
+        client.transport.close()
+    if not session.streams:
+        chosen = "no row fits its condition" if table.address.where else "it has no rows"
+        raise InputError(f"`{what}`: {table.path} is empty: {chosen}")
+    size = (session.estimated_total_bytes_scanned or table.size) // len(session.streams)
+    return [TableStream(table, stream.name, first + number, size) for number, stream in enumerate(session.streams)]
+
+
+def read_blocks(source: TableStream, columns: tuple[str, ...]) -> Iterator[Block]:
+    """The stream's rows in blocks of `BLOCK_ROWS`, as `batch_block` reads them.
+
+    Raises:
+      InputError: BigQuery refuses to give them.
+    """
+    for batch in _batches(source):
+        try:
+            yield batch_block(batch, columns)
+        except (pa.ArrowException, PolarsError) as error:
+            raise InputError(f"{source.path} cannot be read: {error}") from error
+
+
+def json_lines(source: TableStream) -> Iterator[bytes]:
+    """The stream's rows as JSON lines, timestamps as epoch milliseconds and JSON columns as what they hold.
+
+    Raises:
+      InputError: BigQuery refuses to give them.
+    """
+    json_columns = [column.name for column in source.table.columns if column.type == JSON]
+    for batch in _batches(source):
+        rows = {
+            name: milliseconds(values) if pa.types.is_timestamp(values.type) else values
+            for name, values in zip(batch.schema.names, batch.columns, strict=True)
+        }
+        found = [name for name in json_columns if name in rows]
+        if not found:
+            yield pl.DataFrame(pl.from_arrow(pa.table(rows))).write_ndjson().encode()
+            continue
+        lines = []
+        for row in pa.table(rows).to_pylist():
+            row.update({name: orjson.Fragment(row[name]) for name in found if row[name] is not None})
+            lines.append(orjson.dumps(row, default=str))
+        yield b"\n".join(lines) + b"\n"
+
+
+def _batches(source: TableStream) -> Iterator[pa.RecordBatch]:
+    """Batches of `BLOCK_ROWS` rows but for the last, however BigQuery cuts its answers: names of what is written for a
+    block must not depend on it.
+    """
+    from google.api_core.exceptions import GoogleAPICallError
+
+    client = read_client()
+    waiting: list[pa.RecordBatch] = []
+    rows = 0
+    try:
+        for page in client.read_rows(source.stream).rows().pages:
+            batch = page.to_arrow()
+            waiting.append(batch)
+            rows += batch.num_rows
+            while rows >= BLOCK_ROWS:
+                table = pa.Table.from_batches(waiting)
+                yield _one_batch(table.slice(0, BLOCK_ROWS))
+                waiting = table.slice(BLOCK_ROWS).to_batches()
+                rows -= BLOCK_ROWS
+        if rows:
+            yield _one_batch(pa.Table.from_batches(waiting))
+    except GoogleAPICallError as error:
+        if not is_final(error):
+            # The runner tries the piece again.
+            raise
+        raise InputError(f"{source.path} cannot be read to its end: {explain(error, READ_ROWS)}") from error
+    finally:
+        client.transport.close()
+
+
+def _one_batch(table: pa.Table) -> pa.RecordBatch:
+    (batch,) = table.combine_chunks().to_batches()
+    return batch

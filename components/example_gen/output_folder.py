@@ -1,0 +1,93 @@
+"""The folder that an ingestion writes: new, or in the place of what an earlier one wrote.
+
+A local folder appears whole or not at all: it is written beside its place and then renamed. A bucket has no folders to
+rename; there the summary goes first and comes last, and what has no summary is not whole.
+"""
+
+import glob
+import os
+import posixpath
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from apache_beam.io.filesystems import FileSystems
+
+from components.example_gen.cloud_errors import explain
+from components.example_gen.files import is_remote, remove_tree
+from schema.settings import InputError
+
+SUMMARY_FILE: Final = "summary.json"
+WRITE_STORAGE: Final = "roles/storage.objectUser on the bucket"
+_TEMPORARY: Final = ".tmp-"
+
+
+@contextmanager
+def replaced(out_dir: str) -> Iterator[tuple[str, str]]:
+    """The folder to write to, and its name in the end; when the body is done, the one becomes the other.
+
+    Where the body fails, a local `out_dir` is as it was, and one of a bucket is empty.
+
+    Raises:
+      InputError: `out_dir` is a file, or holds what no ingestion wrote, or cannot be looked at.
+    """
+    if is_remote(out_dir):
+        target = out_dir.rstrip("/")
+        _clear(target)
+        try:
+            yield target, target
+        except BaseException:
+            remove_tree(target)
+            raise
+        return
+    target = os.path.abspath(os.path.expanduser(out_dir))
+    _check_replaceable(target)
+    _remove_leftovers(target)
+    temporary = f"{target}{_TEMPORARY}{os.getpid()}"
+    try:
+        yield temporary, target
+        _replace(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _clear(target: str) -> None:
+    try:
+        found = FileSystems.match([f"{target}/**"], limits=[1])[0].metadata_list
+        if found and not FileSystems.exists(posixpath.join(target, SUMMARY_FILE)):
+            raise InputError(f"{target} holds objects that no ingestion wrote; name a new or an empty folder")
+        if found:
+            FileSystems.delete([posixpath.join(target, SUMMARY_FILE)])
+            remove_tree(target)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{target} cannot be written to: {explain(error, WRITE_STORAGE)}") from error
+
+
+def _check_replaceable(target: str) -> None:
+    if os.path.isfile(target):
+        raise InputError(f"{target} is a file; name a folder to write to")
+    if os.path.isdir(target) and os.listdir(target) and not os.path.isfile(os.path.join(target, SUMMARY_FILE)):
+        raise InputError(f"{target} holds files that no ingestion wrote; name a new or an empty folder")
+
+
+def _remove_leftovers(target: str) -> None:
+    """Removes what runs into `target` left that were killed, told by the number of their process."""
+    for path in glob.glob(f"{glob.escape(target)}{_TEMPORARY}*"):
+        number = path.removeprefix(f"{target}{_TEMPORARY}").partition("-")[0]
+        if number.isdigit() and not os.path.exists(f"/proc/{number}"):
+            shutil.rmtree(path)
+
+
+def _replace(temporary: str, target: str) -> None:
+    """Puts `temporary` at `target`; what was there goes only once the new is whole."""
+    if os.path.isdir(target):
+        old = f"{temporary}-old"
+        os.rename(target, old)
+        os.rename(temporary, target)
+        shutil.rmtree(old)
+    else:
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        os.rename(temporary, target)

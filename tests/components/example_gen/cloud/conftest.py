@@ -1,0 +1,76 @@
+"""Google's services on this machine, and an account that may use them."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from apache_beam.internal.gcp import auth as beam_auth
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from google.auth import credentials
+
+from tests.cloud.bigquery import BigQuery
+from tests.cloud.http import Server, SignIn
+from tests.cloud.storage import Storage
+
+TOKEN = "ya29.a-token-that-nobody-may-see-1234567890"
+PROJECT = "shop-project"
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """The services, and the file of the account's key."""
+
+    server: Server
+    sign_in: SignIn
+    storage: Storage
+    bigquery: BigQuery
+    key_file: Path
+
+    @property
+    def private_key(self) -> str:
+        """What nobody may see."""
+        return str(json.loads(self.key_file.read_text())["private_key"])
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """Google Cloud as Souk's clients see it: all requests go to servers of this process, which ask for a token that is
+    had with the key in GOOGLE_APPLICATION_CREDENTIALS alone.
+    """
+    storage, bigquery, sign_in = Storage("shop"), BigQuery(), SignIn(TOKEN)
+    server = Server(sign_in, bigquery, storage)
+    key_file = tmp_path_factory.mktemp("account") / "key.json"
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
+    key_file.write_text(
+        json.dumps(
+            {
+                "type": "service_account",
+                "project_id": PROJECT,
+                "private_key_id": "key-id-that-nobody-may-see",
+                "private_key": pem,
+                "client_email": f"souk@{PROJECT}.iam.gserviceaccount.com",
+                "token_uri": f"{server.address}/token",
+            }
+        )
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key_file))
+        patch.setenv("STORAGE_EMULATOR_HOST", server.address)
+        patch.setenv("BIGQUERY_EMULATOR_HOST", server.address)
+        patch.setenv("BIGQUERY_STORAGE_EMULATOR_HOST", bigquery.address)
+        patch.delenv("GOOGLE_CLOUD_PROJECT", raising=False)
+        # The library would ask Google where the account may be used from.
+        boundary = credentials.CredentialsWithRegionalAccessBoundary
+        patch.setattr(boundary, "_is_regional_access_boundary_lookup_required", lambda _: False)
+        # Beam keeps the first credentials that it finds in a process.
+        patch.setattr(beam_auth._Credentials, "_credentials_init", False)
+        patch.setattr(beam_auth._Credentials, "_credentials", None)
+        yield Cloud(server, sign_in, storage, bigquery, key_file)
+    server.close()
+    bigquery.close()
