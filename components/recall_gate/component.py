@@ -6,7 +6,7 @@ from typing import Any
 
 from tfx import types
 from tfx.components.evaluator import constants
-from tfx.dsl.components.base import base_component, base_executor, executor_spec
+from tfx.dsl.components.base import base_beam_component, base_beam_executor, executor_spec
 from tfx.orchestration.data_types import RuntimeParameter
 from tfx.types import artifact_utils, component_spec, standard_artifacts
 from tfx.utils import io_utils, path_utils
@@ -43,7 +43,7 @@ class RecallGateSpec(component_spec.ComponentSpec):
     }
 
 
-class Executor(base_executor.BaseExecutor):
+class Executor(base_beam_executor.BaseBeamExecutor):
     """Evaluates the servable and writes the evaluation, its report and the blessing.
 
     A refusal is a result, not a failure: the run goes on and Pusher, which looks at the blessing, pushes
@@ -66,6 +66,8 @@ class Executor(base_executor.BaseExecutor):
             artifact_utils.get_single_uri(input_dict["examples"]),
             GateConfig.from_json(exec_properties["config_json"], overrides=exec_properties.get("overrides") or ""),
             path_utils.serving_model_path(baseline.uri) if baseline else None,
+            make_pipeline=self._make_beam_pipeline,
+            part_dir=self._get_tmp_dir(),
         )
         _write_evaluation(evaluation, artifact_utils.get_single_instance(output_dict["evaluation"]))
         _write_blessing(
@@ -104,11 +106,11 @@ def _write_blessing(
         _logger.info("%s: %s", "blessed" if verdict.blessed else "refused", reason)
 
 
-class RecallGate(base_component.BaseComponent):
+class RecallGate(base_beam_component.BaseBeamComponent):
     """Blesses a servable that is shown to be good enough; says in a report why or why not."""
 
     SPEC_CLASS = RecallGateSpec
-    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
 
     def __init__(
         self,

@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,9 +20,10 @@ from components.recall_gate.eval_set import (
     read_requests,
     read_training,
 )
-from components.recall_gate.index_recall import measure_index
+from components.recall_gate.index_recall import Vectors, measure_index, vector_questions
 from components.recall_gate.metrics import IntArray
-from components.recall_gate.replay import Retrieved, Servable, holds_servable
+from components.recall_gate.replay import Answer, Retrieved, Servable, holds_servable, retrieved
+from components.recall_gate.replay_job import MakePipeline, Question, ReplayJob
 from components.recall_gate.request_examples import choose_examples
 from components.recall_gate.results import (
     AS_SHOWN,
@@ -37,7 +39,7 @@ from components.recall_gate.results import (
 )
 from components.recall_gate.slices import make_slices
 from components.recall_gate.verdict import Measurements, judge
-from schema.features import Stage
+from schema.features import SIGNATURE_DEFAULT, Stage
 from schema.settings import InputError
 
 _LOG = logging.getLogger(__name__)
@@ -49,6 +51,8 @@ def evaluate_servable(
     config: GateConfig,
     baseline_dir: StrPath | None = None,
     progress: Callable[[str], None] = _LOG.info,
+    make_pipeline: MakePipeline | None = None,
+    part_dir: StrPath | None = None,
 ) -> Evaluation:
     """The evaluation of the servable at `servable_dir`, with its verdict.
 
@@ -58,6 +62,9 @@ def evaluate_servable(
       config: what to measure and what to ask.
       baseline_dir: folder of the blessed servable; None for the first run.
       progress: told what is being done, in a few words.
+      make_pipeline: gives the Beam pipeline whose workers ask the servables, see `ReplayJob`; their latency is
+        measured in this process.
+      part_dir: a folder that these workers share, see there.
 
     Raises:
       InputError: a folder is not what it should be, or a servable answers fewer items than `config.ks`.
@@ -69,26 +76,23 @@ def evaluate_servable(
     requests = read_requests(examples_dir, catalogue, config.max_eval_requests, config.seed, gains)
     baseline_dir, baseline_note = _usable_baseline(baseline_dir)
 
-    progress("loading the candidate")
-    candidate = Servable(servable_dir)
+    with ReplayJob(make_pipeline, part_dir) as job:
+        progress("loading the candidate")
+        card = job.servable(servable_dir).card
+        asked = None
+        if len(requests):
+            asked = _ask(job, servable_dir, baseline_dir, requests, catalogue, config, progress)
     measured = Measurements(sample=_sample(requests, catalogue, training))
-    baseline_latency: Latency | None = None
     examples: tuple[RequestExample, ...] = ()
-    if len(requests):
+    if asked is not None:
         bootstrap = query_bootstrap(requests, config)
-        progress(f"replaying {len(requests):,} requests through the candidate")
-        answer = _replay(candidate, requests, catalogue, config)
-        ranked = {CANDIDATE: answer.rows}
-        latency = _latency(candidate, requests, config)
         progress("measuring the index against exact search")
-        index = measure_index(candidate, requests, catalogue, answer, bootstrap, config)
-        if baseline_dir is not None:
-            progress("replaying them through the blessed servable")
-            blessed = Servable(baseline_dir)
-            ranked[BASELINE] = _replay(blessed, requests, catalogue, config).rows
-            baseline_latency = _latency(blessed, requests, config)
+        index = None
+        if asked.vectors is not None:
+            indexed = card.get("indexed_items", len(catalogue))
+            index = measure_index(asked.candidate, asked.vectors, indexed, requests, catalogue, bootstrap, config)
         progress("ranking them by popularity and BM25")
-        ranked |= _unlearned(requests, catalogue, training, config.ks[-1])
+        ranked = asked.ranked | _unlearned(requests, catalogue, training, config.ks[-1])
         progress("computing metrics and intervals")
         slices = make_slices(requests, catalogue, training)
         measured = Measurements(
@@ -96,8 +100,8 @@ def evaluate_servable(
             systems=compare_systems(ranked, requests, len(catalogue), bootstrap, config),
             slices=compare_slices(ranked, requests, slices, bootstrap, config),
             index_recall=index,
-            latency=latency,
-            health=Health(answer.empty_share, answer.not_a_number, answer.unknown),
+            latency=asked.latency,
+            health=Health(asked.candidate.empty_share, asked.candidate.not_a_number, asked.candidate.unknown),
         )
         examples = choose_examples(
             requests, catalogue, slices, ranked[CANDIDATE], ranked[BM25], config.example_requests
@@ -113,11 +117,11 @@ def evaluate_servable(
         slices=tuple(measured.slices),
         index_recall=measured.index_recall,
         latency=measured.latency,
-        baseline_latency=baseline_latency,
+        baseline_latency=asked.baseline_latency if asked is not None else None,
         health=measured.health,
         verdict=judge(measured, config),
         examples=examples,
-        card=candidate.card,
+        card=card,
         config=config.model_dump(mode="json"),
     )
 
@@ -149,14 +153,57 @@ def _sample(requests: EvalRequests, catalogue: Catalogue, training: TrainingCoun
     )
 
 
-def _replay(servable: Servable, requests: EvalRequests, catalogue: Catalogue, config: GateConfig) -> Retrieved:
-    answer = servable.retrieve(requests.examples, catalogue, config.batch_size)
-    if answer.rows.shape[1] < config.ks[-1]:
+@dataclass(frozen=True)
+class _Asked:
+    """What the servables answered, and how fast; `vectors` is None where the candidate does not give them out."""
+
+    candidate: Retrieved
+    vectors: Vectors | None
+    latency: Latency
+    baseline: Retrieved | None
+    baseline_latency: Latency | None
+
+    @property
+    def ranked(self) -> dict[str, IntArray]:
+        found = {CANDIDATE: self.candidate, BASELINE: self.baseline}
+        return {key: answer.rows for key, answer in found.items() if answer is not None}
+
+
+def _ask(
+    job: ReplayJob,
+    servable_dir: StrPath,
+    baseline_dir: StrPath | None,
+    requests: EvalRequests,
+    catalogue: Catalogue,
+    config: GateConfig,
+    progress: Callable[[str], None],
+) -> _Asked:
+    both = [path for path in (servable_dir, baseline_dir) if path is not None]
+    questions = [Question(path, SIGNATURE_DEFAULT, requests.examples, config.batch_size) for path in both]
+    can_encode = job.servable(servable_dir).can_encode()
+    if can_encode:
+        questions += vector_questions(servable_dir, requests.examples[: config.index_recall_requests], catalogue)
+    progress(
+        f"replaying {len(requests):,} requests through the candidate{' and the blessed servable' * (len(both) - 1)}"
+    )
+    answers = job.ask(questions)
+    found = [_checked(path, answer, catalogue, config) for path, answer in zip(both, answers, strict=False)]
+    vectors = Vectors.of(*answers[len(both) :]) if can_encode else None
+    progress("measuring latency")
+    latencies = [_latency(job.servable(path), requests, config) for path in both]
+    if baseline_dir is None:
+        return _Asked(found[0], vectors, latencies[0], None, None)
+    return _Asked(found[0], vectors, latencies[0], found[1], latencies[1])
+
+
+def _checked(path: StrPath, answer: Answer, catalogue: Catalogue, config: GateConfig) -> Retrieved:
+    found = retrieved(answer, catalogue)
+    if found.rows.shape[1] < config.ks[-1]:
         raise InputError(
-            f"{servable.path} answers {answer.rows.shape[1]} items, but the gate measures at {config.ks[-1]} "
+            f"{os.fspath(path)} answers {found.rows.shape[1]} items, but the gate measures at {config.ks[-1]} "
             "(`ks`). Raise the index builder's `k`, or lower the gate's `ks` and `primary_k`."
         )
-    return answer
+    return found
 
 
 def _unlearned(

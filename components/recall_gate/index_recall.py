@@ -1,5 +1,9 @@
 """Measures what a servable's index loses of the exact answer."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
@@ -7,49 +11,70 @@ from numpy.typing import NDArray
 from components.recall_gate import exact_search
 from components.recall_gate.bootstrap import QueryBootstrap
 from components.recall_gate.config import GateConfig
-from components.recall_gate.eval_set import Catalogue, EvalRequests
-from components.recall_gate.replay import Retrieved, Servable
+from components.recall_gate.eval_set import Catalogue, EvalRequests, StrPath
+from components.recall_gate.replay import ITEM_BATCH, Answer, Retrieved
+from components.recall_gate.replay_job import Question
 from components.recall_gate.results import IndexRecall
+from schema import features
 
 _BATCH = 4096
+_REQUEST_BATCH = 256
+_ITEM_BATCHES_PER_PART = 8
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """A servable's own vectors: of the first requests [requests, heads, dim], of the catalogue [items, dim]."""
+
+    requests: NDArray[np.float32]
+    items: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, requests: Answer, items: Answer) -> Self:
+        """The vectors in the answers to `vector_questions`."""
+        return cls(requests[features.OUTPUT_VECTORS], items[features.OUTPUT_VECTORS])
+
+
+def vector_questions(servable: StrPath, examples: Sequence[bytes], catalogue: Catalogue) -> tuple[Question, Question]:
+    """What to ask the servable at a path for the vectors of search examples and of the whole catalogue."""
+    return (
+        Question(servable, features.SIGNATURE_ENCODE_QUERY, examples, _REQUEST_BATCH),
+        Question(servable, features.SIGNATURE_ENCODE_ITEMS, catalogue.examples, ITEM_BATCH, _ITEM_BATCHES_PER_PART),
+    )
 
 
 def measure_index(
-    servable: Servable,
+    answer: Retrieved,
+    vectors: Vectors,
+    indexed_items: int,
     requests: EvalRequests,
     catalogue: Catalogue,
-    answer: Retrieved,
     bootstrap: QueryBootstrap,
     config: GateConfig,
 ) -> IndexRecall | None:
-    """Index recall at the primary k on the first requests of the sample; None without vectors to compare by.
+    """Index recall at the primary k on the first requests of the sample; None where it cannot be estimated.
 
     Args:
-      servable: gives the vectors.
+      answer: what the servable's index answered to `requests`.
+      vectors: the servable's.
+      indexed_items: how many items the index was given.
       requests: the evaluation requests.
       catalogue: every item, in the order of the answer's rows.
-      answer: what the servable's index answered to `requests`.
       bootstrap: gives the interval.
-      config: how many requests, and which k.
+      config: which k.
     """
-    if not servable.can_encode():
-        return None
-    count = min(config.index_recall_requests, len(requests))
+    count = len(vectors.requests)
     shares = np.full(len(requests), np.nan)
     shares[:count] = exact_search.index_recall(
-        answer.rows[:count],
-        servable.encode_query(requests.examples[:count], config.batch_size),
-        servable.encode_items(catalogue.examples),
-        config.primary_k,
-        _indexed(servable, catalogue),
+        answer.rows[:count], vectors.requests, vectors.items, config.primary_k, _indexed(indexed_items, catalogue)
     )
     estimate = bootstrap.mean(shares)
     return None if estimate is None else IndexRecall(config.primary_k, count, estimate)
 
 
-def _indexed(servable: Servable, catalogue: Catalogue) -> NDArray[np.bool_] | None:
+def _indexed(indexed_items: int, catalogue: Catalogue) -> NDArray[np.bool_] | None:
     """Which items the index builder kept; None for all. Of items that look alike it keeps the first by id."""
-    if servable.card.get("indexed_items", len(catalogue)) >= len(catalogue):
+    if indexed_items >= len(catalogue):
         return None
     from components.index_builder.catalogue import fingerprint, raw_catalog_spec
 

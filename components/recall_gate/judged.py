@@ -17,15 +17,18 @@ from components.recall_gate.baselines import Bm25
 from components.recall_gate.bootstrap import Estimate, QueryBootstrap
 from components.recall_gate.eval_set import Catalogue
 from components.recall_gate.exact_search import exact_search
+from components.recall_gate.index_recall import Vectors, vector_questions
 from components.recall_gate.judgments import Judgments
 from components.recall_gate.metrics import FloatArray, IntArray, Relevant
-from components.recall_gate.replay import Servable, holds_servable
+from components.recall_gate.replay import holds_servable, retrieved
+from components.recall_gate.replay_job import Question, ReplayJob
 from schema import features
 from schema.settings import InputError
 
 SERVED = "served"
 EXACT = "exact"
 BM25 = "bm25"
+_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -105,16 +108,22 @@ def evaluate_judgments(
             "none of the judged items is in the catalogue: the judgments are of another catalogue, or the item "
             "ids are written otherwise"
         )
-    progress("loading the servable")
-    servable = Servable(servable_dir)
-    progress(f"asking it {len(truth.queries):,} queries")
-    served = servable.retrieve_text(truth.queries, catalogue).rows
+    with ReplayJob() as job:
+        progress("loading the servable")
+        can_encode = job.servable(servable_dir).can_encode()
+        queries = [query.encode() for query in truth.queries]
+        questions = [Question(servable_dir, features.SIGNATURE_QUERY_TEXT, queries, _BATCH)]
+        progress(f"asking it {len(queries):,} queries")
+        if can_encode:
+            progress(f"embedding {len(catalogue):,} items for the exact search")
+            examples = [_query_example(query) for query in truth.queries]
+            questions += vector_questions(servable_dir, examples, catalogue)
+        answer, *embedded = job.ask(questions)
+    served = retrieved(answer, catalogue).rows
     ranked = {SERVED: served}
-    if servable.can_encode():
-        progress(f"embedding {len(catalogue):,} items for the exact search")
-        items = servable.encode_items(catalogue.examples)
-        vectors = servable.encode_query([_query_example(query) for query in truth.queries])
-        ranked[EXACT] = exact_search(vectors, items, ks[-1])[0]
+    if can_encode:
+        vectors = Vectors.of(*embedded)
+        ranked[EXACT] = exact_search(vectors.requests, vectors.items, ks[-1])[0]
     progress("ranking by BM25")
     ranked[BM25] = Bm25(catalogue.texts()).search(truth.queries, ks[-1])
     depths = {SERVED: served.shape[1]}

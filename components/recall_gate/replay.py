@@ -21,7 +21,11 @@ from serving.shard_merge import merge
 
 CARD_PATH = os.path.join("assets.extra", "souk.json")
 _WARM_UP_CALLS = 10
-_ITEM_BATCH = 1024
+# Items per call where their vectors are asked for.
+ITEM_BATCH = 1024
+
+# What a signature answers: its outputs by name, one row per input.
+Answer = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -82,20 +86,38 @@ class Servable:
 
     def retrieve(self, examples: Sequence[bytes], catalogue: Catalogue, batch_size: int = 256) -> Retrieved:
         """Answers of `serving_default` to serialised search examples."""
-        return self._retrieve(features.SIGNATURE_DEFAULT, features.INPUT_EXAMPLES, examples, catalogue, batch_size)
+        return retrieved(self.ask(features.SIGNATURE_DEFAULT, examples, batch_size), catalogue)
 
     def retrieve_text(self, queries: Sequence[str], catalogue: Catalogue, batch_size: int = 256) -> Retrieved:
         """Answers of `query_text` to bare queries."""
         encoded = [query.encode() for query in queries]
-        return self._retrieve(features.SIGNATURE_QUERY_TEXT, features.INPUT_QUERY, encoded, catalogue, batch_size)
+        return retrieved(self.ask(features.SIGNATURE_QUERY_TEXT, encoded, batch_size), catalogue)
 
     def encode_query(self, examples: Sequence[bytes], batch_size: int = 256) -> NDArray[np.float32]:
         """Query vectors, [requests, heads, dim]."""
-        return self._encode(features.SIGNATURE_ENCODE_QUERY, examples, batch_size)
+        return self.ask(features.SIGNATURE_ENCODE_QUERY, examples, batch_size)[features.OUTPUT_VECTORS]
 
-    def encode_items(self, examples: Sequence[bytes], batch_size: int = _ITEM_BATCH) -> NDArray[np.float32]:
+    def encode_items(self, examples: Sequence[bytes], batch_size: int = ITEM_BATCH) -> NDArray[np.float32]:
         """Item vectors, [items, dim], of serialised catalogue examples."""
-        return self._encode(features.SIGNATURE_ENCODE_ITEMS, examples, batch_size)
+        return self.ask(features.SIGNATURE_ENCODE_ITEMS, examples, batch_size)[features.OUTPUT_VECTORS]
+
+    def ask(self, signature: str, inputs: Sequence[bytes], batch_size: int) -> Answer:
+        """What a signature answers to its inputs, `batch_size` at a time.
+
+        Raises:
+          InputError: the servable has no such signature.
+        """
+        if signature not in self._signatures:
+            raise InputError(f"{self.path} has no signature `{signature}`; build it with the IndexBuilder.")
+        searches = signature in (features.SIGNATURE_DEFAULT, features.SIGNATURE_QUERY_TEXT)
+        shards = self._shards if searches else self._shards[:1]
+        argument = features.INPUT_QUERY if signature == features.SIGNATURE_QUERY_TEXT else features.INPUT_EXAMPLES
+        answers: list[Answer] = []
+        for start in range(0, len(inputs), batch_size):
+            batch = tf.constant(list(inputs[start : start + batch_size]), dtype=tf.string)
+            outputs = [shard[signature](**{argument: batch}) for shard in shards]
+            answers.append(_merged(outputs) if searches else _vectors(outputs[0]))
+        return concatenate(answers)
 
     def can_encode(self) -> bool:
         """Whether the servable gives out its vectors."""
@@ -108,31 +130,18 @@ class Servable:
         """
         return np.max([_latencies_ms(signatures, examples) for signatures in self._shards], axis=0)
 
-    def _retrieve(
-        self, signature: str, argument: str, inputs: Sequence[bytes], catalogue: Catalogue, batch_size: int
-    ) -> Retrieved:
-        ids: list[NDArray[np.object_]] = []
-        scores: list[FloatArray] = []
-        for start in range(0, len(inputs), batch_size):
-            batch = tf.constant(list(inputs[start : start + batch_size]), dtype=tf.string)
-            found, found_scores = _merged([signatures[signature](**{argument: batch}) for signatures in self._shards])
-            ids.append(found)
-            scores.append(found_scores)
-        if not ids:
-            return Retrieved(np.zeros((0, 0), np.int64), np.zeros((0, 0)), 0)
-        rows, unknown = _catalogue_rows(np.concatenate(ids), catalogue)
-        return Retrieved(rows, np.concatenate(scores), unknown)
 
-    def _encode(self, signature: str, inputs: Sequence[bytes], batch_size: int) -> NDArray[np.float32]:
-        if signature not in self._signatures:
-            raise InputError(f"{self.path} has no signature `{signature}`; build it with the IndexBuilder.")
-        vectors = [
-            self._signatures[signature](
-                **{features.INPUT_EXAMPLES: tf.constant(list(inputs[start : start + batch_size]))}
-            )[features.OUTPUT_VECTORS].numpy()
-            for start in range(0, len(inputs), batch_size)
-        ]
-        return np.concatenate(vectors).astype(np.float32)
+def concatenate(answers: Sequence[Answer]) -> Answer:
+    """One answer out of those to some inputs and to the ones after them."""
+    return {name: np.concatenate([answer[name] for answer in answers]) for name in (answers[0] if answers else ())}
+
+
+def retrieved(answer: Answer, catalogue: Catalogue) -> Retrieved:
+    """The items of `catalogue` in an answer of `serving_default` or `query_text`."""
+    if not answer:
+        return Retrieved(np.zeros((0, 0), np.int64), np.zeros((0, 0)), 0)
+    rows, unknown = _catalogue_rows(answer[features.OUTPUT_ITEM_IDS], catalogue)
+    return Retrieved(rows, answer[features.OUTPUT_SCORES], unknown)
 
 
 def holds_servable(path: StrPath) -> bool:
@@ -182,13 +191,20 @@ def _latencies_ms(signatures: Mapping[str, Any], examples: Sequence[bytes]) -> F
     return np.asarray(times, dtype=np.float64) * 1000.0
 
 
-def _merged(answers: Sequence[Mapping[str, tf.Tensor]]) -> tuple[NDArray[np.object_], FloatArray]:
+def _vectors(output: Mapping[str, tf.Tensor]) -> Answer:
+    return {features.OUTPUT_VECTORS: output[features.OUTPUT_VECTORS].numpy().astype(np.float32)}
+
+
+def _merged(outputs: Sequence[Mapping[str, tf.Tensor]]) -> Answer:
     """The ids and scores of a batch, both [batch, k], out of what each shard answered."""
-    if len(answers) == 1:
-        ids, scores = (answers[0][name].numpy() for name in (features.OUTPUT_ITEM_IDS, features.OUTPUT_SCORES))
-        return ids, scores.astype(np.float64)
-    rows = [merge(parts) for parts in zip(*map(_rows, answers), strict=True)]
-    return np.array([row.ids for row in rows], dtype=object), np.array([row.scores for row in rows])
+    if len(outputs) == 1:
+        ids, scores = (outputs[0][name].numpy() for name in (features.OUTPUT_ITEM_IDS, features.OUTPUT_SCORES))
+        return {features.OUTPUT_ITEM_IDS: ids, features.OUTPUT_SCORES: scores.astype(np.float64)}
+    rows = [merge(parts) for parts in zip(*map(_rows, outputs), strict=True)]
+    return {
+        features.OUTPUT_ITEM_IDS: np.array([row.ids for row in rows], dtype=object),
+        features.OUTPUT_SCORES: np.array([row.scores for row in rows]),
+    }
 
 
 def _rows(answer: Mapping[str, tf.Tensor]) -> list[Row]:

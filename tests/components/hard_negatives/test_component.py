@@ -57,6 +57,7 @@ def mined(tmp_path_factory):
                 pipeline_root=str(folder / "artifacts"),
                 components=[examples, blessed, miner, servable, gate],
                 enable_cache=False,
+                beam_pipeline_args=["--runner=FnApiRunner"],
                 metadata_connection_config=connection,
             )
         )

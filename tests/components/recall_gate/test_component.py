@@ -13,6 +13,7 @@ from tfx.orchestration.beam.beam_dag_runner import BeamDagRunner
 from tfx.orchestration.pipeline import Pipeline
 from tfx.types import Channel, standard_artifacts
 
+from components.example_gen.ingest import local_pipeline
 from components.ledger import ledger
 from components.recall_gate.component import Executor, RecallGate
 from components.recall_gate.config import GateConfig
@@ -54,6 +55,7 @@ def runs(tmp_path_factory, examples_dir, servables):
                 pipeline_root=str(folder / "artifacts"),
                 components=[servable, examples, blessed, gate],
                 enable_cache=False,
+                beam_pipeline_args=["--runner=FnApiRunner"],
                 metadata_connection_config=connection,
             )
         )
@@ -127,7 +129,10 @@ def test_without_a_resolver_the_ledger_has_the_baseline_and_gets_what_is_blessed
         blessing, evaluation = standard_artifacts.ModelBlessing(), standard_artifacts.ModelEvaluation()
         blessing.uri, evaluation.uri = str(tmp_path / "blessing"), str(tmp_path / "evaluation")
         properties = {"config_json": CONFIG.to_json(), "overrides": overrides, "ledger": str(tmp_path / "ledger")}
-        Executor().Do(
+        context = Executor.Context(
+            make_beam_pipeline_fn=lambda: local_pipeline(()), tmp_dir=str(tmp_path), unique_id="1"
+        )
+        Executor(context).Do(
             {"servable": [servable], "examples": [examples]},
             {"blessing": [blessing], "evaluation": [evaluation]},
             properties,
