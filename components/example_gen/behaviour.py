@@ -107,6 +107,21 @@ class History:
 
     def _newest_first(self, starts: np.ndarray, ends: np.ndarray, cap: int) -> tuple[np.ndarray, np.ndarray]:
         """How many of the newest events of distinct values in [starts, ends) each row has [rows], and which."""
+        # Few values repeat so often that more is to be looked at; a robot's windows are much longer than this.
+        near = np.maximum(starts, ends - 2 * cap)
+        counts, events = self._look_at(near, ends, cap)
+        short = (counts < cap) & (near > starts)
+        if not short.any():
+            return counts, events
+        more, older = self._look_at(starts[short], ends[short], cap)
+        enough = events[np.repeat(~short, counts)]
+        counts[short] = more
+        again = np.repeat(short, counts)
+        events = np.empty(len(again), np.int64)
+        events[~again], events[again] = enough, older
+        return counts, events
+
+    def _look_at(self, starts: np.ndarray, ends: np.ndarray, cap: int) -> tuple[np.ndarray, np.ndarray]:
         counts = ends - starts
         firsts = np.cumsum(counts) - counts
         events = np.repeat(ends - 1 + firsts, counts) - np.arange(counts.sum())

@@ -105,6 +105,11 @@ class WindowConfig(Settings):
         """Length of the long-term window, milliseconds."""
         return round(self.long_term_days * MILLISECONDS_PER_DAY)
 
+    @property
+    def untils_ms(self) -> tuple[int, int, int]:
+        """How long before a request its windows end, the newest first, milliseconds."""
+        return 0, self.real_time_ms, self.real_time_ms + self.short_term_ms
+
     @model_validator(mode="after")
     def _scan_reaches_the_caps(self) -> "WindowConfig":
         largest = max(self.real_time_cap, self.short_term_cap, self.long_term_cap, self.history_queries_cap)
@@ -145,6 +150,9 @@ class IngestConfig(Settings):
     keys: Annotated[int, Field(ge=1, le=4096)] | None = None
     """Into how many parts users and items are hashed; each is worked alone, and each is one output file of a
     split. By default by the size of the inputs, so that one part stays small in memory."""
+    rows_at_once: PositiveInt = 250_000
+    """Of about so many requests and interactions examples are made at once. A user with more, a robot as a rule, is
+    worked in stretches of time; it bounds the memory of one step, not what it gives."""
 
     @property
     def end_ms(self) -> int | None:

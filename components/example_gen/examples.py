@@ -1,5 +1,6 @@
 """Search examples of some users: their requests, each with the behaviour and the profile at that moment."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,9 @@ from components.example_gen.encode import coded_lists, single_values, value_list
 from components.example_gen.splits import Splits
 from components.example_gen.users import USER_ID
 from schema import features
+
+# A robot's request knows several hundred items, so that their lists together are what takes the memory.
+_ROWS_AT_ONCE = 16_384
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class SearchLog:
     """
 
     def __init__(self, log: UserLog, profile_columns: tuple[str, ...], windows: WindowConfig):
-        self._columns = profile_columns
+        self._profile_columns = profile_columns
         self._profiles = log.profiles
         self._users = _user_codes(log)
         self._requests = _with_code(log.requests, self._users)
@@ -44,34 +48,36 @@ class SearchLog:
             self._requests.filter(pl.col("user") >= 0), _with_code(log.interactions, self._users), windows
         )
 
-    def columns(self, splits: Splits) -> dict[str, dict[str, pa.Array]]:
-        """The search features of every request, per split, ordered by time and request id."""
-        return {
-            features.TRAIN_SPLIT: self._between(splits.train_start, splits.eval_start),
-            features.EVAL_SPLIT: self._between(splits.eval_start, splits.end),
-        }
+    def blocks(self, splits: Splits) -> Iterator[tuple[str, dict[str, pa.Array]]]:
+        """The search features of every request by split, ordered by time and request id, some thousands at a time."""
+        for split, since, until in (
+            (features.TRAIN_SPLIT, splits.train_start, splits.eval_start),
+            (features.EVAL_SPLIT, splits.eval_start, splits.end),
+        ):
+            chosen = self._requests.filter(pl.col("timestamp_ms").is_between(since, until, closed="left")).sort(
+                "timestamp_ms", "request_id"
+            )
+            for block in chosen.iter_slices(_ROWS_AT_ONCE):
+                yield split, self._columns_of(block)
 
     def states(self, at: int) -> pl.DataFrame:
-        """Each user's behaviour and profile at the moment `at` (epoch milliseconds), named as the features are."""
+        """Every user's behaviour and profile at the moment `at` (epoch milliseconds), named as the features are."""
         moments = Moments(np.arange(len(self._users)), np.full(len(self._users), at, np.int64))
         profiles = self._profiles_of(self._users)
         return pl.DataFrame(
             [self._users[USER_ID]]
             + [values.to_series(name) for name, values in self._behaviour.at(moments).items()]
-            + [profiles[name].alias(features.profile_feature(name)) for name in self._columns]
+            + [profiles[name].alias(features.profile_feature(name)) for name in self._profile_columns]
         )
 
-    def _between(self, since: int, until: int) -> dict[str, pa.Array]:
-        chosen = self._requests.filter(pl.col("timestamp_ms").is_between(since, until, closed="left")).sort(
-            "timestamp_ms", "request_id"
-        )
+    def _columns_of(self, chosen: pl.DataFrame) -> dict[str, pa.Array]:
         profiles = self._profiles_of(chosen)
         singles = {
             features.REQUEST_ID: chosen["request_id"],
             features.USER_ID: chosen[USER_ID],
             features.TIMESTAMP_MS: chosen["timestamp_ms"],
             features.QUERY: chosen["query"],
-        } | {features.profile_feature(name): profiles[name] for name in self._columns}
+        } | {features.profile_feature(name): profiles[name] for name in self._profile_columns}
         lists = self._behaviour.at(Moments(chosen["user"].to_numpy(), chosen["timestamp_ms"].to_numpy()))
         labels = (features.ITEMS, features.STAGES, features.POSITIONS)
         return (

@@ -1,8 +1,8 @@
 """The ingestion job: logs, catalogue and profiles in, an Examples artifact with three splits out.
 
-    read  --events-->   join    --requests, interactions-->  write_search --> train, eval, user states
-      \\---items----> write_catalog --item ids--^                  ^
-      \\---profiles-----------------------------------------------/
+    read  --events-->   join    --requests, interactions-->  cut --portions--> write_search --> train, eval, user states
+      \\---items----> write_catalog --item ids--^              ^
+      \\---profiles-------------------------------------------/
 
 Beam moves addresses of Arrow batches (see `partition`); what runs between is columnar (see `steps`).
 """
@@ -22,6 +22,7 @@ from components.example_gen.files import create, is_remote, make_directory, open
 from components.example_gen.job import Job, ReadTask, plan_job
 from components.example_gen.output_folder import SUMMARY_FILE, replaced
 from components.example_gen.partition import Slice
+from components.example_gen.portions import Portion
 from components.example_gen.progress import Progress, watch
 from components.example_gen.splits import Splits, resolve_splits
 from components.example_gen.summary import IngestSummary, Tally, check
@@ -31,6 +32,7 @@ from schema import features
 from schema.settings import InputError
 
 TALLY = "tally"
+PORTIONS = "portions"
 # Without a runner Beam looks for the Prism runner and would fetch its program from the network.
 DEFAULT_RUNNER = "FnApiRunner"
 
@@ -144,13 +146,18 @@ def build(pipeline: beam.Pipeline, job: Job) -> None:
         | "Join"
         >> beam.ParDo(_Join(job), beam.pvalue.AsList(catalog["items"]), beam.pvalue.AsSingleton(plan)).with_outputs()
     )
-    searched = (
+    cut = (
         {"requests": joined["requests"], "interactions": joined["interactions"], "users": read[kinds.USERS]}
         | "GroupUsers" >> beam.CoGroupByKey()
-        | "WriteSearch" >> beam.ParDo(_WriteSearch(job), beam.pvalue.AsSingleton(plan)).with_outputs()
+        | "CutKeys" >> beam.ParDo(_Cut(job), beam.pvalue.AsSingleton(plan)).with_outputs()
+    )
+    searched = (
+        cut[PORTIONS]
+        | "SpreadPortions" >> beam.Reshuffle()
+        | "WriteSearch" >> beam.ParDo(_WriteSearch(job)).with_outputs()
     )
     (
-        (read[TALLY], catalog[TALLY], joined[TALLY], searched[TALLY])
+        (read[TALLY], catalog[TALLY], joined[TALLY], cut[TALLY], searched[TALLY])
         | "AllTallies" >> beam.Flatten()
         | "SumOfAll" >> beam.CombineGlobally(_SumTallies())
         | "WriteTally" >> beam.Map(_write_tally, job.scratch("tally.json"))
@@ -211,17 +218,26 @@ class _Join(_Step):
         yield beam.pvalue.TaggedOutput(TALLY, tally)
 
 
-class _WriteSearch(_Step):
+class _Cut(_Step):
     def process(self, group: tuple[int, Any], splits: Any) -> Iterator[Any]:
-        return self.tallied(self._write(*group, splits), f"write-{group[0]:05d}")
+        return self.tallied(self._cut(*group, splits), f"cut-{group[0]:05d}")
 
-    def _write(self, key: int, parts: dict[str, Iterable[Slice]], splits: Splits | None) -> Iterator[Any]:
+    def _cut(self, key: int, parts: dict[str, Iterable[Slice]], splits: Splits | None) -> Iterator[Any]:
         if splits is None:
             return
-        yield beam.pvalue.TaggedOutput(
-            TALLY,
-            steps.write_search(key, parts["requests"], parts["interactions"], parts["users"], splits, self.job),
-        )
+        portions, tally = steps.cut(key, parts["requests"], parts["interactions"], parts["users"], splits, self.job)
+        for portion in portions:
+            yield beam.pvalue.TaggedOutput(PORTIONS, portion)
+        yield beam.pvalue.TaggedOutput(TALLY, tally)
+
+
+class _WriteSearch(_Step):
+    def process(self, portion: Portion) -> Iterator[Any]:
+        # One mark per key, however many portions it has.
+        return self.tallied(self._write(portion), f"{'part-of-' * bool(portion.number)}write-{portion.name}")
+
+    def _write(self, portion: Portion) -> Iterator[Any]:
+        yield beam.pvalue.TaggedOutput(TALLY, steps.write_search(portion, self.job))
 
 
 class _SumTallies(beam.CombineFn):

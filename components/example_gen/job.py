@@ -65,9 +65,9 @@ class Job:
     keys: int
     item_keys: int
 
-    def split_file(self, split: str, prefix: str, key: int) -> str:
-        """The TFRecord file of `split` that holds the examples of `key`."""
-        return posixpath.join(self.output, f"Split-{split}", f"{prefix}-{key:05d}.tfrecord.gz")
+    def split_file(self, split: str, prefix: str, name: str) -> str:
+        """The TFRecord file of `split` that holds the examples of the key or portion `name`."""
+        return posixpath.join(self.output, f"Split-{split}", f"{prefix}-{name}.tfrecord.gz")
 
     def dead_letters(self, name: str) -> str:
         """The dead-letter file of the piece of work `name`."""

@@ -70,8 +70,15 @@ def write_partitions(frame: pl.DataFrame, by: pl.Series, keys: int, path: str) -
     """
     if frame.is_empty():
         return []
-    # At most a few thousand keys; NumPy sorts 16-bit numbers by counting.
-    key = (stable_hash(by) % np.uint64(keys)).astype(np.uint16)
+    return write_batches(frame, stable_hash(by) % np.uint64(keys), keys, path)
+
+
+def write_batches(frame: pl.DataFrame, key: np.ndarray, keys: int, path: str) -> list[tuple[int, Slice]]:
+    """As `write_partitions`, with the rows' keys [rows] given: numbers below `keys`."""
+    if frame.is_empty():
+        return []
+    # NumPy sorts 16-bit numbers by counting; there are seldom more keys.
+    key = key.astype(np.uint16 if keys <= 1 << 16 else np.uint32)
     order = np.argsort(key, kind="stable")
     ends = np.cumsum(np.bincount(key, minlength=keys))
     table = frame[order].rechunk().to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks()
@@ -89,12 +96,16 @@ def write_partitions(frame: pl.DataFrame, by: pl.Series, keys: int, path: str) -
 
 
 def read_slices(slices: Iterable[Slice], schema: pl.Schema) -> pl.DataFrame:
-    """The rows of `slices` in the order of their addresses; an empty frame of `schema` if there are none."""
+    """The columns of `schema` of the rows of `slices`, in the order of their addresses; none if there are none."""
     frames = []
     for part in sorted(slices):
         with open_raw(part.path, _AHEAD_BYTES) as stream:
-            batch = pa.ipc.open_file(stream).get_batch(part.batch)
+            reader = pa.ipc.open_file(stream)
+            if len(schema) < len(reader.schema):
+                fields = [reader.schema.get_field_index(name) for name in schema]
+                reader = pa.ipc.open_file(stream, options=pa.ipc.IpcReadOptions(included_fields=fields))
+            batch = reader.get_batch(part.batch)
             frames.append(pl.DataFrame(pl.from_arrow(pa.Table.from_batches([batch]))))
     if not frames:
         return schema.to_frame()
-    return pl.concat(frames).cast(dict(schema)).rechunk()  # type: ignore[arg-type]
+    return pl.concat(frames).select(schema.names()).cast(dict(schema)).rechunk()  # type: ignore[arg-type]

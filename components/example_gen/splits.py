@@ -26,6 +26,10 @@ class Splits:
     eval_start: int
     end: int
 
+    def within(self, since: int, until: int) -> "Splits":
+        """What of them lies in [since, until)."""
+        return Splits(*(min(max(moment, since), until) for moment in (self.train_start, self.eval_start, self.end)))
+
 
 def resolve_splits(config: IngestConfig, span: TimeSpan) -> Splits:
     """The splits of a log that covers `span`.

@@ -4,7 +4,10 @@ Each works one piece alone: of an input, or one key. Each gives a `Tally` of wha
 """
 
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from functools import lru_cache
+from itertools import groupby
+from operator import itemgetter
 
 import polars as pl
 import pyarrow as pa
@@ -12,13 +15,14 @@ import pyarrow as pa
 from components.example_gen import job as kinds
 from components.example_gen import rejects
 from components.example_gen.catalog import item_columns, one_row_per_item, validate_items
-from components.example_gen.columns import CATALOG, EVENT_TYPE, EVENTS, FILE, INTERACTIONS, REQUESTS
+from components.example_gen.columns import CATALOG, EVENT_TYPE, EVENTS, FILE
 from components.example_gen.encode import encode_examples
-from components.example_gen.examples import SearchLog, UserLog
+from components.example_gen.examples import SearchLog
 from components.example_gen.files import create, open_raw
 from components.example_gen.inputs import read_blocks
 from components.example_gen.job import Job, ReadTask, columns_read
 from components.example_gen.partition import Slice, read_slices, write_partitions
+from components.example_gen.portions import Portion, cut_key, owners, user_log
 from components.example_gen.readers import Block
 from components.example_gen.requests import join_requests
 from components.example_gen.splits import Splits, TimeSpan
@@ -57,7 +61,9 @@ def write_catalog(key: int, slices: Iterable[Slice], job: Job) -> tuple[str, Tal
     items, repeated = one_row_per_item(read_slices(slices, CATALOG))
     letters = rejects.rejected(repeated, _file_names(job, kinds.CATALOG))
     rejects.write_dead_letters(letters, job.dead_letters(f"catalog-key-{key:05d}"))
-    _write_examples(item_columns(items), job.split_file(features.CATALOG_SPLIT, "catalog", key))
+    _write_examples(
+        [item_columns(items)] if len(items) else [], job.split_file(features.CATALOG_SPLIT, "catalog", f"{key:05d}")
+    )
     path = job.scratch("items", f"{key:05d}.parquet")
     with create(path) as stream:
         items.select("item_id").write_parquet(stream)
@@ -74,10 +80,8 @@ def join(
     letters = rejects.rejected(rows, _file_names(job, kinds.EVENTS))
     rejects.write_dead_letters(letters, job.dead_letters(f"events-key-{key:05d}"))
     requests, interactions = joined.requests, joined.interactions
-    # The requests of nobody are spread by their id: they meet no behaviour anyway.
-    owner = requests[USER_ID].zip_with(requests[USER_ID].is_not_null(), requests["request_id"])
     return (
-        write_partitions(requests, owner, job.keys, job.scratch("requests", f"{key:05d}.arrow")),
+        write_partitions(requests, owners(requests), job.keys, job.scratch("requests", f"{key:05d}.arrow")),
         write_partitions(
             interactions, interactions[USER_ID], job.keys, job.scratch("interactions", f"{key:05d}.arrow")
         ),
@@ -85,33 +89,41 @@ def join(
     )
 
 
-def write_search(
+def cut(
     key: int,
     requests: Iterable[Slice],
     interactions: Iterable[Slice],
     profiles: Iterable[Slice],
     splits: Splits,
     job: Job,
-) -> Tally:
-    """Writes the search examples and the user states of a key."""
+) -> tuple[list[Portion], Tally]:
+    """What of a key is worked at once; most keys are whole."""
+    portions = list(cut_key(key, requests, interactions, profiles, splits, job))
+    apart = {portion.users.only for portion in portions} - {None}
+    return portions, Tally({"users.worked_in_stretches": len(apart)})
+
+
+def write_search(portion: Portion, job: Job) -> Tally:
+    """Writes the search examples and the user states of a portion."""
     columns = job.config.data.profile_columns
-    users, repeated = one_row_per_user(read_slices(profiles, users_schema(columns)))
-    letters = rejects.rejected(repeated, _file_names(job, kinds.USERS))
-    rejects.write_dead_letters(letters, job.dead_letters(f"users-key-{key:05d}"))
-    log = SearchLog(
-        UserLog(read_slices(requests, REQUESTS), read_slices(interactions, INTERACTIONS), users.drop(FILE)),
-        columns,
-        job.config.windows,
-    )
-    counters: dict[str, int] = {}
-    for split, encoded in log.columns(splits).items():
-        counters[f"examples.{split}"] = _write_examples(encoded, job.split_file(split, "search", key))
-    states = log.states(splits.end)
-    counters["users.states"] = len(states)
-    if len(states):
-        with create(job.scratch("user_state", f"{key:05d}.parquet")) as stream:
-            states.write_parquet(stream)
-    return _tally_rejects(letters, "users") + Tally(counters)
+    users, repeated = one_row_per_user(read_slices(portion.profiles, users_schema(columns)))
+    tally = Tally()
+    if not portion.number:
+        letters = rejects.rejected(repeated, _file_names(job, kinds.USERS))
+        rejects.write_dead_letters(letters, job.dead_letters(f"users-key-{portion.key:05d}"))
+        tally += _tally_rejects(letters, "users")
+    log = SearchLog(user_log(portion, users.drop(FILE)), columns, job.config.windows)
+    counters = {f"examples.{features.TRAIN_SPLIT}": 0, f"examples.{features.EVAL_SPLIT}": 0}
+    for split, blocks in groupby(log.blocks(portion.splits), key=itemgetter(0)):
+        path = job.split_file(split, "search", portion.name)
+        counters[f"examples.{split}"] = _write_examples((columns for _, columns in blocks), path)
+    if portion.states:
+        states = log.states(portion.splits.end)
+        counters["users.states"] = len(states)
+        if len(states):
+            with create(job.scratch("user_state", f"{portion.name}.parquet")) as stream:
+                states.write_parquet(stream)
+    return tally + Tally(counters)
 
 
 def _blocks(task: ReadTask, job: Job) -> Iterator[tuple[Block, int]]:
@@ -178,10 +190,13 @@ def _known_items(paths: tuple[str, ...]) -> pl.Series:
     return pl.concat(parts).sort() if parts else pl.Series("item_id", [], dtype=pl.String)
 
 
-def _write_examples(columns: dict[str, pa.Array], path: str) -> int:
-    rows = len(next(iter(columns.values())))
-    if rows:
-        with create(path) as stream, TFRecordWriter(stream) as writer:
+def _write_examples(blocks: Iterable[dict[str, pa.Array]], path: str) -> int:
+    rows = 0
+    with ExitStack() as stack:
+        writer: TFRecordWriter | None = None
+        for columns in blocks:
+            writer = writer or stack.enter_context(TFRecordWriter(stack.enter_context(create(path))))
+            rows += len(next(iter(columns.values())))
             for records in encode_examples(columns):
                 writer.write(records)
     return rows

@@ -44,6 +44,20 @@ def profile_frame(profiles: dict[str, dict[str, str]], columns: tuple[str, ...])
     return pl.DataFrame(rows, schema=dict.fromkeys(("user_id", *columns), pl.String), orient="row")
 
 
+def joined(log: list[Event], known_items: set[str], splits: Splits, keys: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The requests and the interactions of all keys."""
+    events = frame(log)
+    known = pl.Series(sorted(known_items), dtype=pl.String)
+    parts = [
+        join_requests(part, known, splits.eval_start)
+        for part in keyed(events, events.select(pl.coalesce("request_id", "event_id")).to_series(), keys)
+    ]
+    return (
+        pl.concat([part.requests for part in parts]).cast(dict(REQUESTS)),
+        pl.concat([part.interactions for part in parts]).cast(dict(INTERACTIONS)),
+    )
+
+
 def examples(
     log: list[Event],
     known_items: set[str],
@@ -54,14 +68,7 @@ def examples(
     columns: tuple[str, ...] = (),
 ) -> dict[str, list[dict[str, Any]]]:
     """The examples of both splits, each sorted by (time, request id)."""
-    events = frame(log)
-    known = pl.Series(sorted(known_items), dtype=pl.String)
-    joined = [
-        join_requests(part, known, splits.eval_start)
-        for part in keyed(events, events.select(pl.coalesce("request_id", "event_id")).to_series(), keys)
-    ]
-    requests = pl.concat([part.requests for part in joined]).cast(dict(REQUESTS))
-    interactions = pl.concat([part.interactions for part in joined]).cast(dict(INTERACTIONS))
+    requests, interactions = joined(log, known_items, splits, keys)
     profile_rows = profile_frame(profiles, columns)
     found: dict[str, list[dict[str, Any]]] = {"train": [], "eval": []}
     for parts in zip(
@@ -70,7 +77,7 @@ def examples(
         keyed(profile_rows, profile_rows["user_id"], keys),
         strict=True,
     ):
-        for split, encoded in SearchLog(UserLog(*parts), columns, windows).columns(splits).items():
+        for split, encoded in SearchLog(UserLog(*parts), columns, windows).blocks(splits):
             found[split] += plain_rows(encoded)
     return {split: sorted(rows, key=lambda r: (r["timestamp_ms"], r["request_id"])) for split, rows in found.items()}
 

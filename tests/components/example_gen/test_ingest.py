@@ -1,5 +1,6 @@
 """Whole runs of the Beam job on small files."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -9,13 +10,14 @@ from typing import Any
 import polars as pl
 import pytest
 
-from components.example_gen import ingest, job
+from components.example_gen import ingest, job, steps
 from components.example_gen.config import IngestConfig
 from components.example_gen.ingest import run_ingest
 from components.example_gen.splits import Splits
 from components.example_gen.timestamps import parse_timestamp
 from schema.settings import InputError
 from tests.components.example_gen import oracle, written
+from tests.components.example_gen.oracle import Event
 from tests.components.example_gen.small_shop import make_shop, souk_rows, write_jsonl, write_shop
 
 SHOP = make_shop()
@@ -125,6 +127,49 @@ def test_the_user_state_is_each_users_behaviour_at_the_end_of_the_log(done) -> N
         profile = {f"profile_{c}": SHOP.profiles.get(user, {}).get(c) for c in ("region", "age")}
         behaviour = oracle.behaviour(user, SPLITS.end, requests, interactions, windows)
         assert state == {"user_id": user, **behaviour, **profile}
+
+
+def test_users_who_did_much_are_worked_in_stretches_to_the_same_examples_and_states(tmp_path, done, expected) -> None:
+    folder, at_once, _ = done
+    progress: dict[str, tuple[int, int]] = {}
+    config = write_shop(tmp_path / "in", SHOP, rows_at_once=30)
+    summary = run_ingest(config, str(tmp_path / "out"), progress=lambda step, n, of: progress.update({step: (n, of)}))
+    for split, rows in expected.items():
+        assert _sorted(written.rows(tmp_path / "out", split)) == rows
+    assert len(list((tmp_path / "out" / "Split-train").iterdir())) > len(list((folder / "Split-train").iterdir()))
+    states = [pl.read_parquet(path / "user_state.parquet").sort("user_id") for path in (folder, tmp_path / "out")]
+    assert states[0].equals(states[1])
+    assert summary.counters == at_once.counters | {"users.worked_in_stretches": 6}
+    assert progress["write"] == (2, 2)
+
+
+def one_user(event: Event) -> Event:
+    """A third of the requests, and all that came of them, are one user's."""
+    return dataclasses.replace(event, user_id="robot") if int(event.request_id[1:]) % 3 == 0 else event
+
+
+def one_query(event: Event) -> Event:
+    return dataclasses.replace(event, query="gift") if event.query and int(event.request_id[1:]) % 5 == 0 else event
+
+
+def one_item(event: Event) -> Event:
+    """What is first on the page is one item everywhere."""
+    return dataclasses.replace(event, item_id="i1") if event.position == 1 else event
+
+
+@pytest.mark.parametrize("skew", [one_user, one_query, one_item])
+def test_what_is_everywhere_gives_the_oracles_examples_and_gathers_in_no_key(tmp_path, monkeypatch, skew) -> None:
+    joined: list[int] = []
+    join = steps.join_requests
+    monkeypatch.setattr(steps, "join_requests", lambda events, *rest: joined.append(len(events)) or join(events, *rest))
+    log = [skew(event) for event in SHOP.log]
+    assert sum(one != other for one, other in zip(log, SHOP.log, strict=True)) > len(log) / 40
+    shop = dataclasses.replace(SHOP, log=log)
+    config = write_shop(tmp_path / "in", shop, rows_at_once=60, keys=4)
+    run_ingest(config, str(tmp_path / "out"))
+    for split, rows in oracle.examples(log, SHOP.item_ids, SHOP.profiles, config.windows, SPLITS).items():
+        assert _sorted(written.rows(tmp_path / "out", split)) == rows
+    assert max(joined) < 1.5 * len(log) / len(joined)
 
 
 def test_the_order_of_rows_and_files_changes_no_shard(tmp_path, done) -> None:
