@@ -28,6 +28,8 @@ from schema.settings import InputError
 
 MakePipeline = Callable[[], beam.Pipeline]
 
+_READ_BATCH = 1024
+
 
 @dataclass(frozen=True)
 class Question:
@@ -147,7 +149,8 @@ class _Ask(beam.DoFn):
         self._servables: LoadedServables = self._handle.acquire(LoadedServables)
 
     def process(self, part: Part) -> None:
-        inputs = list(tf.data.TFRecordDataset(part.inputs).as_numpy_iterator())
+        batches = tf.data.TFRecordDataset(part.inputs).batch(_READ_BATCH).as_numpy_iterator()
+        inputs = [value for batch in batches for value in batch.tolist()]
         try:
             answer = self._servables.get(part.servable).ask(part.signature, inputs, part.batch_size)
         except InputError as error:
