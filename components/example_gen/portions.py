@@ -6,7 +6,7 @@ Users who are not much by themselves are put into groups; one who is, a robot as
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -167,10 +167,13 @@ class _BigKey:
         schema = pl.Schema({USER_ID: pl.String(), "timestamp_ms": pl.Int64()})
         step = max(1, self.limit // _SAMPLES_PER_CHUNK)
         samples: dict[str, list[np.ndarray]] = {user: [] for user in rows_of}
+        seen = dict.fromkeys(rows_of, step // 2)
         for block in self._blocks(self.requests + self.interactions, schema) if rows_of else ():
-            for user, found in samples.items():
-                times = block.filter(pl.col(USER_ID) == user)["timestamp_ms"].sort().to_numpy()
-                found.append(times[step // 2 :: step])
+            for user, (_, rows) in _places(block[USER_ID], list(rows_of)).items():
+                times = np.sort(block["timestamp_ms"].to_numpy()[rows])
+                # Every so many rows of the user, however many of these each block has.
+                samples[user].append(times[-seen[user] % step :: step])
+                seen[user] += len(times)
         bounds = {}
         for user, found in samples.items():
             times = np.sort(np.concatenate(found))
@@ -184,17 +187,15 @@ class _BigKey:
         """Writes rows anew by piece: the groups of the others come first, then each user's chunks."""
         source = self.requests if schema == REQUESTS else self.interactions
         found: dict[int, list[Slice]] = defaultdict(list)
+        firsts = others.groups + np.cumsum([0, *(len(inner) + 1 for inner in bounds.values())])
         for number, block in enumerate(self._blocks(source, schema)):
-            users = owners(block) if source is self.requests else block[USER_ID]
             times = block["timestamp_ms"].to_numpy()
-            pieces = _groups(users, others.groups).astype(np.int64)
-            first = others.groups
-            for user, inner in bounds.items():
-                theirs = (users == user).to_numpy()
-                pieces[theirs] = first + np.searchsorted(inner, times[theirs], side="right")
-                first += len(inner) + 1
+            grouped_by = owners(block) if source is self.requests else block[USER_ID]
+            pieces = _groups(grouped_by, others.groups).astype(np.int64)
+            for user, (place, rows) in _places(block[USER_ID], list(bounds)).items():
+                pieces[rows] = firsts[place] + np.searchsorted(bounds[user], times[rows], side="right")
             path = self.job.scratch("pieces", f"{what}-{self.key:05d}-{number:05d}.arrow")
-            for piece, written in write_batches(block, pieces, first, path):
+            for piece, written in write_batches(block, pieces, int(firsts[-1]), path):
                 found[piece].append(written)
         return defaultdict(tuple, {piece: tuple(parts) for piece, parts in found.items()})
 
@@ -208,6 +209,15 @@ class _BigKey:
             some.append(piece)
         if some:
             yield read_slices(some, schema)
+
+
+def _places(users: pl.Series, some: Sequence[str]) -> dict[str, tuple[int, np.ndarray]]:
+    """For each of `some` users that is among `users`: its place in `some`, and its rows in `users`, rising."""
+    numbers = users.replace_strict(some, range(len(some)), default=-1, return_dtype=pl.Int64).to_numpy()
+    order = np.argsort(numbers, kind="stable")
+    starts = np.flatnonzero(np.diff(numbers[order], prepend=-1))
+    runs = np.split(order, starts)[1:]
+    return {some[number]: (number, run) for number, run in zip(numbers[order[starts]].tolist(), runs, strict=True)}
 
 
 def _groups(users: pl.Series, groups: int) -> np.ndarray:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer import negatives
+from trainer import losses, negatives
 from trainer.config import NegativesConfig
 
 
@@ -40,6 +40,22 @@ def test_an_item_that_the_same_request_led_to_is_no_negative():
     np.testing.assert_array_equal(
         masked, [[True, True, False, False], [True, True, False, False], [False, False, True, False]]
     )
+
+
+def test_an_item_that_every_request_led_to_is_no_negative_of_any_and_leaves_the_loss_finite():
+    """However often it is in the batch; where it is all that there is, nothing is left to be compared with."""
+    rows, request = tf.constant([7, 7, 3, 7]), tf.constant([0, 1, 1, 2])
+    masked = negatives.accidental_hits(rows, request, rows)
+    np.testing.assert_array_equal(
+        masked, [[True, True, False, True], [True] * 4, [True] * 4, [True, True, False, True]]
+    )
+    candidates = negatives.Candidates(rows, tf.size(rows), 0)
+    share = tf.constant([0.0] * 3 + [0.25] + [0.0] * 3 + [0.75])
+    expected = negatives.log_expected_count(rows, candidates, share, 7)
+    loss = losses.sampled_softmax_loss(tf.ones(4), tf.zeros([4, 4]), masked, 0.1, expected, expected)
+    # Beaten by the one other item or by nothing: both are certain already.
+    alone = np.log1p(np.exp(-10.0 + np.log(3.0) - np.log(1.0)))
+    np.testing.assert_allclose(loss, [alone, 0.0, 0.0, alone], atol=1e-6)
 
 
 def test_mixtures_lie_between_the_positive_and_its_hardest_negatives():

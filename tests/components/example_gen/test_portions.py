@@ -155,6 +155,19 @@ def test_no_portion_holds_more_however_much_a_user_did(tmp_path: Path) -> None:
     assert max(largest) < 3 * 1.3 * rows_at_once + before
 
 
+def test_many_users_who_each_did_much_are_each_cut(tmp_path: Path) -> None:
+    """Though a few rows that are read at once hold hardly one of each of them."""
+    users, rows_at_once = 150, 130
+    did = robot(0, users * 2 * rows_at_once, seed=6)[1][: users * 140]
+    did = did.with_columns(user_id=pl.Series([f"robot {n % users}" for n in range(len(did))]))
+    job = a_job(tmp_path, ROBOT_WINDOWS, rows_at_once)
+    portions = portions_of((REQUESTS.to_frame(), did), job, SPLITS, files=users)
+    assert {portion.users.only for portion in portions} - {None} == set(did["user_id"])
+    at_end = [portion for portion in portions if portion.states and portion.users.only]
+    held = [sum(piece.rows for stretch in p.interactions for piece in stretch.slices) for p in at_end]
+    assert max(held) < 3 * 1.5 * rows_at_once + 4 * ROBOT_WINDOWS.scan
+
+
 def test_a_key_that_is_not_much_is_worked_as_it_is(robots_log: Frames, tmp_path: Path) -> None:
     job = a_job(tmp_path, ROBOT_WINDOWS, 5000)
     (portion,) = portions_of(robots_log, job, SPLITS)
