@@ -118,7 +118,7 @@ ROBOT_WINDOWS = WindowConfig(
     real_time_cap=10,
     short_term_cap=20,
     long_term_cap=20,
-    scan=30,
+    scan=20,
 )
 
 
