@@ -15,6 +15,7 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import KubeflowV2DagRunner, KubeflowV2DagRunnerConfig
 
+from pipeline.beam import data_paths
 from pipeline.config import PipelineConfig
 from pipeline.parameters import DATE, MEANINGS, PUSH_DIRECTORY
 from pipeline.pipeline import create_pipeline
@@ -135,6 +136,4 @@ def write_job(job: Json, path: Path, target: Target) -> None:
 def _paths(config: PipelineConfig) -> Iterator[tuple[str, str]]:
     yield "root", config.root
     yield "serving.model_dir" if config.serving.model_dir else "root", config.model_directory
-    for name in ("events", "ubi_queries", "catalog", "users"):
-        for path in getattr(config.ingest.data, name):
-            yield f"ingest.data.{name}", path
+    yield from data_paths(config.ingest)

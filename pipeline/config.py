@@ -19,6 +19,7 @@ from components.index_builder.config import IndexConfig
 from components.recall_gate.config import GateConfig
 from components.schema_gate.config import SchemaGateConfig
 from components.transform.config import TransformConfig
+from pipeline.beam import BeamConfig, beam_arguments, data_paths
 from pipeline.resources import ResourcesConfig
 from schema.settings import InputError, Settings, kind_of, override
 from schema.shards import push_directory
@@ -35,6 +36,8 @@ _PATHS: Final = (
     ("ingest", "data", "catalog"),
     ("ingest", "data", "users"),
     ("schema_gate", "schema_path"),
+    ("beam", "setup_file"),
+    ("beam", "job_server_jar"),
     *(("serving", name) for name in PATH_SETTINGS),
 )
 
@@ -55,7 +58,7 @@ class PipelineConfig(Settings):
       gate: what a model must reach to be pushed.
       canary: what the candidate must survive when really served.
       serving: the served model's name and the server's address.
-      beam_args: options for the Beam jobs within steps, as Beam spells them.
+      beam: where the Beam jobs within steps run.
       image: the container image that a compiled pipeline's steps run in.
       resources: what each step of a compiled pipeline gets.
     """
@@ -71,7 +74,7 @@ class PipelineConfig(Settings):
     gate: GateConfig = GateConfig()
     canary: CanaryConfig = CanaryConfig()
     serving: ServingConfig = ServingConfig()
-    beam_args: tuple[str, ...] = ("--runner=FnApiRunner",)
+    beam: BeamConfig = BeamConfig()
     image: str = ""
     resources: ResourcesConfig = ResourcesConfig()
 
@@ -119,6 +122,14 @@ class PipelineConfig(Settings):
     def push_directory(self) -> str:
         """The folder that holds one folder per pushed version: of its SavedModel, or of the map of its shards."""
         return push_directory(self.model_directory, self.index.shards)
+
+    def beam_arguments(self) -> list[str]:
+        """The arguments of every step's Beam jobs.
+
+        Raises:
+          InputError: the workers could not see the data or `root`.
+        """
+        return beam_arguments(self.beam, [("root", self.root), *data_paths(self.ingest)])
 
     def served(self) -> ServingConfig:
         """How to serve what is pushed."""

@@ -25,10 +25,6 @@ from pipeline.progress import State, StepList
 from pipeline.run_lock import run_lock
 from schema.settings import InputError
 
-# Where workers have an image, TFX does not pack itself for them; nothing on this machine reads the image's name, and
-# a second per Beam step is saved.
-_LOCAL_BEAM_ARGS: Final = ("--sdk_container_image=none",)
-
 _logger = logging.getLogger(__name__)
 
 
@@ -124,8 +120,7 @@ def run(
     """
     with run_lock(config.root):
         clear_up(config.metadata_path, config.artifacts_root)
-        local = config.model_copy(update={"beam_args": (*config.beam_args, *_LOCAL_BEAM_ARGS)})
-        dag = create(local, use_cache)
+        dag = create(config, use_cache)
         log_path = Path(config.root) / "logs" / time.strftime("run-%Y%m%d-%H%M%S.log")
         try:
             run_dag(dag, log_path)

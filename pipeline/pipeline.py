@@ -61,7 +61,8 @@ def create_pipeline(config: PipelineConfig, use_cache: bool = True, compiled: bo
         the ledger by the steps that compare with them, as Resolvers can run on this machine alone.
 
     Raises:
-      InputError: an input file or the schema is missing; hard negatives are to be mined and the schema has none.
+      InputError: an input file or the schema is missing; hard negatives are to be mined and the schema has none; Beam's
+        workers could not see a path.
     """
     given, known = Given(compiled), _baselines(config, compiled)
     data = _data_steps(config, compiled)
@@ -161,7 +162,7 @@ def _pipeline(config: PipelineConfig, nodes: list[BaseNode], use_cache: bool, co
         components=nodes,
         enable_cache=use_cache,
         metadata_connection_config=store,
-        beam_pipeline_args=list(config.beam_args),
+        beam_pipeline_args=config.beam_arguments(),
     )
 
 

@@ -1,8 +1,10 @@
 """Drafts a schema for a shop: Souk's own features as the contract has them, the shop's profile columns as found."""
 
-import os
+import posixpath
 import tempfile
-from collections.abc import Mapping, Sequence
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import tensorflow_data_validation as tfdv
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -10,7 +12,8 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 from components.example_gen.config import IngestConfig
-from components.example_gen.ingest import run_ingest
+from components.example_gen.files import make_directory, remove_tree
+from components.example_gen.ingest import ingest_into, local_pipeline
 from components.schema_gate.config import DEFAULT_SCHEMA
 from components.schema_gate.gate import Statistics, parse_schema, read_schema
 from schema import features
@@ -26,18 +29,24 @@ _HEADER = """\
 """
 
 
-def draft_schema(config: IngestConfig, beam_args: Sequence[str] = ()) -> str:
+def draft_schema(config: IngestConfig, beam_args: Sequence[str] = (), shared: str | None = None) -> str:
     """The text of a schema for the data of `config`.
+
+    Args:
+      config: what to ingest and how.
+      beam_args: Beam pipeline options.
+      shared: a folder that all workers see, in which to keep a folder meanwhile; by default this machine's own.
 
     Raises:
       InputError: the data cannot be ingested.
     """
-    with tempfile.TemporaryDirectory(prefix="souk-schema-") as scratch:
-        examples = os.path.join(scratch, "examples")
-        run_ingest(config, examples, beam_args)
+    with _scratch(shared) as scratch:
+        examples = posixpath.join(scratch, "examples")
+        ingest_into(config, examples, lambda: local_pipeline(beam_args))
         statistics = {
             split: tfdv.generate_statistics_from_tfrecord(
-                os.path.join(examples, f"Split-{split}", "*"),
+                posixpath.join(examples, f"Split-{split}", "*"),
+                output_path=posixpath.join(scratch, f"statistics-{split}"),
                 stats_options=tfdv.StatsOptions(use_sketch_based_topk_uniques=True),
                 pipeline_options=PipelineOptions(list(beam_args)),
             )
@@ -47,6 +56,20 @@ def draft_schema(config: IngestConfig, beam_args: Sequence[str] = ()) -> str:
     total = sum(split.datasets[0].num_examples for split in statistics.values())
     header = _HEADER.format(examples=total, kept=1 - _TOLERATED_LOSS)
     return header + text_format.MessageToString(drafted)
+
+
+@contextmanager
+def _scratch(shared: str | None) -> Iterator[str]:
+    if shared is None:
+        with tempfile.TemporaryDirectory(prefix="souk-schema-") as folder:
+            yield folder
+        return
+    folder = posixpath.join(shared, f"schema-draft-{uuid.uuid4().hex}")
+    make_directory(folder)
+    try:
+        yield folder
+    finally:
+        remove_tree(folder)
 
 
 def schema_of(statistics: Mapping[str, Statistics]) -> schema_pb2.Schema:

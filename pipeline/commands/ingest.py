@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from components.example_gen.config import IngestConfig
     from components.example_gen.progress import Progress
     from components.example_gen.summary import IngestSummary
+    from pipeline.beam import BeamConfig
 
 _STEPS = {
     "read": "Read and validate",
@@ -29,7 +30,7 @@ _STEPS = {
     "config_name",
     required=True,
     metavar="FILE",
-    help="The pipeline's YAML file or preset, or a file with its section `ingest` alone.",
+    help="The pipeline's YAML file or preset, or a file with its sections `ingest` and `beam` alone.",
 )
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Replaces one setting, e.g. ingest.eval_days=2."
@@ -38,16 +39,14 @@ _STEPS = {
 @click.option(
     "--workers",
     type=click.IntRange(1),
-    help="Threads that work at once; what they do runs outside Python's lock.  [default: processors, at most 4]",
+    help="In place of `beam.workers`.  [default for `beam.runner: local`: processors, at most 4]",
 )
-@click.option("--beam-arg", "beam_args", multiple=True, metavar="ARG", help="An option for Beam instead of --workers.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
     config_name: str,
     overrides: tuple[str, ...],
     out: str,
     workers: int | None,
-    beam_args: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Turn logs and a catalogue into training examples; no TFX, no metadata.
@@ -56,27 +55,30 @@ def command(
     not be used, with the reason, under dead_letters.
     """
     from components.example_gen.ingest import run_ingest
+    from pipeline.beam import beam_arguments, data_paths
 
-    config = _load(config_name, overrides)
-    if not beam_args:
-        beam_args = _threads(workers or min(os.cpu_count() or 1, 4))
+    config, beam = _load(config_name, overrides)
+    arguments = beam_arguments(_with_workers(beam, workers), [("--out", out), *data_paths(config)])
     with _progress(quiet=as_json) as progress:
-        summary = run_ingest(config, out, beam_args, progress)
+        summary = run_ingest(config, out, arguments, progress)
     if as_json:
         click.echo(summary.to_json())
     else:
         _print(summary)
 
 
-def _threads(workers: int) -> tuple[str, ...]:
-    mode = "multi_threading" if workers > 1 else "in_memory"
-    return (f"--direct_running_mode={mode}", f"--direct_num_workers={workers}")
+def _with_workers(beam: "BeamConfig", workers: int | None) -> "BeamConfig":
+    """Threads work side by side here, unlike in the other steps: what they do runs outside Python's lock."""
+    if workers is None and beam.workers is None and beam.runner == "local":
+        workers = min(os.cpu_count() or 1, 4)
+    return type(beam).parse(beam.model_dump() | {"workers": workers}, "--workers") if workers else beam
 
 
-def _load(name: str, overrides: tuple[str, ...]) -> "IngestConfig":
+def _load(name: str, overrides: tuple[str, ...]) -> "tuple[IngestConfig, BeamConfig]":
     import yaml
 
     from components.example_gen.config import IngestConfig
+    from pipeline.beam import BeamConfig
 
     path = Path(name)
     if path.is_file() and not overrides:
@@ -84,12 +86,15 @@ def _load(name: str, overrides: tuple[str, ...]) -> "IngestConfig":
             values = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise InputError(f"{path} is not YAML in UTF-8: {' '.join(str(error).split())}") from None
-        if isinstance(values, dict) and set(values) == {"ingest"} and isinstance(values["ingest"], dict):
+        alone = isinstance(values, dict) and {"ingest"} <= set(values) <= {"ingest", "beam"}
+        if alone and isinstance(values["ingest"], dict):
             _anchor(values["ingest"], path.resolve().parent)
-            return IngestConfig.parse(values["ingest"], str(path))
+            beam = BeamConfig.parse(values.get("beam", {}), f"`beam` of {path}")
+            return IngestConfig.parse(values["ingest"], str(path)), beam
     from pipeline import config as pipeline_config
 
-    return pipeline_config.load(name, overrides).ingest
+    config = pipeline_config.load(name, overrides)
+    return config.ingest, config.beam
 
 
 def _anchor(values: dict[str, Any], base: Path) -> None:

@@ -35,7 +35,9 @@ def command(config_name: str, overrides: tuple[str, ...], out: Path, force: bool
     with quiet():
         from components.schema_gate.draft import draft_schema
 
-        text = draft_schema(config.ingest, config.beam_args)
+        # Where the workers of a cluster see it.
+        shared = config.root if config.beam.on_cluster else None
+        text = draft_schema(config.ingest, config.beam_arguments(), shared)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(text, encoding="utf-8")
     click.echo(str(out))

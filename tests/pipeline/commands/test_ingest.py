@@ -10,6 +10,10 @@ from pipeline.cli import main
 from tests.components.example_gen.small_shop import make_shop, write_shop
 
 
+FILES = "{data: {events: gone.jsonl, catalog: gone.csv}}"
+FAR = "{runner: flink, job_endpoint: 'flink.example:8099', worker: {type: process, command: /souk}}"
+
+
 @pytest.fixture
 def section(tmp_path):
     """A file with the section `ingest` alone, its input paths relative to it."""
@@ -46,6 +50,8 @@ def test_a_person_gets_a_table_with_the_reasons(section) -> None:
         ("ingest: {data: {events: gone.jsonl, catalog: gone.csv}}", "no file matches"),
         ("ingest: {data: {catalog: c.csv}, evil_days: 3}", "did you mean `eval_days`"),
         ("ingest: [", "is not YAML"),
+        (f"ingest: {FILES}\nbeam: {{runner: flink}}", "either `job_endpoint` or `master` must say where it is"),
+        (f"ingest: {FILES}\nbeam: {FAR}", "out, a path on this machine, and `beam.runner` is flink"),
     ],
 )
 def test_bad_input_is_one_message_and_code_2(tmp_path, text: str, message: str) -> None:
