@@ -41,7 +41,7 @@ def train_towers(folder: Path, requests: int, model: str) -> Towers:
     examples, trained = run_demo(folder, settings, [EXAMPLES, MODEL])
     model_dir = str(trained / "Format-Serving")
     # By the run of the training: another one's vectors would be of another space than its queries.
-    parts = folder / f"embedded-{trained.name}"
+    parts = folder / f"embedded-parts-{trained.name}"
     if not parts.exists():
         unfinished = parts.with_suffix(".unfinished")
         unfinished.mkdir(exist_ok=True)

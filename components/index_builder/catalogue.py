@@ -1,6 +1,7 @@
 """The catalogue as the index sees it: ids, item-table columns and vectors, embedded by Beam in batches."""
 
 import io
+import json
 import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from trainer import artifact
 from trainer.item_table import ItemTable, item_columns
 
 _BATCH = 2048
+_PARTS = "parts.json"
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def filtered_by(raw: Mapping[str, tf.SparseTensor]) -> tuple[tf.Tensor, tf.Tenso
 
 
 class _EmbedBatch(beam.DoFn):
-    """Writes one `.npz` part per batch and yields its path; a model is loaded once per worker process."""
+    """Writes one `.npz` part per batch and yields its name; a model is loaded once per worker process."""
 
     def __init__(self, model_dir: str, part_dir: str, handle: shared.Shared):
         self._model_dir = model_dir
@@ -105,18 +107,20 @@ class _EmbedBatch(beam.DoFn):
             arrays[name] = texts.numpy().astype("S")
         arrays["prices"] = prices.numpy()
         arrays["fingerprints"] = tf.strings.to_hash_bucket_strong(fingerprints, 2**63 - 1, [71, 911]).numpy()
-        path = os.path.join(self._part_dir, f"{uuid.uuid4().hex}.npz")
+        name = f"{uuid.uuid4().hex}.npz"
         archive = io.BytesIO()
         np.savez(archive, **arrays)
-        with tf.io.gfile.GFile(path, "wb") as file:
+        with tf.io.gfile.GFile(os.path.join(self._part_dir, name), "wb") as file:
             file.write(archive.getvalue())
-        yield path
+        yield name
 
 
 def embed_catalogue(
     pipeline: beam.Pipeline, model_dir: str, catalog_pattern: str, part_dir: str
-) -> beam.PCollection[str]:
+) -> beam.PCollection[None]:
     """Adds to a Beam pipeline the embedding of a catalogue split; `read_parts` reads the result.
+
+    A batch that a runner works twice, since a worker was lost, leaves two parts; the one that counts is in the list.
 
     Args:
       pipeline: where the work runs.
@@ -129,14 +133,23 @@ def embed_catalogue(
         | "ReadCatalog" >> beam.io.ReadFromTFRecord(catalog_pattern)
         | "Batch" >> beam.BatchElements(min_batch_size=_BATCH, max_batch_size=_BATCH)
         | "Embed" >> beam.ParDo(_EmbedBatch(model_dir, part_dir, shared.Shared()))
+        | "Parts" >> beam.combiners.ToList()
+        | "List" >> beam.Map(_write_list, os.path.join(part_dir, _PARTS))
     )
+
+
+def _write_list(names: list[str], path: str) -> None:
+    with tf.io.gfile.GFile(path, "w") as file:
+        file.write(json.dumps(names))
 
 
 def read_parts(part_dir: str) -> EmbeddedCatalogue:
     """The embedded catalogue out of the parts that the Beam job wrote, whatever their number and order."""
     parts: list[dict[str, Any]] = []
-    for path in tf.io.gfile.glob(os.path.join(part_dir, "*.npz")):
-        with tf.io.gfile.GFile(path, "rb") as file:
+    with tf.io.gfile.GFile(os.path.join(part_dir, _PARTS)) as file:
+        names = json.loads(file.read())
+    for name in names:
+        with tf.io.gfile.GFile(os.path.join(part_dir, name), "rb") as file:
             archive = io.BytesIO(file.read())
         with np.load(archive) as arrays:
             parts.append({name: arrays[name] for name in arrays.files})

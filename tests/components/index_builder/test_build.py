@@ -1,3 +1,4 @@
+import json
 import os
 
 import numpy as np
@@ -50,10 +51,13 @@ def test_raw_examples_embed_as_the_training_table_does(built):
         np.testing.assert_allclose(vector, trained[item_id], rtol=1e-4, atol=1e-6)
 
 
-def test_parts_are_read_in_item_order_whatever_their_order(tmp_path):
+def test_the_listed_parts_are_read_in_item_order_whatever_their_order(tmp_path):
     rng = np.random.default_rng(0)
     ids = np.array([b"a", b"b", b"c", b"d", b"e"])
     vectors, brand = rng.normal(size=(5, 2)), np.arange(1, 6, dtype=np.int32)
+    # The last is of a batch that was worked twice, and broken off.
+    (tmp_path / "3.npz").write_bytes(b"PK")
+    (tmp_path / "parts.json").write_text(json.dumps(["0.npz", "1.npz", "2.npz"]))
     for n, rows in enumerate([[3, 0], [4], [2, 1]]):
         np.savez(
             tmp_path / f"{n}.npz",
@@ -88,6 +92,7 @@ def test_twins_have_one_fingerprint_and_other_prices_have_another(built):
 
 
 def test_an_empty_catalogue_is_refused(tmp_path):
+    (tmp_path / "parts.json").write_text("[]")
     with pytest.raises(ValueError, match="the catalogue split is empty"):
         read_parts(str(tmp_path))
 
