@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.clean_environment import clean_environment  # noqa: F401
+
 # Made once for each process that the tests are spread over, so that the tests of one of them stay together.
-_COSTLY = ("tiny_shop", "built")
+_COSTLY = ("tiny_shop", "built", "clean_environment")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -5,9 +5,7 @@ step is tried again. Each step is the very command line of its container, in a p
 with any other but the folders.
 """
 
-import os
 import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +15,9 @@ import yaml
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
+from tests.clean_environment import Image
+
 Json = dict[str, Any]
-REPOSITORY = Path(__file__).parents[2]
 # What a driver puts in the place of this is all that a container learns of its step.
 _EXECUTOR_INPUT = "{{$}}"
 
@@ -46,10 +45,12 @@ class Cluster:
     Attributes:
       buckets: local folders by their URI (`gs://shop`).
       scratch: holds the steps' metadata files and empty working folders.
+      image: what the steps' containers are made of.
     """
 
     buckets: dict[str, Path]
     scratch: Path
+    image: Image
     _runs: int = 0
     _artifacts: int = 0
 
@@ -162,7 +163,7 @@ class Cluster:
             capture_output=True,
             text=True,
             cwd=work,
-            env=self._environment(),
+            env=self.image.environment,
             check=False,
         )
         (folder / "log.txt").write_text(ended.stdout + ended.stderr)
@@ -171,15 +172,6 @@ class Cluster:
         output = json_format.Parse((folder / "executor_output.json").read_text(), pipeline_spec_pb2.ExecutorOutput())
         written = json_format.MessageToDict(output)["artifacts"]
         return {key: artifacts["artifacts"][0] for key, artifacts in written.items()}
-
-    def _environment(self) -> dict[str, str]:
-        """What the image has, no more: none of what this process happens to have set."""
-        return {
-            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
-            "PYTHONPATH": str(REPOSITORY),
-            "HOME": str(self.scratch),
-            "TF_CPP_MIN_LOG_LEVEL": "2",
-        }
 
 
 def _in_order(tasks: dict[str, Json]) -> list[str]:

@@ -1,4 +1,7 @@
-"""A compiled pipeline, run step by step by its containers' own command lines, from logs to a pushed model."""
+"""A compiled pipeline, run step by step by its containers' own command lines, from logs to a pushed model.
+
+The containers' Python is what the image would install, out of reach of this checkout.
+"""
 
 import copy
 import json
@@ -36,7 +39,7 @@ class Runs:
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory) -> Runs:
+def runs(tmp_path_factory, clean_environment) -> Runs:
     folder = tmp_path_factory.mktemp("cluster")
     logs, root = folder / "logs", folder / "shop" / "souk"
     souk("simulate", "--preset", "tiny", "--out", str(logs))
@@ -50,8 +53,8 @@ def runs(tmp_path_factory) -> Runs:
     options = [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
     compiled = folder / "pipeline.yaml"
     where = ("--target", "kubeflow", "--image", "souk:1", "--output", str(compiled))
-    souk("compile", "--config", "tiny", *options, *where)
-    cluster = Cluster({"gs://shop": folder / "shop", "gs://logs": logs}, folder / "scratch")
+    clean_environment.run("souk", "compile", "--config", "tiny", *options, *where)
+    cluster = Cluster({"gs://shop": folder / "shop", "gs://logs": logs}, folder / "scratch", clean_environment)
     first = cluster.run(compiled, FIRST)
 
     done = {name: step for name, step in first.items() if name not in ("RecallGate", "Pusher")}

@@ -3,7 +3,7 @@ import subprocess
 import sys
 
 from pipeline.step import clear_outputs
-from tests.pipeline.cluster import REPOSITORY
+from tests.clean_environment import REPOSITORY
 
 
 def test_what_the_step_is_to_write_and_its_temporary_files_are_cleared_and_no_more(tmp_path):

@@ -1,14 +1,11 @@
 """The deployment files as data, for all tests of this folder."""
 
-import json
-import shlex
-import shutil
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from tests.dockerfiles import dockerfile
 
 ROOT = Path(__file__).resolve().parents[3]
 SERVING = ROOT / "serving"
@@ -62,29 +59,6 @@ FLAGS = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class Instruction:
-    """One instruction of a Dockerfile: `name` in capitals, and the rest of it in one line."""
-
-    name: str
-    value: str
-
-    @property
-    def words(self) -> list[str]:
-        """What follows the instruction, from its JSON form or as a shell splits it."""
-        return json.loads(self.value) if self.value.startswith("[") else shlex.split(self.value)
-
-
-def dockerfile(text: str) -> list[Instruction]:
-    """The instructions of a Dockerfile in order, without comments."""
-    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
-    found = []
-    for line in "\n".join(lines).replace("\\\n", " ").splitlines():
-        name, _, value = line.strip().partition(" ")
-        found.append(Instruction(name.upper(), value.strip()))
-    return found
-
-
 def documents(path: Path) -> list[dict[str, Any]]:
     """Every document of a YAML file."""
     return [document for document in yaml.safe_load_all(path.read_text()) if document is not None]
@@ -119,9 +93,3 @@ def container() -> dict[str, Any]:
     """The Deployment's one container."""
     (found,) = deployment()["spec"]["template"]["spec"]["containers"]
     return found
-
-
-def program(name: str) -> str | None:
-    """Where a checking program is, in this environment or on the machine; None without one."""
-    beside = Path(sys.executable).parent / name
-    return str(beside) if beside.exists() else shutil.which(name)

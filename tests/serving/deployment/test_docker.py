@@ -2,51 +2,8 @@ import subprocess
 
 import pytest
 
-from tests.serving.deployment.files import (
-    DOCKER,
-    DOCKERFILES,
-    FLAGS,
-    SERVING,
-    Instruction,
-    dockerfile,
-    image_command,
-    only,
-    program,
-)
-
-INSTRUCTIONS = {
-    *("FROM", "ARG", "ENV", "LABEL", "SHELL", "RUN", "COPY", "WORKDIR", "USER", "EXPOSE", "HEALTHCHECK", "ENTRYPOINT"),
-    "CMD",
-}
-SECRET = ("password", "passwd", "secret", "token", "api_key", "private_key", "credential")
-
-
-def version_problem(image: str) -> str | None:
-    """Why `image` may be another one tomorrow; None if it has a version."""
-    tag = image.rpartition("/")[2].partition(":")[2]
-    return None if tag and tag != "latest" else f"{image} has no version"
-
-
-def problems(instructions: list[Instruction]) -> list[str]:
-    """What must not be in an image that goes into production."""
-    found = [
-        f"{entry.name} is no instruction that is used here" for entry in instructions if entry.name not in INSTRUCTIONS
-    ]
-    stages: set[str] = set()
-    for entry in instructions:
-        if entry.name == "FROM":
-            image, *named = entry.value.split()
-            if image not in stages and (problem := version_problem(image)):
-                found.append(problem)
-            stages.update(named[1:])
-        if entry.name in ("ARG", "ENV") and any(word in entry.value.lower() for word in SECRET):
-            found.append(f"{entry.name} {entry.value} puts a secret into the image")
-    last = [n for n, entry in enumerate(instructions) if entry.name == "FROM"][-1]
-    users = [entry.value for entry in instructions[last:] if entry.name == "USER"]
-    # Kubernetes' runAsNonRoot takes no name's word for it.
-    if not users or not users[-1].split(":")[0].isdigit() or users[-1].split(":")[0] == "0":
-        found.append(f"the server runs as {users[-1] if users else 'root'}")
-    return found
+from tests.dockerfiles import dockerfile, problems, program, version_problem
+from tests.serving.deployment.files import DOCKER, DOCKERFILES, FLAGS, SERVING, image_command, only
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
@@ -60,10 +17,12 @@ def test_images_have_fixed_bases_no_secrets_and_a_user(path):
         ("FROM a/b\nUSER 1", "a/b has no version"),
         ("FROM host:5000/b\nUSER 1", "host:5000/b has no version"),
         ("FROM a/b:latest\nUSER 1", "a/b:latest has no version"),
-        ("FROM a:1", "the server runs as root"),
-        ("FROM a:1\nUSER nobody", "the server runs as nobody"),
-        ("FROM a:1\nUSER 0:0", "the server runs as 0:0"),
-        ("FROM a:1 AS b\nUSER 1\nFROM b", "the server runs as root"),
+        ("FROM a:1", "it runs as root"),
+        ("FROM a:1\nUSER nobody", "it runs as nobody"),
+        ("FROM a:1\nUSER 0:0", "it runs as 0:0"),
+        ("FROM a:1 AS b\nUSER 1\nFROM a:1", "it runs as root"),
+        ("FROM a:1 AS b\nUSER 1\nFROM b AS c\nUSER root", "it runs as root"),
+        ("FROM a:1\nCOPY --from=b:latest x y\nUSER 1", "b:latest has no version"),
         ("FROM a:1\nENV \\\n# why\n  API_TOKEN=x\nUSER 1", "ENV API_TOKEN=x puts a secret into the image"),
         ("FROM a:1\nADD x y\nUSER 1", "ADD is no instruction that is used here"),
     ],

@@ -5,6 +5,7 @@ import subprocess
 import pytest
 import yaml
 
+from tests.dockerfiles import program
 from tests.serving.deployment import kubernetes_fields
 from tests.serving.deployment.files import (
     CONFIGS,
@@ -17,7 +18,6 @@ from tests.serving.deployment.files import (
     flags,
     image_command,
     only,
-    program,
 )
 
 BASE = KUBERNETES / "base"

@@ -4,7 +4,8 @@ import subprocess
 import pytest
 
 from serving.server.metrics import Metrics
-from tests.serving.deployment.files import CONFIGS, DOCKER, KUBERNETES, image_command, only, program
+from tests.dockerfiles import program
+from tests.serving.deployment.files import CONFIGS, DOCKER, KUBERNETES, image_command, only
 
 FOLDER = DOCKER / "prometheus"
 

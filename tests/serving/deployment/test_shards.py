@@ -9,8 +9,9 @@ import yaml
 
 from schema.shards import shard_models
 from serving.server import text_protos
+from tests.dockerfiles import program
 from tests.serving.deployment import kubernetes_fields
-from tests.serving.deployment.files import KUBERNETES, program
+from tests.serving.deployment.files import KUBERNETES
 
 SHARDS = 3
 

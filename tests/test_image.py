@@ -1,0 +1,91 @@
+"""The container image: what goes into it, and what comes out, without an engine."""
+
+import json
+import re
+import subprocess
+import tomllib
+from importlib.metadata import version
+
+import pytest
+from docker.utils.build import exclude_paths
+from packaging.specifiers import SpecifierSet
+
+from tests.clean_environment import REPOSITORY
+from tests.dockerfiles import dockerfile, problems, program
+
+INSTRUCTIONS = dockerfile((REPOSITORY / "Dockerfile").read_text())
+PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+PACKAGES = [pattern.removesuffix("*") for pattern in PROJECT["tool"]["setuptools"]["packages"]["find"]["include"]]
+
+
+def tracked(*paths: str) -> set[str]:
+    listed = subprocess.run(["git", "ls-files", *paths], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    return set(listed.stdout.split())
+
+
+def test_the_image_has_fixed_bases_no_secrets_and_a_user():
+    assert problems(INSTRUCTIONS) == []
+
+
+def test_hadolint_finds_nothing_in_the_image():
+    hadolint = program("hadolint")
+    if hadolint is None:
+        pytest.skip("hadolint is not installed")
+    ended = subprocess.run([hadolint, REPOSITORY / "Dockerfile"], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (0, "")
+
+
+def test_the_images_that_it_builds_on_are_of_the_versions_that_souk_is_locked_to():
+    text = "\n".join(entry.value for entry in INSTRUCTIONS)
+    [python] = set(re.findall(r"python:(\d+\.\d+)-slim", text))
+    assert f"{python}.0" in SpecifierSet(PROJECT["project"]["requires-python"])
+    [(beam_python, beam)] = re.findall(r"apache/beam_python([\d.]+)_sdk:([\d.]+)", text)
+    assert (beam_python, beam) == (python, version("apache-beam"))
+
+
+def test_nothing_but_what_the_image_is_built_of_gets_into_the_build():
+    lines = (REPOSITORY / ".dockerignore").read_text().splitlines()
+    inside = exclude_paths(str(REPOSITORY), [line for line in lines if line and not line.startswith("#")])
+    files = {name for name in inside if (REPOSITORY / name).is_file()} - {"Dockerfile", ".dockerignore"}
+    built_of = ("pyproject.toml", "uv.lock", "setup.py", "README.md", "scripts/install_uv.py")
+    assert tracked(*PACKAGES, *built_of) <= files
+    assert {name.partition("/")[0] for name in files} == {*PACKAGES, *(name.partition("/")[0] for name in built_of)}
+
+
+def test_every_tracked_file_of_every_package_is_in_the_image_with_its_bytecode(clean_environment):
+    packages = next((clean_environment.root / "opt" / "souk" / "lib").glob("python*/site-packages"))
+    files = tracked(*PACKAGES)
+    assert {name for name in files if not (packages / name).is_file()} == set()
+    modules = [packages / name for name in files if name.endswith(".py")]
+    assert [m for m in modules if not list((m.parent / "__pycache__").glob(f"{m.stem}.*.pyc"))] == []
+
+
+def test_the_image_has_what_the_lock_names_and_no_more(clean_environment):
+    code = (
+        "import json, importlib.metadata as m; "
+        "print(json.dumps({d.name.lower().replace('_', '-').replace('.', '-'): d.version for d in m.distributions()}))"
+    )
+    installed = json.loads(clean_environment.run("python", "-c", code).stdout)
+    lines = (REPOSITORY / "requirements.lock").read_text().splitlines()
+    locked = dict(line.partition(" ;")[0].split("==") for line in lines if line.strip())
+    vendored = {name for name in installed if name not in locked} - {"souk", "pip"}
+    assert {name: installed[name] for name in locked} == locked
+    assert vendored == set()
+
+
+def test_souk_answers_in_the_image_by_its_name(clean_environment):
+    assert clean_environment.run("souk", "--version").stdout.strip() == f"souk, version {PROJECT['project']['version']}"
+    last = INSTRUCTIONS[-1]
+    assert last.name == "CMD"
+    assert "Commands:" in clean_environment.run(*last.words).stdout
+
+
+def test_a_step_that_is_given_nothing_ends_with_its_usage(clean_environment):
+    ended = clean_environment.run("python", "-m", "pipeline.step", expect=2)
+    assert "--json_serialized_invocation_args" in ended.stderr
+
+
+def test_who_a_step_runs_as_may_write_where_inputs_are_put(clean_environment):
+    assert clean_environment.user == "65532:65532"
+    for name in ("gcs", "minio", "s3", "tmp/kfp_outputs", "home/souk"):
+        assert (clean_environment.root / name).stat().st_mode & 0o7777 == 0o1777, name
