@@ -6,9 +6,10 @@ on this machine. A parameter named like a section of the configuration takes `ke
 """
 
 from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from tfx.orchestration.data_types import RuntimeParameter
+if TYPE_CHECKING:
+    from tfx.orchestration.data_types import RuntimeParameter
 
 DATE: Final = "date"
 DATA_VERSION: Final = "data_version"
@@ -38,8 +39,10 @@ class Given:
     def __init__(self, compiled: bool):
         self.compiled = compiled
 
-    def __call__(self, name: str, value: str = "") -> str | RuntimeParameter:
+    def __call__(self, name: str, value: str = "") -> "str | RuntimeParameter":
         """`value` itself, or the parameter `name` with that default."""
         if not self.compiled:
             return value
+        from tfx.orchestration.data_types import RuntimeParameter
+
         return RuntimeParameter(name, ptype=str, default=value, description=MEANINGS[name])
