@@ -113,7 +113,9 @@ class BigQuery:
         self.tables[name] = FakeTable(fields, table, kind, changed)
 
     def answer(self, request: Request) -> Answer | None:
-        """The REST API's `tables.list` and `tables.get`."""
+        """The REST API's `tables.list` and `tables.get`; no dataset has the label that Beam looks for."""
+        if re.fullmatch(r"/bigquery/v2/projects/[^/]+/datasets", request.path):
+            return json_answer({"kind": "bigquery#datasetList"})
         found = re.fullmatch(r"/bigquery/v2/projects/([^/]+)/datasets/([^/]+)/tables(?:/([^/]+))?", request.path)
         if not found:
             return None

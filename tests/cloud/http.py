@@ -56,7 +56,7 @@ class SignIn:
         self.granted = 0
 
     def answer(self, request: Request) -> Answer | None:
-        if request.path == "/token":
+        if request.path.endswith("/token"):
             self.granted += 1
             return json_answer({"access_token": self.token, "expires_in": 3600, "token_type": "Bearer"})
         if request.headers.get("authorization") != f"Bearer {self.token}":
@@ -83,6 +83,11 @@ class Server:
             protocol_version = "HTTP/1.1"
             # Else the kernel holds the body back until the client has acknowledged the headers.
             disable_nagle_algorithm = True
+            origin = ""
+
+            def setup(self) -> None:
+                super().setup()
+                self.origin = server.address
 
             def _handle(self) -> None:
                 path, _, query = self.path.partition("?")
@@ -90,7 +95,7 @@ class Server:
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 values = {key: value[0] for key, value in parse_qs(query, keep_blank_values=True).items()}
                 body = self.rfile.read(int(headers.get("content-length", 0)))
-                request = Request(self.command, path, values, headers, body, server.address)
+                request = Request(self.command, path, values, headers, body, self.origin)
                 try:
                     found = (answer for service in services if (answer := service.answer(request)) is not None)
                     answer = next(found, error(404, f"nobody answers {self.command} {path}"))

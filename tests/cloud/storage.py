@@ -1,6 +1,7 @@
 """Cloud Storage's JSON API over objects in memory: what google-cloud-storage and TensorFlow's file system ask of it.
 
-Listing by pages, metadata, downloads by range, resumable uploads in chunks, copies, deletion, and batches of these.
+Listing by pages, metadata, downloads by range, simple uploads and resumable ones in chunks, copies, deletion, and
+batches of these.
 """
 
 import base64
@@ -45,6 +46,7 @@ class Storage:
       page: how many objects a listing gives at once.
       forbidden: buckets that nobody may touch.
       refusals: how many more requests are answered with 503 first.
+      sent: bytes of objects downloaded so far.
     """
 
     def __init__(self, *buckets: str):
@@ -52,6 +54,7 @@ class Storage:
         self.page = 1000
         self.forbidden: set[str] = set()
         self.refusals = 0
+        self.sent = 0
         self._uploads: dict[str, Upload] = {}
         self._numbers = itertools.count(1_700_000_000_000_000)
         self._lock = threading.Lock()
@@ -135,19 +138,24 @@ class Storage:
         headers = {"X-Goog-Hash": f"crc32c={_crc32c(kept.data)}", "X-Goog-Generation": str(kept.generation)}
         wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("range", ""))
         if not wanted:
+            self.sent += len(kept.data)
             return Answer(200, headers, kept.data)
         start, last = int(wanted[1]), int(wanted[2] or len(kept.data))
         part = kept.data[start : last + 1]
         if not part:
             return error(416, "The requested range cannot be satisfied.")
+        self.sent += len(part)
         headers["Content-Range"] = f"bytes {start}-{start + len(part) - 1}/{len(kept.data)}"
         return Answer(206, headers, part)
 
     def _start(self, request: Request, bucket: str) -> Answer:
+        if request.query["uploadType"] == "media":
+            self.put(bucket, request.query["name"], request.body)
+            return json_answer(self._described(bucket, request.query["name"]))
+        if request.query["uploadType"] != "resumable":
+            return error(400, "only simple and resumable uploads are known here")
         described = json.loads(request.body) if request.body else {}
         name = request.query.get("name") or described["name"]
-        if request.query["uploadType"] != "resumable":
-            return error(400, "only resumable uploads are known here")
         number = str(next(self._numbers))
         self._uploads[number] = Upload(bucket, name)
         return Answer(200, {"Location": f"{request.origin}/upload/session/{number}"})

@@ -142,5 +142,5 @@ def test_the_columns_are_those_of_the_documents(tmp_path, shape) -> None:
 def test_a_dump_that_is_not_json_lines_is_an_error(tmp_path) -> None:
     (tmp_path / "dump.csv").write_text("a,b\n")
     (file,) = find_files((str(tmp_path / "dump.csv"),), "events")
-    with pytest.raises(InputError, match="read as JSON lines, not csv"):
+    with pytest.raises(InputError, match="read from JSON lines or from BigQuery"):
         ubi_columns_of(file, 9999)

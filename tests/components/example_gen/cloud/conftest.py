@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from google.auth import credentials
 
 from tests.cloud.bigquery import BigQuery
-from tests.cloud.http import Server, SignIn
+from tests.cloud.http import SignIn
+from tests.cloud.proxy import Proxy
 from tests.cloud.storage import Storage
 
 TOKEN = "ya29.a-token-that-nobody-may-see-1234567890"
@@ -23,7 +24,7 @@ PROJECT = "shop-project"
 class Cloud:
     """The services, and the file of the account's key."""
 
-    server: Server
+    server: Proxy
     sign_in: SignIn
     storage: Storage
     bigquery: BigQuery
@@ -41,8 +42,9 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     had with the key in GOOGLE_APPLICATION_CREDENTIALS alone.
     """
     storage, bigquery, sign_in = Storage("shop"), BigQuery(), SignIn(TOKEN)
-    server = Server(sign_in, bigquery, storage)
-    key_file = tmp_path_factory.mktemp("account") / "key.json"
+    folder = tmp_path_factory.mktemp("account")
+    server = Proxy(sign_in, bigquery, storage, folder=folder)
+    key_file = folder / "key.json"
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     pem = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -54,6 +56,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
                 "project_id": PROJECT,
                 "private_key_id": "key-id-that-nobody-may-see",
                 "private_key": pem,
+                "client_id": "123456789",
                 "client_email": f"souk@{PROJECT}.iam.gserviceaccount.com",
                 "token_uri": f"{server.address}/token",
             }
@@ -65,6 +68,9 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
         patch.setenv("BIGQUERY_EMULATOR_HOST", server.address)
         patch.setenv("BIGQUERY_STORAGE_EMULATOR_HOST", bigquery.address)
         patch.delenv("GOOGLE_CLOUD_PROJECT", raising=False)
+        # TensorFlow knows no emulator.
+        for name, value in server.environment().items():
+            patch.setenv(name, value)
         # The library would ask Google where the account may be used from.
         boundary = credentials.CredentialsWithRegionalAccessBoundary
         patch.setattr(boundary, "_is_regional_access_boundary_lookup_required", lambda _: False)
