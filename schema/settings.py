@@ -40,7 +40,7 @@ class Settings(BaseModel):
           InputError: naming every wrong key or value, with the nearest known key for an unknown one; a value that
             looks like a credential.
         """
-        _refuse_credentials(values, source)
+        refuse_credentials(values, source)
         return cls._checked(lambda: cls.model_validate(values), source)
 
     @classmethod
@@ -117,10 +117,16 @@ def kind_of(value: Any) -> str:
     return "nothing" if value is None else f"a {type(value).__name__} ({mask(repr(value))})"
 
 
-def _refuse_credentials(values: Any, source: str) -> None:
+def refuse_credentials(values: Any, source: str) -> None:
+    """Raises InputError where something in nested plain `values` looks like a credential; it is not shown.
+
+    Args:
+      values: as YAML or JSON gives them.
+      source: what they came from, for the error message.
+    """
     found = list(credentials_in(values))
     if found:
-        lines = "\n".join(f"  `{path}` holds what looks like {kind}" for path, kind in found)
+        lines = "\n".join(f"  {f'`{path}` ' if path else ''}holds what looks like {kind}" for path, kind in found)
         raise InputError(
             f"{source} holds credentials, which are then in every artifact and log that the settings go to:\n{lines}\n"
             "Take them out, and give them by the environment alone: GOOGLE_APPLICATION_CREDENTIALS, `gcloud auth "

@@ -29,7 +29,7 @@ from components.example_gen.summary import IngestSummary, Tally, check
 from components.example_gen.timestamps import format_timestamp
 from components.example_gen.user_state import merge_user_states
 from schema import features
-from schema.settings import InputError
+from schema.settings import InputError, refuse_credentials
 
 TALLY = "tally"
 PORTIONS = "portions"
@@ -54,6 +54,7 @@ def run_ingest(
     Raises:
       InputError: if an input cannot be used; a local `out_dir` is then as it was.
     """
+    refuse_credentials({"out": out_dir, "beam_args": list(beam_args)}, "the command")
     with replaced(out_dir) as (folder, target):
         told = None if is_remote(folder) else progress
         return ingest_into(config, folder, lambda: local_pipeline(beam_args), told, shown_as=target)
