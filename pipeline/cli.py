@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import click
 
+from schema.secrets import mask
 from schema.settings import InputError
 
 COMMANDS: Final = {
@@ -55,7 +56,7 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except InputError as error:
-            raise BadInput(str(error)) from None
+            raise BadInput(mask(str(error))) from None
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

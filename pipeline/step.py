@@ -14,6 +14,7 @@ import runpy
 import sys
 from typing import Final
 
+from schema.secrets import mask
 from schema.settings import InputError
 
 _ENTRY_POINT: Final = "tfx.orchestration.kubeflow.v2.container.kubeflow_v2_run_executor"
@@ -31,7 +32,7 @@ def main() -> None:
     try:
         runpy.run_module(_ENTRY_POINT, run_name="__main__", alter_sys=True)
     except InputError as error:
-        print(f"Error: {error}", file=sys.stderr)
+        print(f"Error: {mask(str(error))}", file=sys.stderr)
         sys.exit(BAD_INPUT)
 
 
