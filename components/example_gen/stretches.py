@@ -119,7 +119,7 @@ class _Stored:
 
     def seen_from(self, moment: int, untils: Sequence[int]) -> tuple[tuple[Stretch, ...], tuple[Stretch, ...]]:
         """The requests and the interactions that windows look at that end `untils` before `moment` or a bit later."""
-        chunks = [np.searchsorted(self.bounds, moment - until, side="right") for until in untils]
+        chunks = [int(np.searchsorted(self.bounds, moment - until, side="right")) for until in untils]
         return self._rows(_REQUESTS, {chunks[0]}), self._rows(_INTERACTIONS, set(chunks))
 
     def _rows(self, kind: _Kind, chunks: set[int]) -> tuple[Stretch, ...]:
