@@ -19,6 +19,8 @@ _HERE: Final = re.compile(r"(\w+://)?(localhost|127\.0\.0\.1|\[::1\]|\[local\]|l
 # TFX packs itself for workers that are given no image and no setup file. Those that have Souk have TFX, and a second
 # per Beam step is saved; nothing reads this name.
 _HAS_ALL: Final = "--sdk_container_image=none"
+# Between two stages of a job; else each would start processes of its own, which import TensorFlow for seconds.
+_KEPT_MS: Final = 10_000
 
 
 class WorkerConfig(Settings):
@@ -32,7 +34,9 @@ class WorkerConfig(Settings):
       command: for `process`: the path of a program on every worker that ends in `python -m pipeline.beam_worker "$@"`.
       variables: for `process`: environment variables of `command`.
       address: for `external`: `host:port` as a worker sees it.
-      processes: SDK processes for each worker of the cluster; 0 is one for each of its processors.
+      processes: Python processes for each worker of the cluster; 0 is one for each of its processors.
+      renewed_after_s: seconds after which another process takes the place of one. One that was lost is given work
+        until then, so Flink must start a job again over a longer time than this.
     """
 
     type: Literal["docker", "process", "external", "loopback"] = "docker"
@@ -41,6 +45,7 @@ class WorkerConfig(Settings):
     variables: dict[str, str] = Field(default_factory=dict)
     address: str = ""
     processes: int = Field(1, ge=0)
+    renewed_after_s: float = Field(300.0, gt=0)
 
     @model_validator(mode="after")
     def _fits_its_type(self) -> "WorkerConfig":
@@ -267,6 +272,8 @@ def _worker_arguments(config: BeamConfig) -> Iterator[str]:
     if config.runner in _PORTABLE:
         yield f"--environment_type={worker.type.upper()}"
         yield f"--sdk_worker_parallelism={worker.processes}"
+        yield f"--environment_cache_millis={_KEPT_MS}"
+        yield f"--environment_expiration_millis={round(worker.renewed_after_s * 1000)}"
         process = json.dumps({"command": worker.command, "env": worker.variables})
         settings = {"docker": worker.image, "process": process, "external": worker.address, "loopback": ""}
         yield from _given(environment_config=settings[worker.type])

@@ -18,8 +18,10 @@ DATAFLOW = {
 
 
 def options(caplog: pytest.LogCaptureFixture, **settings: object) -> dict:
-    """What Beam makes of the arguments; it must know every one."""
+    """What Beam makes of the arguments; it must know every one, but for one that the job server knows."""
     arguments = beam_arguments(BeamConfig.parse(settings))
+    if settings.get("runner") in ("flink", "spark"):
+        arguments.remove("--environment_expiration_millis=300000")
     with caplog.at_level(logging.WARNING):
         read = PipelineOptions(arguments).get_all_options(drop_default=True)
     assert "unparseable" not in caplog.text
@@ -47,6 +49,7 @@ def test_flink_with_a_job_server_and_processes(caplog):
         "parallelism": 8,
         "environment_type": "PROCESS",
         "sdk_worker_parallelism": "4",
+        "environment_cache_millis": "10000",
         "sdk_container_image": "none",
     }
 
@@ -62,6 +65,7 @@ def test_flink_by_its_own_address_with_containers(caplog):
         "environment_type": "DOCKER",
         "environment_config": "souk:1",
         "sdk_worker_parallelism": "1",
+        "environment_cache_millis": "10000",
         "sdk_container_image": "souk:1",
         "setup_file": "/code/setup.py",
     }
@@ -76,6 +80,7 @@ def test_spark_with_a_container_beside_each_worker(caplog):
         "environment_type": "EXTERNAL",
         "environment_config": "localhost:50000",
         "sdk_worker_parallelism": "1",
+        "environment_cache_millis": "10000",
         "sdk_container_image": "none",
     }
 

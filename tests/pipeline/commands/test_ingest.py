@@ -9,7 +9,6 @@ from click.testing import CliRunner
 from pipeline.cli import main
 from tests.components.example_gen.small_shop import make_shop, write_shop
 
-
 FILES = "{data: {events: gone.jsonl, catalog: gone.csv}}"
 FAR = "{runner: flink, job_endpoint: 'flink.example:8099', worker: {type: process, command: /souk}}"
 
