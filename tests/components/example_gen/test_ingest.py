@@ -65,12 +65,19 @@ def test_a_date_gives_the_same_examples_however_much_was_logged_since(tmp_path) 
     before = [event for event in SHOP.log if event.timestamp_ms < config.end_ms]
     assert 0 < len(before) < len(SHOP.log)
     late = run_ingest(config, str(tmp_path / "late"))
+    run_ingest(config, str(tmp_path / "again"))
     write_jsonl(tmp_path / "in" / "events-0.jsonl", souk_rows(before))
     (tmp_path / "in" / "events-1.jsonl").unlink()
     in_time = run_ingest(config, str(tmp_path / "in_time"))
     for split in ("train", "eval"):
         assert _sorted(written.rows(tmp_path / "late", split)) == _sorted(written.rows(tmp_path / "in_time", split))
     assert late.end_ms == in_time.end_ms == config.end_ms
+    files = {path.relative_to(tmp_path / "late") for path in (tmp_path / "late").rglob("*.gz")}
+    assert len(files) > 3
+    for path in files:
+        # Not the same rows alone: what is read by position, as in shuffling, is the same too.
+        copies = [(tmp_path / run / path).read_bytes() for run in ("late", "again", "in_time")]
+        assert copies == copies[:1] * 3, path
     assert late.counters["events.not_before_date"] > 0
     assert "events.not_before_date" not in in_time.counters
 
