@@ -2,7 +2,8 @@
 
 import logging
 import shlex
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from tfx import types
 from tfx.components.util import examples_utils
@@ -12,8 +13,12 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, component_spec, standard_artifacts
 
 from components.example_gen.config import MILLISECONDS_PER_DAY, IngestConfig
-from components.example_gen.ingest import ingest_into
+from components.example_gen.fingerprint import catalogue_fingerprint
+from components.example_gen.ingest import ingest_catalogue_into, ingest_into
 from schema import features
+
+# The property of examples that tells which catalogue is in them, see `fingerprint.catalogue_fingerprint`.
+CATALOGUE_FINGERPRINT: Final = "catalogue_fingerprint"
 
 _logger = logging.getLogger(__name__)
 
@@ -44,19 +49,50 @@ class Executor(base_beam_executor.BaseBeamExecutor):
     ) -> None:
         """Ingests; called by TFX."""
         examples = artifact_utils.get_single_instance(output_dict["examples"])
-        overrides = exec_properties.get("overrides") or ""
-        if date := exec_properties.get("date"):
-            overrides = f"{overrides} date={shlex.quote(date)}".strip()
-        config = IngestConfig.from_json(exec_properties["config_json"], "config_json", overrides)
+        config = _given(exec_properties)
+        # Before the catalogue is read: one that is replaced meanwhile is then taken for a new one, never for the old.
+        _describe(examples, features.SPLITS, catalogue_fingerprint(config))
         summary = ingest_into(config, examples.uri, self._make_beam_pipeline)
-        examples.split_names = artifact_utils.encode_split_names(list(features.SPLITS))
         # Spans of daily data are counted in days since 1970.
         examples.span = summary.end_ms // MILLISECONDS_PER_DAY
-        examples_utils.set_payload_format(examples, example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE)
-        examples_utils.set_file_format(examples, "tfrecords_gzip")
-        for name, count in summary.counters.items():
-            examples.set_int_custom_property(name, count)
-            _logger.info("%s: %d", name, count)
+        _count(examples, summary.counters)
+
+
+class CatalogueExecutor(base_beam_executor.BaseBeamExecutor):
+    """Runs the ingestion job for the catalogue alone."""
+
+    def Do(  # noqa: N802
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Ingests; called by TFX."""
+        examples = artifact_utils.get_single_instance(output_dict["examples"])
+        config = _given(exec_properties)
+        _describe(examples, [features.CATALOG_SPLIT], catalogue_fingerprint(config))
+        summary = ingest_catalogue_into(config, examples.uri, self._make_beam_pipeline)
+        _count(examples, summary.counters)
+
+
+def _given(exec_properties: Mapping[str, Any]) -> IngestConfig:
+    overrides = exec_properties.get("overrides") or ""
+    if date := exec_properties.get("date"):
+        overrides = f"{overrides} date={shlex.quote(date)}".strip()
+    return IngestConfig.from_json(exec_properties["config_json"], "config_json", overrides)
+
+
+def _describe(examples: types.Artifact, splits: Sequence[str], catalogue: str) -> None:
+    examples.split_names = artifact_utils.encode_split_names(list(splits))
+    examples.set_string_custom_property(CATALOGUE_FINGERPRINT, catalogue)
+    examples_utils.set_payload_format(examples, example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE)
+    examples_utils.set_file_format(examples, "tfrecords_gzip")
+
+
+def _count(examples: types.Artifact, counters: Mapping[str, int]) -> None:
+    for name, count in counters.items():
+        examples.set_int_custom_property(name, count)
+        _logger.info("%s: %d", name, count)
 
 
 class SoukExampleGen(base_beam_component.BaseBeamComponent):
@@ -91,3 +127,13 @@ class SoukExampleGen(base_beam_component.BaseBeamComponent):
                 examples=types.Channel(type=standard_artifacts.Examples),
             )
         )
+
+
+class CatalogueExampleGen(SoukExampleGen):
+    """Turns the catalogue alone into an Examples artifact with the one split `catalog`.
+
+    Beside the split it holds `summary.json` and the dead letters; for the arguments see `SoukExampleGen`, the
+    fingerprint is `fingerprint.catalogue_fingerprint`.
+    """
+
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(CatalogueExecutor)

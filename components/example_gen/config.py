@@ -169,7 +169,19 @@ class IngestConfig(Settings):
         Raises:
           InputError: a path has `{date}` and there is no `date`.
         """
-        patterns = {name: getattr(self.data, name) for name in ("events", "ubi_queries", "catalog", "users")}
+        return self._dated("events", "ubi_queries", "catalog", "users")
+
+    def for_catalogue(self) -> "IngestConfig":
+        """The same for a reading of the catalogue alone: without a day, so that it is the same on every day.
+
+        Raises:
+          InputError: the catalogue's path has `{date}` and there is no `date`.
+        """
+        times = dict.fromkeys(("date", "train_start", "eval_start"))
+        return self.model_copy(update={"data": self._dated("catalog"), **times})
+
+    def _dated(self, *inputs: str) -> DataConfig:
+        patterns = {name: getattr(self.data, name) for name in inputs}
         for name, values in patterns.items():
             undated = [value for value in values if DATE in value]
             if undated and self.date is None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Mapping
 
 from components.example_gen.config import IngestConfig
 from components.example_gen.files import InputFile, open_raw
@@ -24,13 +25,23 @@ def fingerprint(config: IngestConfig) -> str:
       InputError: if an input is missing or empty.
     """
     data = config.dated_data
+    inputs = {"events": data.events, "ubi_queries": data.ubi_queries, "catalog": data.catalog, "users": data.users}
+    return _digest(config, inputs)
+
+
+def catalogue_fingerprint(config: IngestConfig) -> str:
+    """The same of the catalogue alone, whatever the log and the day are.
+
+    Raises:
+      InputError: if the catalogue is missing or empty.
+    """
+    own = config.for_catalogue()
+    return _digest(own, {"catalog": own.data.catalog})
+
+
+def _digest(config: IngestConfig, inputs: Mapping[str, tuple[str, ...]]) -> str:
     digest = hashlib.blake2b(config.to_json().encode(), digest_size=16)
-    for what, patterns in (
-        ("events", data.events),
-        ("ubi_queries", data.ubi_queries),
-        ("catalog", data.catalog),
-        ("users", data.users),
-    ):
+    for what, patterns in inputs.items():
         for source in find_inputs(patterns, what) if patterns else ():
             digest.update(f"\n{what}\t{source.path}\t{source.size}\t".encode())
             digest.update(_content(source))

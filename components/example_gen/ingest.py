@@ -19,13 +19,13 @@ from components.example_gen import job as kinds
 from components.example_gen import steps
 from components.example_gen.config import IngestConfig
 from components.example_gen.files import create, is_remote, make_directory, open_raw, remove_tree
-from components.example_gen.job import Job, ReadTask, plan_job
+from components.example_gen.job import Job, ReadTask, plan_catalogue_job, plan_job
 from components.example_gen.output_folder import SUMMARY_FILE, replaced
 from components.example_gen.partition import Slice
 from components.example_gen.portions import Portion
 from components.example_gen.progress import Progress, watch
 from components.example_gen.splits import Splits, resolve_splits
-from components.example_gen.summary import IngestSummary, Tally, check
+from components.example_gen.summary import CatalogueSummary, IngestSummary, Tally, check
 from components.example_gen.timestamps import format_timestamp
 from components.example_gen.user_state import merge_user_states
 from schema import features
@@ -80,23 +80,17 @@ def ingest_into(
       InputError: if an input cannot be used.
     """
     started = time.monotonic()
-    work = posixpath.join(output, "_work")
-    job = plan_job(config, output, work)
-    make_directory(work)
+    job = plan_job(config, output, _work(output))
     try:
-        with watch(job, progress), make_pipeline() as pipeline:
-            build(pipeline, job)
-        with open_raw(job.scratch("tally.json")) as stream:
-            tally = Tally.from_json(stream.read())
-        check(tally, config)
+        tally = _run(job, make_pipeline, progress)
         splits = plan_splits(tally, config)
         _check_splits(tally, splits)
         merge_user_states(job)
     finally:
-        remove_tree(work)
+        remove_tree(job.work)
     summary = IngestSummary(
         shown_as or output,
-        {name: count for name, count in tally.counters.items() if count},
+        _counted(tally),
         splits.train_start,
         splits.eval_start,
         splits.end,
@@ -105,6 +99,43 @@ def ingest_into(
     with create(posixpath.join(output, SUMMARY_FILE)) as stream:
         stream.write(summary.to_json().encode())
     return summary
+
+
+def ingest_catalogue_into(
+    config: IngestConfig, output: str, make_pipeline: Callable[[], beam.Pipeline]
+) -> CatalogueSummary:
+    """Reads the catalogue alone, and writes the split `catalog` alone; otherwise as `ingest_into`."""
+    started = time.monotonic()
+    job = plan_catalogue_job(config, output, _work(output))
+    try:
+        tally = _run(job, make_pipeline)
+        if not tally.counters.get(f"examples.{features.CATALOG_SPLIT}"):
+            raise InputError(f"{', '.join(job.files(kinds.CATALOG))}: the catalogue has no usable item")
+    finally:
+        remove_tree(job.work)
+    summary = CatalogueSummary(output, _counted(tally), round(time.monotonic() - started, 3))
+    with create(posixpath.join(output, SUMMARY_FILE)) as stream:
+        stream.write(summary.to_json().encode())
+    return summary
+
+
+def _work(output: str) -> str:
+    return posixpath.join(output, "_work")
+
+
+def _run(job: Job, make_pipeline: Callable[[], beam.Pipeline], progress: Progress | None = None) -> Tally:
+    """Runs the job; gives what it counted, checked."""
+    make_directory(job.work)
+    with watch(job, progress), make_pipeline() as pipeline:
+        build(pipeline, job)
+    with open_raw(job.scratch("tally.json")) as stream:
+        tally = Tally.from_json(stream.read())
+    check(tally, job.config)
+    return tally
+
+
+def _counted(tally: Tally) -> dict[str, int]:
+    return {name: count for name, count in tally.counters.items() if count}
 
 
 def local_pipeline(beam_args: Sequence[str]) -> beam.Pipeline:
@@ -131,21 +162,33 @@ def build(pipeline: beam.Pipeline, job: Job) -> None:
     """Adds the job to `pipeline`."""
     tasks = pipeline | "Inputs" >> beam.Create(list(job.tasks)) | "SpreadInputs" >> beam.Reshuffle()
     read = tasks | "Read" >> beam.ParDo(_Read(job)).with_outputs()
-    plan = (
-        read[TALLY]
-        | "SumOfRead" >> beam.CombineGlobally(_SumTallies())
-        | "PlanSplits" >> beam.Map(_splits_or_none, job.config)
-    )
     catalog = (
         read[kinds.CATALOG]
         | "GroupItems" >> beam.GroupByKey()
         | "WriteCatalog" >> beam.ParDo(_WriteCatalog(job)).with_outputs()
     )
+    tallies = [read[TALLY], catalog[TALLY]]
+    if job.keys:
+        tallies += _build_search(read, catalog["items"], job)
+    (
+        tallies
+        | "AllTallies" >> beam.Flatten()
+        | "SumOfAll" >> beam.CombineGlobally(_SumTallies())
+        | "WriteTally" >> beam.Map(_write_tally, job.scratch("tally.json"))
+    )
+
+
+def _build_search(read: Any, item_paths: beam.PCollection, job: Job) -> list[beam.PCollection]:
+    """Adds what works the log and the profiles; gives the tallies of it."""
+    plan = (
+        read[TALLY]
+        | "SumOfRead" >> beam.CombineGlobally(_SumTallies())
+        | "PlanSplits" >> beam.Map(_splits_or_none, job.config)
+    )
     joined = (
         read[kinds.EVENTS]
         | "GroupRequests" >> beam.GroupByKey()
-        | "Join"
-        >> beam.ParDo(_Join(job), beam.pvalue.AsList(catalog["items"]), beam.pvalue.AsSingleton(plan)).with_outputs()
+        | "Join" >> beam.ParDo(_Join(job), beam.pvalue.AsList(item_paths), beam.pvalue.AsSingleton(plan)).with_outputs()
     )
     cut = (
         {"requests": joined["requests"], "interactions": joined["interactions"], "users": read[kinds.USERS]}
@@ -157,12 +200,7 @@ def build(pipeline: beam.Pipeline, job: Job) -> None:
         | "SpreadPortions" >> beam.Reshuffle()
         | "WriteSearch" >> beam.ParDo(_WriteSearch(job)).with_outputs()
     )
-    (
-        (read[TALLY], catalog[TALLY], joined[TALLY], cut[TALLY], searched[TALLY])
-        | "AllTallies" >> beam.Flatten()
-        | "SumOfAll" >> beam.CombineGlobally(_SumTallies())
-        | "WriteTally" >> beam.Map(_write_tally, job.scratch("tally.json"))
-    )
+    return [joined[TALLY], cut[TALLY], searched[TALLY]]
 
 
 class _Step(beam.DoFn):

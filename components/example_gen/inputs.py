@@ -68,7 +68,7 @@ class Connector(Protocol):
 
 
 class _Files:
-    classes = (InputFile, FileRange)
+    classes: tuple[type, type] = (InputFile, FileRange)
 
     def owns(self, pattern: str) -> bool:
         return not is_table(pattern)
@@ -90,7 +90,7 @@ class _Files:
 
 
 class _BigQuery:
-    classes = (Table, TableStream)
+    classes: tuple[type, type] = (Table, TableStream)
 
     def owns(self, pattern: str) -> bool:
         return is_table(pattern)

@@ -55,7 +55,8 @@ class ReadTask:
 class Job:
     """A planned ingestion.
 
-    The log and the profiles are cut into `keys` parts, the catalogue into `item_keys`.
+    The log and the profiles are cut into `keys` parts, the catalogue into `item_keys`; 0 `keys` where the catalogue is
+    read alone.
     """
 
     config: IngestConfig
@@ -113,6 +114,14 @@ def plan_job(config: IngestConfig, output: str, work: str) -> Job:
         config.keys or _keys(by_user, least=2),
         config.keys or _keys(items, least=1),
     )
+
+
+def plan_catalogue_job(config: IngestConfig, output: str, work: str) -> Job:
+    """As `plan_job`, for the catalogue alone; see `IngestConfig.for_catalogue`."""
+    own = config.for_catalogue()
+    catalog = _inputs(own.data.catalog, "catalog", REQUIRED_CATALOG_COLUMNS, columns_of)
+    items = _tasks(CATALOG, catalog, 0, own)
+    return Job(own, output, work, tuple(items), 0, own.keys or _keys(items, least=1))
 
 
 def columns_read(kind: str, config: IngestConfig) -> tuple[str, ...]:

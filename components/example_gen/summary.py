@@ -76,6 +76,19 @@ class IngestSummary:
         return orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2).decode()
 
 
+@dataclass(frozen=True)
+class CatalogueSummary:
+    """What `ingest_catalogue_into` gives back; see `IngestSummary`."""
+
+    output: str
+    counters: dict[str, int]
+    seconds: float
+
+    def to_json(self) -> str:
+        """For programs."""
+        return orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2).decode()
+
+
 def check(tally: Tally, config: IngestConfig) -> None:
     """Fails if an input could not be read to its end, or too much of it could not be used.
 

@@ -4,7 +4,7 @@ import pytest
 
 from components.example_gen import fingerprint as module
 from components.example_gen.config import IngestConfig
-from components.example_gen.fingerprint import fingerprint
+from components.example_gen.fingerprint import catalogue_fingerprint, fingerprint
 from schema.settings import InputError
 
 
@@ -36,6 +36,21 @@ def test_any_change_is_seen(shop) -> None:
     (shop / "c.csv").write_bytes(b"other")
     seen.add(_print(shop))
     assert len(seen) == 5
+
+
+def test_the_catalogues_own_is_the_same_whatever_the_log_and_the_day_are(shop) -> None:
+    def own(catalogue: str = "c.csv", **values: object) -> str:
+        data = {"events": f"{shop}/*.jsonl", "catalog": f"{shop}/{catalogue}"}
+        return catalogue_fingerprint(IngestConfig.parse({"data": data, **values}))
+
+    before = own()
+    (shop / "a.jsonl").write_bytes(b"2")
+    assert own(date="2026-04-18", eval_start="2026-04-17T00:00:00Z") == before
+    assert own(max_bad_fraction=0.5) != before
+    (shop / "c.csv").write_bytes(b"other")
+    assert own() != before
+    (shop / "2026-04-18.csv").write_bytes(b"items")
+    assert own("{date}.csv", date="2026-04-18") == own("2026-04-18.csv")
 
 
 def test_a_large_file_is_told_by_samples_and_its_time_of_change(shop, monkeypatch) -> None:

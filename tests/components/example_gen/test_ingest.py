@@ -12,7 +12,7 @@ import pytest
 
 from components.example_gen import ingest, job, steps
 from components.example_gen.config import IngestConfig
-from components.example_gen.ingest import run_ingest
+from components.example_gen.ingest import ingest_catalogue_into, local_pipeline, run_ingest
 from components.example_gen.splits import Splits
 from components.example_gen.timestamps import parse_timestamp
 from schema.settings import InputError
@@ -57,6 +57,32 @@ def test_every_format_gives_the_oracles_examples(tmp_path, form: str, expected) 
         "price": 0.25,
     }
     assert (catalog["i0"]["brand"], catalog["i7"]["price"]) == (None, None)
+
+
+def test_the_catalogue_alone_gives_the_same_items_and_nothing_else(tmp_path, done) -> None:
+    config = write_shop(tmp_path / "in", SHOP)
+    for path in (tmp_path / "in").glob("events*"):
+        path.unlink()
+    out = tmp_path / "out"
+    summary = ingest_catalogue_into(config, str(out), lambda: local_pipeline([]))
+    whole, whole_summary, _ = done
+    by_id = lambda folder: sorted(written.rows(folder, "catalog"), key=lambda row: row["item_id"])  # noqa: E731
+    assert by_id(out) == by_id(whole)
+    assert sorted(path.name for path in out.iterdir()) == ["Split-catalog", "summary.json"]
+    catalogues = {name: n for name, n in whole_summary.counters.items() if "catalog" in name}
+    assert summary.counters == json.loads((out / "summary.json").read_text())["counters"] == catalogues
+
+
+def test_a_catalogue_with_too_many_bad_rows_or_none_that_is_good_is_refused(tmp_path) -> None:
+    config = write_shop(tmp_path / "in", SHOP)
+    bad = [{"item_id": f"i{n}", "title": ""} for n in range(3)]
+    write_jsonl(Path(config.data.catalog[0]), [*bad, {"item_id": "i9", "title": "nine"}])
+    with pytest.raises(InputError, match=r"3 of 4 rows of `catalog` \(75.0%\) cannot be used"):
+        ingest_catalogue_into(config, str(tmp_path / "out"), lambda: local_pipeline([]))
+    write_jsonl(Path(config.data.catalog[0]), bad)
+    lenient = config.model_copy(update={"max_bad_fraction": 1.0})
+    with pytest.raises(InputError, match="the catalogue has no usable item"):
+        ingest_catalogue_into(lenient, str(tmp_path / "out"), lambda: local_pipeline([]))
 
 
 def test_a_date_gives_the_same_examples_however_much_was_logged_since(tmp_path) -> None:
