@@ -13,6 +13,7 @@ from tfx.utils import io_utils, path_utils
 from components.canary.config import CanaryConfig
 from components.canary.probe import probe
 from components.canary.result import CanaryResult
+from components.index_builder import lineage
 
 # The property that TFX's Pusher reads.
 BLESSED_PROPERTY = "blessed"
@@ -23,24 +24,28 @@ _logger = logging.getLogger(__name__)
 @component
 def Canary(  # noqa: N802
     servable: InputArtifact[standard_artifacts.Model],
-    examples: InputArtifact[standard_artifacts.Examples],
     blessing: OutputArtifact[standard_artifacts.InfraBlessing],
     config_json: Parameter[str],
+    examples: InputArtifact[standard_artifacts.Examples] = None,
+    catalogue: InputArtifact[standard_artifacts.Examples] = None,
     overrides: Parameter[str] = "",
 ) -> None:
     """Blesses a servable that answers well in the real serving program; one that does not is not pushed.
 
     Args:
       servable: the candidate, its SavedModel at Format-Serving.
-      examples: Souk's examples; requests are taken from `eval`, known ids from `catalog`.
       blessing: gets INFRA_BLESSED or INFRA_NOT_BLESSED, and canary.json with what was found.
       config_json: a `CanaryConfig`.
+      examples: Souk's examples; requests are taken from `eval`, known ids from `catalog`. By default those that the
+        servable says it was built of.
+      catalogue: examples whose `catalog` takes the place of that of `examples`.
       overrides: single settings to replace, see `Settings.from_json`.
     """
     config = CanaryConfig.from_json(config_json, "the canary's settings", overrides)
     with tempfile.TemporaryDirectory(prefix="souk-canary-model-") as scratch:
         folder = _local(path_utils.serving_model_path(servable.uri), Path(scratch) / "model")
-        result = probe(folder, examples.uri, config)
+        requests = examples or lineage.requests(servable)
+        result = probe(folder, requests.uri, config, (catalogue or requests).uri)
         written = Path(scratch) / "blessing"
         result.write(written)
         io_utils.copy_dir(str(written), blessing.uri)

@@ -40,7 +40,7 @@ class Traffic:
     known: frozenset[bytes]
 
 
-def probe(servable: Path, examples_uri: str, config: CanaryConfig) -> CanaryResult:
+def probe(servable: Path, examples_uri: str, config: CanaryConfig, catalogue_uri: str = "") -> CanaryResult:
     """Serves the servable in `servable` and asks it; what is wrong with it is in the result, not raised.
 
     Of one in shards, every shard is asked by itself, and then all of them as a client asks them, which is what must be
@@ -50,11 +50,16 @@ def probe(servable: Path, examples_uri: str, config: CanaryConfig) -> CanaryResu
       servable: local folder of the candidate.
       examples_uri: of the Examples artifact; its eval split gives requests, its catalog split the known ids.
       config: how much is asked, and how fast the answers must be.
+      catalogue_uri: of the Examples artifact whose catalog split counts, if not that of `examples_uri`.
     """
-    sent = _traffic(examples_uri, config)
-    for split, content in ((features.EVAL_SPLIT, sent.questions), (features.CATALOG_SPLIT, sent.known)):
+    catalogue_uri = catalogue_uri or examples_uri
+    sent = _traffic(examples_uri, catalogue_uri, config)
+    for split, uri, content in (
+        (features.EVAL_SPLIT, examples_uri, sent.questions),
+        (features.CATALOG_SPLIT, catalogue_uri, sent.known),
+    ):
         if not content:
-            return CanaryResult(failures=(f"the {split} split of {examples_uri} is empty: nothing to ask with",))
+            return CanaryResult(failures=(f"the {split} split of {uri} is empty: nothing to ask with",))
     try:
         folders = [Path(folder) for folder in saved_models(str(servable))]
     except InputError as error:
@@ -110,14 +115,14 @@ def _interviews(folders: Sequence[Path], known: frozenset[bytes]) -> list[Interv
     return [Interview(known, searchable), *shards]
 
 
-def _traffic(examples_uri: str, config: CanaryConfig) -> Traffic:
+def _traffic(examples_uri: str, catalogue_uri: str, config: CanaryConfig) -> Traffic:
     questions = traffic.eval_questions(examples_uri, config.requests, config.seed)
     queries = (traffic.query_of(question.example) for question in questions)
     return Traffic(
         questions=questions,
         edges=traffic.edge_questions(next(filter(None, queries), _ANY_QUERY)),
-        items=traffic.catalogue_examples(examples_uri, _ENCODED_ITEMS),
-        known=traffic.catalogue_ids(examples_uri),
+        items=traffic.catalogue_examples(catalogue_uri, _ENCODED_ITEMS),
+        known=traffic.catalogue_ids(catalogue_uri),
     )
 
 

@@ -2,7 +2,9 @@
 
 import os
 import tempfile
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
 from tfx import types
 from tfx.dsl.components.base import base_beam_component, base_beam_executor, executor_spec
@@ -11,12 +13,26 @@ from tfx.orchestration.data_types import RuntimeParameter
 from tfx.types import artifact_utils, component_spec, standard_artifacts
 from tfx.utils import path_utils
 
+from components.index_builder import lineage
 from components.index_builder.build import build_servable
 from components.index_builder.config import IndexConfig
+from components.ledger.ledger import SERVABLES, latest
 from schema.features import CATALOG_SPLIT, TRAIN_SPLIT
+from schema.settings import InputError
 
-# The property of a servable that says where the trained model is that it was built of.
-TRAINED_MODEL = "trained_model"
+NOTHING_BLESSED: Final = (
+    "no model has been blessed yet whose catalogue could be refreshed; run `souk run` first, which trains, gates and "
+    "pushes one"
+)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What a servable is built of: the trained model, the examples of its requests, and those of its catalogue."""
+
+    model: types.Artifact
+    requests: types.Artifact
+    catalogue: types.Artifact
 
 
 class IndexBuilderSpec(component_spec.ComponentSpec):
@@ -25,10 +41,12 @@ class IndexBuilderSpec(component_spec.ComponentSpec):
     PARAMETERS = {  # noqa: RUF012
         "config_json": component_spec.ExecutionParameter(type=str),
         "overrides": component_spec.ExecutionParameter(type=str, optional=True),
+        "ledger": component_spec.ExecutionParameter(type=str, optional=True),
     }
     INPUTS = {  # noqa: RUF012
-        "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
-        "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
+        "model": component_spec.ChannelParameter(type=standard_artifacts.Model, optional=True),
+        "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples, optional=True),
+        "catalogue": component_spec.ChannelParameter(type=standard_artifacts.Examples, optional=True),
     }
     OUTPUTS = {"servable": component_spec.ChannelParameter(type=standard_artifacts.Model)}  # noqa: RUF012
 
@@ -43,15 +61,15 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         exec_properties: dict[str, Any],
     ) -> None:
         """Builds; called by TFX."""
-        model = artifact_utils.get_single_instance(input_dict["model"])
-        examples = artifact_utils.get_single_instance(input_dict["examples"])
+        sources = find_sources(input_dict, exec_properties.get("ledger") or "")
+        model = sources.model
         servable = artifact_utils.get_single_instance(output_dict["servable"])
         part_dir = os.path.join(self._get_tmp_dir() or tempfile.mkdtemp(), "embedded_catalogue")
         fileio.makedirs(part_dir)
         summary = build_servable(
             model_dir=path_utils.serving_model_path(model.uri, path_utils.is_old_model_artifact(model)),
-            catalog_pattern=_split_pattern(examples, CATALOG_SPLIT),
-            request_pattern=_split_pattern(examples, TRAIN_SPLIT),
+            catalog_pattern=_split_pattern(sources.catalogue, CATALOG_SPLIT),
+            request_pattern=_split_pattern(sources.requests, TRAIN_SPLIT),
             output_dir=path_utils.serving_model_path(servable.uri),
             part_dir=part_dir,
             config=IndexConfig.from_json(
@@ -60,19 +78,37 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             make_pipeline=self._make_beam_pipeline,
         )
         fileio.rmtree(part_dir)
-        servable.set_string_custom_property(TRAINED_MODEL, model.uri)
+        lineage.describe(servable, model, sources.requests, sources.catalogue.uri)
         servable.set_string_custom_property("model", summary.model)
         servable.set_string_custom_property("index", summary.index)
         servable.set_int_custom_property("indexed_items", summary.indexed_items)
+
+
+def find_sources(input_dict: Mapping[str, Sequence[types.Artifact]], ledger: str) -> Sources:
+    """The inputs, or in the place of the model and its requests those of the servable that was blessed last.
+
+    Raises:
+      InputError: there is neither.
+    """
+    model, requests, catalogue = (
+        next(iter(input_dict.get(key) or ()), None) for key in ("model", "examples", "catalogue")
+    )
+    if model is None and (servable := latest(ledger, SERVABLES, standard_artifacts.Model)):
+        model, requests = lineage.trained_model(servable), lineage.requests(servable)
+    if model is None or requests is None:
+        raise InputError(NOTHING_BLESSED)
+    return Sources(model, requests, catalogue or requests)
 
 
 class IndexBuilder(base_beam_component.BaseBeamComponent):
     """Embeds the catalogue, chooses the index and writes the servable that is gated, pushed and served.
 
     Args:
-      model: the Trainer's output.
-      examples: the example generator's output; its catalog split is indexed.
+      model: the Trainer's output; by default what the servable was built of that was blessed last.
+      examples: that the model was trained on; by default those of that servable.
       config_json: `IndexConfig.to_json()`.
+      catalogue: examples whose catalog split is indexed in place of that of `examples`.
+      ledger: where the servable that was blessed last is looked up where no Resolver can; see `components.ledger`.
       overrides: single settings to replace, see `Settings.from_json`.
     """
 
@@ -81,17 +117,21 @@ class IndexBuilder(base_beam_component.BaseBeamComponent):
 
     def __init__(
         self,
-        model: types.BaseChannel,
-        examples: types.BaseChannel,
         config_json: str,
+        model: types.BaseChannel | None = None,
+        examples: types.BaseChannel | None = None,
+        catalogue: types.BaseChannel | None = None,
+        ledger: str = "",
         overrides: str | RuntimeParameter = "",
     ):
         super().__init__(
             IndexBuilderSpec(
                 config_json=config_json,
                 overrides=overrides,
+                ledger=ledger,
                 model=model,
                 examples=examples,
+                catalogue=catalogue,
                 servable=types.Channel(type=standard_artifacts.Model),
             )
         )

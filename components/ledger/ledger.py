@@ -13,12 +13,14 @@ import json
 import logging
 import os
 import time
+from collections.abc import Collection
 from typing import Final
 
 from google.protobuf import json_format
 from ml_metadata.proto import metadata_store_pb2
 from tfx import types
 from tfx.dsl.io import fileio
+from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
 STATISTICS: Final = "statistics"
@@ -45,7 +47,9 @@ def record(ledger: str, kind: str, artifact: types.Artifact) -> None:
     io_utils.write_string_file(os.path.join(folder, f"{time.time_ns() // 1_000_000:015d}-{digest}.json"), text)
 
 
-def latest(ledger: str, kind: str, artifact_type: type[types.Artifact], other_than: str = "") -> types.Artifact | None:
+def latest(
+    ledger: str, kind: str, artifact_type: type[types.Artifact], other_than: str = "", splits: Collection[str] = ()
+) -> types.Artifact | None:
     """The artifact that was let through last.
 
     Args:
@@ -53,6 +57,7 @@ def latest(ledger: str, kind: str, artifact_type: type[types.Artifact], other_th
       kind: as for `record`.
       artifact_type: its type.
       other_than: an URI to leave out, the run's own.
+      splits: that it must have; those of a refreshed catalogue have one alone.
 
     Returns:
       The artifact, None where there is no other.
@@ -63,9 +68,14 @@ def latest(ledger: str, kind: str, artifact_type: type[types.Artifact], other_th
     for name in sorted((name for name in fileio.listdir(folder) if name.endswith(".json")), reverse=True):
         with fileio.open(os.path.join(folder, name)) as file:
             stored = json_format.ParseDict(json.loads(file.read()), metadata_store_pb2.Artifact())
-        if stored.uri != other_than and fileio.exists(stored.uri):
-            found = artifact_type()
-            found.set_mlmd_artifact(stored)
+        found = artifact_type()
+        found.set_mlmd_artifact(stored)
+        if stored.uri != other_than and has_splits(found, splits) and fileio.exists(stored.uri):
             _logger.info("the %s to compare with are those of %s: %s", kind, name, stored.uri)
             return found
     return None
+
+
+def has_splits(artifact: types.Artifact, splits: Collection[str]) -> bool:
+    """Whether an artifact has all of `splits`."""
+    return not splits or set(splits) <= set(artifact_utils.decode_split_names(artifact.split_names))

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from dataclasses import replace
 from typing import Any
 
 from tfx import types
@@ -11,6 +12,7 @@ from tfx.orchestration.data_types import RuntimeParameter
 from tfx.types import artifact_utils, component_spec, standard_artifacts
 from tfx.utils import io_utils, path_utils
 
+from components.index_builder import lineage
 from components.ledger.ledger import SERVABLES, latest, record
 from components.recall_gate.config import GateConfig
 from components.recall_gate.evaluation import evaluate_servable
@@ -34,7 +36,8 @@ class RecallGateSpec(component_spec.ComponentSpec):
     }
     INPUTS = {  # noqa: RUF012
         "servable": component_spec.ChannelParameter(type=standard_artifacts.Model),
-        "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
+        "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples, optional=True),
+        "catalogue": component_spec.ChannelParameter(type=standard_artifacts.Examples, optional=True),
         "baseline_servable": component_spec.ChannelParameter(type=standard_artifacts.Model, optional=True),
     }
     OUTPUTS = {  # noqa: RUF012
@@ -61,20 +64,34 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         ledger = exec_properties.get("ledger") or ""
         blessed = input_dict.get("baseline_servable")
         baseline = blessed[0] if blessed else latest(ledger, SERVABLES, standard_artifacts.Model, servable.uri)
+        examples = input_dict.get("examples") or [lineage.requests(servable)]
+        catalogue = input_dict.get("catalogue")
         evaluation = evaluate_servable(
             path_utils.serving_model_path(servable.uri),
-            artifact_utils.get_single_uri(input_dict["examples"]),
+            artifact_utils.get_single_uri(examples),
             GateConfig.from_json(exec_properties["config_json"], overrides=exec_properties.get("overrides") or ""),
             path_utils.serving_model_path(baseline.uri) if baseline else None,
             make_pipeline=self._make_beam_pipeline,
             part_dir=self._get_tmp_dir(),
+            catalogue_dir=artifact_utils.get_single_uri(catalogue) if catalogue else None,
+            baseline_catalogue_dir=(lineage.catalogue(baseline) or None) if baseline else None,
         )
+        if catalogue and (newest := latest(ledger, SERVABLES, standard_artifacts.Model)):
+            evaluation = replace(evaluation, verdict=_unless_overtaken(evaluation.verdict, servable, newest))
         _write_evaluation(evaluation, artifact_utils.get_single_instance(output_dict["evaluation"]))
         _write_blessing(
             evaluation.verdict, servable, baseline, artifact_utils.get_single_instance(output_dict["blessing"])
         )
         if evaluation.verdict.blessed:
             record(ledger, SERVABLES, servable)
+
+
+def _unless_overtaken(verdict: Verdict, servable: types.Artifact, newest: types.Artifact) -> Verdict:
+    """Refuses an older model with a new catalogue if a newer model has been blessed since its index was begun."""
+    if lineage.trained_model(servable).uri == lineage.trained_model(newest).uri:
+        return verdict
+    reason = "A newer model was blessed while this catalogue was indexed; the next refresh gives the catalogue to it."
+    return replace(verdict, blessed=False, reasons=(reason, *(() if verdict.blessed else verdict.reasons)))
 
 
 def _write_evaluation(evaluation: Evaluation, output: types.Artifact) -> None:
@@ -115,8 +132,9 @@ class RecallGate(base_beam_component.BaseBeamComponent):
     def __init__(
         self,
         servable: types.BaseChannel,
-        examples: types.BaseChannel,
         config_json: str,
+        examples: types.BaseChannel | None = None,
+        catalogue: types.BaseChannel | None = None,
         baseline_servable: types.BaseChannel | None = None,
         ledger: str = "",
         overrides: str | RuntimeParameter = "",
@@ -125,8 +143,10 @@ class RecallGate(base_beam_component.BaseBeamComponent):
 
         Args:
           servable: of IndexBuilder, the SavedModel with tower and index.
-          examples: of SoukExampleGen, with the splits `train`, `eval` and `catalog`.
           config_json: a `GateConfig`; checked here, before anything runs.
+          examples: of SoukExampleGen, with the splits `train`, `eval` and `catalog`; by default those that the servable
+            says it was built of.
+          catalogue: examples whose catalog split was indexed in place of that of `examples`.
           baseline_servable: the latest blessed servable, as a Resolver finds it; nothing in a first run.
           ledger: where the latest blessed servable is looked up, and a newly blessed one is recorded, where no
             Resolver can; see `components.ledger`.
@@ -140,6 +160,7 @@ class RecallGate(base_beam_component.BaseBeamComponent):
             RecallGateSpec(
                 servable=servable,
                 examples=examples,
+                catalogue=catalogue,
                 baseline_servable=baseline_servable,
                 config_json=config_json,
                 overrides=overrides,

@@ -8,8 +8,8 @@ taken out of the examples before a servable sees them.
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -73,6 +73,7 @@ class EvalRequests:
       on_page: [relevant] whether it was on the page that the shop showed; others were found some other way.
       shown: [requests, widest page] item rows by position on the shop's own page, padded with -1.
       read, usable: requests in the split, and those of them with a relevant item.
+      gone: share of the split's clicked, carted and ordered items that do not count, see `read_requests`.
       window_ms: first and last request time of the sample, epoch ms; (0, 0) when empty.
     """
 
@@ -85,6 +86,7 @@ class EvalRequests:
     shown: IntArray
     read: int
     usable: int
+    gone: float
     window_ms: tuple[int, int]
 
     def __len__(self) -> int:
@@ -166,6 +168,7 @@ def read_requests(
     max_requests: int,
     seed: int,
     gains: Mapping[int, float],
+    counted: Container[str] | None = None,
 ) -> EvalRequests:
     """A seeded sample of the eval split's requests that have a relevant item.
 
@@ -175,29 +178,34 @@ def read_requests(
       max_requests: size of the sample; fewer usable requests are all taken.
       seed: another seed draws another sample.
       gains: worth of an item by its `Stage` value, for every stage from CLICKED up.
+      counted: the items that may be relevant; None for all. Of an item that has left the catalogue no servable can be
+        asked, so what came of it says nothing.
     """
-    read = usable = 0
+    read = usable = taken = left = 0
     sample: list[tuple[bytes, bytes]] = []
-    wanted = (features.REQUEST_ID, features.STAGES)
+    wanted = (features.REQUEST_ID, features.ITEMS, features.STAGES)
     for serialised, columns in _batches(examples_dir, features.EVAL_SPLIT, wanted):
         read += len(serialised)
-        stages = columns[features.STAGES]
-        clicked = np.bincount(stages.row_ids(), stages.values >= features.Stage.CLICKED, len(serialised)) > 0
+        relevant = _stages(columns, counted) >= features.Stage.CLICKED
+        taken += int((columns[features.STAGES].values >= features.Stage.CLICKED).sum())
+        left += int(relevant.sum())
+        clicked = np.bincount(columns[features.STAGES].row_ids(), relevant, len(serialised)) > 0
         usable += int(clicked.sum())
         request_ids = _first(columns[features.REQUEST_ID])
         sample.extend((_priority(request_ids[row], seed), serialised[row]) for row in np.flatnonzero(clicked))
         if len(sample) > 4 * max_requests + _READ_BATCH:
             sample = sorted(sample)[:max_requests]
     chosen = [serialised for _, serialised in sorted(sample)[:max_requests]]
-    return _requests(chosen, catalogue, gains, read, usable)
+    found = _requests(chosen, catalogue, gains, counted)
+    return replace(found, read=read, usable=usable, gone=1.0 - left / taken if taken else 0.0)
 
 
 def _requests(
-    serialised: list[bytes], catalogue: Catalogue, gains: Mapping[int, float], read: int, usable: int
+    serialised: list[bytes], catalogue: Catalogue, gains: Mapping[int, float], counted: Container[str] | None
 ) -> EvalRequests:
     columns = _parse(serialised, (features.QUERY, features.TIMESTAMP_MS, *_LABELS, *_HISTORY))
     requests = len(serialised)
-    items, stages = columns[features.ITEMS], columns[features.STAGES].values
+    items, stages = columns[features.ITEMS], _stages(columns, counted)
     positions = columns[features.POSITIONS].values
     request = items.row_ids()
     rows = _rows(items.values, catalogue)
@@ -220,10 +228,20 @@ def _requests(
         stages=stages[kept].astype(np.int64),
         on_page=positions[kept] > 0,
         shown=_pages(request, rows, positions, requests),
-        read=read,
-        usable=usable,
+        read=requests,
+        usable=requests,
+        gone=0.0,
         window_ms=(int(times.min()), int(times.max())) if len(times) else (0, 0),
     )
+
+
+def _stages(columns: "Mapping[str, _Column]", counted: Container[str] | None) -> IntArray:
+    """The stages of the items, those that do not count as if they had only been shown."""
+    stages = columns[features.STAGES].values
+    if counted is None:
+        return stages
+    known = [_text(item) in counted for item in columns[features.ITEMS].values]
+    return np.where(known, stages, np.minimum(stages, features.Stage.SHOWN))
 
 
 def _rows(item_ids: NDArray[np.object_], catalogue: Catalogue) -> IntArray:

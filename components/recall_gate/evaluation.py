@@ -2,10 +2,11 @@
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 
 import numpy as np
+import tensorflow as tf
 
 from components.recall_gate import baselines
 from components.recall_gate.comparison import compare_slices, compare_systems, query_bootstrap
@@ -53,6 +54,8 @@ def evaluate_servable(
     progress: Callable[[str], None] = _LOG.info,
     make_pipeline: MakePipeline | None = None,
     part_dir: StrPath | None = None,
+    catalogue_dir: StrPath | None = None,
+    baseline_catalogue_dir: StrPath | None = None,
 ) -> Evaluation:
     """The evaluation of the servable at `servable_dir`, with its verdict.
 
@@ -65,16 +68,20 @@ def evaluate_servable(
       make_pipeline: gives the Beam pipeline whose workers ask the servables, see `ReplayJob`; their latency is
         measured in this process.
       part_dir: a folder that these workers share, see there.
+      catalogue_dir: root of the Examples artifact whose catalog split the candidate was built of, where it is not that
+        of `examples_dir`. Then only items that are in it count as relevant.
+      baseline_catalogue_dir: the same of the blessed servable; of items that only one of both has nothing is concluded.
 
     Raises:
       InputError: a folder is not what it should be, or a servable answers fewer items than `config.ks`.
     """
     progress("reading the catalogue, the training counts and the eval requests")
-    catalogue = read_catalogue(examples_dir)
+    catalogue = read_catalogue(catalogue_dir or examples_dir)
     training = read_training(examples_dir, catalogue)
     gains = {int(Stage.CLICKED): config.clicked_gain, int(Stage.ORDERED): config.ordered_gain}
-    requests = read_requests(examples_dir, catalogue, config.max_eval_requests, config.seed, gains)
     baseline_dir, baseline_note = _usable_baseline(baseline_dir)
+    counted = _items_in_both(catalogue, baseline_catalogue_dir) if catalogue_dir else None
+    requests = read_requests(examples_dir, catalogue, config.max_eval_requests, config.seed, gains, counted)
 
     with ReplayJob(make_pipeline, part_dir) as job:
         progress("loading the candidate")
@@ -82,7 +89,7 @@ def evaluate_servable(
         asked = None
         if len(requests):
             asked = _ask(job, servable_dir, baseline_dir, requests, catalogue, config, progress)
-    measured = Measurements(sample=_sample(requests, catalogue, training))
+    measured = Measurements(sample=_sample(requests, catalogue, training, catalogue_dir is not None))
     examples: tuple[RequestExample, ...] = ()
     if asked is not None:
         bootstrap = query_bootstrap(requests, config)
@@ -139,7 +146,13 @@ def _usable_baseline(baseline_dir: StrPath | None) -> tuple[StrPath | None, str]
     return baseline_dir, ""
 
 
-def _sample(requests: EvalRequests, catalogue: Catalogue, training: TrainingCounts) -> Sample:
+def _items_in_both(catalogue: Catalogue, other: StrPath | None) -> Set[str]:
+    if other is None or not tf.io.gfile.isdir(os.fspath(other)):
+        return catalogue.rows.keys()
+    return catalogue.rows.keys() & read_catalogue(other).rows.keys()
+
+
+def _sample(requests: EvalRequests, catalogue: Catalogue, training: TrainingCounts, refreshed: bool) -> Sample:
     return Sample(
         read=requests.read,
         usable=requests.usable,
@@ -150,6 +163,7 @@ def _sample(requests: EvalRequests, catalogue: Catalogue, training: TrainingCoun
         train_requests=training.requests,
         train_window_ms=training.window_ms,
         eval_window_ms=requests.window_ms,
+        gone=requests.gone if refreshed else None,
     )
 
 

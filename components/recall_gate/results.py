@@ -111,7 +111,11 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Sample:
-    """What was measured on. Windows are epoch milliseconds, (0, 0) where there is nothing."""
+    """What was measured on. Windows are epoch milliseconds, (0, 0) where there is nothing.
+
+    `gone` is, of what the eval split's searchers clicked and ordered, the share that has left the catalogue since, on
+    which nothing is measured; None where the catalogue is that of the requests.
+    """
 
     read: int
     usable: int
@@ -122,6 +126,7 @@ class Sample:
     train_requests: int
     train_window_ms: tuple[int, int]
     eval_window_ms: tuple[int, int]
+    gone: float | None = None
 
 
 @dataclass(frozen=True)

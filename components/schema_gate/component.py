@@ -65,7 +65,10 @@ class Executor(base_executor.BaseExecutor):
         current = artifact_utils.get_single_instance(input_dict["statistics"])
         ledger = exec_properties.get("ledger") or ""
         good = input_dict.get("baseline_statistics")
-        baseline = good[0] if good else latest(ledger, STATISTICS, standard_artifacts.ExampleStatistics, current.uri)
+        splits = artifact_utils.decode_split_names(current.split_names)
+        baseline = (
+            good[0] if good else latest(ledger, STATISTICS, standard_artifacts.ExampleStatistics, current.uri, splits)
+        )
         schema_text = exec_properties["schema_text"]
         anomalies = gate.validate(
             _load(current),
@@ -128,7 +131,7 @@ class SchemaGate(base_component.BaseComponent):
         """Builds the node.
 
         Args:
-          statistics: of the splits `train`, `eval` and `catalog`.
+          statistics: of the splits `train`, `eval` and `catalog`, or of a refreshed `catalog` alone.
           config: its schema file is read now, so that its text is part of the cache key.
           baseline_statistics: of the last good run, for drift, as a Resolver finds them.
           ledger: where the last good statistics are looked up, and these are recorded, where no Resolver can; see

@@ -10,7 +10,7 @@ from tfx.proto import trainer_pb2
 from tfx.types import component_spec, standard_artifacts, standard_component_specs
 from tfx.utils import json_utils
 
-from components.index_builder.component import TRAINED_MODEL
+from components.index_builder.lineage import trained_model
 from components.ledger.ledger import SERVABLES, latest
 from schema import features
 from trainer.config import CUSTOM_CONFIG_KEY, TrainerConfig
@@ -53,12 +53,7 @@ class Executor(stock_executor.GenericExecutor):
 def earlier_training(ledger: str) -> types.Artifact | None:
     """What the Trainer had made of which the last blessed servable in `ledger` was built; None where there is none."""
     servable = latest(ledger, SERVABLES, standard_artifacts.Model)
-    if servable is None:
-        return None
-    model = standard_artifacts.Model()
-    model.set_mlmd_artifact(servable.mlmd_artifact)
-    model.uri = servable.get_string_custom_property(TRAINED_MODEL)
-    return model
+    return None if servable is None else trained_model(servable)
 
 
 class Trainer(base_component.BaseComponent):

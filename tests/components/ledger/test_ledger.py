@@ -1,4 +1,5 @@
 import itertools
+import json
 
 import pytest
 from tfx.types import standard_artifacts
@@ -41,6 +42,22 @@ def test_the_latest_is_found_with_its_properties(tmp_path):
     assert found.uri == str(tmp_path / "second")
     assert found.get_string_custom_property("model") == "second"
     assert found.get_json_value_custom_property("sizes") == {"items": 3.0}
+
+
+def test_one_with_all_the_splits_is_found_before_a_later_one_without(tmp_path):
+    for name, splits in (("run", ["train", "catalog"]), ("refresh", ["catalog"])):
+        statistics = standard_artifacts.ExampleStatistics()
+        statistics.uri = str(tmp_path / name)
+        statistics.split_names = json.dumps(splits)
+        (tmp_path / name).mkdir()
+        ledger.record(str(tmp_path / "ledger"), ledger.STATISTICS, statistics)
+
+    def latest(*splits):
+        kind = standard_artifacts.ExampleStatistics
+        return ledger.latest(str(tmp_path / "ledger"), ledger.STATISTICS, kind, splits=splits).uri
+
+    assert latest("catalog") == str(tmp_path / "refresh")
+    assert latest("catalog", "train") == str(tmp_path / "run")
 
 
 def test_the_runs_own_is_left_out_however_often_it_was_recorded(tmp_path):

@@ -14,6 +14,7 @@ from tfx.orchestration.pipeline import Pipeline
 from tfx.types import Channel, standard_artifacts
 
 from components.example_gen.ingest import local_pipeline
+from components.index_builder import lineage
 from components.ledger import ledger
 from components.recall_gate.component import Executor, RecallGate
 from components.recall_gate.config import GateConfig
@@ -153,6 +154,35 @@ def test_without_a_resolver_the_ledger_has_the_baseline_and_gets_what_is_blessed
     assert recorded() == "good"
     assert judge("weaker", "max_relative_drop=1.0 must_beat=[]") == (1, "good")
     assert recorded() == "weaker"
+
+
+def test_a_refresh_finds_its_requests_and_gives_way_to_a_newer_model(tmp_path, examples_dir, servables):
+    def servable(name, trained_model):
+        made, model, examples = standard_artifacts.Model(), standard_artifacts.Model(), standard_artifacts.Examples()
+        made.uri, model.uri, examples.uri = str(tmp_path / name), trained_model, str(examples_dir)
+        Path(made.uri).mkdir(exist_ok=True)
+        (tmp_path / name / "Format-Serving").symlink_to(servables["good"])
+        lineage.describe(made, model, examples, str(examples_dir))
+        return made
+
+    def judge(candidate):
+        catalogue = standard_artifacts.Examples()
+        catalogue.uri = str(examples_dir)
+        blessing, evaluation = standard_artifacts.ModelBlessing(), standard_artifacts.ModelEvaluation()
+        blessing.uri, evaluation.uri = str(tmp_path / "blessing"), str(tmp_path / "evaluation")
+        Executor().Do(
+            {"servable": [candidate], "catalogue": [catalogue]},
+            {"blessing": [blessing], "evaluation": [evaluation]},
+            {"config_json": CONFIG.to_json(), "ledger": str(tmp_path / "ledger")},
+        )
+        return blessing.get_int_custom_property("blessed"), blessing.get_string_custom_property("blessing_message")
+
+    blessed, message = judge(servable("refreshed", "monday"))
+    assert (blessed, "newer model" in message) == (1, False)
+    ledger.record(str(tmp_path / "ledger"), ledger.SERVABLES, servable("nightly", "tuesday"))
+    blessed, message = judge(servable("refreshed again", "monday"))
+    assert blessed == 0
+    assert message.startswith("A newer model was blessed while this catalogue was indexed")
 
 
 def test_bad_settings_are_named_before_anything_runs():

@@ -61,6 +61,24 @@ def test_items_outside_of_the_catalogue_count_and_cannot_be_found(written):
     assert sorted(found.relevant.rows.tolist()) == [1, 3, 4]
 
 
+def test_of_items_that_do_not_count_nothing_is_measured(written):
+    """As if they had only been shown; their share is told."""
+    folder = written(
+        [
+            request("a", ("gone", "item-001", "item-002"), (3, 2, 1)),
+            request("b", ("gone",), (2,)),
+            request("c", ("item-000", "item-002"), (2, 2)),
+        ]
+    )
+    counted = {"item-001", "item-002"}
+    found = read_requests(folder, read_catalogue(folder), 10, 0, GAINS, counted)
+    assert (found.read, found.usable, len(found)) == (3, 2, 2)
+    assert sorted(found.relevant.rows.tolist()) == [1, 2]
+    assert found.gone == pytest.approx(3 / 5)
+    assert read_requests(folder, read_catalogue(folder), 10, 0, GAINS).gone == 0.0
+    assert len(read_requests(folder, read_catalogue(folder), 10, 0, GAINS, frozenset())) == 0
+
+
 def test_a_click_off_the_page_is_relevant_but_not_shown(written):
     folder = written([request("r", ("item-002", "item-001"), (2, 1), (0, 1))])
     found = read_requests(folder, read_catalogue(folder), 10, 0, GAINS)

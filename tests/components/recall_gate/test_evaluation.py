@@ -3,6 +3,7 @@ import pytest
 from components.recall_gate.config import GateConfig
 from components.recall_gate.evaluation import evaluate_servable
 from components.recall_gate.results import Evaluation
+from schema import features
 from schema.settings import InputError
 from tests.components.recall_gate import small_world as world
 
@@ -36,6 +37,33 @@ def test_measured_recall_equals_a_count_by_hand(good, examples_dir):
             shares.append(len(wanted & set(one.items[:5])) / len(wanted))
     assert good.system("as_shown").metrics["recall@5"].value == pytest.approx(sum(shares) / len(shares))
     assert good.sample.requests == len(shares)
+
+
+def test_with_a_refreshed_catalogue_only_what_both_catalogues_have_is_measured(good, tmp_path, examples_dir, servables):
+    kept = [item for item in range(world.ITEMS) if item % 20]
+    for name, items in (("now", kept), ("before", kept[1:])):
+        examples = [world.catalogue_example(item) for item in items]
+        world.write_split(tmp_path / name, features.CATALOG_SPLIT, examples)
+    evaluation = evaluate_servable(
+        servables["good"],
+        examples_dir,
+        CONFIG,
+        servables["good"],
+        catalogue_dir=tmp_path / "now",
+        baseline_catalogue_dir=tmp_path / "before",
+    )
+    chosen = [
+        item for one in world.eval_requests() for item, stage in zip(one.items, one.stages, strict=True) if stage >= 2
+    ]
+    counted = {world.item_id(item) for item in kept[1:]}
+    assert evaluation.sample.gone == pytest.approx(1 - sum(item in counted for item in chosen) / len(chosen))
+    assert evaluation.sample.gone > 0.02
+    assert evaluation.sample.catalogue_items == len(kept)
+    assert evaluation.sample.relevant_items < good.sample.relevant_items
+    assert good.sample.gone is None
+    # Of those it finds as many as ever: none counts as missed because it has gone.
+    assert evaluation.system("candidate").metrics["recall@20"].value > 0.95
+    assert evaluation.verdict.blessed, evaluation.verdict.reasons
 
 
 def test_shuffled_weights_are_refused(examples_dir, servables):

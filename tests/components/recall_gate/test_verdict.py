@@ -33,9 +33,10 @@ def measured(
     index=INDEX,
     p99=5.0,
     health=HEALTHY,
+    gone=None,
 ):
     return Measurements(
-        sample=Sample(2000, requests, requests, queries, 2000, 500, 9000, (0, 1), (2, 3)),
+        sample=Sample(2000, requests, requests, queries, 2000, 500, 9000, (0, 1), (2, 3), gone),
         systems=[
             system("candidate", recall),
             system("popularity", around(0.2), lead_on_popularity),
@@ -57,6 +58,14 @@ def test_a_good_servable_is_blessed_with_its_reasons():
     assert verdict.blessed
     assert any("shown to be no drop of more than 5% of 0.600" in reason for reason in verdict.reasons)
     assert {check.status for check in verdict.checks} == {"passed"}
+
+
+def test_a_catalogue_that_lacks_too_much_of_what_was_clicked_is_refused_however_good_the_rest_is():
+    assert judge(measured(gone=0.2), CONFIG).blessed
+    verdict = judge(measured(gone=0.21), CONFIG)
+    assert not verdict.blessed
+    assert "The catalogue lacks 21.0% of what searchers clicked" in verdict.reasons[0]
+    assert judge(measured(gone=0.21), CONFIG.model_copy(update={"max_gone_share": 0.3})).blessed
 
 
 @pytest.mark.parametrize(

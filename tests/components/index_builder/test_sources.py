@@ -1,0 +1,61 @@
+"""What a servable is built of: what the step is given, or what the ledger has of the servable that was blessed last."""
+
+import pytest
+from tfx.types import artifact_utils, standard_artifacts
+
+from components.index_builder import lineage
+from components.index_builder.component import find_sources
+from components.ledger import ledger
+from schema.settings import InputError
+
+
+def artifact(kind, folder, name):
+    made = kind()
+    made.uri = str(folder / name)
+    (folder / name).mkdir(exist_ok=True)
+    return made
+
+
+@pytest.fixture
+def model(tmp_path):
+    return artifact(standard_artifacts.Model, tmp_path, "model")
+
+
+@pytest.fixture
+def examples(tmp_path):
+    return artifact(standard_artifacts.Examples, tmp_path, "examples")
+
+
+@pytest.fixture
+def catalogue(tmp_path):
+    return artifact(standard_artifacts.Examples, tmp_path, "catalogue")
+
+
+def test_the_catalogue_is_that_of_the_examples_unless_another_is_given(model, examples, catalogue):
+    assert find_sources({"model": [model], "examples": [examples]}, "").catalogue is examples
+    given = find_sources({"model": [model], "examples": [examples], "catalogue": [catalogue]}, "")
+    assert (given.requests, given.catalogue) == (examples, catalogue)
+
+
+def test_the_ledger_has_the_model_and_its_requests(tmp_path, model, examples, catalogue):
+    servable = artifact(standard_artifacts.Model, tmp_path, "servable")
+    lineage.describe(servable, model, examples, str(tmp_path / "an older catalogue"))
+    ledger.record(str(tmp_path / "ledger"), ledger.SERVABLES, servable)
+    found = find_sources({"catalogue": [catalogue]}, str(tmp_path / "ledger"))
+    assert (found.model.uri, found.requests.uri, found.catalogue) == (model.uri, examples.uri, catalogue)
+    assert artifact_utils.get_split_uri([found.requests], "train") == f"{examples.uri}/Split-train"
+    assert servable.uri == str(tmp_path / "servable")
+    assert lineage.catalogue(servable) == str(tmp_path / "an older catalogue")
+
+
+def test_without_a_blessed_servable_there_is_nothing_to_build_of(tmp_path, catalogue):
+    with pytest.raises(InputError, match=r"no model has been blessed yet.*run `souk run` first"):
+        find_sources({"catalogue": [catalogue]}, str(tmp_path / "ledger"))
+
+
+def test_a_servable_that_does_not_name_its_requests_is_explained(tmp_path, catalogue):
+    servable = artifact(standard_artifacts.Model, tmp_path, "servable")
+    servable.set_string_custom_property(lineage.TRAINED_MODEL, str(tmp_path / "model"))
+    ledger.record(str(tmp_path / "ledger"), ledger.SERVABLES, servable)
+    with pytest.raises(InputError, match="an earlier release of Souk built it"):
+        find_sources({"catalogue": [catalogue]}, str(tmp_path / "ledger"))
