@@ -18,10 +18,14 @@ from ml_metadata.proto import metadata_store_pb2
 from tfx import types
 from tfx.dsl.components.common.resolver import Resolver, ResolverStrategy
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import LatestBlessedModelStrategy
-from tfx.types import standard_artifacts
+from tfx.types import artifact_utils, standard_artifacts
+
+from components.ledger.ledger import has_splits
+from pipeline.metadata import MODEL_TO_REFRESH
 
 CURRENT: Final = "current"
 MODEL: Final = "model"
+EXAMPLES: Final = "examples"
 MODEL_BLESSING: Final = "model_blessing"
 STATISTICS: Final = "statistics"
 
@@ -45,11 +49,10 @@ class LastOtherBlessedModel(LatestBlessedModelStrategy):
 
 
 class LastBlessedTraining(LastOtherBlessedModel):
-    """What the Trainer had made of which the latest blessed servable was built."""
+    """What the latest blessed servable was built of: the Trainer's model, and the examples of its requests."""
 
     def resolve_artifacts(self, store: ml_metadata.MetadataStore, input_dict: Artifacts) -> Artifacts | None:
-        """Resolves `model` and `model_blessing`; both empty where nothing has been blessed yet."""
-        models = {artifact.id: artifact for artifact in input_dict[MODEL]}
+        """Resolves `model`, `model_blessing` and, if asked for, `examples`; empty where nothing is blessed."""
         resolved = super().resolve_artifacts(store, input_dict)
         if not resolved or not resolved[MODEL]:
             return resolved
@@ -59,12 +62,17 @@ class LastBlessedTraining(LastOtherBlessedModel):
             for event in store.get_events_by_artifact_ids([servable.id])
             if event.type == metadata_store_pb2.Event.OUTPUT
         ]
-        built_of = [
-            models[event.artifact_id]
+        built_of = {
+            event.path.steps[0].key: event.artifact_id
             for event in store.get_events_by_execution_ids(built)
-            if event.type == metadata_store_pb2.Event.INPUT and event.artifact_id in models
-        ]
-        return {**resolved, MODEL: built_of[:1]}
+            if event.type == metadata_store_pb2.Event.INPUT
+        }
+        sources = {
+            key: [artifact for artifact in input_dict[key] if artifact.id == built_of.get(key)]
+            for key in (MODEL, EXAMPLES)
+            if key in input_dict
+        }
+        return {**resolved, **sources}
 
 
 class LastOtherGoodStatistics(ResolverStrategy):
@@ -73,7 +81,13 @@ class LastOtherGoodStatistics(ResolverStrategy):
     def resolve_artifacts(self, store: ml_metadata.MetadataStore, input_dict: Artifacts) -> Artifacts | None:
         """Resolves `statistics`; empty where there are none."""
         current = {artifact.id for artifact in input_dict[CURRENT]}
-        others = {artifact.id: artifact for artifact in input_dict[STATISTICS] if artifact.id not in current}
+        # Those of a refreshed catalogue have one split alone.
+        splits = {name for own in input_dict[CURRENT] for name in artifact_utils.decode_split_names(own.split_names)}
+        others = {
+            artifact.id: artifact
+            for artifact in input_dict[STATISTICS]
+            if artifact.id not in current and has_splits(artifact, splits)
+        }
         readers = [
             event
             for event in (store.get_events_by_artifact_ids(list(others)) if others else [])
@@ -134,6 +148,16 @@ def model_to_start_from() -> Resolver:
         model=types.Channel(type=standard_artifacts.Model),
         model_blessing=types.Channel(type=standard_artifacts.ModelBlessing),
     ).with_id("ModelToStartFrom")
+
+
+def model_to_refresh() -> Resolver:
+    """The node that finds the trained model of the last blessed servable, and the examples of its requests."""
+    return Resolver(
+        strategy_class=LastBlessedTraining,
+        model=types.Channel(type=standard_artifacts.Model),
+        model_blessing=types.Channel(type=standard_artifacts.ModelBlessing),
+        examples=types.Channel(type=standard_artifacts.Examples),
+    ).with_id(MODEL_TO_REFRESH)
 
 
 def good_statistics(current: types.BaseChannel) -> Resolver:

@@ -14,6 +14,7 @@ COMMANDS: Final = {
     "ingest": "Turn logs and a catalogue into training examples; no TFX, no metadata.",
     "schema": "Infer a first data schema from a shop's own logs.",
     "run": "Run the pipeline on this machine, from logs to a pushed model.",
+    "refresh": "Give the last blessed model a new catalogue: index, gate and push, no training.",
     "compile": "Write the pipeline as a file that Kubeflow Pipelines or Vertex AI runs.",
     "status": "Show runs, steps, metrics, blessings and pushed versions.",
     "report": "Write the report of a run as one HTML page.",

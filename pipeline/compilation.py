@@ -17,8 +17,9 @@ from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import KubeflowV2DagRu
 
 from pipeline.beam import data_paths
 from pipeline.config import PipelineConfig
+from pipeline.metadata import Kind
 from pipeline.parameters import DATE, MEANINGS, PUSH_DIRECTORY
-from pipeline.pipeline import create_pipeline
+from pipeline.refresh import CREATE
 from pipeline.resources import Resources
 from schema.settings import InputError
 
@@ -34,20 +35,22 @@ _YAML: Final = (".yaml", ".yml")
 _Resources = pipeline_spec_pb2.PipelineDeploymentConfig.PipelineContainerSpec.ResourceSpec
 
 
-def compile_job(config: PipelineConfig, target: Target, use_cache: bool = True) -> Json:
+def compile_job(config: PipelineConfig, target: Target, use_cache: bool = True, kind: Kind = "run") -> Json:
     """The pipeline as a `PipelineJob` in plain JSON values.
 
     Args:
       config: of the pipeline, with an image.
       target: where it is to run.
       use_cache: whether a step with unchanged inputs and parameters takes its outputs from an earlier run.
+      kind: the whole pipeline, or the shorter one that refreshes the catalogue.
 
     Raises:
-      InputError: the configuration does not fit a cluster, or `create_pipeline` refuses it.
+      InputError: the configuration does not fit a cluster, or a pipeline refuses it.
     """
     check(config, target)
-    pipeline = create_pipeline(config, use_cache, compiled=True)
-    config.resources.check(node.id for node in pipeline.components)
+    pipelines = {name: create(config, use_cache, True) for name, create in CREATE.items()}
+    config.resources.check(dict.fromkeys(node.id for made in pipelines.values() for node in made.components))
+    pipeline = pipelines[kind]
     for node in pipeline.components:
         if isinstance(node, BaseComponent):
             node.with_platform_config(resource_spec(config.resources.of(node.id)))

@@ -3,9 +3,9 @@
 import json
 import os
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import ml_metadata
 from ml_metadata.proto import metadata_store_pb2
@@ -17,6 +17,12 @@ FAILURE: Final = "souk_failure"
 # Custom properties of a run: its settings as JSON, and its log.
 CONFIG: Final = "souk_config"
 LOG_PATH: Final = "souk_log_path"
+
+# Steps that a refresh alone has.
+MODEL_TO_REFRESH: Final = "ModelToRefresh"
+CATALOGUE_EXAMPLE_GEN: Final = "CatalogueExampleGen"
+
+Kind = Literal["run", "refresh"]
 
 _RESOLVER: Final = "tfx.dsl.components.common.resolver.Resolver"
 
@@ -97,6 +103,12 @@ class Run:
         return next((state for state in order if state in states), "waiting")
 
     @property
+    def kind(self) -> Kind:
+        """Whether it trained a model, or refreshed the catalogue of one."""
+        names = {step.name for step in self.steps}
+        return "refresh" if names & {MODEL_TO_REFRESH, CATALOGUE_EXAMPLE_GEN} else "run"
+
+    @property
     def started_ms(self) -> int:
         """Epoch milliseconds of its first step's start, 0 for a run without steps."""
         return min((step.started_ms for step in self.steps), default=0)
@@ -146,6 +158,18 @@ def read_runs(path: str, pipeline: str) -> list[Run]:
         )
         for number, context in enumerate(_run_contexts(store, pipeline), start=1)
     ]
+
+
+def last_blessed_build(runs: Sequence[Run]) -> StepRun | None:
+    """The step that built the servable that was blessed last; None where nothing has been blessed yet."""
+    blessings = [run.output("RecallGate", "blessing") for run in runs]
+    blessed = {b.properties["current_model_id"] for b in blessings if b is not None and b.properties.get("blessed")}
+    builds = [
+        (servable.id, step)
+        for run in runs
+        if (step := run.step("IndexBuilder")) and (servable := run.output("IndexBuilder", "servable"))
+    ]
+    return max((build for build in builds if build[0] in blessed), key=lambda build: build[0], default=(0, None))[1]
 
 
 def describe_last_run(path: str, pipeline: str, config_json: str, log_path: str) -> None:

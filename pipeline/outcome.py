@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pipeline.metadata import Run
+from pipeline.metadata import Kind, Run
 from pipeline.progress import State
 
 
@@ -17,7 +17,8 @@ class Outcome:
       state: `cached` if nothing had changed, `failed` if a step failed.
       started_ms: epoch milliseconds.
       seconds: how long it took.
-      model: what was trained, as the pipeline's settings name it.
+      kind: `refresh` if the model is that of an earlier run, with a new catalogue.
+      model: type of the model.
       metrics: of the candidate on the eval split, by name; empty if the gate did not run.
       blessed: by the recall gate; None if it did not run.
       reasons: the gate's, in sentences.
@@ -32,6 +33,7 @@ class Outcome:
     state: State
     started_ms: int
     seconds: float
+    kind: Kind = "run"
     model: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
     blessed: bool | None = None
@@ -44,6 +46,7 @@ class Outcome:
 
 def outcome_of(run: Run) -> Outcome:
     """The outcome of a run, as far as it came."""
+    servable = run.output("IndexBuilder", "servable")
     evaluation = run.output("RecallGate", "evaluation")
     blessing = run.output("RecallGate", "blessing")
     canary = run.output("Canary", "blessing")
@@ -56,7 +59,8 @@ def outcome_of(run: Run) -> Outcome:
         state=run.state,
         started_ms=run.started_ms,
         seconds=run.seconds,
-        model=str(run.config.get("train", {}).get("model", "")),
+        kind=run.kind,
+        model=str(servable.properties.get("model", "") if servable else run.config.get("train", {}).get("model", "")),
         metrics={
             name: value
             for name, value in (evaluation.properties if evaluation else {}).items()

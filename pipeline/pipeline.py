@@ -34,16 +34,14 @@ class DataSteps:
     """The steps from logs to transformed examples, which every training of any model shares."""
 
     examples: BaseNode
-    statistics: BaseNode
-    good_statistics: BaseNode | None
+    statistics: tuple[BaseNode, ...]
     schema_gate: BaseNode
     mining: tuple[BaseNode, ...]
     transform: BaseNode
 
     def nodes(self) -> list[BaseNode]:
         """All of them, in their order."""
-        baseline = [self.good_statistics] if self.good_statistics else []
-        return [self.examples, self.statistics, *baseline, self.schema_gate, *self.mining, self.transform]
+        return [self.examples, *self.statistics, self.schema_gate, *self.mining, self.transform]
 
 
 def create_pipeline(config: PipelineConfig, use_cache: bool = True, compiled: bool = False) -> Pipeline:
@@ -64,7 +62,7 @@ def create_pipeline(config: PipelineConfig, use_cache: bool = True, compiled: bo
       InputError: an input file or the schema is missing; hard negatives are to be mined and the schema has none; Beam's
         workers could not see a path.
     """
-    given, known = Given(compiled), _baselines(config, compiled)
+    given, known = Given(compiled), known_baselines(config, compiled)
     data = _data_steps(config, compiled)
     earlier = known.found_by(baselines.model_to_start_from) if config.train.warm_start else None
     trainer = Trainer(
@@ -82,40 +80,18 @@ def create_pipeline(config: PipelineConfig, use_cache: bool = True, compiled: bo
         config_json=config.index.to_json(),
         overrides=given("index"),
     )
-    blessed = known.found_by(baselines.blessed_model, current=index.outputs["servable"])
-    gate = RecallGate(
-        servable=index.outputs["servable"],
-        baseline_servable=baselines.output(blessed, baselines.MODEL),
-        examples=data.examples.outputs["examples"],
-        config_json=config.gate.to_json(),
-        ledger=known.ledger,
-        overrides=given("gate"),
-    )
-    canary = Canary(
-        servable=index.outputs["servable"],
-        examples=data.examples.outputs["examples"],
-        config_json=config.canary.to_json(),
-        overrides=given("canary"),
-    )
-    # Not for its outputs: a candidate that the gate looks at first is what the picture says.
-    canary.add_upstream_node(gate)
-    pusher = Pusher(
-        model=index.outputs["servable"],
-        model_blessing=gate.outputs["blessing"],
-        infra_blessing=canary.outputs["blessing"],
-        push_destination=_push_destination(config, given),
-    )
-    nodes = [*data.nodes(), earlier, trainer, index, blessed, gate, canary, pusher]
-    return _pipeline(config, [node for node in nodes if node], use_cache, compiled)
+    pushing = pushing_steps(config, compiled, index, data.examples.outputs["examples"])
+    nodes = [*data.nodes(), earlier, trainer, index, *pushing]
+    return assemble(config, [node for node in nodes if node], use_cache, compiled)
 
 
 def create_data_pipeline(config: PipelineConfig, use_cache: bool = True) -> Pipeline:
     """The same pipeline up to Transform, for work that trains many models on one data set; see `create_pipeline`."""
-    return _pipeline(config, _data_steps(config).nodes(), use_cache)
+    return assemble(config, _data_steps(config).nodes(), use_cache)
 
 
 def _data_steps(config: PipelineConfig, compiled: bool = False) -> DataSteps:
-    given, known = Given(compiled), _baselines(config, compiled)
+    given, known = Given(compiled), known_baselines(config, compiled)
     examples = SoukExampleGen(
         config_json=config.ingest.to_json(),
         # The files of a run that is yet to come cannot be looked at; it is told apart by its date.
@@ -123,15 +99,7 @@ def _data_steps(config: PipelineConfig, compiled: bool = False) -> DataSteps:
         date=given(DATE),
         overrides=given("ingest"),
     )
-    statistics = StatisticsGen(examples=examples.outputs["examples"], stats_options=_stats_options(config))
-    good_statistics = known.found_by(baselines.good_statistics, current=statistics.outputs["statistics"])
-    schema_gate = SchemaGate(
-        statistics=statistics.outputs["statistics"],
-        baseline_statistics=baselines.output(good_statistics, baselines.STATISTICS),
-        config=config.schema_gate,
-        ledger=known.ledger,
-        overrides=given("schema_gate"),
-    )
+    *statistics, schema_gate = checking_steps(config, compiled, examples.outputs["examples"])
     mining = _mining(config, examples.outputs["examples"], schema_gate, known)
     transform = Transform(
         examples=mining[-1].outputs["mined_examples"] if mining else examples.outputs["examples"],
@@ -147,14 +115,69 @@ def _data_steps(config: PipelineConfig, compiled: bool = False) -> DataSteps:
         # TF 1 graphs are traced once per phase, TF 2 functions several times: less than half the time for a small shop.
         force_tf_compat_v1=True,
     )
-    return DataSteps(examples, statistics, good_statistics, schema_gate, mining, transform)
+    return DataSteps(examples, tuple(statistics), schema_gate, mining, transform)
 
 
-def _baselines(config: PipelineConfig, compiled: bool) -> baselines.Baselines:
+def checking_steps(config: PipelineConfig, compiled: bool, examples: types.BaseChannel) -> list[BaseNode]:
+    """The steps that let good data through; the schema gate comes last."""
+    given, known = Given(compiled), known_baselines(config, compiled)
+    statistics = StatisticsGen(examples=examples, stats_options=_stats_options(config))
+    good_statistics = known.found_by(baselines.good_statistics, current=statistics.outputs["statistics"])
+    schema_gate = SchemaGate(
+        statistics=statistics.outputs["statistics"],
+        baseline_statistics=baselines.output(good_statistics, baselines.STATISTICS),
+        config=config.schema_gate,
+        ledger=known.ledger,
+        overrides=given("schema_gate"),
+    )
+    return [node for node in (statistics, good_statistics, schema_gate) if node]
+
+
+def pushing_steps(
+    config: PipelineConfig,
+    compiled: bool,
+    index: IndexBuilder,
+    examples: types.BaseChannel | None,
+    catalogue: types.BaseChannel | None = None,
+) -> list[BaseNode]:
+    """The steps from a servable to a pushed version; `examples` and `catalogue` are those that it was built of."""
+    given, known = Given(compiled), known_baselines(config, compiled)
+    servable = index.outputs["servable"]
+    blessed = known.found_by(baselines.blessed_model, current=servable)
+    gate = RecallGate(
+        servable=servable,
+        baseline_servable=baselines.output(blessed, baselines.MODEL),
+        examples=examples,
+        catalogue=catalogue,
+        config_json=config.gate.to_json(),
+        ledger=known.ledger,
+        overrides=given("gate"),
+    )
+    canary = Canary(
+        servable=servable,
+        examples=examples,
+        catalogue=catalogue,
+        config_json=config.canary.to_json(),
+        overrides=given("canary"),
+    )
+    # Not for its outputs: a candidate that the gate looks at first is what the picture says.
+    canary.add_upstream_node(gate)
+    pusher = Pusher(
+        model=servable,
+        model_blessing=gate.outputs["blessing"],
+        infra_blessing=canary.outputs["blessing"],
+        push_destination=_push_destination(config, given),
+    )
+    return [node for node in (blessed, gate, canary, pusher) if node]
+
+
+def known_baselines(config: PipelineConfig, compiled: bool) -> baselines.Baselines:
+    """How the steps come by what they compare with."""
     return baselines.Baselines(config.ledger if compiled else "")
 
 
-def _pipeline(config: PipelineConfig, nodes: list[BaseNode], use_cache: bool, compiled: bool = False) -> Pipeline:
+def assemble(config: PipelineConfig, nodes: list[BaseNode], use_cache: bool, compiled: bool = False) -> Pipeline:
+    """The pipeline of these nodes. All of one configuration share name, cache and line of blessed models."""
     store = None if compiled else metadata.sqlite_metadata_connection_config(config.metadata_path)
     return Pipeline(
         pipeline_name=config.name,

@@ -10,7 +10,7 @@ from components.recall_gate.report.data import AnomalyRow, CanaryOutcome, Report
 from components.recall_gate.report.render import render_report
 from components.recall_gate.results import Evaluation
 from components.schema_gate.findings import Finding, find, read_anomalies, refused_directory
-from pipeline.metadata import Artifact, Run
+from pipeline.metadata import CATALOGUE_EXAMPLE_GEN, Artifact, Run
 from pipeline.outcome import outcome_of
 from schema.settings import InputError
 
@@ -83,7 +83,7 @@ def write_report(run: Run, root: str, artifacts_root: str, pipeline: str, out: P
 
 def _counters(run: Run) -> dict[str, int]:
     """Ingestion's counters in reading order, which ML Metadata does not keep."""
-    examples = run.output("SoukExampleGen", "examples")
+    examples = run.output("SoukExampleGen", "examples") or run.output(CATALOGUE_EXAMPLE_GEN, "examples")
     counters: dict[str, int] = json.loads(_read(examples, _SUMMARY_FILE))["counters"] if examples else {}
     return counters
 

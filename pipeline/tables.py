@@ -59,12 +59,13 @@ def evaluation_table(evaluation: Evaluation) -> Table:
 def runs_table(outcomes: Sequence[Outcome], metric: str) -> Table:
     """A line per run, newest last."""
     table = _table("Runs")
-    for name in ("run", "started", "took", "state", "model", metric, "gate", "canary", "pushed"):
+    for name in ("run", "kind", "started", "took", "state", "model", metric, "gate", "canary", "pushed"):
         table.add_column(name, justify="right" if name in ("run", "took", metric) else "left", no_wrap=True)
     for outcome in outcomes:
         sign, style = STYLES[outcome.state]
         table.add_row(
             str(outcome.number),
+            outcome.kind,
             time.strftime("%m-%d %H:%M", time.localtime(outcome.started_ms / 1000)),
             f"{outcome.seconds:.0f} s",
             f"[{style}]{sign} {outcome.state}[/]",

@@ -10,6 +10,7 @@ from pipeline.commands.options import config_option, set_option
 
 if TYPE_CHECKING:
     from pipeline.compilation import Target
+    from pipeline.metadata import Kind
 
 
 @click.command(name="compile")
@@ -17,6 +18,14 @@ if TYPE_CHECKING:
 @set_option
 @click.option(
     "--target", required=True, type=click.Choice(["kubeflow", "vertex"]), help="What the pipeline is to run on."
+)
+@click.option(
+    "--pipeline",
+    "kind",
+    default="run",
+    show_default=True,
+    type=click.Choice(["run", "refresh"]),
+    help="The whole pipeline, or the shorter one that refreshes the catalogue.",
 )
 @click.option(
     "--output",
@@ -31,6 +40,7 @@ def command(
     config_name: str,
     overrides: tuple[str, ...],
     target: "Target",
+    kind: "Kind",
     output: Path,
     image: str | None,
     no_cache: bool,
@@ -49,7 +59,7 @@ def command(
     with quiet():
         from pipeline import compilation
 
-        job = compilation.compile_job(config, target, use_cache=not no_cache)
+        job = compilation.compile_job(config, target, use_cache=not no_cache, kind=kind)
     compilation.write_job(job, output, target)
     spec = job["pipelineSpec"]
     parameters = spec["root"]["inputDefinitions"]["parameters"]

@@ -15,7 +15,7 @@ from pipeline.commands.options import config_option, set_option
 
 if TYPE_CHECKING:
     from pipeline.config import PipelineConfig
-    from pipeline.metadata import Run
+    from pipeline.metadata import Kind, Run
 
 STEP_FAILED: Final = 1
 NOT_PUSHED: Final = 3
@@ -40,6 +40,13 @@ def command(
 
     Exit codes: 0 pushed, 1 a step failed, 2 bad input, 3 finished but the model was refused.
     """
+    execute(context, "run", config_name, overrides, no_cache, as_json)
+
+
+def execute(
+    context: click.Context, kind: "Kind", config_name: str, overrides: tuple[str, ...], no_cache: bool, as_json: bool
+) -> None:
+    """Runs the pipeline or its shorter form, prints what came of it, and ends with the exit code that says so."""
     from pipeline import config as pipeline_config
     from pipeline.output_capture import quiet
     from schema.settings import InputError
@@ -48,10 +55,11 @@ def command(
     click.echo("Loading TensorFlow and TFX ...", err=True)
     with quiet():
         from pipeline import local_runner
+        from pipeline.refresh import CREATE
 
     try:
         with _interruptible():
-            run = local_runner.run(config, use_cache=not no_cache)
+            run = local_runner.run(config, use_cache=not no_cache, create=CREATE[kind])
     except local_runner.StepFailedError as error:
         _show_findings(config)
         click.echo(f"Error: {error}", err=True)
@@ -60,7 +68,7 @@ def command(
         _show_findings(config)
         raise
     except KeyboardInterrupt:
-        click.echo("Interrupted; the next `souk run` goes on from the last finished step.", err=True)
+        click.echo(f"Interrupted; the next `souk {kind}` goes on from the last finished step.", err=True)
         # Beam's worker threads would hold the process until the step that they are in is over.
         os._exit(INTERRUPTED)
     _print_outcome(context, config, config_name, run, as_json)
@@ -115,6 +123,8 @@ def _print_outcome(
         evaluation = run_report.read_evaluation(run)
         if evaluation is not None:
             console.print(tables.evaluation_table(evaluation))
+        if run.state == "cached":
+            console.print("Nothing has changed since this was done by an earlier run:")
         if outcome.pushed_version:
             console.print(f"[green]Pushed[/] version {outcome.pushed_version} to {escape(outcome.pushed_to)}")
             where = f"--model-dir {config.model_directory}" + (f" --shards {shards}" if shards > 1 else "")

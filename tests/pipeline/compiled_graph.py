@@ -8,7 +8,10 @@ import yaml
 
 from pipeline.config import PipelineConfig, load
 
-KNOWN = Path(__file__).parent / "compiled_graph.txt"
+KNOWN = {
+    "run": Path(__file__).parent / "compiled_graph.txt",
+    "refresh": Path(__file__).parent / "compiled_refresh.txt",
+}
 
 SETTINGS = (
     "root=gs://shop/souk",
@@ -76,4 +79,5 @@ def _step(task: dict[str, Any], component: dict[str, Any], container: dict[str, 
 if __name__ == "__main__":
     from pipeline.compilation import compile_job
 
-    KNOWN.write_text(describe(compile_job(cluster_config(), "vertex")["pipelineSpec"]))
+    for kind, path in KNOWN.items():
+        path.write_text(describe(compile_job(cluster_config(), "vertex", kind=kind)["pipelineSpec"]))

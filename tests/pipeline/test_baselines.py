@@ -67,6 +67,15 @@ def test_the_runs_own_data_is_no_baseline_even_when_an_earlier_run_passed_with_i
     assert resolved_statistics(store, [older, own], [own]) == [older]
 
 
+def test_a_refreshed_catalogues_data_is_no_baseline_for_a_whole_run(store):
+    run, refresh, own = statistics(store, _Execution.COMPLETE, _Execution.COMPLETE, None)
+    run.split_names = own.split_names = '["train", "eval", "catalog"]'
+    refresh.split_names = '["catalog"]'
+    assert resolved_statistics(store, [run, refresh, own], [own]) == [run]
+    own.split_names = '["catalog"]'
+    assert resolved_statistics(store, [run, refresh, own], [own]) == [refresh]
+
+
 def blessing(artifact_id, model, blessed):
     made = artifact(standard_artifacts.ModelBlessing, artifact_id)
     made.set_int_custom_property("blessed", int(blessed))
@@ -134,6 +143,28 @@ def test_training_starts_from_what_the_latest_blessed_servable_was_built_of(stor
     inputs = {"model": [*models, *servables], "model_blessing": blessings}
     found = baselines.LastBlessedTraining().resolve_artifacts(store, inputs)
     assert found == {"model": [models[1]], "model_blessing": [blessings[1]]}
+
+
+def test_a_refresh_finds_the_examples_that_the_servable_was_built_of(store):
+    _, servables = built(store, [0, 1])
+    kind = store.put_artifact_type(metadata_store_pb2.ArtifactType(name="Examples"))
+    ids = store.put_artifacts([metadata_store_pb2.Artifact(type_id=kind, uri=f"/examples/{n}") for n in range(4)])
+    examples = [artifact(standard_artifacts.Examples, number) for number in ids]
+    for n, servable in enumerate(servables):
+        [build] = [event.execution_id for event in store.get_events_by_artifact_ids([servable.id])]
+        for key, made in (("examples", examples[n]), ("catalogue", examples[n + 2])):
+            event = _Event(artifact_id=made.id, execution_id=build, type=_Event.INPUT)
+            event.path.steps.add(key=key)
+            store.put_events([event])
+    blessings = [blessing(100 + s.id, s, blessed=n == 0) for n, s in enumerate(servables)]
+    inputs = {"model": servables, "model_blessing": blessings, "examples": examples}
+    found = baselines.LastBlessedTraining().resolve_artifacts(store, inputs)
+    assert found["examples"] == [examples[0]]
+    assert baselines.LastBlessedTraining().resolve_artifacts(store, {**inputs, "model_blessing": []}) == {
+        "model": [],
+        "model_blessing": [],
+        "examples": [],
+    }
 
 
 def test_training_starts_from_nothing_before_anything_was_blessed(store):

@@ -28,9 +28,11 @@ def files(job, tmp_path_factory):
     return folder
 
 
-def test_the_graph_is_the_known_one(job):
+@pytest.mark.parametrize("kind", KNOWN)
+def test_the_graph_is_the_known_one(kind):
     """If it changed as it should, `python -m tests.pipeline.compiled_graph` writes the new one."""
-    assert describe(job["pipelineSpec"]).splitlines() == KNOWN.read_text().splitlines()
+    job = compile_job(cluster_config(), "vertex", kind=kind)
+    assert describe(job["pipelineSpec"]).splitlines() == KNOWN[kind].read_text().splitlines()
 
 
 def test_kubeflows_sdk_loads_it_and_asks_for_the_date_alone(files):
@@ -109,6 +111,14 @@ def test_what_is_mined_and_started_from_is_looked_up_in_the_ledger():
     assert not any(task.get("cachingOptions", {}).get("enableCache") for task in tasks.values())
 
 
+def test_a_refresh_looks_up_model_and_requests_in_the_ledger_and_trains_nothing():
+    spec = compile_job(cluster_config(), "kubeflow", kind="refresh")["pipelineSpec"]
+    tasks = spec["root"]["dag"]["tasks"]
+    assert set(tasks["IndexBuilder"]["inputs"]["artifacts"]) == {"catalogue"}
+    assert set(tasks["RecallGate"]["inputs"]["artifacts"]) == {"catalogue", "servable"}
+    assert "train" not in spec["root"]["inputDefinitions"]["parameters"]
+
+
 def test_resources_are_in_the_fields_of_old_and_of_new_backends():
     spec = resource_spec(Resources(cpu=1.5, memory_gb=12, accelerator="nvidia.com/gpu", accelerators=2))
     assert (spec.cpu_limit, spec.memory_request, spec.accelerator.count) == (1.5, 12.0, 2)
@@ -134,6 +144,7 @@ def test_a_step_gets_the_default_but_for_what_is_said_of_it():
         ("vertex", ("root=s3://shop/souk",), r"Vertex keeps artifacts in Cloud Storage alone"),
         ("vertex", ("resources.steps.Trianer={cpu: 4}",), r"`resources.steps.Trianer`: .* did you mean `Trainer`"),
         ("vertex", ("resources.steps.Canary={accelerators: 1}",), r"`accelerator` and `accelerators` go together"),
+        ("vertex", ("resources.steps.CatalogueExampleGn={cpu: 1}",), r"did you mean `CatalogueExampleGen`"),
         ("vertex", ("schema_gate.schema_path=no.pbtxt",), r"no.pbtxt cannot be read"),
     ],
 )

@@ -1,0 +1,25 @@
+"""`souk refresh`: a new catalogue for the model that was blessed last."""
+
+import click
+
+from pipeline.commands.options import config_option, set_option
+from pipeline.commands.run import execute
+
+
+@click.command(name="refresh")
+@config_option
+@set_option
+@click.option("--no-cache", is_flag=True, help="Run every step, also those whose inputs and settings are unchanged.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON object.")
+@click.pass_context
+def command(
+    context: click.Context, config_name: str, overrides: tuple[str, ...], no_cache: bool, as_json: bool
+) -> None:
+    """Give the last blessed model a new catalogue, on this machine: index, gate and push, no training.
+
+    Only the catalogue is read. Its items are embedded by the trained model, new ones too, and the new index is measured
+    on the requests that the model was evaluated on. If the catalogue has not changed, nothing is pushed again.
+
+    Exit codes: 0 pushed, 1 a step failed, 2 bad input, 3 finished but the new index was refused.
+    """
+    execute(context, "refresh", config_name, overrides, no_cache, as_json)

@@ -1,0 +1,81 @@
+"""The shorter pipeline, which gives the model that was blessed last a new catalogue."""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from tfx.dsl.components.base.base_node import BaseNode
+from tfx.orchestration.pipeline import Pipeline
+
+from components.example_gen.component import CATALOGUE_FINGERPRINT, CatalogueExampleGen
+from components.example_gen.fingerprint import catalogue_fingerprint
+from components.index_builder.component import NOTHING_BLESSED, IndexBuilder
+from pipeline import baselines, metadata
+from pipeline.config import PipelineConfig
+from pipeline.parameters import DATA_VERSION, DATE, Given
+from pipeline.pipeline import assemble, checking_steps, create_pipeline, known_baselines, pushing_steps
+from schema.settings import InputError
+
+
+def create_refresh_pipeline(config: PipelineConfig, use_cache: bool = True, compiled: bool = False) -> Pipeline:
+    """From the catalogue to a pushed version, with the trained model of the servable that was blessed last.
+
+    CatalogueExampleGen -> StatisticsGen -> SchemaGate -> IndexBuilder -> RecallGate -> Canary -> Pusher
+
+    What stands for searchers are the requests that the model was evaluated on when it was trained. On this machine a
+    catalogue that still is the one of that run is not read again: all that follows is then what that run left.
+
+    Args:
+      config: of every step.
+      use_cache: as for `create_pipeline`.
+      compiled: as for `create_pipeline`; the ledger says which model was blessed last.
+
+    Raises:
+      InputError: the catalogue or the schema is missing, or, on this machine, no model has been blessed yet.
+    """
+    given, known = Given(compiled), known_baselines(config, compiled)
+    found = known.found_by(baselines.model_to_refresh)
+    examples = baselines.output(found, baselines.EXAMPLES)
+    nodes: list[BaseNode] = [found] if found else []
+    catalogue = None
+    if compiled or _is_new(config) or not use_cache:
+        ingestion = CatalogueExampleGen(
+            config_json=config.ingest.to_json() if compiled else config.ingest.for_catalogue().to_json(),
+            # The files of a run that is yet to come cannot be looked at; it is told apart by its date.
+            fingerprint=given(DATA_VERSION) if compiled else catalogue_fingerprint(config.ingest),
+            date=given(DATE),
+            overrides=given("ingest"),
+        )
+        catalogue = ingestion.outputs["examples"]
+        nodes += [ingestion, *checking_steps(config, compiled, catalogue)]
+    index = IndexBuilder(
+        model=baselines.output(found, baselines.MODEL),
+        examples=examples,
+        catalogue=catalogue,
+        config_json=config.index.to_json(),
+        ledger=known.ledger,
+        overrides=given("index"),
+    )
+    # Not for its outputs: a catalogue that the schema gate refuses is not indexed.
+    index.add_upstream_nodes(nodes[-1:])
+    return assemble(
+        config, [*nodes, index, *pushing_steps(config, compiled, index, examples, catalogue)], use_cache, compiled
+    )
+
+
+def _is_new(config: PipelineConfig) -> bool:
+    """Whether the catalogue is another one than that which the model was trained with that was blessed last.
+
+    Raises:
+      InputError: no model has been blessed yet.
+    """
+    build = metadata.last_blessed_build(metadata.read_runs(config.metadata_path, config.name))
+    if build is None:
+        raise InputError(NOTHING_BLESSED)
+    [examples] = build.inputs["examples"]
+    return bool(examples.properties.get(CATALOGUE_FINGERPRINT) != catalogue_fingerprint(config.ingest))
+
+
+CREATE: Final[Mapping[metadata.Kind, Callable[[PipelineConfig, bool, bool], Pipeline]]] = {
+    "run": create_pipeline,
+    "refresh": create_refresh_pipeline,
+}
