@@ -29,11 +29,11 @@ class ExactRecall:
         columns = table.as_tensors()
         self._size = table.size
 
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.int32)])
+        @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.int32)])
         def encode_items(rows: tf.Tensor) -> tf.Tensor:
             return towers.encode_items(item_table.gather(columns, rows))
 
-        @tf.function(reduce_retracing=True)
+        @tf.function(autograph=False, reduce_retracing=True)
         def shares(batch: dict[str, tf.Tensor], items: tf.Tensor) -> tf.Tensor:
             scores = best_head(head_scores(towers.encode_query(batch, columns), items))
             retrieved = tf.math.top_k(scores, k=min(k, table.size)).indices

@@ -54,7 +54,7 @@ class CatalogueEncoder:
         layer = model.transform.transform_features_layer()
         spec = raw_catalog_spec()
 
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+        @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string)])
         def encode(
             serialized: tf.Tensor,
         ) -> tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor], tf.Tensor, tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:

@@ -111,7 +111,8 @@ def choose_index(
 
 
 def _measure(search: Callable[[tf.Tensor], tf.Tensor], queries: np.ndarray) -> tuple[np.ndarray, float]:
-    compiled = tf.function(search, input_signature=[tf.TensorSpec([None, queries.shape[1]], tf.float32)])
+    signature = [tf.TensorSpec([None, queries.shape[1]], tf.float32)]
+    compiled = tf.function(search, autograph=False, input_signature=signature)
     parts = (queries[start : start + _QUERIES_AT_ONCE] for start in range(0, len(queries), _QUERIES_AT_ONCE))
     found = np.concatenate([compiled(tf.constant(part)).numpy() for part in parts])
     times = []
