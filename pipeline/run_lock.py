@@ -14,8 +14,13 @@ def run_lock(root: str) -> Iterator[None]:
     """Holds `root` for this process; the system lets go of it when the process ends, however it ends.
 
     Raises:
-      InputError: another process holds it, or the folder cannot be written.
+      InputError: another process holds it, or the folder cannot be written or is not on a disk.
     """
+    if "://" in root:
+        raise InputError(
+            f"`root` is {root}; a run on this machine keeps ML Metadata and its lock there, which need a local folder. "
+            "A pipeline whose root is a bucket is for a cluster: see `souk compile`"
+        )
     path = Path(root) / ".lock"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -39,3 +39,10 @@ def test_a_root_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot hold a run"), run_lock(str(tmp_path / "file")):
         pass
+
+
+def test_a_bucket_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="need a local folder.*`souk compile`"), run_lock("gs://shop/souk"):
+        pass
+    assert list(tmp_path.iterdir()) == []
