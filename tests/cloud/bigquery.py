@@ -76,6 +76,7 @@ class BigQuery:
       page_rows: rows of one answer.
       payers: the projects that may pay; all if None.
       breaks: how many more streams break off after their first answer, as connections do.
+      idle: whether a stream begins with an answer that has no rows, as it may where a condition leaves few.
       sessions: what was asked for, as (paying project, session).
     """
 
@@ -85,6 +86,7 @@ class BigQuery:
         self.page_rows = 7
         self.payers: set[str] | None = None
         self.breaks = 0
+        self.idle = False
         self.sessions: list[tuple[str, types.ReadSession]] = []
         self._parts: dict[str, pa.Table] = {}
         self._numbers = itertools.count()
@@ -186,6 +188,9 @@ class BigQuery:
         if rows is None:
             context.abort(grpc.StatusCode.NOT_FOUND, f"Session {request.read_stream} is not there or expired")
         assert rows is not None
+        schema = types.ArrowSchema(serialized_schema=rows.schema.serialize().to_pybytes())
+        if self.idle:
+            yield types.ReadRowsResponse(arrow_schema=schema)
         for start in range(request.offset, rows.num_rows, self.page_rows):
             (batch,) = rows.slice(start, self.page_rows).combine_chunks().to_batches()
             answer = types.ReadRowsResponse(
@@ -193,7 +198,7 @@ class BigQuery:
                 arrow_record_batch=types.ArrowRecordBatch(serialized_record_batch=_compressed(batch)),
             )
             if start == request.offset:
-                answer.arrow_schema = types.ArrowSchema(serialized_schema=rows.schema.serialize().to_pybytes())
+                answer.arrow_schema = schema
             yield answer
             with self._lock:
                 broken, self.breaks = self.breaks > 0, max(self.breaks - 1, 0)

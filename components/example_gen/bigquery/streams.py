@@ -1,8 +1,10 @@
 """Rows of a table through BigQuery's Storage Read API, as Arrow: what Beam's DIRECT_READ reads, without a dict per row.
 
-A read session, opened when the job is planned, cuts a snapshot of the table into streams; each is a piece of work for
-one worker. A stream gives the same rows in the same order each time, so a worker that is tried again repeats itself.
-Google keeps a session for 6 hours.
+Beam's `ReadFromBigQuery` makes a Python dict of each row, which columnar steps would have to undo; so Beam moves the
+streams here, and each worker reads its own. A read session, opened when the job is planned, cuts a snapshot of the
+table into streams. A stream gives the same rows in the same order each time, so a worker that is tried again repeats
+itself.
+Google keeps a session for at least 6 hours.
 """
 
 from collections.abc import Iterator
@@ -148,9 +150,10 @@ def _batches(source: TableStream) -> Iterator[pa.RecordBatch]:
     rows = 0
     try:
         for page in client.read_rows(source.stream).rows().pages:
-            batch = page.to_arrow()
-            waiting.append(batch)
-            rows += batch.num_rows
+            if not page.num_items:
+                continue
+            waiting.append(page.to_arrow())
+            rows += page.num_items
             while rows >= BLOCK_ROWS:
                 table = pa.Table.from_batches(waiting)
                 yield _one_batch(table.slice(0, BLOCK_ROWS))

@@ -126,6 +126,17 @@ def test_blocks_do_not_depend_on_how_the_service_cuts_its_answers(
         assert [frame.rows() for frame in other] == [frame.rows() for frame in found[0]]
 
 
+def test_a_stream_may_have_nothing_to_say(cloud: Cloud, data: dict) -> None:
+    pieces = cut_inputs(find_inputs((EVENTS,), "events"), Reading("events", EVENT_COLUMNS))
+    before = [block.frame.rows() for piece in pieces for block in read_blocks(piece, EVENT_COLUMNS)]
+    cloud.bigquery.idle = True
+    after = [block.frame.rows() for piece in pieces for block in read_blocks(piece, EVENT_COLUMNS)]
+    cloud.bigquery.idle = False
+    assert after == before
+    cloud.bigquery._parts[pieces[0].stream] = cloud.bigquery._parts[pieces[0].stream].slice(0, 0)
+    assert list(read_blocks(pieces[0], EVENT_COLUMNS)) == []
+
+
 def test_a_pattern_names_all_tables_that_it_fits(cloud: Cloud) -> None:
     for day in ("20261118", "20261119"):
         cloud.bigquery.put(f"shop-project.days.events_{day}", EVENT_FIELDS, [])
