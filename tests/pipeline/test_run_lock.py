@@ -43,6 +43,6 @@ def test_a_root_that_is_a_file_is_refused(tmp_path):
 
 def test_a_bucket_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match="need a local folder.*`souk compile`"), run_lock("gs://shop/souk"):
+    with pytest.raises(InputError, match=r"need a local folder.*`souk compile`"), run_lock("gs://shop/souk"):
         pass
     assert list(tmp_path.iterdir()) == []
