@@ -149,10 +149,14 @@ class IngestConfig(Settings):
     """Longer queries are cut to this and counted."""
     keys: Annotated[int, Field(ge=1, le=4096)] | None = None
     """Into how many parts users and items are hashed; each is worked alone, and each is one output file of a
-    split. By default by the size of the inputs, so that one part stays small in memory."""
+    split, or more where it has many rows. By default by the size of the inputs, so that one part stays small in
+    memory."""
     rows_at_once: PositiveInt = 250_000
     """Of about so many requests and interactions examples are made at once. A user with more, a robot as a rule, is
     worked in stretches of time; it bounds the memory of one step, not what it gives."""
+    max_user_events: PositiveInt | None = None
+    """A user with more searches, clicks, carts and orders than this in the log is taken for a robot, which gives no
+    example and no user state, and is counted. By default nobody is."""
 
     @property
     def end_ms(self) -> int | None:

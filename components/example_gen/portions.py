@@ -8,6 +8,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 import polars as pl
@@ -75,13 +76,25 @@ def owners(requests: pl.DataFrame) -> pl.Series:
     return requests[USER_ID].zip_with(requests[USER_ID].is_not_null(), requests["request_id"])
 
 
-def user_log(portion: Portion, profiles: pl.DataFrame) -> UserLog:
-    """What is known of the users of a portion; `profiles` has one row per user."""
-    return UserLog(
-        read_stretches(portion.requests, REQUESTS),
-        read_stretches(portion.interactions, INTERACTIONS),
-        profiles.filter(portion.users.among(profiles[USER_ID])),
-    )
+def user_log(portion: Portion, profiles: pl.DataFrame, job: Job) -> tuple[UserLog, dict[str, int]]:
+    """What is known of the users of a portion, and counters of the robots among them, who are left out.
+
+    Args:
+      portion: says who and when.
+      profiles: one row per user.
+      job: says how much a robot does.
+    """
+    requests = read_stretches(portion.requests, REQUESTS)
+    interactions = read_stretches(portion.interactions, INTERACTIONS)
+    users = profiles.filter(portion.users.among(profiles[USER_ID]))
+    limit = job.config.max_user_events
+    if limit is None or portion.users.only is not None:
+        return UserLog(requests, interactions, users), {}
+    robots = _rows_by_user(requests, interactions).filter(pl.col("rows") > limit)
+    others = [
+        frame.join(robots, on=USER_ID, how="anti", maintain_order="left") for frame in (requests, interactions, users)
+    ]
+    return UserLog(*others), _robot_counters(robots)
 
 
 def cut_key(
@@ -91,26 +104,29 @@ def cut_key(
     profiles: Iterable[Slice],
     splits: Splits,
     job: Job,
-) -> Iterator[Portion]:
-    """The portions of a key, each of about `rows_at_once` requests and interactions.
+) -> tuple[list[Portion], dict[str, int]]:
+    """The portions of a key, each of about `rows_at_once` requests and interactions, and counters.
 
-    Rows of one user and one moment stay together, however many they are.
+    Rows of one user and one moment stay together, however many they are. The counters are of users who are worked in
+    stretches, and of robots that are too much for that; others are found by `user_log`.
     """
     asked, did = tuple(sorted(requests)), tuple(sorted(interactions))
     whole = Portion(key, 0, (Stretch(asked),), (Stretch(did),), tuple(sorted(profiles)), Users(), splits, states=True)
     if sum(piece.rows for piece in asked + did) <= job.config.rows_at_once:
-        yield whole
-        return
-    for number, portion in enumerate(_cut(whole, _BigKey(key, asked, did, job))):
-        yield replace(portion, number=number)
+        return [whole], {}
+    big = _BigKey(key, asked, did, job)
+    apart = big.rows_by_user().filter(pl.col("rows") > big.limit).sort(USER_ID)
+    robots = apart.filter(pl.col("rows") > (job.config.max_user_events or big.rows))
+    counters = {"users.worked_in_stretches": len(apart) - len(robots)} | _robot_counters(robots)
+    portions = _cut(whole, replace(big, left_out=tuple(robots[USER_ID])), apart)
+    return [replace(portion, number=number) for number, portion in enumerate(portions)], counters
 
 
-def _cut(whole: Portion, big: "_BigKey") -> Iterator[Portion]:
-    rows = big.rows_by_user()
-    apart = rows.filter(pl.col("rows") > big.limit).sort(USER_ID)
+def _cut(whole: Portion, big: "_BigKey", apart: pl.DataFrame) -> Iterator[Portion]:
+    """The portions of a key, of whose users some are much by themselves: `apart` has the `rows` of each of these."""
     rest = big.rows - int(apart["rows"].sum())
     others = Users(apart=tuple(apart[USER_ID]), groups=max(1, math.ceil(rest / big.limit)))
-    bounds = big.chunk_bounds(dict(apart.iter_rows()))
+    bounds = big.chunk_bounds({user: rows for user, rows, _ in apart.iter_rows() if user not in big.left_out})
     asked = big.into_pieces("requests", REQUESTS, others, bounds)
     did = big.into_pieces("interactions", INTERACTIONS, others, bounds)
     for group in range(others.groups):
@@ -136,14 +152,26 @@ def _cut(whole: Portion, big: "_BigKey") -> Iterator[Portion]:
         first = pieces.stop
 
 
+def _rows_by_user(requests: pl.DataFrame, interactions: pl.DataFrame) -> pl.DataFrame:
+    """The `rows` and the `requests` of each user, without those of nobody."""
+    both = [requests.select(USER_ID, requests=pl.lit(1)), interactions.select(USER_ID, requests=pl.lit(0))]
+    rows, asked = pl.len().cast(pl.Int64).alias("rows"), pl.col("requests").sum().cast(pl.Int64)
+    return pl.concat(both).drop_nulls().group_by(USER_ID).agg(rows, asked)
+
+
+def _robot_counters(robots: pl.DataFrame) -> dict[str, int]:
+    return {"users.robots": len(robots), "requests.of_robots": int(robots["requests"].sum())}
+
+
 @dataclass(frozen=True)
 class _BigKey:
-    """A key's rows, read a few files at a time."""
+    """A key's rows without those of the users who are `left_out`, read a few files at a time."""
 
     key: int
     requests: tuple[Slice, ...]
     interactions: tuple[Slice, ...]
     job: Job
+    left_out: tuple[str, ...] = ()
 
     @property
     def limit(self) -> int:
@@ -154,12 +182,14 @@ class _BigKey:
         return sum(piece.rows for piece in self.requests + self.interactions)
 
     def rows_by_user(self) -> pl.DataFrame:
-        """The rows of each user, without those of nobody."""
+        """As the function of this name, of the whole key."""
         schema = pl.Schema({USER_ID: pl.String()})
-        total = pl.Schema({USER_ID: pl.String(), "rows": pl.UInt32()}).to_frame()
-        for block in self._blocks(self.requests + self.interactions, schema):
-            counts = block.drop_nulls().group_by(USER_ID).agg(pl.len().alias("rows"))
-            total = pl.concat([total, counts]).group_by(USER_ID).agg(pl.col("rows").sum())
+        nothing = schema.to_frame()
+        total = _rows_by_user(nothing, nothing)
+        counts = [(_rows_by_user(block, nothing) for block in self._blocks(self.requests, schema))]
+        counts.append(_rows_by_user(nothing, block) for block in self._blocks(self.interactions, schema))
+        for found in chain(*counts):
+            total = pl.concat([total, found]).group_by(USER_ID).agg(pl.col("rows", "requests").sum())
         return total
 
     def chunk_bounds(self, rows_of: Mapping[str, int]) -> dict[str, np.ndarray]:
@@ -202,13 +232,14 @@ class _BigKey:
     def _blocks(self, slices: Iterable[Slice], schema: pl.Schema) -> Iterator[pl.DataFrame]:
         """The rows in files of together about `limit` rows at a time."""
         some: list[Slice] = []
-        for piece in slices:
-            if some and sum(one.rows for one in some) + piece.rows > self.limit:
-                yield read_slices(some, schema)
+        for piece in (*slices, None):
+            if some and (piece is None or sum(one.rows for one in some) + piece.rows > self.limit):
+                rows = read_slices(some, schema)
+                left_out = pl.col(USER_ID).is_in(list(self.left_out)).fill_null(value=False)
+                yield rows.filter(~left_out) if self.left_out else rows
                 some = []
-            some.append(piece)
-        if some:
-            yield read_slices(some, schema)
+            if piece is not None:
+                some.append(piece)
 
 
 def _places(users: pl.Series, some: Sequence[str]) -> dict[str, tuple[int, np.ndarray]]:

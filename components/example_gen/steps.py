@@ -98,9 +98,8 @@ def cut(
     job: Job,
 ) -> tuple[list[Portion], Tally]:
     """What of a key is worked at once; most keys are whole."""
-    portions = list(cut_key(key, requests, interactions, profiles, splits, job))
-    apart = {portion.users.only for portion in portions} - {None}
-    return portions, Tally({"users.worked_in_stretches": len(apart)})
+    portions, counters = cut_key(key, requests, interactions, profiles, splits, job)
+    return portions, Tally(counters)
 
 
 def write_search(portion: Portion, job: Job) -> Tally:
@@ -112,8 +111,9 @@ def write_search(portion: Portion, job: Job) -> Tally:
         letters = rejects.rejected(repeated, _file_names(job, kinds.USERS))
         rejects.write_dead_letters(letters, job.dead_letters(f"users-key-{portion.key:05d}"))
         tally += _tally_rejects(letters, "users")
-    log = SearchLog(user_log(portion, users.drop(FILE)), columns, job.config.windows)
-    counters = {f"examples.{features.TRAIN_SPLIT}": 0, f"examples.{features.EVAL_SPLIT}": 0}
+    known, robots = user_log(portion, users.drop(FILE), job)
+    log = SearchLog(known, columns, job.config.windows)
+    counters = robots | {f"examples.{features.TRAIN_SPLIT}": 0, f"examples.{features.EVAL_SPLIT}": 0}
     for split, blocks in groupby(log.blocks(portion.splits), key=itemgetter(0)):
         path = job.split_file(split, "search", portion.name)
         counters[f"examples.{split}"] = _write_examples((columns for _, columns in blocks), path)

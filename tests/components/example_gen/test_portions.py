@@ -1,6 +1,7 @@
 """A key that is cut into portions gives what it gives as a whole, and no portion holds more than it should."""
 
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -23,15 +24,22 @@ from tests.components.example_gen.test_search_examples import HOUR, KNOWN, PROFI
 Frames = tuple[pl.DataFrame, pl.DataFrame]
 
 
-def a_job(folder: Path, windows: WindowConfig, rows_at_once: int) -> Job:
+def a_job(folder: Path, windows: WindowConfig, rows_at_once: int, max_user_events: int | None = None) -> Job:
     config = IngestConfig.parse(
-        {"data": {"events": "e", "catalog": "c"}, "windows": windows.model_dump(), "rows_at_once": rows_at_once}
+        {
+            "data": {"events": "e", "catalog": "c"},
+            "windows": windows.model_dump(),
+            "rows_at_once": rows_at_once,
+            "max_user_events": max_user_events,
+        }
     )
     return Job(config, str(folder / "out"), str(folder), (), 1, 1)
 
 
-def portions_of(frames: Frames, job: Job, splits: Splits, files: int = 3) -> list[Portion]:
-    """The portions of a key whose rows come in some files."""
+def portions_of(
+    frames: Frames, job: Job, splits: Splits, files: int = 3, counters: Counter[str] | None = None
+) -> list[Portion]:
+    """The portions of a key whose rows come in some files; adds to `counters`."""
     slices: list[list[Slice]] = []
     for name, rows in zip(("requests", "interactions"), frames, strict=True):
         parts = [rows[n::files] for n in range(files)]
@@ -40,15 +48,23 @@ def portions_of(frames: Frames, job: Job, splits: Splits, files: int = 3) -> lis
             for n, part in enumerate(parts)
         ]
         slices.append([piece for part in written for _, piece in part])
-    return list(cut_key(0, *slices, [], splits, job))
+    portions, counted = cut_key(0, *slices, [], splits, job)
+    if counters is not None:
+        counters.update(counted)
+    return portions
 
 
-def worked(portions: list[Portion], job: Job, profiles: pl.DataFrame) -> tuple[dict[str, list[dict]], list[dict]]:
+def worked(
+    portions: list[Portion], job: Job, profiles: pl.DataFrame, counters: Counter[str] | None = None
+) -> tuple[dict[str, list[dict]], list[dict]]:
     """The examples of each split, sorted by (time, request id), and the users' states, sorted by user."""
     found: dict[str, list[dict]] = {"train": [], "eval": []}
     states: list[dict] = []
     for portion in portions:
-        log = SearchLog(user_log(portion, profiles), ("region",), job.config.windows)
+        known, robots = user_log(portion, profiles, job)
+        if counters is not None:
+            counters.update(robots)
+        log = SearchLog(known, ("region",), job.config.windows)
         for split, encoded in log.blocks(portion.splits):
             found[split] += columnar.plain_rows(encoded)
         if portion.states:
@@ -58,21 +74,35 @@ def worked(portions: list[Portion], job: Job, profiles: pl.DataFrame) -> tuple[d
 
 
 @settings(max_examples=60, deadline=None)
-@given(log=logs(), rows_at_once=st.integers(1, 12), scan=st.integers(2, 5))
+@given(
+    log=logs(),
+    rows_at_once=st.integers(1, 12),
+    scan=st.integers(2, 5),
+    max_user_events=st.one_of(st.none(), st.none(), st.integers(1, 20)),
+)
 def test_a_key_in_portions_gives_the_examples_of_the_plain_oracle(
-    log: list[Event], rows_at_once: int, scan: int
+    log: list[Event], rows_at_once: int, scan: int, max_user_events: int | None
 ) -> None:
     windows = WINDOWS.model_copy(update={"scan": scan})
     frames = columnar.joined(log, KNOWN, SPLITS, 1)
     profiles = columnar.profile_frame(PROFILES, ("region",))
+    counters: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder:
-        job = a_job(Path(folder), windows, rows_at_once)
-        portions = portions_of(frames, job, SPLITS)
-        examples, states = worked(portions, job, profiles)
-    assert examples == oracle.examples(log, KNOWN, PROFILES, windows, SPLITS)
+        job = a_job(Path(folder), windows, rows_at_once, max_user_events)
+        portions = portions_of(frames, job, SPLITS, counters=counters)
+        examples, states = worked(portions, job, profiles, counters)
+    asked, did = oracle.join(log, KNOWN, SPLITS.eval_start)
+    rows = Counter([*(request["user_id"] for request in asked), *(one.user_id for one in did)])
+    robots = {user for user, count in rows.items() if user and count > (max_user_events or 1000)}
+    expected = oracle.examples(log, KNOWN, PROFILES, windows, SPLITS)
+    assert examples == {
+        split: [row for row in of_split if row["user_id"] not in robots] for split, of_split in expected.items()
+    }
     whole = SearchLog(UserLog(*frames, profiles), ("region",), windows).states(SPLITS.end)
-    assert states == whole.sort("user_id").to_dicts()
+    assert states == whole.filter(~pl.col("user_id").is_in(list(robots))).sort("user_id").to_dicts()
     assert len({portion.name for portion in portions}) == len(portions)
+    assert counters["users.robots"] == len(robots)
+    assert counters["requests.of_robots"] == sum(request["user_id"] in robots for request in asked)
 
 
 def robot(requests: int, interactions: int, seed: int) -> Frames:
@@ -146,7 +176,7 @@ def test_no_portion_holds_more_however_much_a_user_did(tmp_path: Path) -> None:
     for times in (1, 4):
         job = a_job(tmp_path / str(times), ROBOT_WINDOWS, rows_at_once)
         portions = portions_of(robot(2000 * times, 3000 * times, seed=5), job, SPLITS)
-        logs_ = [user_log(portion, columnar.profile_frame({}, ("region",))) for portion in portions]
+        logs_ = [user_log(portion, columnar.profile_frame({}, ("region",)), job)[0] for portion in portions]
         counts.append(len(portions))
         largest.append(max(len(log.requests) + len(log.interactions) for log in logs_))
     assert counts[1] > 3 * counts[0]
