@@ -93,7 +93,7 @@ def read(path: Path) -> Compiled:
     except (yaml.YAMLError, UnicodeDecodeError):
         document = None
     spec = document.get("pipelineSpec", document) if isinstance(document, dict) else {}
-    if not {"pipelineInfo", "root", "deploymentSpec"} <= set(spec):
+    if not isinstance(spec, dict) or not {"pipelineInfo", "root", "deploymentSpec"} <= set(spec):
         raise InputError(f"{path} is no compiled pipeline; `souk compile` writes one")
     return Compiled(spec, str(path))
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 import yaml
 
 from pipeline.parameters import DATE
-from pipeline.schedule.compiled import Json
+from pipeline.schedule.compiled import Compiled, Json
 from pipeline.schedule.cron import UTC, Cron
 from pipeline.schedule.plan import Plan, day_of
 from pipeline.schedule.service import Entry, Run, RunState, ServiceError
@@ -229,10 +229,12 @@ def _filter(name: str) -> str:
 
 
 def _is_of(run: Any, plan: Plan) -> bool:
-    """Whether it is a run of the plan's pipeline, as far as the server tells."""
-    spec = run.pipeline_spec or {}
-    info = spec.get("pipeline_spec", spec).get("pipelineInfo", {})
-    return bool(info.get("name", plan.compiled.name) == plan.compiled.name)
+    """Whether it is a run of the plan's pipeline, as far as the server tells; it need not say of what a run is."""
+    spec = (run.pipeline_spec or {}).get("pipeline_spec", run.pipeline_spec)
+    if not spec:
+        return True
+    found = Compiled(spec, "")
+    return (found.name, found.kind) == (plan.compiled.name, plan.kind)
 
 
 def _day(run: Any) -> datetime.date | None:

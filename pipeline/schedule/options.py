@@ -60,7 +60,7 @@ plan_options = _stack(
     click.option("--name", default="", help="Of the schedule.  [default: the pipeline's, with -run or -refresh]"),
     click.option("-p", "--parameter", "parameters", multiple=True, metavar="NAME=VALUE", help="Given to every run."),
     click.option("--experiment", default="", help="Kubeflow: groups the runs.  [default: the schedule's name]"),
-    click.option("--service-account", default="", help="That the steps run as."),
+    click.option("--service-account", default="", envvar="SOUK_SERVICE_ACCOUNT", help="That the steps run as."),
 )
 
 

@@ -20,6 +20,7 @@ from schema.settings import InputError
 SCHEDULE: Final = "souk-schedule"
 PLAN: Final = "souk-plan"
 DAY: Final = "souk-day"
+_SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
 _CHANGED: Final = ("cron", "create_pipeline_job_request", "max_concurrent_run_count", "allow_queueing")
 _STATES: Final[dict[str, State]] = {"ACTIVE": "active", "PAUSED": "paused"}
 _RUN_STATES: Final[dict[str, RunState]] = {
@@ -42,24 +43,30 @@ class Vertex:
       offline: whether nothing is to be sent at all, and so no credentials are needed.
 
     Raises:
-      InputError: there are no credentials.
+      InputError: there is no such region; there are no credentials.
     """
 
     def __init__(self, project: str, location: str, endpoint: str = "", offline: bool = False):
         self._parent = f"projects/{project}/locations/{location}"
         self._project, self._location = project, location
         with self._calling():
+            import google.auth
             from google.auth.credentials import AnonymousCredentials
             from google.cloud import aiplatform
 
             self._sdk: Any = aiplatform
-            aiplatform.init(
-                project=project,
-                location=location,
-                api_endpoint=endpoint or f"{location}-aiplatform.googleapis.com",
-                api_transport="rest",
-                credentials=AnonymousCredentials() if offline or endpoint.startswith("http://") else None,
-            )
+            anonymous = offline or endpoint.startswith("http://")
+            try:
+                aiplatform.init(
+                    project=project,
+                    location=location,
+                    api_endpoint=endpoint or f"{location}-aiplatform.googleapis.com",
+                    api_transport="rest",
+                    # Always given, since the client keeps those of an earlier call.
+                    credentials=AnonymousCredentials() if anonymous else google.auth.default(scopes=[_SCOPE])[0],
+                )
+            except ValueError as error:
+                raise InputError(f"Vertex AI cannot be used with the location {location!r}: {error}") from None
 
     def entries(self, name: str = "") -> list[Entry]:
         """The schedules of the region, oldest first."""

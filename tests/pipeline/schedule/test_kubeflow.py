@@ -191,10 +191,13 @@ def test_a_backfill_waits_for_each_day_and_stops_at_the_first_that_fails(server,
     assert [what for _, what in backfill(server, nightly_file, *days)] == ["done"] * 3
 
 
-def test_runs_of_other_pipelines_in_the_experiment_do_not_count(server, nightly_file):
+def test_runs_of_other_pipelines_in_the_experiment_do_not_count(server, nightly_file, hourly_file):
     made = set_nightly(server, nightly_file)
     run = server.start_due(made["id"], NIGHT)
     run["pipeline_spec"] = {**run["pipeline_spec"], "pipelineInfo": {"name": "another"}}
+    hourly = ("--file", hourly_file, "--cron", "@hourly", "--experiment", "nightly", "--json")
+    server.start_due(json.loads(schedule(server, "set", *hourly).stdout)["id"], NIGHT)
+    assert len({run["experiment_id"] for run in server.runs.values()}) == 1
     assert backfill(server, nightly_file, "--from", "2026-11-20", "--to", "2026-11-20", "--dry-run") == [
         ("2026-11-20", "missing")
     ]

@@ -66,12 +66,11 @@ class VertexBackend(Backend):
         mask = set(request.query["updateMask"].split(","))
         if not mask <= _UPDATABLE:
             raise RefusedError(400, f"cannot be updated: {mask - _UPDATABLE}")
-        wanted = _checked_schedule({**kept, **request.body}, parent)
+        # What the mask names and the body leaves out is at its default.
+        wanted = _checked_schedule({**{key: kept[key] for key in kept if key not in mask}, **request.body}, parent)
         for changed in mask:
-            if changed in wanted:
-                kept[changed] = wanted[changed]
-            else:
-                kept.pop(changed, None)
+            kept.pop(changed, None)
+        kept |= {key: wanted[key] for key in mask & set(wanted)}
         kept["nextRunTime"] = _next(kept["cron"])
         return kept
 
