@@ -16,6 +16,7 @@ COMMANDS: Final = {
     "run": "Run the pipeline on this machine, from logs to a pushed model.",
     "refresh": "Give the last blessed model a new catalogue: index, gate and push, no training.",
     "compile": "Write the pipeline as a file that Kubeflow Pipelines or Vertex AI runs.",
+    "schedule": "Run a compiled pipeline by the clock, on Kubeflow Pipelines or Vertex AI.",
     "status": "Show runs, steps, metrics, blessings and pushed versions.",
     "report": "Write the report of a run as one HTML page.",
     "evaluate": "Measure a pushed model against graded judgments.",
