@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import click
 
+from pipeline.exit_codes import ExitCode, code_of
 from schema.secrets import mask
 from schema.settings import InputError
 
@@ -26,12 +27,6 @@ COMMANDS: Final = {
     "load": "Send traffic to a serving program and find the rate that it cannot follow.",
     "playground": "Open a page to search in, and set models side by side.",
 }
-
-
-class BadInput(click.ClickException):
-    """An `InputError` on its way to the user: the message alone, exit code 2."""
-
-    exit_code = 2
 
 
 class LazyGroup(click.Group):
@@ -58,7 +53,11 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except InputError as error:
-            raise BadInput(mask(str(error))) from None
+            click.ClickException(mask(str(error))).show()
+            raise click.exceptions.Exit(code_of(error)) from None
+        except KeyboardInterrupt:
+            click.echo("Interrupted.", err=True)
+            raise click.exceptions.Exit(ExitCode.INTERRUPTED) from None
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

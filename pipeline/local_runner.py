@@ -17,13 +17,14 @@ from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.orchestration.beam import beam_dag_runner
 from tfx.orchestration.portable.mlmd import context_lib, execution_lib
 
-from pipeline import metadata
+from pipeline import metadata, run_summary
 from pipeline.config import PipelineConfig
+from pipeline.exit_codes import ExitCode, code_of
 from pipeline.output_capture import LatestMessage, captured_output
 from pipeline.pipeline import create_pipeline
 from pipeline.progress import State, StepList
 from pipeline.run_lock import run_lock
-from schema.settings import InputError
+from schema.settings import DataError, InputError
 
 _logger = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ class _WatchedNode(beam_dag_runner.PipelineNodeAsDoFn):
             watch.failed_step, watch.error = self._node_id, error
             interrupted = _is_interrupt(error)
             if not interrupted:
-                self._record_failure(_reason(error))
+                self._record_failure(error)
             watch.steps.end(self._node_id, "cancelled" if interrupted else "failed")
             raise
         watch.steps.end(self._node_id, state)
@@ -88,12 +89,15 @@ class _WatchedNode(beam_dag_runner.PipelineNodeAsDoFn):
             executions = self._executions(store)
             return metadata.state_of(executions[-1]) if executions else "waiting"
 
-    def _record_failure(self, reason: str) -> None:
+    def _record_failure(self, error: BaseException) -> None:
+        found = _input_error(error)
+        code = ExitCode.FAILED if found is None else code_of(found)
         with tfx_metadata.Metadata(self._mlmd_connection_config) as store:
             executions = self._executions(store)
             for execution in executions:
                 execution.last_known_state = metadata_store_pb2.Execution.FAILED
-                execution.custom_properties[metadata.FAILURE].string_value = reason
+                execution.custom_properties[metadata.FAILURE].string_value = _reason(error)
+                execution.custom_properties[metadata.FAILURE_CODE].int_value = code
             store.store.put_executions(executions)
 
 
@@ -122,11 +126,24 @@ def run(
         clear_up(config.metadata_path, config.artifacts_root)
         dag = create(config, use_cache)
         log_path = Path(config.root) / "logs" / time.strftime("run-%Y%m%d-%H%M%S.log")
+        earlier = len(metadata.read_runs(config.metadata_path, config.name))
         try:
             run_dag(dag, log_path)
         finally:
-            metadata.describe_last_run(config.metadata_path, config.name, config.to_json(), str(log_path))
+            _keep_record(config, log_path, earlier)
         return metadata.read_runs(config.metadata_path, config.name)[-1]
+
+
+def _keep_record(config: PipelineConfig, log_path: Path, earlier: int) -> None:
+    """Keeps what the run that is over ran with, and writes its summary; a run that recorded no step has neither."""
+    runs = metadata.read_runs(config.metadata_path, config.name)
+    if len(runs) == earlier:
+        return
+    metadata.describe_last_run(config.metadata_path, config.name, config.to_json(), str(log_path))
+    try:
+        run_summary.write_summaries(run_summary.history(config))
+    except InputError as error:
+        _logger.warning("the run has no summary: %s", error)
 
 
 def run_dag(dag: tfx_pipeline.Pipeline, log_path: Path) -> None:
@@ -193,8 +210,9 @@ def _is_interrupt(error: BaseException) -> bool:
 def _input_error(error: BaseException) -> InputError | None:
     """The `InputError` that `error` stems from; one of a Beam worker arrives as text within another error."""
     for cause in _causes(error):
-        if isinstance(cause, InputError) or f"{InputError.__name__}: " in str(cause):
-            return InputError(_reason(cause).rpartition(f"{InputError.__name__}: ")[2])
+        for kind in (DataError, InputError):
+            if isinstance(cause, kind) or f"{kind.__name__}: " in str(cause):
+                return kind(_reason(cause).rpartition(f"{kind.__name__}: ")[2])
     return None
 
 

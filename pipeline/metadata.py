@@ -11,9 +11,12 @@ import ml_metadata
 from ml_metadata.proto import metadata_store_pb2
 
 from pipeline.progress import State
+from schema.settings import InputError
 
 # Custom property of a failed execution: why, in one message. TFX keeps no reason of an exception.
 FAILURE: Final = "souk_failure"
+# And the exit code that it ended the run with.
+FAILURE_CODE: Final = "souk_failure_code"
 # Custom properties of a run: its settings as JSON, and its log.
 CONFIG: Final = "souk_config"
 LOG_PATH: Final = "souk_log_path"
@@ -57,7 +60,9 @@ class StepRun:
       state: `cached` where the outputs are those of an earlier run.
       started_ms, ended_ms: epoch milliseconds; `ended_ms` of a running step is its last update.
       failure: why it failed, "" otherwise.
+      failure_code: the exit code that it ended the run with, 0 where it did not fail or that was not kept.
       is_lookup: it only finds artifacts of earlier runs, and has no work that a cache could save.
+      parameters: what it was given beside its inputs.
       inputs, outputs: artifacts by the name of the channel.
     """
 
@@ -67,7 +72,9 @@ class StepRun:
     started_ms: int
     ended_ms: int
     failure: str
+    failure_code: int = 0
     is_lookup: bool = False
+    parameters: Mapping[str, Any] = field(default_factory=dict)
     inputs: Mapping[str, tuple[Artifact, ...]] = field(default_factory=dict)
     outputs: Mapping[str, tuple[Artifact, ...]] = field(default_factory=dict)
 
@@ -172,6 +179,19 @@ def last_blessed_build(runs: Sequence[Run]) -> StepRun | None:
     return max((build for build in builds if build[0] in blessed), key=lambda build: build[0], default=(0, None))[1]
 
 
+def numbered(runs: Sequence[Run], number: int | None, pipeline: str, root: str, config_name: str) -> Run:
+    """The run of a number, the newest for None.
+
+    Raises:
+      InputError: there is no such run; the rest is for its message.
+    """
+    if not runs:
+        raise InputError(f"no run of {pipeline} is recorded in {root}; `souk run --config {config_name}` makes one")
+    if number is not None and number > len(runs):
+        raise InputError(f"there is no run {number}; the newest is {len(runs)}, `souk status` lists them")
+    return runs[(number or len(runs)) - 1]
+
+
 def describe_last_run(path: str, pipeline: str, config_json: str, log_path: str) -> None:
     """Keeps with the newest run what it ran with."""
     store = ml_metadata.MetadataStore(connection_config(path))
@@ -256,7 +276,11 @@ def _steps(store: ml_metadata.MetadataStore, run_context: int, node_of: dict[int
             started_ms=execution.create_time_since_epoch,
             ended_ms=execution.last_update_time_since_epoch,
             failure=execution.custom_properties[FAILURE].string_value if FAILURE in execution.custom_properties else "",
+            failure_code=execution.custom_properties[FAILURE_CODE].int_value
+            if FAILURE_CODE in execution.custom_properties
+            else 0,
             is_lookup=execution.type_id in lookups,
+            parameters=_values(execution.custom_properties),
             inputs=channel(execution.id, metadata_store_pb2.Event.INPUT),
             outputs=channel(execution.id, metadata_store_pb2.Event.OUTPUT),
         )

@@ -9,12 +9,17 @@ from pathlib import Path
 from schema.settings import InputError
 
 
+class BusyError(InputError):
+    """Another run is at work in the same root."""
+
+
 @contextmanager
 def run_lock(root: str) -> Iterator[None]:
     """Holds `root` for this process; the system lets go of it when the process ends, however it ends.
 
     Raises:
-      InputError: another process holds it, or the folder cannot be written or is not on a disk.
+      BusyError: another process holds it.
+      InputError: the folder cannot be written or is not on a disk.
     """
     if "://" in root:
         raise InputError(
@@ -33,7 +38,7 @@ def run_lock(root: str) -> Iterator[None]:
         except BlockingIOError:
             file.seek(0)
             holder = file.read().strip() or "unknown"
-            raise InputError(
+            raise BusyError(
                 f"another run (process {holder}) is at work in {root}; wait for it, or give this one its own `root`"
             ) from None
         file.truncate(0)

@@ -69,10 +69,15 @@ def report_html(run: Run, artifacts_root: str, pipeline: str) -> str:
     return render_report(ReportData(evaluation, extras))
 
 
+def report_path(root: str, number: int) -> Path:
+    """Where the report of a run is, unless it was written elsewhere."""
+    return Path(root) / "reports" / f"run-{number}.html"
+
+
 def write_report(run: Run, root: str, artifacts_root: str, pipeline: str, out: Path | None = None) -> Path:
     """Writes the report to `out`, or to its place in the pipeline's root; returns the path."""
     html = report_html(run, artifacts_root, pipeline)
-    path = out or Path(root) / "reports" / f"run-{run.number}.html"
+    path = out or report_path(root, run.number)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(html, encoding="utf-8")

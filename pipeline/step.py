@@ -14,17 +14,17 @@ import runpy
 import sys
 from typing import Final
 
+from pipeline.exit_codes import code_of
 from schema.secrets import mask
 from schema.settings import InputError
 
 _ENTRY_POINT: Final = "tfx.orchestration.kubeflow.v2.container.kubeflow_v2_run_executor"
 # Beside the file that the entry point writes at the end.
 _TEMPORARY: Final = ".temp"
-BAD_INPUT: Final = 2
 
 
 def main() -> None:
-    """Runs the step; bad input ends it with the message last in its log, and exit code 2."""
+    """Runs the step; bad input ends it with the message last in its log, and the exit code of a command."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--json_serialized_invocation_args", required=True)
     known, _ = parser.parse_known_args()
@@ -33,7 +33,7 @@ def main() -> None:
         runpy.run_module(_ENTRY_POINT, run_name="__main__", alter_sys=True)
     except InputError as error:
         print(f"Error: {mask(str(error))}", file=sys.stderr)
-        sys.exit(BAD_INPUT)
+        sys.exit(code_of(error))
 
 
 def clear_outputs(executor_input: str) -> None:

@@ -19,6 +19,13 @@ class InputError(ValueError):
     """
 
 
+class DataError(InputError):
+    """The data itself cannot be used: rows that are no rows, or not what the schema says.
+
+    Told apart because it is others who mend it: the settings may be right, and the same command works once the data is.
+    """
+
+
 class Settings(BaseModel):
     """Base of every settings group: immutable, and an unknown key is an error.
 

@@ -29,7 +29,7 @@ from components.example_gen.summary import CatalogueSummary, IngestSummary, Tall
 from components.example_gen.timestamps import format_timestamp
 from components.example_gen.user_state import merge_user_states
 from schema import features
-from schema.settings import InputError, refuse_credentials
+from schema.settings import DataError, InputError, refuse_credentials
 
 TALLY = "tally"
 PORTIONS = "portions"
@@ -110,7 +110,7 @@ def ingest_catalogue_into(
     try:
         tally = _run(job, make_pipeline)
         if not tally.counters.get(f"examples.{features.CATALOG_SPLIT}"):
-            raise InputError(f"{', '.join(job.files(kinds.CATALOG))}: the catalogue has no usable item")
+            raise DataError(f"{', '.join(job.files(kinds.CATALOG))}: the catalogue has no usable item")
     finally:
         remove_tree(job.work)
     summary = CatalogueSummary(output, _counted(tally), round(time.monotonic() - started, 3))
@@ -154,7 +154,7 @@ def plan_splits(tally: Tally, config: IngestConfig) -> Splits:
     """
     span = tally.searches or tally.events
     if span is None:
-        raise InputError("the event log has no usable row; is `events_format` right?")
+        raise DataError("the event log has no usable row; is `events_format` right?")
     return resolve_splits(config, span)
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from components.example_gen.config import MILLISECONDS_PER_DAY, IngestConfig
 from components.example_gen.timestamps import format_timestamp, parse_timestamp
-from schema.settings import InputError
+from schema.settings import DataError, InputError
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ def resolve_splits(config: IngestConfig, span: TimeSpan) -> Splits:
 
     Raises:
       InputError: if the log has no time before or after `eval_start`.
+      DataError: if that is so for the day that the run is for.
     """
     end = span.last + 1 if config.end_ms is None else config.end_ms
     if config.eval_start is None:
@@ -45,7 +46,9 @@ def resolve_splits(config: IngestConfig, span: TimeSpan) -> Splits:
     train_start = span.first if config.train_start is None else parse_timestamp(config.train_start)
     if not span.first < eval_start <= span.last:
         how = f"eval_start {config.eval_start}" if config.eval_start else f"eval_days {config.eval_days:g}"
-        raise InputError(
+        # A run for a day whose log is not there yet has the right settings.
+        kind = DataError if config.date is not None and config.eval_start is None else InputError
+        raise kind(
             f"{how} leaves nothing to train on or nothing to evaluate: the searches of the log go from {span}; "
             "choose a moment between these"
         )

@@ -12,7 +12,7 @@ from components.example_gen.rejects import (
     UNMATCHED_REASONS,
 )
 from components.example_gen.splits import TimeSpan
-from schema.settings import InputError
+from schema.settings import DataError, InputError
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,8 @@ def check(tally: Tally, config: IngestConfig) -> None:
     """Fails if an input could not be read to its end, or too much of it could not be used.
 
     Raises:
-      InputError: with the counts per reason and three of the rows.
+      InputError: an input could not be read.
+      DataError: too much could not be used, with the counts per reason and three of the rows.
     """
     if tally.errors:
         raise InputError("\n".join(tally.errors))
@@ -121,7 +122,7 @@ def _check(tally: Tally, what: str, read: int, reasons: dict[str, str], limit: f
         shown += [f"  {reason}: {_short(text)}" for text in tally.shown.get(f"{what}.{reason}", [])]
     lines += ["For example:", *shown[:EXAMPLES_SHOWN]]
     lines.append(f"Correct the input, or raise {setting} if this much loss is expected.")
-    raise InputError("\n".join(lines))
+    raise DataError("\n".join(lines))
 
 
 def _short(text: str) -> str:

@@ -16,14 +16,11 @@ from components.ledger.ledger import STATISTICS, latest, record
 from components.schema_gate import gate
 from components.schema_gate.config import SchemaGateConfig
 from components.schema_gate.findings import ANOMALIES_FILE, Anomalies, describe, find, refused_directory
+from schema.settings import DataError
 
 SCHEMA_FILE = "schema.pbtxt"
 
 _logger = logging.getLogger(__name__)
-
-
-class DataRefusedError(Exception):
-    """The data does not fit the schema; the message names every error found."""
 
 
 class SchemaGateSpec(component_spec.ComponentSpec):
@@ -59,8 +56,8 @@ class Executor(base_executor.BaseExecutor):
         """Validates every split.
 
         Raises:
-          DataRefusedError: an error-level anomaly. The anomalies are then in `refused_directory`, because TFX
-            removes the outputs of a step that failed.
+          DataError: an error-level anomaly; the message names every one. The anomalies are then in
+            `refused_directory`, because TFX removes the outputs of a step that failed.
         """
         current = artifact_utils.get_single_instance(input_dict["statistics"])
         ledger = exec_properties.get("ledger") or ""
@@ -94,7 +91,7 @@ class Executor(base_executor.BaseExecutor):
         errors = [finding for finding in findings if finding.is_error]
         if errors:
             _write(anomalies, refused_directory(output.uri))
-            raise DataRefusedError(
+            raise DataError(
                 f"the data does not fit the schema:\n{describe(errors)}\n"
                 "Mend the data or, if it is right, the file `schema_gate.schema_path` (`souk schema` drafts one)."
             )

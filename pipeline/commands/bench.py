@@ -4,14 +4,11 @@ import dataclasses
 import json
 import os
 from pathlib import Path
-from typing import Final
 
 import click
 
 from pipeline.commands.options import config_option, set_option
-
-INTERRUPTED: Final = 130
-STEP_FAILED: Final = 1
+from pipeline.exit_codes import ExitCode
 
 
 @click.group(name="bench")
@@ -96,11 +93,11 @@ def models(
             result = run.summarise(bench, chosen, jobs, finished, config, day)
     except local_runner.StepFailedError as error:
         click.echo(f"Error: {error}", err=True)
-        context.exit(STEP_FAILED)
+        context.exit(ExitCode.FAILED)
     except KeyboardInterrupt:
         click.echo("Interrupted; the same command goes on after the last finished training.", err=True)
         # Beam's worker threads would hold the process until the step that they are in is over.
-        os._exit(INTERRUPTED)
+        os._exit(ExitCode.INTERRUPTED)
     written = output.write(result, out)
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(result), ensure_ascii=False))

@@ -5,7 +5,6 @@ from pathlib import Path
 import click
 
 from pipeline.commands.options import config_option, set_option
-from schema.settings import InputError
 
 
 @click.command(name="report")
@@ -21,16 +20,10 @@ def command(config_name: str, overrides: tuple[str, ...], number: int | None, ou
 
     config = pipeline_config.load(config_name, overrides)
     runs = metadata.read_runs(config.metadata_path, config.name)
-    if not runs:
-        raise InputError(
-            f"no run of {config.name} is recorded in {config.root}; `souk run --config {config_name}` makes one"
-        )
-    if number is not None and number > len(runs):
-        raise InputError(f"there is no run {number}; the newest is {len(runs)}, `souk status` lists them")
+    run = metadata.numbered(runs, number, config.name, config.root, config_name)
 
     from pipeline import run_report
 
-    run = runs[(number or len(runs)) - 1]
     path = run_report.write_report(run, config.root, config.artifacts_root, config.name, out)
     click.echo(str(path))
     if open_it:

@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from pipeline.commands.options import config_option, set_option
+from pipeline.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from pipeline.config import PipelineConfig
     from pipeline.metadata import Kind, Run
 
-STEP_FAILED: Final = 1
-NOT_PUSHED: Final = 3
-INTERRUPTED: Final = 130
-# Seconds after Ctrl-C until the process ends in any case; it may be killed at any point.
+# Seconds after Ctrl-C or SIGTERM until the process ends in any case; it may be killed at any point.
 _GRACE_S: Final = 10.0
 
 
@@ -38,7 +36,8 @@ def command(
     A step whose inputs and settings have not changed since it last succeeded is taken from cache. A run that was
     stopped at any point goes on from the last finished step when it is started again.
 
-    Exit codes: 0 pushed, 1 a step failed, 2 bad input, 3 finished but the model was refused.
+    Exit codes: 0 pushed, 1 a step failed, 2 bad input, 3 finished but the model was refused, 4 the data cannot be used,
+    75 another run is at work, 130 interrupted.
     """
     execute(context, "run", config_name, overrides, no_cache, as_json)
 
@@ -63,32 +62,36 @@ def execute(
     except local_runner.StepFailedError as error:
         _show_findings(config)
         click.echo(f"Error: {error}", err=True)
-        context.exit(STEP_FAILED)
+        context.exit(ExitCode.FAILED)
     except InputError:
         _show_findings(config)
         raise
     except KeyboardInterrupt:
         click.echo(f"Interrupted; the next `souk {kind}` goes on from the last finished step.", err=True)
         # Beam's worker threads would hold the process until the step that they are in is over.
-        os._exit(INTERRUPTED)
+        os._exit(ExitCode.INTERRUPTED)
     _print_outcome(context, config, config_name, run, as_json)
 
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Makes Ctrl-C end the run, even where it is caught in the middle of code that lets no exception out."""
+    """Makes Ctrl-C and SIGTERM end the run, even where they come in the middle of code that lets no exception out.
+
+    As the first process of a container this one would not be ended by a SIGTERM that it does not handle.
+    """
 
     def interrupt(signal_number: int, frame: object) -> None:
-        end = threading.Timer(_GRACE_S, os._exit, args=(INTERRUPTED,))
+        end = threading.Timer(_GRACE_S, os._exit, args=(ExitCode.INTERRUPTED,))
         end.daemon = True
         end.start()
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGINT, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _show_findings(config: "PipelineConfig") -> None:
@@ -107,13 +110,15 @@ def _print_outcome(
 ) -> None:
     from rich.markup import escape
 
-    from pipeline import run_report, tables
+    from pipeline import run_report, run_summary, tables
     from pipeline.outcome import outcome_of
 
     outcome = outcome_of(run)
     report = run_report.write_report(run, config.root, config.artifacts_root, config.name)
+    summary = run_summary.summary_path(config.root, run.number)
     if as_json:
-        click.echo(json.dumps({**asdict(outcome), "report": str(report), "log": run.log_path}, ensure_ascii=False))
+        files = {"report": str(report), "summary": str(summary), "log": run.log_path}
+        click.echo(json.dumps({**asdict(outcome), **files}, ensure_ascii=False))
     else:
         console = tables.console()
         shards = config.index.shards
@@ -134,6 +139,7 @@ def _print_outcome(
             for reason in outcome.reasons:
                 console.print(f"  {escape(reason)}")
         console.print(f"Report:     {escape(str(report))}")
+        console.print(f"Summary:    {escape(str(summary))}")
         console.print(f"Whole log:  {escape(run.log_path)}")
     if not outcome.pushed_version:
-        context.exit(NOT_PUSHED)
+        context.exit(ExitCode.REFUSED)

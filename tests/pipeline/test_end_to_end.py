@@ -1,5 +1,6 @@
 """The preset `tiny`, from simulated logs to a pushed version, by the commands that a user types."""
 
+import hashlib
 import json
 import re
 import signal
@@ -11,9 +12,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from components.run_summary.summary import RunSummary
 from components.schema_gate.config import DEFAULT_SCHEMA
 from pipeline import metadata
-from pipeline.config import load
+from pipeline.config import PipelineConfig, load
+from pipeline.run_summary import summary_path
 from pipeline.tables import pushed_versions
 from tests.conftest import souk_here
 
@@ -80,6 +83,42 @@ def test_the_report_is_one_page_that_loads_nothing_and_has_what_the_run_added(ti
     assert "catalog.read" in page or "catalog read" in page.lower()
 
 
+def test_the_summary_says_what_the_run_was_made_of_and_what_came_of_it(tiny_shop, first_run):
+    written = Path(tiny_shop.outcome["summary"])
+    assert written == tiny_shop.root / "summaries" / "run-1.json"
+    summary = RunSummary.from_json(written.read_text())
+    assert (summary.result, summary.exit_code, summary.note) == ("pushed", 0, tiny_shop.outcome["note"])
+    assert summary.push.version == tiny_shop.outcome["pushed_version"]
+    assert summary.push.by_this_run
+    candidate = {name: estimate.value for name, estimate in summary.gate.metrics["candidate"].items()}
+    assert candidate == pytest.approx(tiny_shop.outcome["metrics"])
+    assert {check.status for check in summary.gate.checks} <= {"passed", "skipped"}
+    assert summary.gate.baseline is None
+    events = summary.data.inputs["events"]
+    properties = first_run.output("SoukExampleGen", "examples").properties
+    assert events.read == properties["events.read"]
+    assert {f"events.dropped.{reason}": n for reason, n in events.rejected.items()}.items() <= properties.items()
+    assert Path(summary.data.dead_letters).is_dir()
+    assert summary.data.window.eval_start < summary.data.window.end
+    assert summary.schema.sha256 == hashlib.sha256(Path(DEFAULT_SCHEMA).read_bytes()).hexdigest()
+    assert (summary.model.type, summary.index.kind) == (tiny_shop.outcome["model"], "exact")
+    assert summary.index.measured.value == pytest.approx(1.0, abs=0.05)
+    assert summary.canary.passed
+    assert {step.name: step.seconds > 0 for step in summary.steps}["Trainer"]
+    assert all(Path(path).exists() for path in vars(summary.files).values())
+    # The command says the same of it, at any later time.
+    told = souk_here("status", "--config", tiny_shop.config, "--run", "1", "--json").stdout
+    assert RunSummary.from_json(told) == summary
+
+
+def test_one_run_is_shown_on_one_page(tiny_shop):
+    shown = souk_here("status", "--config", tiny_shop.config, "--run", "1").stdout
+    for text in ("exit code 0", tiny_shop.outcome["pushed_version"], "Thresholds", "rejected", "RecallGate"):
+        assert text in shown
+    refused = souk_here("status", "--config", tiny_shop.config, "--run", "99", expect=2)
+    assert "there is no run 99" in refused.stderr
+
+
 def test_a_second_run_takes_every_step_from_cache_and_pushes_nothing_twice(tiny_shop):
     again = json.loads(souk_here("run", "--config", tiny_shop.config, "--json").stdout)
     assert again["state"] == "cached"
@@ -90,6 +129,9 @@ def test_a_second_run_takes_every_step_from_cache_and_pushes_nothing_twice(tiny_
     assert {state for name, state in states.items() if name not in lookups} == {"cached"}
     assert {states[name] for name in lookups} == {"done"}
     assert status["versions"] == [tiny_shop.outcome["pushed_version"]]
+    summary = RunSummary.from_json(Path(again["summary"]).read_text())
+    assert (summary.result, summary.exit_code, summary.push.by_this_run) == ("pushed", 0, False)
+    assert {step.from_run for step in summary.steps if step.name not in lookups} == {1}
 
 
 def test_status_shows_the_run_its_steps_and_the_version(tiny_shop):
@@ -135,6 +177,11 @@ def test_a_run_killed_in_training_leaves_no_version_and_the_next_one_goes_on_fro
     outcome = json.loads(souk_here(*arguments).stdout)
     killed, finished = metadata.read_runs(config.metadata_path, config.name)[-2:]
     assert killed.state == "cancelled"
+    of_killed, of_finished = (summary_of(config, run) for run in (killed, finished))
+    assert (of_killed.result, of_killed.exit_code) == ("interrupted", 130)
+    baseline, started_from = of_finished.gate.baseline, of_finished.model.started_from
+    assert (baseline.run, baseline.pushed_version) == (1, tiny_shop.outcome["pushed_version"])
+    assert started_from.run == 1
     assert states_of(finished)["Transform"] == "cached"
     assert states_of(finished)["Trainer"] == "done"
     log = Path(outcome["log"]).read_text()
@@ -165,6 +212,9 @@ def test_a_refused_model_is_not_pushed_and_the_exit_code_and_the_reason_say_so(t
     assert pushed_versions(config.push_directory) == []
     assert outcome["note"] in Path(outcome["report"]).read_text()
     assert "refused" in souk_here("status", "--config", copy).stdout
+    summary = RunSummary.from_json(Path(outcome["summary"]).read_text())
+    assert (summary.result, summary.exit_code, summary.gate.reasons) == ("refused", 3, tuple(outcome["reasons"]))
+    assert "failed" in {check.status for check in summary.gate.checks}
 
 
 def test_data_that_does_not_fit_the_schema_stops_the_run_before_anything_is_trained(tiny_shop, tmp_path):
@@ -172,13 +222,18 @@ def test_data_that_does_not_fit_the_schema_stops_the_run_before_anything_is_trai
     schema = Path(DEFAULT_SCHEMA).read_text()
     strict = tmp_path / "strict.pbtxt"
     strict.write_text(schema.replace('name: "profile_gender"', 'name: "profile_sex"'))
-    stopped = souk_here("run", "--config", copy, "--set", f"schema_gate.schema_path={strict}", expect=1)
-    assert "SchemaGate failed: the data does not fit the schema" in stopped.stderr
+    stopped = souk_here("run", "--config", copy, "--set", f"schema_gate.schema_path={strict}", expect=4)
+    assert "Error: the data does not fit the schema" in stopped.stderr
     assert "profile_gender" in stopped.stderr
     config = load(copy)
     run = metadata.read_runs(config.metadata_path, config.name)[-1]
     assert states_of(run)["SchemaGate"] == "failed"
     assert run.step("Transform") is None
+    summary = summary_of(config, run)
+    assert (summary.result, summary.exit_code, summary.schema.passed) == ("failed", 4, False)
+    assert "profile_gender" in {anomaly.feature for anomaly in summary.schema.anomalies}
+    assert summary.schema.sha256 == hashlib.sha256(strict.read_bytes()).hexdigest()
+    assert summary.data.examples["train"] > 0
     report = souk_here("report", "--config", copy, expect=2)
     assert "has no evaluation to report on (SchemaGate failed" in report.stderr
     assert "SchemaGate failed" in souk_here("status", "--config", copy).stdout
@@ -196,6 +251,10 @@ def test_data_that_does_not_fit_the_schema_stops_the_run_before_anything_is_trai
 def test_bad_settings_end_with_a_message_and_code_2(tiny_shop, tmp_path, override, message):
     copy = continued(tiny_shop, tmp_path)
     assert message in souk_here("run", "--config", copy, "--set", override, expect=2).stderr
+
+
+def summary_of(config: PipelineConfig, run: metadata.Run) -> RunSummary:
+    return RunSummary.from_json(summary_path(config.root, run.number).read_text())
 
 
 def states_of(run: metadata.Run) -> dict[str, str]:

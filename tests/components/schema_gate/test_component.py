@@ -7,6 +7,7 @@ from components.ledger import ledger
 from components.schema_gate import component, gate
 from components.schema_gate.config import DEFAULT_SCHEMA, SchemaGateConfig
 from components.schema_gate.findings import find, read_anomalies, refused_directory
+from schema.settings import DataError
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def test_good_data_passes_with_the_schema_and_blessed_anomalies(artifacts, tmp_p
 
 def test_bad_data_stops_the_run_and_the_anomalies_outlive_the_outputs_that_tfx_removes(artifacts):
     statistics, schema, anomalies = artifacts(eval={"stages": [1, 9]})
-    with pytest.raises(component.DataRefusedError, match=r"eval stages: Unexpectedly large value: 9"):
+    with pytest.raises(DataError, match=r"eval stages: Unexpectedly large value: 9"):
         run(statistics, schema, anomalies)
     kept = read_anomalies(refused_directory(anomalies.uri))
     assert [(f.split, f.feature) for f in find(kept)] == [("eval", "stages")]
@@ -81,6 +82,6 @@ def test_without_a_resolver_the_ledger_gets_the_data_that_passes_and_has_the_las
 
 
 def test_data_that_is_refused_does_not_enter_the_ledger(artifacts, tmp_path):
-    with pytest.raises(component.DataRefusedError):
+    with pytest.raises(DataError):
         run(*artifacts(eval={"stages": [1, 9]}), ledger=str(tmp_path / "ledger"))
     assert not (tmp_path / "ledger").exists()
