@@ -67,7 +67,7 @@ class LastBlessedTraining(LastOtherBlessedModel):
             for event in store.get_events_by_execution_ids(built)
             if event.type == metadata_store_pb2.Event.INPUT
         }
-        sources = {
+        sources: Artifacts = {
             key: [artifact for artifact in input_dict[key] if artifact.id == built_of.get(key)]
             for key in (MODEL, EXAMPLES)
             if key in input_dict

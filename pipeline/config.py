@@ -114,6 +114,11 @@ class PipelineConfig(Settings):
         return os.path.join(self.root, "ledger")
 
     @property
+    def summaries(self) -> str:
+        """The folder of the runs' summaries."""
+        return os.path.join(self.root, "summaries")
+
+    @property
     def model_directory(self) -> str:
         """The folder of versions that servers watch; where there are shards, what the names of theirs begin with."""
         return self.serving.model_dir or os.path.join(self.root, "serving", self.serving.model_name)

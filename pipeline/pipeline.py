@@ -16,6 +16,7 @@ from components.example_gen.component import SoukExampleGen
 from components.example_gen.fingerprint import fingerprint
 from components.hard_negatives.component import HardNegativeMiner
 from components.index_builder.component import IndexBuilder
+from components.pusher import summary
 from components.pusher.component import Pusher
 from components.recall_gate.component import RecallGate
 from components.schema_gate.component import SchemaGate
@@ -167,6 +168,8 @@ def pushing_steps(
         model_blessing=gate.outputs["blessing"],
         infra_blessing=canary.outputs["blessing"],
         push_destination=_push_destination(config, given),
+        # On this machine the runner writes it, from ML Metadata.
+        custom_config=summary.settings(config.name, config.summaries) if compiled else None,
     )
     return [node for node in (blessed, gate, canary, pusher) if node]
 

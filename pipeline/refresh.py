@@ -75,7 +75,7 @@ def _is_new(config: PipelineConfig) -> bool:
     return bool(examples.properties.get(CATALOGUE_FINGERPRINT) != catalogue_fingerprint(config.ingest))
 
 
-CREATE: Final[Mapping[metadata.Kind, Callable[[PipelineConfig, bool, bool], Pipeline]]] = {
+CREATE: Final[Mapping[metadata.Kind, Callable[..., Pipeline]]] = {
     "run": create_pipeline,
     "refresh": create_refresh_pipeline,
 }

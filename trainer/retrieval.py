@@ -41,7 +41,7 @@ class RetrievalModel(tfrs.models.Model):
         # Its state is a variable of the model: a checkpoint holds it, and what is drawn goes on from there.
         self._random = tf.random.Generator.from_seed(config.seed)
 
-    # Nothing in a step branches on tensors in Python, and AutoGraph's translation of it would take most of the time of a
+    # Nothing in a step branches on tensors in Python; AutoGraph's translation of it would take most of the time of a
     # short training.
     @tf.autograph.experimental.do_not_convert
     def train_step(self, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:

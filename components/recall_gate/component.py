@@ -19,6 +19,7 @@ from components.recall_gate.evaluation import evaluate_servable
 from components.recall_gate.report.data import ReportData
 from components.recall_gate.report.render import render_report
 from components.recall_gate.results import CANDIDATE, Evaluation, Verdict
+from components.run_summary.collect import EVALUATION_PROPERTY, EXAMPLES_PROPERTY
 
 EVALUATION_FILE = "evaluation.json"
 REPORT_FILE = "report.html"
@@ -65,10 +66,11 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         blessed = input_dict.get("baseline_servable")
         baseline = blessed[0] if blessed else latest(ledger, SERVABLES, standard_artifacts.Model, servable.uri)
         examples = input_dict.get("examples") or [lineage.requests(servable)]
+        examples_uri = artifact_utils.get_single_uri(examples)
         catalogue = input_dict.get("catalogue")
         evaluation = evaluate_servable(
             path_utils.serving_model_path(servable.uri),
-            artifact_utils.get_single_uri(examples),
+            examples_uri,
             GateConfig.from_json(exec_properties["config_json"], overrides=exec_properties.get("overrides") or ""),
             path_utils.serving_model_path(baseline.uri) if baseline else None,
             make_pipeline=self._make_beam_pipeline,
@@ -78,10 +80,12 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         )
         if catalogue and (newest := latest(ledger, SERVABLES, standard_artifacts.Model)):
             evaluation = replace(evaluation, verdict=_unless_overtaken(evaluation.verdict, servable, newest))
-        _write_evaluation(evaluation, artifact_utils.get_single_instance(output_dict["evaluation"]))
-        _write_blessing(
-            evaluation.verdict, servable, baseline, artifact_utils.get_single_instance(output_dict["blessing"])
-        )
+        written = artifact_utils.get_single_instance(output_dict["evaluation"])
+        _write_evaluation(evaluation, written)
+        blessing = artifact_utils.get_single_instance(output_dict["blessing"])
+        _write_blessing(evaluation.verdict, servable, baseline, blessing)
+        blessing.set_string_custom_property(EVALUATION_PROPERTY, written.uri)
+        blessing.set_string_custom_property(EXAMPLES_PROPERTY, examples_uri)
         if evaluation.verdict.blessed:
             record(ledger, SERVABLES, servable)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from components.run_summary.summary import RunSummary
 from tests.conftest import souk
 from tests.pipeline.cluster import Cluster, Step
 
@@ -90,6 +91,20 @@ def test_the_date_cuts_the_log_and_finds_the_days_catalogue(runs):
 def test_a_run_replaces_the_model_type_and_the_thresholds(runs):
     assert runs.first["IndexBuilder"].property("servable", "model") == "two_tower"
     assert "at least 0.01" in runs.first["RecallGate"].property("blessing", "blessing_message")
+
+
+def test_every_run_leaves_a_summary_in_the_bucket(runs):
+    first, second = (
+        RunSummary.from_json((runs.root / "summaries" / f"run-{number}.json").read_text()) for number in (1, 2)
+    )
+    assert (first.result, first.exit_code, first.run_id) == ("pushed", 0, "run-1")
+    assert first.push.version == runs.first["Pusher"].property("pushed_model", "pushed_version")
+    assert first.data.inputs["events"].other["not_before_date"] > 0
+    assert (first.model.type, first.model.epochs) == ("two_tower", 1)
+    assert first.index.indexed_items == runs.first["IndexBuilder"].property("servable", "indexed_items")
+    assert first.canary.passed
+    assert (second.result, second.exit_code, second.gate.blessed) == ("refused", 3, False)
+    assert second.gate.baseline.uri == runs.first["IndexBuilder"].outputs["servable"]["uri"]
 
 
 def test_a_run_is_compared_with_what_an_earlier_one_blessed(runs):

@@ -1,0 +1,122 @@
+"""The summary of a run on a cluster, which has no local store: what the run's last step knows of it, as a small file.
+
+It has all that the artifacts on the way to the push tell of: data, model, index, gate, canary and push; not the steps,
+which the backend shows. A run that breaks before the push, or takes even that from cache, has none.
+"""
+
+import json
+import logging
+import os
+import re
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any, Final
+
+import tensorflow as tf
+from tfx import types
+from tfx.dsl.io import fileio
+from tfx.utils import io_utils
+
+from components.index_builder.lineage import TRAINED_MODEL
+from components.run_summary import collect
+from components.run_summary.collect import EVALUATION_PROPERTY, EXAMPLES_PROPERTY, Found
+from components.run_summary.summary import Files, RunSummary, Source
+
+PIPELINE: Final = "pipeline"
+SUMMARIES: Final = "summaries"
+# Of `souk run`, for whoever reads both.
+_PUSHED_CODE: Final = 0
+_REFUSED_CODE: Final = 3
+
+_logger = logging.getLogger(__name__)
+
+
+def settings(pipeline: str, folder: str) -> dict[str, str]:
+    """What Pusher's `custom_config` says for a summary to be written to `folder`."""
+    return {PIPELINE: pipeline, SUMMARIES: folder}
+
+
+def write_summary(
+    custom_config: str | None,
+    pushed: types.Artifact,
+    servable: Sequence[types.Artifact],
+    blessing: Sequence[types.Artifact],
+    canary: Sequence[types.Artifact],
+) -> None:
+    """Writes the summary of the run that `pushed` is of, where `custom_config` asks for one.
+
+    A summary that cannot be written is told of in the log and is no failure: by now a version may be in service, and a
+    step that is tried again would push a second one.
+    """
+    given = json.loads(custom_config or "null") or {}
+    if SUMMARIES not in given:
+        return
+    try:
+        summary = summarise(given[PIPELINE], *(_found(each) for each in ([pushed], servable, blessing, canary)))
+        fileio.makedirs(given[SUMMARIES])
+        io_utils.write_string_file(os.path.join(given[SUMMARIES], f"{summary.run_id}.json"), summary.to_json())
+    except Exception:
+        _logger.exception("the summary of the run could not be written to %s", given[SUMMARIES])
+
+
+def summarise(
+    pipeline: str, pushed: Found | None, servable: Found | None, blessing: Found | None, canary: Found | None
+) -> RunSummary:
+    """What these artifacts, and the files that they name, tell of their run."""
+    assert pushed is not None
+    told = blessing.properties if blessing else {}
+    evaluation_uri, examples_uri = (str(told.get(name, "")) for name in (EVALUATION_PROPERTY, EXAMPLES_PROPERTY))
+    evaluation = collect.read_evaluation(Found(evaluation_uri) if evaluation_uri else None, read)
+    card = collect.read_card(servable, evaluation, read)
+    push = collect.push_of(pushed, by_this_run=True)
+    baseline = str(told.get("baseline_model", ""))
+    return RunSummary(
+        pipeline=pipeline,
+        run=None,
+        run_id=run_id_of(pushed.uri),
+        result="pushed" if push.pushed else "refused",
+        exit_code=_PUSHED_CODE if push.pushed else _REFUSED_CODE,
+        note=f"pushed to {push.destination}" if push.pushed else "refused by the recall gate or the canary",
+        souk=version("souk"),
+        data=collect.data_of(Found(examples_uri), {}, "", read) if examples_uri else None,
+        model=collect.model_of(str(servable.properties.get(TRAINED_MODEL, "")), card, None) if servable else None,
+        index=collect.index_of(servable, card, evaluation) if servable else None,
+        gate=collect.gate_of(blessing, evaluation, Source(baseline) if baseline else None, evaluation_uri)
+        if blessing
+        else None,
+        canary=collect.canary_of(canary, read) if canary else None,
+        push=push,
+        files=Files(evaluation=evaluation_uri),
+    )
+
+
+def run_id_of(uri: str) -> str:
+    """The backend's name of the run whose Pusher writes to `uri`: the folder above the step's own.
+
+    Kubeflow's are `<root>/<pipeline>/<run>/<step>/...`, Vertex' `<root>/<project>/<run>/<step>_<task>/...`.
+    """
+    found = re.search(r"([^/]+)/pusher[^/]*/", uri, re.IGNORECASE)
+    return found[1] if found else uri.strip("/").replace("://", "-").replace("/", "-")
+
+
+def read(path: str) -> str | None:
+    """The text of a file in the bucket; None where there is none."""
+    try:
+        with fileio.open(path) as file:
+            text: str = file.read()
+            return text
+    except (tf.errors.NotFoundError, FileNotFoundError):
+        return None
+
+
+def _found(artifacts: Sequence[types.Artifact]) -> Found | None:
+    if not artifacts:
+        return None
+    message = artifacts[0].mlmd_artifact
+    properties: dict[str, Any] = {
+        name: getattr(value, value.WhichOneof("value"))
+        for held in (message.properties, message.custom_properties)
+        for name, value in held.items()
+        if value.WhichOneof("value")
+    }
+    return Found(artifacts[0].uri, properties)
