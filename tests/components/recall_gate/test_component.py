@@ -1,5 +1,6 @@
 """The gate as a node of a real pipeline: Importer nodes, ML Metadata in SQLite, TFX's own resolver and runner."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -156,7 +157,11 @@ def test_without_a_resolver_the_ledger_has_the_baseline_and_gets_what_is_blessed
     assert recorded() == "weaker"
 
 
-def test_a_refresh_finds_its_requests_and_gives_way_to_a_newer_model(tmp_path, examples_dir, servables):
+def test_a_refresh_finds_its_requests_and_gives_way_to_a_newer_model(tmp_path, examples_dir, servables, monkeypatch):
+    # Entries of one millisecond have no order.
+    ticks = itertools.count(1_700_000_000_000_000_000, 1_000_000)
+    monkeypatch.setattr(ledger.time, "time_ns", lambda: next(ticks))
+
     def servable(name, trained_model):
         made, model, examples = standard_artifacts.Model(), standard_artifacts.Model(), standard_artifacts.Examples()
         made.uri, model.uri, examples.uri = str(tmp_path / name), trained_model, str(examples_dir)
