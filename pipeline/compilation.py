@@ -48,7 +48,7 @@ def compile_job(config: PipelineConfig, target: Target, use_cache: bool = True, 
       InputError: the configuration does not fit a cluster, or a pipeline refuses it.
     """
     check(config, target)
-    pipelines = {name: create(config, use_cache, True) for name, create in CREATE.items()}
+    pipelines = {name: create(config, use_cache, compiled=True) for name, create in CREATE.items()}
     config.resources.check(dict.fromkeys(node.id for made in pipelines.values() for node in made.components))
     pipeline = pipelines[kind]
     for node in pipeline.components:

@@ -1,7 +1,7 @@
 """The shorter pipeline, which gives the model that was blessed last a new catalogue."""
 
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, Protocol
 
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.orchestration.pipeline import Pipeline
@@ -75,7 +75,14 @@ def _is_new(config: PipelineConfig) -> bool:
     return bool(examples.properties.get(CATALOGUE_FINGERPRINT) != catalogue_fingerprint(config.ingest))
 
 
-CREATE: Final[Mapping[metadata.Kind, Callable[..., Pipeline]]] = {
+class CreatePipeline(Protocol):
+    """A function that puts a pipeline together."""
+
+    def __call__(self, config: PipelineConfig, use_cache: bool = True, compiled: bool = False) -> Pipeline:
+        """The pipeline; for the arguments see `create_pipeline`."""
+
+
+CREATE: Final[Mapping[metadata.Kind, CreatePipeline]] = {
     "run": create_pipeline,
     "refresh": create_refresh_pipeline,
 }
