@@ -9,7 +9,7 @@ import os
 import posixpath
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from apache_beam.io.filesystems import FileSystems
@@ -34,11 +34,15 @@ def replaced(out_dir: str) -> Iterator[tuple[str, str]]:
     """
     if is_remote(out_dir):
         target = out_dir.rstrip("/")
+        if "/" not in target.partition("://")[2]:
+            raise InputError(f"{out_dir} is a whole bucket; name a folder in it, such as {target}/examples")
         _clear(target)
         try:
             yield target, target
         except BaseException:
-            remove_tree(target)
+            # Why it failed matters more than what it leaves.
+            with suppress(Exception):
+                remove_tree(target)
             raise
         return
     target = os.path.abspath(os.path.expanduser(out_dir))

@@ -94,7 +94,11 @@ class Server:
                 server.requests.append((self.command, path))
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 values = {key: value[0] for key, value in parse_qs(query, keep_blank_values=True).items()}
-                body = self.rfile.read(int(headers.get("content-length", 0)))
+                body = (
+                    self._chunks()
+                    if "chunked" in headers.get("transfer-encoding", "")
+                    else self.rfile.read(int(headers.get("content-length", 0)))
+                )
                 request = Request(self.command, path, values, headers, body, self.origin)
                 try:
                     found = (answer for service in services if (answer := service.answer(request)) is not None)
@@ -108,6 +112,15 @@ class Server:
                 self.send_header("Content-Length", str(len(answer.body)))
                 self.end_headers()
                 self.wfile.write(answer.body)
+
+            def _chunks(self) -> bytes:
+                """The body of a request that was sent before its length was known."""
+                body = b""
+                while size := int(self.rfile.readline().split(b";")[0], 16):
+                    body += self.rfile.read(size)
+                    self.rfile.readline()
+                self.rfile.readline()
+                return body
 
             do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = _handle  # noqa: N815
 

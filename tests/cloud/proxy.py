@@ -16,7 +16,13 @@ from cryptography.x509.oid import NameOID
 
 from tests.cloud.http import Server, Service
 
-HOSTS = ("www.googleapis.com", "storage.googleapis.com", "oauth2.googleapis.com")
+HOSTS = (
+    "www.googleapis.com",
+    "storage.googleapis.com",
+    "oauth2.googleapis.com",
+    # Asked where the account may be used from.
+    "iamcredentials.googleapis.com",
+)
 
 
 class Proxy(Server):

@@ -19,6 +19,7 @@ from polars.exceptions import PolarsError
 from components.example_gen.bigquery.client import default_project, read_client
 from components.example_gen.bigquery.tables import JSON, Table, check_columns
 from components.example_gen.cloud_errors import explain, is_final
+from components.example_gen.files import RANGE_BYTES
 from components.example_gen.readers.arrow import BLOCK_ROWS, batch_block, milliseconds
 from components.example_gen.readers.block import Block
 from schema.settings import InputError
@@ -27,7 +28,7 @@ READ_ROWS: Final = (
     "roles/bigquery.dataViewer on the table and roles/bigquery.readSessionUser on the project that pays for the reading"
 )
 # Bytes of a table for which another stream is asked; BigQuery may give fewer streams.
-_STREAM_BYTES: Final = 256 << 20
+STREAM_BYTES = RANGE_BYTES
 _MOST_STREAMS: Final = 1000
 
 
@@ -88,7 +89,7 @@ def open_streams(
         session = client.create_read_session(
             parent=f"projects/{payer}",
             read_session=wanted,
-            max_stream_count=min(max(table.size // _STREAM_BYTES, 1), _MOST_STREAMS),
+            max_stream_count=min(max(table.size // STREAM_BYTES, 1), _MOST_STREAMS),
         )
     except (GoogleAPICallError, GoogleAuthError) as error:
         raise InputError(

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from google.auth import credentials
 
+from components.example_gen.bigquery import streams
 from tests.cloud.bigquery import BigQuery
 from tests.cloud.http import SignIn
 from tests.cloud.proxy import Proxy
@@ -74,6 +75,8 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
         # The library would ask Google where the account may be used from.
         boundary = credentials.CredentialsWithRegionalAccessBoundary
         patch.setattr(boundary, "_is_regional_access_boundary_lookup_required", lambda _: False)
+        # Small tables too are read in several streams.
+        patch.setattr(streams, "STREAM_BYTES", 1000)
         # Beam keeps the first credentials that it finds in a process.
         patch.setattr(beam_auth._Credentials, "_credentials_init", False)
         patch.setattr(beam_auth._Credentials, "_credentials", None)

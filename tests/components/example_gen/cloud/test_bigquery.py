@@ -75,8 +75,9 @@ def _text_row(row: dict) -> str:
 def test_only_the_columns_and_rows_asked_for_are_read(cloud: Cloud, data: dict) -> None:
     clicks = rows_of(f"{EVENTS}?where=event_type = 'click'", EVENT_COLUMNS)
     everything = rows_of(EVENTS, EVENT_COLUMNS)
+    assert len(cut_inputs(find_inputs((EVENTS,), "events"), Reading("events", EVENT_COLUMNS))) == cloud.bigquery.streams
     assert 0 < len(clicks) == (everything["event_type"] == "click").sum() < len(everything)
-    _, session = cloud.bigquery.sessions[-2]
+    _, session = cloud.bigquery.sessions[-3]
     assert set(session.read_options.selected_fields) == set(EVENT_COLUMNS)
     assert session.read_options.row_restriction == "event_type = 'click'"
 

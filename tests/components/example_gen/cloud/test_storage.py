@@ -152,5 +152,9 @@ def test_what_is_not_there_or_not_allowed_is_an_error_without_a_stack_trace(clou
     cloud.storage.forbidden.add("closed")
     with pytest.raises(InputError, match=r"the account may not \(.*it needs roles/storage\.objectViewer on the bucket"):
         find_files(("gs://closed/*",), "events")
+    with pytest.raises(
+        InputError, match=r"gs://shop/ is a whole bucket; name a folder in it, such as gs://shop/examples"
+    ):
+        replaced("gs://shop/").__enter__()
     with pytest.raises(InputError, match=r"gs://closed/out cannot be written to: .*roles/storage\.objectUser"):
         replaced("gs://closed/out").__enter__()
