@@ -216,8 +216,10 @@ class _Step(beam.DoFn):
             yield from outputs
         except InputError as error:
             yield beam.pvalue.TaggedOutput(TALLY, Tally(errors=(str(error),)))
-        with create(self.job.scratch("done", mark)):
-            pass
+        # Progress is told of local folders alone; in a bucket each mark would cost four requests.
+        if not is_remote(self.job.work):
+            with create(self.job.scratch("done", mark)):
+                pass
 
 
 class _Read(_Step):
