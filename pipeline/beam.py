@@ -98,7 +98,8 @@ class BeamConfig(Settings):
       worker: how a worker on Flink or Spark starts.
       shared_disk: whether paths without `scheme://` are on a disk that all workers see at the same place.
       setup_file: Souk's `setup.py`: containers install this Souk over the one in their image.
-      temp_location, staging_location: where Dataflow keeps temporary files and packages, `gs://bucket/folder`.
+      temp_location: where Dataflow keeps temporary files, `gs://bucket/folder`.
+      staging_location: where it keeps packages, if not there.
       dataflow: the rest that it needs.
       options: further options as Beam spells them, after all others.
     """
