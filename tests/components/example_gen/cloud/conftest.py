@@ -7,18 +7,16 @@ from pathlib import Path
 
 import pytest
 from apache_beam.internal.gcp import auth as beam_auth
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 from google.auth import credentials
 
 from components.example_gen.bigquery import streams
+from tests.cloud.account import write_key_file
 from tests.cloud.bigquery import BigQuery
 from tests.cloud.http import SignIn
 from tests.cloud.proxy import Proxy
 from tests.cloud.storage import Storage
 
 TOKEN = "ya29.a-token-that-nobody-may-see-1234567890"
-PROJECT = "shop-project"
 
 
 @dataclass(frozen=True)
@@ -46,23 +44,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     folder = tmp_path_factory.mktemp("account")
     server = Proxy(sign_in, bigquery, storage, folder=folder)
     key_file = folder / "key.json"
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    pem = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    ).decode()
-    key_file.write_text(
-        json.dumps(
-            {
-                "type": "service_account",
-                "project_id": PROJECT,
-                "private_key_id": "key-id-that-nobody-may-see",
-                "private_key": pem,
-                "client_id": "123456789",
-                "client_email": f"souk@{PROJECT}.iam.gserviceaccount.com",
-                "token_uri": f"{server.address}/token",
-            }
-        )
-    )
+    write_key_file(key_file, server.address)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key_file))
         patch.setenv("STORAGE_EMULATOR_HOST", server.address)

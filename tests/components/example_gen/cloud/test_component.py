@@ -13,6 +13,7 @@ from tfx.types import artifact_utils
 
 from components.example_gen.component import SoukExampleGen
 from components.example_gen.fingerprint import fingerprint
+from tests.cloud.account import KEY_ID
 from tests.cloud.shop import configured, put_shop, upload
 from tests.components.example_gen.cloud.conftest import TOKEN, Cloud
 from tests.components.example_gen.small_shop import make_shop, write_shop
@@ -74,7 +75,7 @@ def test_no_credential_is_in_an_artifact_in_the_metadata_or_in_a_log(cloud: Clou
     places = {name: kept.data for name, kept in cloud.storage.buckets["shop"].items()}
     places |= {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     places["log"] = logged.encode()
-    secrets = [TOKEN, "key-id-that-nobody-may-see", *cloud.private_key.splitlines()[1:-1]]
+    secrets = [TOKEN, KEY_ID, *cloud.private_key.splitlines()[1:-1]]
     assert len(secrets) > 20
     seen = {place for place, data in places.items() for secret in secrets if secret.encode() in data}
     assert seen == set()

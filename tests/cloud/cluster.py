@@ -1,0 +1,46 @@
+"""A cluster whose buckets are buckets: of the stand-in for Cloud Storage, by the clients that a real cluster has."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.cloud.proxy import Proxy
+from tests.cloud.storage import Storage
+from tests.pipeline.cluster import Cluster
+
+
+@dataclass(kw_only=True)
+class CloudCluster(Cluster):
+    """Runs a compiled pipeline as `Cluster` does, with its paths as they are.
+
+    Attributes:
+      storage: what the proxy serves.
+      proxy: in Google's place.
+      key_file: of the account that the steps run as.
+    """
+
+    storage: Storage
+    proxy: Proxy
+    key_file: Path
+
+    def _provision(self, component: dict[str, Any], folder: Path) -> dict[str, dict[str, Any]]:
+        # As a `Path` it has lost a slash.
+        bucket, _, prefix = str(folder).removeprefix("gs:/").partition("/")
+        outputs = {}
+        for key, artifact in component["outputDefinitions"]["artifacts"].items():
+            self._artifacts += 1
+            outputs[key] = {
+                "name": f"projects/1/locations/here/metadataStores/default/artifacts/{self._artifacts}",
+                "uri": f"gs://{bucket}/{prefix}/{key}",
+                "type": artifact["artifactType"],
+                "metadata": dict(artifact.get("metadata", {})),
+            }
+            self.storage.put(bucket, f"{prefix}/{key}/Split-catalog/of-an-earlier-attempt", b"x")
+        return outputs
+
+    def _environment(self) -> dict[str, str]:
+        return (
+            super()._environment()
+            | self.proxy.environment()
+            | {"STORAGE_EMULATOR_HOST": self.proxy.address, "GOOGLE_APPLICATION_CREDENTIALS": str(self.key_file)}
+        )
