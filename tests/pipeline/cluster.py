@@ -15,6 +15,7 @@ import yaml
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
+from pipeline.schedule.plan import SCHEDULED_TIME
 from tests.clean_environment import Image
 
 Json = dict[str, Any]
@@ -46,11 +47,13 @@ class Cluster:
       buckets: local folders by their URI (`gs://shop`).
       scratch: holds the steps' metadata files and empty working folders.
       image: what the steps' containers are made of.
+      moment: for which a schedule starts the runs, RFC 3339.
     """
 
     buckets: dict[str, Path]
     scratch: Path
     image: Image
+    moment: str = ""
     _runs: int = 0
     _artifacts: int = 0
 
@@ -99,7 +102,7 @@ class Cluster:
         values = {
             key: given[value["componentInputParameter"]]
             if "componentInputParameter" in value
-            else value["runtimeValue"]["constant"]
+            else self._resolved(value["runtimeValue"]["constant"])
             for key, value in task["inputs"].get("parameters", {}).items()
         }
         sources = {key: value["taskOutputArtifact"] for key, value in task["inputs"].get("artifacts", {}).items()}
@@ -125,6 +128,9 @@ class Cluster:
                 artifact["metadata"] |= written[key].get("metadata", {})
             return Step(attempt, outputs)
         raise AssertionError("a step has at least one attempt")
+
+    def _resolved(self, constant: Any) -> Any:
+        return self.moment if constant == SCHEDULED_TIME else constant
 
     def _provision(self, component: Json, folder: Path) -> dict[str, Json]:
         outputs = {}

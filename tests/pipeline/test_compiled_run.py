@@ -1,4 +1,4 @@
-"""A compiled pipeline, run step by step by its containers' own command lines, from logs to a pushed model.
+"""A compiled pipeline in the form in which a schedule runs it, step by step by its containers' own command lines.
 
 The containers' Python is what the image would install, out of reach of this checkout.
 """
@@ -10,15 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
 from components.run_summary.summary import RunSummary
+from pipeline.schedule.compiled import read
+from pipeline.schedule.cron import Cron
+from pipeline.schedule.plan import plan
 from tests.conftest import souk
 from tests.pipeline.cluster import Cluster, Step
 
 # The log goes on to the end of this day.
 DATE = "2025-04-14"
 FIRST = {
-    "date": f"{DATE}T02:30:00Z",
     "train": "model=two_tower epochs=1",
     "gate": "min_recall=0.01 must_beat=[]",
 }
@@ -55,15 +58,18 @@ def runs(tmp_path_factory, clean_environment) -> Runs:
     compiled = folder / "pipeline.yaml"
     where = ("--target", "kubeflow", "--image", "souk:1", "--output", str(compiled))
     clean_environment.run("souk", "compile", "--config", "tiny", *options, *where)
-    cluster = Cluster({"gs://shop": folder / "shop", "gs://logs": logs}, folder / "scratch", clean_environment)
-    first = cluster.run(compiled, FIRST)
+    scheduled = folder / "scheduled.yaml"
+    scheduled.write_text(yaml.safe_dump(plan(read(compiled), Cron.parse("30 2 * * *")).spec))
+    moment = f"{DATE}T02:30:00Z"
+    cluster = Cluster({"gs://shop": folder / "shop", "gs://logs": logs}, folder / "scratch", clean_environment, moment)
+    first = cluster.run(scheduled, FIRST)
 
     done = {name: step for name, step in first.items() if name not in ("RecallGate", "Pusher")}
     done["IndexBuilder"] = copy.deepcopy(first["IndexBuilder"])
     servable = done["IndexBuilder"].outputs["servable"]
     servable |= {"uri": str(root / "another"), "name": f"{servable['name']}0"}
     shutil.copytree(first["IndexBuilder"].outputs["servable"]["uri"], servable["uri"])
-    second = cluster.run(compiled, {**FIRST, "gate": "min_recall=1.0"}, done)
+    second = cluster.run(scheduled, {**FIRST, "gate": "min_recall=1.0"}, done)
     return Runs(root, first, second)
 
 

@@ -26,7 +26,7 @@ PARAMETERS = {
 
 
 @pytest.mark.skipif(not os.environ.get("SOUK_SLOW_TESTS"), reason="takes two minutes; set SOUK_SLOW_TESTS=1")
-def test_a_whole_run_in_buckets_pushes_a_model_and_shows_no_credential(tmp_path) -> None:
+def test_a_whole_run_in_buckets_pushes_a_model_and_shows_no_credential(tmp_path, clean_environment) -> None:
     logs = tmp_path / "logs"
     souk("simulate", "--preset", "tiny", "--out", str(logs))
     (logs / "catalog.jsonl.gz").rename(logs / f"catalog-{DATE}.jsonl.gz")
@@ -47,9 +47,10 @@ def test_a_whole_run_in_buckets_pushes_a_model_and_shows_no_credential(tmp_path)
         "compile", "--config", "tiny", *options, "--target", "kubeflow", "--image", "souk:1", "--output", str(compiled)
     )
     scratch = tmp_path / "scratch"
-    steps = CloudCluster(buckets={}, scratch=scratch, storage=storage, proxy=proxy, key_file=key_file).run(
-        compiled, PARAMETERS
+    cluster = CloudCluster(
+        buckets={}, scratch=scratch, image=clean_environment, storage=storage, proxy=proxy, key_file=key_file
     )
+    steps = cluster.run(compiled, PARAMETERS)
     proxy.close()
 
     pushed = steps["Pusher"]
