@@ -34,7 +34,7 @@ def command() -> None:
     """
 
 
-_name = click.option("--name", required=True, help="Of the schedule.")
+_name = click.option("--name", metavar="NAME", required=True, help="Of the schedule.")
 
 
 @command.command(name="set")
@@ -43,7 +43,7 @@ _name = click.option("--name", required=True, help="Of the schedule.")
 @click.option(
     "--cron", required=True, metavar="EXPRESSION", help='Five fields, as in "0 2 * * *" for every night at 2.'
 )
-@click.option("--timezone", default="UTC", show_default=True, help="Of the expression, an IANA name.")
+@click.option("--timezone", metavar="ZONE", default="UTC", show_default=True, help="Of the expression, an IANA name.")
 @click.option("--catch-up/--no-catch-up", default=None, help="Run what was missed.  [default: yes, for a refresh no]")
 @click.option("--paused", is_flag=True, help="A new schedule starts no runs before `souk schedule resume`.")
 @click.option("--dry-run", is_flag=True, help="Print the request; send nothing.")

@@ -31,14 +31,24 @@ def _stack(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Co
 
 target_options = _stack(
     click.option("--target", required=True, type=click.Choice(["kubeflow", "vertex"]), help="What keeps the schedule."),
-    click.option("--host", envvar="KF_PIPELINES_ENDPOINT", help="Kubeflow: the address of the server."),
-    click.option("--namespace", envvar="SOUK_KUBEFLOW_NAMESPACE", help="Kubeflow: yours, on a server for many."),
+    click.option("--host", metavar="URL", envvar="KF_PIPELINES_ENDPOINT", help="Kubeflow: the address of the server."),
     click.option(
-        "--cluster-timezone", envvar="SOUK_KUBEFLOW_TIMEZONE", help="Kubeflow: of all its schedules.  [default: UTC]"
+        "--namespace", metavar="NAME", envvar="SOUK_KUBEFLOW_NAMESPACE", help="Kubeflow: yours, on a server for many."
     ),
-    click.option("--project", envvar="GOOGLE_CLOUD_PROJECT", help="Vertex: the project."),
-    click.option("--location", envvar="GOOGLE_CLOUD_REGION", help="Vertex: the region."),
-    click.option("--endpoint", envvar="SOUK_VERTEX_ENDPOINT", help="Vertex: in place of the region's public endpoint."),
+    click.option(
+        "--cluster-timezone",
+        metavar="ZONE",
+        envvar="SOUK_KUBEFLOW_TIMEZONE",
+        help="Kubeflow: of all its schedules.  [default: UTC]",
+    ),
+    click.option("--project", metavar="ID", envvar="GOOGLE_CLOUD_PROJECT", help="Vertex: the project."),
+    click.option("--location", metavar="REGION", envvar="GOOGLE_CLOUD_REGION", help="Vertex: the region."),
+    click.option(
+        "--endpoint",
+        metavar="HOST",
+        envvar="SOUK_VERTEX_ENDPOINT",
+        help="Vertex: in place of the region's public endpoint.",
+    ),
     click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object."),
 )
 plan_options = _stack(
@@ -51,16 +61,22 @@ plan_options = _stack(
     click.option(
         "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="With --config: as for `souk compile`."
     ),
-    click.option("--image", help="With --config: the container image of the steps."),
+    click.option("--image", metavar="IMAGE", help="With --config: the container image of the steps."),
     click.option(
         "--pipeline",
         type=click.Choice(["run", "refresh"]),
         help="Which pipeline.  [default: run, or what --file holds]",
     ),
-    click.option("--name", default="", help="Of the schedule.  [default: the pipeline's, with -run or -refresh]"),
+    click.option(
+        "--name", metavar="NAME", default="", help="Of the schedule.  [default: the pipeline's, with -run or -refresh]"
+    ),
     click.option("-p", "--parameter", "parameters", multiple=True, metavar="NAME=VALUE", help="Given to every run."),
-    click.option("--experiment", default="", help="Kubeflow: groups the runs.  [default: the schedule's name]"),
-    click.option("--service-account", default="", envvar="SOUK_SERVICE_ACCOUNT", help="That the steps run as."),
+    click.option(
+        "--experiment", metavar="NAME", default="", help="Kubeflow: groups the runs.  [default: the schedule's name]"
+    ),
+    click.option(
+        "--service-account", metavar="ACCOUNT", default="", envvar="SOUK_SERVICE_ACCOUNT", help="That the steps run as."
+    ),
 )
 
 

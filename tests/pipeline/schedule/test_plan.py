@@ -1,11 +1,17 @@
 """What a schedule is given, checked against a really compiled pipeline."""
 
+import json
+
 import pytest
+from google.protobuf import json_format
+from kfp import dsl
 
 from pipeline.schedule.compiled import Compiled, read
 from pipeline.schedule.cron import Cron
 from pipeline.schedule.plan import SCHEDULED_TIME, day_of, plan
 from schema.settings import InputError
+from tests.conftest import souk_here
+from tests.pipeline.compiled_graph import SETTINGS
 
 CRON = Cron.parse("0 2 * * *")
 
@@ -32,6 +38,19 @@ def test_a_schedules_pipeline_is_dated_by_the_moment_for_which_it_was_started(ni
     assert set(declared) == set(nightly.parameters) - {"date"}
     assert all("defaultValue" in parameter for parameter in declared.values())
     assert taken(nightly.spec, "SoukExampleGen")["date"] == {"componentInputParameter": "date"}
+
+
+def test_the_moment_is_given_to_a_step_as_kfps_own_compiler_gives_it(nightly):
+    @dsl.container_component
+    def step(date: str):
+        return dsl.ContainerSpec(image="souk:1", args=[date])
+
+    @dsl.pipeline
+    def dated():
+        step(date=dsl.PIPELINE_JOB_SCHEDULE_TIME_UTC_PLACEHOLDER)
+
+    theirs = json_format.MessageToDict(dated.pipeline_spec)["root"]["dag"]["tasks"]["step"]["inputs"]["parameters"]
+    assert taken(plan(nightly, CRON).spec, "SoukExampleGen")["date"] == theirs["date"]
 
 
 def test_a_refresh_reads_its_inputs_anew_every_time(hourly):
@@ -112,3 +131,10 @@ def test_a_file_that_holds_no_compiled_pipeline_is_refused(tmp_path, content):
 def test_a_runs_date_is_a_day_of_utc(text, day):
     found = day_of(text)
     assert (str(found) if found else None) == day
+
+
+def test_a_configuration_is_compiled_on_the_spot(nightly_file):
+    when = ("schedule", "--target", "kubeflow", "--cron", "@daily", "--dry-run")
+    settings = [word for setting in (*SETTINGS, "name=shop", "image=''") for word in ("--set", setting)]
+    made = souk_here(*when, "--config", "tiny", *settings, "--image", "eu.gcr.io/shop/souk:1")
+    assert json.loads(made.stdout) == json.loads(souk_here(*when, "--file", str(nightly_file)).stdout)
