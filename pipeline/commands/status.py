@@ -25,7 +25,7 @@ def command(config_name: str, overrides: tuple[str, ...], last: int, number: int
     brought up to date.
     """
     from pipeline import config as pipeline_config
-    from pipeline import metadata
+    from pipeline import metadata, run_summary
     from pipeline.outcome import outcome_of
 
     config = pipeline_config.load(config_name, overrides)
@@ -40,6 +40,7 @@ def command(config_name: str, overrides: tuple[str, ...], last: int, number: int
         listed = [
             {
                 **asdict(outcome),
+                "exit_code": run_summary.exit_code(run),
                 "steps": [
                     {"name": step.name, "state": step.state, "seconds": step.seconds, "failure": step.failure}
                     for step in run.steps

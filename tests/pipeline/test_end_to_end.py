@@ -129,6 +129,7 @@ def test_a_second_run_takes_every_step_from_cache_and_pushes_nothing_twice(tiny_
     assert {state for name, state in states.items() if name not in lookups} == {"cached"}
     assert {states[name] for name in lookups} == {"done"}
     assert status["versions"] == [tiny_shop.outcome["pushed_version"]]
+    assert [run["exit_code"] for run in status["runs"]] == [0, 0]
     summary = RunSummary.from_json(Path(again["summary"]).read_text())
     assert (summary.result, summary.exit_code, summary.push.by_this_run) == ("pushed", 0, False)
     assert {step.from_run for step in summary.steps if step.name not in lookups} == {1}
