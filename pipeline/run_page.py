@@ -130,7 +130,8 @@ def _model(model: Model) -> list[Row]:
     ]
     if model.started_from is not None:
         rows.append(("started from", _source(model.started_from)))
-    return [*rows, ("where", escape(model.uri))]
+    trained_by = f"run {model.run} " if model.run is not None else ""
+    return [*rows, ("trained by", f"{trained_by}[dim]{escape(model.uri)}[/]")]
 
 
 def _index(index: Index) -> list[Row]:

@@ -11,6 +11,7 @@ from typing import Any, Final
 from components.run_summary import collect
 from components.run_summary.collect import Found, read_local
 from components.run_summary.summary import (
+    Data,
     Files,
     FoundAnomaly,
     Result,
@@ -121,10 +122,9 @@ def summarise(run: Run, history: History, is_over: bool = False) -> RunSummary:
     servable = _found(run.output("IndexBuilder", "servable"))
     card = collect.read_card(servable, evaluation, read_local)
     blessing = _found(run.output("RecallGate", "blessing"))
-    examples = _found(run.output("SoukExampleGen", "examples"))
+    data = next((step for step in run.steps if step.outputs.get("examples") and not step.is_lookup), None)
     canary = _found(run.output("Canary", "blessing"))
     pushed, pusher = _found(run.output("Pusher", "pushed_model")), run.step("Pusher")
-    trained = run.output("Trainer", "model")
     ended_ms = max((step.ended_ms for step in run.steps), default=0)
     return RunSummary(
         pipeline=history.pipeline,
@@ -137,11 +137,13 @@ def summarise(run: Run, history: History, is_over: bool = False) -> RunSummary:
         started=collect.moment(run.started_ms),
         ended="" if running else collect.moment(ended_ms),
         seconds=run.seconds,
-        data=collect.data_of(examples, _files(run), _given(run, "SoukExampleGen", "fingerprint"), read_local)
-        if examples
-        else None,
+        data=_data(data, run) if data else None,
         schema=_schema(run, history.artifacts_root),
-        model=collect.model_of(trained.uri if trained else "", card, _input(run, history, "Trainer", "base_model")),
+        model=collect.model_of(
+            _input(run, history, "IndexBuilder", "model") or Source(""),
+            card,
+            _input(run, history, "Trainer", "base_model"),
+        ),
         index=collect.index_of(servable, card, evaluation) if servable else None,
         gate=collect.gate_of(
             blessing,
@@ -184,14 +186,13 @@ def _found(artifact: Artifact | None) -> Found | None:
     return Found(artifact.uri, artifact.properties) if artifact else None
 
 
-def _given(run: Run, step: str, name: str) -> str:
-    found = run.step(step)
-    return str(found.parameters.get(name, "")) if found else ""
-
-
-def _files(run: Run) -> dict[str, tuple[str, ...]]:
-    data: Mapping[str, Any] = run.config.get("ingest", {}).get("data", {})
-    return {name: tuple(data[name]) for name in _INPUTS if data.get(name)}
+def _data(step: StepRun, run: Run) -> Data:
+    """What the step that reads the data read, be that all of it or the catalogue alone."""
+    [examples] = step.outputs["examples"]
+    given: Mapping[str, Any] = run.config.get("ingest", {}).get("data", {})
+    files = {name: tuple(given[name]) for name in _INPUTS if given.get(name)}
+    fingerprint = str(step.parameters.get("fingerprint", ""))
+    return collect.data_of(Found(examples.uri, examples.properties), files, fingerprint, read_local)
 
 
 def _input(run: Run, history: History, step: str, key: str) -> Source | None:

@@ -79,7 +79,9 @@ def summarise(
         note=f"pushed to {push.destination}" if push.pushed else "refused by the recall gate or the canary",
         souk=version("souk"),
         data=collect.data_of(Found(examples_uri), {}, "", read) if examples_uri else None,
-        model=collect.model_of(str(servable.properties.get(TRAINED_MODEL, "")), card, None) if servable else None,
+        model=collect.model_of(Source(str(servable.properties.get(TRAINED_MODEL, ""))), card, None)
+        if servable
+        else None,
         index=collect.index_of(servable, card, evaluation) if servable else None,
         gate=collect.gate_of(blessing, evaluation, Source(baseline) if baseline else None, evaluation_uri)
         if blessing

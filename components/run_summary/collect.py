@@ -72,7 +72,7 @@ def data_of(examples: Found, files: Mapping[str, Sequence[str]], fingerprint: st
     names = [name.removesuffix(".read") for name in counters if name.endswith(".read")]
     inputs = {name: _rows(name, counters, files.get(name, ())) for name in sorted(names)}
     rejected = any(rows.rejected for rows in inputs.values())
-    times = [int(summary.get(name, 0)) for name in ("train_start_ms", "eval_start_ms", "end_ms")]
+    times = [int(summary.get(name) or 0) for name in ("train_start_ms", "eval_start_ms", "end_ms")]
     return Data(
         uri=examples.uri,
         window=Window(*(moment(time) for time in times)) if all(times) else None,
@@ -90,14 +90,15 @@ def _rows(name: str, counters: Mapping[str, int], files: Sequence[str]) -> Input
     return InputRows(tuple(files), own["read"], rejected, other)
 
 
-def model_of(uri: str, card: Mapping[str, Any], started_from: Source | None) -> Model | None:
+def model_of(trained: Source, card: Mapping[str, Any], started_from: Source | None) -> Model | None:
     """What was trained, by what the servable's card says; None where that is gone."""
     if "model" not in card:
         return None
     history: Mapping[str, Sequence[float]] = card.get("history", {})
     return Model(
         type=card["model"],
-        uri=uri,
+        uri=trained.uri,
+        run=trained.run,
         settings=dict(card.get("trainer", {})),
         epochs=max((len(values) for values in history.values()), default=0),
         metrics={name: values[-1] for name, values in history.items() if values},

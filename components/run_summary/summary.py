@@ -103,6 +103,7 @@ class Model:
 
     Attributes:
       settings: those of the training.
+      run: that trained it; an earlier one where it comes from cache or is only given a new index. None on a cluster.
       epochs: that were trained.
       metrics: of the last epoch, on the trainer's own validation.
       started_from: the model that a warm start took over.
@@ -111,6 +112,7 @@ class Model:
     type: str
     uri: str
     settings: dict[str, Any]
+    run: int | None
     epochs: int
     metrics: dict[str, float]
     started_from: Source | None = None

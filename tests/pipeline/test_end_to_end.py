@@ -101,7 +101,7 @@ def test_the_summary_says_what_the_run_was_made_of_and_what_came_of_it(tiny_shop
     assert Path(summary.data.dead_letters).is_dir()
     assert summary.data.window.eval_start < summary.data.window.end
     assert summary.schema.sha256 == hashlib.sha256(Path(DEFAULT_SCHEMA).read_bytes()).hexdigest()
-    assert (summary.model.type, summary.index.kind) == (tiny_shop.outcome["model"], "exact")
+    assert (summary.model.type, summary.model.run, summary.index.kind) == (tiny_shop.outcome["model"], 1, "exact")
     assert summary.index.measured.value == pytest.approx(1.0, abs=0.05)
     assert summary.canary.passed
     assert {step.name: step.seconds > 0 for step in summary.steps}["Trainer"]

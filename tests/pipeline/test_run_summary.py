@@ -104,6 +104,27 @@ def test_the_baseline_names_the_run_that_made_it_and_the_version_that_it_was_pus
     assert (found.blessed, found.reasons) == (False, ("recall@10 is 0.1.",))
 
 
+def test_a_model_that_is_only_given_a_new_index_names_the_run_that_trained_it(tmp_path):
+    card = tmp_path / "Format-Serving" / "assets.extra" / "souk.json"
+    card.parent.mkdir(parents=True)
+    card.write_text('{"model": "dpsr", "history": {"loss": [2.0, 1.0]}}')
+    trained = artifact(1)
+    first = run(1, step("Trainer", outputs={"model": trained}))
+    catalogue = artifact(2, "Examples", **{"catalog.read": 7, "examples.catalog": 6})
+    second = run(
+        2,
+        step("CatalogueExampleGen", outputs={"examples": catalogue}, parameters={"fingerprint": "f00d"}),
+        step(
+            "IndexBuilder",
+            inputs={"model": (trained,)},
+            outputs={"servable": dataclasses.replace(artifact(3), uri=str(tmp_path))},
+        ),
+    )
+    summary = run_summary.summarise(second, history(tmp_path, first, second))
+    assert (summary.model.uri, summary.model.run, summary.model.metrics) == (trained.uri, 1, {"loss": 1.0})
+    assert (summary.data.fingerprint, summary.data.window, summary.data.examples) == ("f00d", None, {"catalog": 6})
+
+
 def test_the_schema_is_known_by_what_was_checked_against_also_where_the_gate_stopped_the_run(tmp_path):
     stopped = run(1, step("SchemaGate", "failed", parameters={"schema_text": "feature {}"}, failure_code=4))
     check = run_summary.summarise(stopped, history(tmp_path, stopped)).schema

@@ -6,7 +6,7 @@ import pytest
 
 from components.run_summary import collect
 from components.run_summary.collect import Found
-from components.run_summary.summary import InputRows
+from components.run_summary.summary import InputRows, Source
 from schema.settings import InputError
 
 COUNTERS = {
@@ -68,12 +68,12 @@ def test_a_servable_tells_of_model_and_index_before_any_gate_has_looked_at_it():
     servable = Found("/servable/1", {"index": "tree", "indexed_items": 9})
     path = "/servable/1/Format-Serving/assets.extra/souk.json"
     assert collect.read_card(servable, None, files({path: json.dumps(card)})) == card
-    model = collect.model_of("/model/1", card, None)
-    assert (model.type, model.epochs, model.metrics) == ("mmse", 2, {"loss": 2.0, "recall@100": 0.2})
+    model = collect.model_of(Source("/model/1", 3), card, None)
+    assert (model.type, model.run, model.epochs, model.metrics) == ("mmse", 3, 2, {"loss": 2.0, "recall@100": 0.2})
     index = collect.index_of(servable, card, None)
     assert (index.kind, index.recall, index.latency_ms, index.measured) == ("tree", 0.9, None, None)
     assert collect.read_card(servable, None, gone) == {}
-    assert collect.model_of("/model/1", {}, None) is None
+    assert collect.model_of(Source("/model/1", 3), {}, None) is None
     assert collect.index_of(servable, {}, None).indexed_items == 9
 
 

@@ -36,7 +36,7 @@ WHOLE = parts.RunSummary(
     schema=parts.SchemaCheck(
         "/souk.pbtxt", "ec7b", True, (parts.FoundAnomaly("eval", "brand", "warning", "High drift"),)
     ),
-    model=parts.Model("dpsr", "/model/2", {"dim": 8}, 3, {"loss": 0.5}, parts.Source("/model/1", 1, "1")),
+    model=parts.Model("dpsr", "/model/2", {"dim": 8}, 2, 3, {"loss": 0.5}, parts.Source("/model/1", 1, "1")),
     index=parts.Index("tree", "/servable/2", {"leaves": 10}, 99, 100, 0.98, 0.2, Estimate(0.97, 0.96, 0.98)),
     gate=parts.Gate(
         blessed=True,
