@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.cloud.proxy import Proxy
 from tests.cloud.storage import Storage
 from tests.pipeline.cluster import Cluster
 
@@ -14,14 +13,10 @@ class CloudCluster(Cluster):
     """Runs a compiled pipeline as `Cluster` does, with its paths as they are.
 
     Attributes:
-      storage: what the proxy serves.
-      proxy: in Google's place.
-      key_file: of the account that the steps run as.
+      storage: of the stand-in.
     """
 
     storage: Storage
-    proxy: Proxy
-    key_file: Path
 
     def _provision(self, component: dict[str, Any], folder: Path) -> dict[str, dict[str, Any]]:
         # As a `Path` it has lost a slash.
@@ -37,10 +32,3 @@ class CloudCluster(Cluster):
             }
             self.storage.put(bucket, f"{prefix}/{key}/Split-catalog/of-an-earlier-attempt", b"x")
         return outputs
-
-    def _environment(self) -> dict[str, str]:
-        return (
-            super()._environment()
-            | self.proxy.environment()
-            | {"STORAGE_EMULATOR_HOST": self.proxy.address, "GOOGLE_APPLICATION_CREDENTIALS": str(self.key_file)}
-        )

@@ -5,6 +5,7 @@ SOUK_SLOW_TESTS=1.
 """
 
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -47,9 +48,10 @@ def test_a_whole_run_in_buckets_pushes_a_model_and_shows_no_credential(tmp_path,
         "compile", "--config", "tiny", *options, "--target", "kubeflow", "--image", "souk:1", "--output", str(compiled)
     )
     scratch = tmp_path / "scratch"
-    cluster = CloudCluster(
-        buckets={}, scratch=scratch, image=clean_environment, storage=storage, proxy=proxy, key_file=key_file
-    )
+    google = {"STORAGE_EMULATOR_HOST": proxy.address, "GOOGLE_APPLICATION_CREDENTIALS": str(key_file)}
+    variables = {**clean_environment.variables, **proxy.environment(), **google}
+    image = replace(clean_environment, variables=variables)
+    cluster = CloudCluster(buckets={}, scratch=scratch, image=image, storage=storage)
     steps = cluster.run(compiled, PARAMETERS)
     proxy.close()
 
