@@ -1,4 +1,5 @@
 import datetime
+from decimal import Decimal
 
 import polars as pl
 import pyarrow as pa
@@ -36,6 +37,15 @@ def test_timestamps_of_every_type_become_epoch_milliseconds(tmp_path, column: pa
     frame, rejects = _read(path, ("timestamp", "n", "missing"))
     assert frame.rows() == [(NOON_MS, "1", None), (None, "2", None)]
     assert rejects == []
+
+
+def test_decimals_keep_all_their_digits(tmp_path) -> None:
+    path = tmp_path / "rows.parquet"
+    long_id = Decimal(2**60 + 1)
+    columns = {"item_id": pa.array([long_id, None], pa.decimal256(50, 0)), "price": pa.array([Decimal("19.50")] * 2)}
+    pa.parquet.write_table(pa.table(columns), path)
+    frame, _ = _read(path, ("item_id", "price"))
+    assert frame.rows() == [("1152921504606846977", "19.50"), (None, "19.50")]
 
 
 def test_lists_stay_lists(tmp_path) -> None:
