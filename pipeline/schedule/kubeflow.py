@@ -14,8 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
 from pipeline.parameters import DATE
 from pipeline.schedule.compiled import Compiled, Json
 from pipeline.schedule.cron import UTC, Cron
@@ -217,10 +215,10 @@ class Kubeflow:
 
 @contextlib.contextmanager
 def _package(spec: Json) -> Iterator[str]:
-    """A pipeline as the file that the client wants."""
+    """A pipeline as the file that the client wants: YAML, of which JSON is a part."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pipeline.yaml"
-        path.write_text(yaml.safe_dump(spec, allow_unicode=True), encoding="utf-8")
+        path.write_text(json.dumps(spec), encoding="utf-8")
         yield str(path)
 
 
