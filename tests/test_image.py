@@ -85,6 +85,34 @@ def test_a_step_that_is_given_nothing_ends_with_its_usage(clean_environment):
     assert "--json_serialized_invocation_args" in ended.stderr
 
 
+def test_who_a_step_runs_as_may_read_all_that_is_installed(clean_environment):
+    unreadable = [
+        "(",
+        "-type",
+        "f",
+        "-not",
+        "-perm",
+        "-o=r",
+        ")",
+        "-o",
+        "(",
+        "-type",
+        "d",
+        "-not",
+        "-perm",
+        "-o=rx",
+        ")",
+    ]
+    found = subprocess.run(
+        ["find", clean_environment.root / "opt" / "souk", *unreadable], capture_output=True, text=True, check=True
+    )
+    assert found.stdout == ""
+
+
+def test_a_step_finds_the_keras_that_the_models_are_written_for(clean_environment):
+    assert clean_environment.variables["TF_USE_LEGACY_KERAS"] == "1"
+
+
 def test_who_a_step_runs_as_may_write_where_inputs_are_put(clean_environment):
     assert clean_environment.user == "65532:65532"
     for name in ("gcs", "minio", "s3", "tmp/kfp_outputs", "home/souk"):
