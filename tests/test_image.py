@@ -27,11 +27,9 @@ def test_the_image_has_fixed_bases_no_secrets_and_a_user():
     assert problems(INSTRUCTIONS) == []
 
 
-def test_hadolint_finds_nothing_in_the_image():
-    hadolint = program("hadolint")
-    if hadolint is None:
-        pytest.skip("hadolint is not installed")
-    ended = subprocess.run([hadolint, REPOSITORY / "Dockerfile"], capture_output=True, text=True, check=False)
+@pytest.mark.parametrize("path", sorted(name for name in tracked() if name.endswith("Dockerfile")))
+def test_hadolint_finds_nothing_in_any_image(path):
+    ended = subprocess.run([program("hadolint"), REPOSITORY / path], capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout) == (0, "")
 
 

@@ -1,8 +1,6 @@
-import subprocess
-
 import pytest
 
-from tests.dockerfiles import dockerfile, problems, program, version_problem
+from tests.dockerfiles import dockerfile, problems, version_problem
 from tests.serving.deployment.files import DOCKER, DOCKERFILES, FLAGS, SERVING, image_command, only
 
 
@@ -68,15 +66,6 @@ def test_both_images_build_on_the_tensorflow_serving_whose_api_souk_uses():
         if entry.name == "FROM"
     }
     assert bases == {f"tensorflow/serving:{version('tensorflow-serving-api')}"}
-
-
-@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
-def test_hadolint_finds_nothing(path):
-    hadolint = program("hadolint")
-    if hadolint is None:
-        pytest.skip("hadolint is not installed")
-    ended = subprocess.run([hadolint, path], capture_output=True, text=True, check=False)
-    assert (ended.returncode, ended.stdout) == (0, "")
 
 
 def test_compose_runs_the_image_on_the_folders_that_it_reads_and_on_this_machine_alone():
