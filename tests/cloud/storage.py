@@ -162,7 +162,9 @@ class Storage:
 
     def _continue(self, number: str, request: Request) -> Answer:
         upload = self._uploads[number]
-        said = re.fullmatch(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)", request.headers["content-range"])
+        # One that says nothing of a range is whole; TensorFlow sends empty objects so.
+        whole = f"bytes 0-{len(request.body) - 1}/{len(request.body)}" if request.body else "bytes */0"
+        said = re.fullmatch(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)", request.headers.get("content-range", whole))
         assert said, request.headers
         if said[1] is not None:
             if int(said[1]) != len(upload.data):

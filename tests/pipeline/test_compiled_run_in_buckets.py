@@ -1,6 +1,6 @@
 """A compiled pipeline whose logs, artifacts, ledger and pushed versions are all in buckets.
 
-It takes two minutes and proves in buckets what `test_compiled_run` proves on folders, so it runs when it is asked for:
+It takes three minutes and proves in buckets what `test_compiled_run` proves on folders, so it runs when it is asked for:
 SOUK_SLOW_TESTS=1.
 """
 
@@ -26,7 +26,7 @@ PARAMETERS = {
 }
 
 
-@pytest.mark.skipif(not os.environ.get("SOUK_SLOW_TESTS"), reason="takes two minutes; set SOUK_SLOW_TESTS=1")
+@pytest.mark.skipif(not os.environ.get("SOUK_SLOW_TESTS"), reason="takes three minutes; set SOUK_SLOW_TESTS=1")
 def test_a_whole_run_in_buckets_pushes_a_model_and_shows_no_credential(tmp_path, clean_environment) -> None:
     logs = tmp_path / "logs"
     souk("simulate", "--preset", "tiny", "--out", str(logs))
