@@ -151,7 +151,7 @@ class IngestConfig(Settings):
     """Into how many parts users and items are hashed; each is worked alone, and each is one output file of a
     split, or more where it has many rows. By default by the size of the inputs, so that one part stays small in
     memory."""
-    rows_at_once: PositiveInt = 250_000
+    rows_at_once: PositiveInt = 150_000
     """Of about so many requests and interactions examples are made at once. A user with more, a robot as a rule, is
     worked in stretches of time; it bounds the memory of one step, not what it gives."""
     max_user_events: PositiveInt | None = None

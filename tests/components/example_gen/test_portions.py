@@ -73,7 +73,7 @@ def worked(
     return by_time, sorted(states, key=lambda state: state["user_id"])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     log=logs(),
     rows_at_once=st.integers(1, 12),
