@@ -13,6 +13,7 @@ from importlib.metadata import version
 from typing import Any, Final
 
 import tensorflow as tf
+from ml_metadata.proto import metadata_store_pb2
 from tfx import types
 from tfx.dsl.io import fileio
 from tfx.utils import io_utils
@@ -114,11 +115,12 @@ def read(path: str) -> str | None:
 def _found(artifacts: Sequence[types.Artifact]) -> Found | None:
     if not artifacts:
         return None
-    message = artifacts[0].mlmd_artifact
-    properties: dict[str, Any] = {
-        name: getattr(value, value.WhichOneof("value"))
-        for held in (message.properties, message.custom_properties)
-        for name, value in held.items()
-        if value.WhichOneof("value")
-    }
-    return Found(artifacts[0].uri, properties)
+    [artifact] = artifacts
+    held = artifact.mlmd_artifact.custom_properties
+    return Found(artifact.uri, {name: _value(artifact, name, held[name]) for name in held})
+
+
+def _value(artifact: types.Artifact, name: str, value: metadata_store_pb2.Value) -> Any:
+    """A property of an artifact: as a step set it, or, as a cluster hands on those of earlier steps, in JSON."""
+    kind = value.WhichOneof("value")
+    return artifact.get_json_value_custom_property(name) if kind == "struct_value" else getattr(value, kind)

@@ -77,6 +77,29 @@ def test_where_it_is_asked_for_the_run_gets_a_summary(push, tmp_path, blessed, r
     assert (found.data, found.schema, found.canary, found.steps) == (None, None, None, ())
 
 
+def test_properties_are_read_as_a_cluster_hands_them_on(tmp_path):
+    """Those of earlier steps come as JSON, where every number is a float; the push itself has its own."""
+    pushed, servable = standard_artifacts.PushedModel(), standard_artifacts.Model()
+    blessing, canary = standard_artifacts.ModelBlessing(), standard_artifacts.InfraBlessing()
+    pushed.uri = "gs://shop/souk/artifacts/shop/0f9a-77/Pusher/pushed_model"
+    pushed.set_int_custom_property("pushed", 1)
+    pushed.set_string_custom_property("pushed_version", "7")
+    for artifact, name, value in (
+        (servable, "index", "tree"),
+        (servable, "indexed_items", 600.0),
+        (blessing, "blessed", 1.0),
+        (blessing, "blessing_message", "one.\ntwo."),
+        (blessing, "baseline_model", "gs://shop/souk/earlier"),
+        (canary, "blessed", 0.0),
+    ):
+        artifact.set_json_value_custom_property(name, value)
+    summary.write_summary(json.dumps(summary.settings("shop", str(tmp_path))), pushed, [servable], [blessing], [canary])
+    found = RunSummary.from_json((tmp_path / "0f9a-77.json").read_text())
+    assert (found.push.version, found.index.kind, found.index.indexed_items) == ("7", "tree", 600)
+    assert (found.gate.blessed, found.gate.reasons) == (True, ("one.", "two."))
+    assert (found.gate.baseline.uri, found.canary.passed) == ("gs://shop/souk/earlier", False)
+
+
 def test_a_summary_that_cannot_be_written_fails_no_push(push, tmp_path, caplog):
     (tmp_path / "summaries").write_text("a file")
     pushed = push(custom_config=json.dumps(summary.settings("shop", str(tmp_path / "summaries"))))
