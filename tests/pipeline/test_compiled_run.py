@@ -4,23 +4,26 @@ The containers' Python is what the image would install, out of reach of this che
 """
 
 import copy
+import gzip
 import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
 import yaml
 
 from components.run_summary.summary import RunSummary
 from pipeline.schedule.compiled import read
 from pipeline.schedule.cron import Cron
 from pipeline.schedule.plan import plan
-from tests.conftest import souk
+from tests.conftest import souk, souk_here
 from tests.pipeline.cluster import Cluster, Step
 
 # The log goes on to the end of this day.
 DATE = "2025-04-14"
+NEXT_DATE = "2025-04-15"
 FIRST = {
     "train": "model=two_tower epochs=1",
     "gate": "min_recall=0.01 must_beat=[]",
@@ -29,17 +32,21 @@ FIRST = {
 
 @dataclass(frozen=True)
 class Runs:
-    """A whole run, and of another one, with another servable, what comes after it.
+    """A whole run, of another one, with another servable, what comes after it, and of a refresh what it has of its own.
 
     Attributes:
       root: `root` of the configuration.
       first: the whole run.
       second: its gate lets nothing through.
+      refresh: of a later day's catalogue, which lacks an item; nothing is pushed.
+      gone: that item.
     """
 
     root: Path
     first: dict[str, Step]
     second: dict[str, Step]
+    refresh: dict[str, Step]
+    gone: str
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +62,10 @@ def runs(tmp_path_factory, clean_environment) -> Runs:
         "ingest.data.users": "gs://logs/users.jsonl.gz",
     }
     options = [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
-    compiled = folder / "pipeline.yaml"
-    where = ("--target", "kubeflow", "--image", "souk:1", "--output", str(compiled))
-    clean_environment.run("souk", "compile", "--config", "tiny", *options, *where)
+    compiled, compiled_refresh = folder / "pipeline.yaml", folder / "refresh.yaml"
+    where = ("--target", "kubeflow", "--image", "souk:1", "--output")
+    clean_environment.run("souk", "compile", "--config", "tiny", *options, *where, str(compiled))
+    souk_here("compile", "--config", "tiny", *options, *where, str(compiled_refresh), "--pipeline", "refresh")
     scheduled = folder / "scheduled.yaml"
     scheduled.write_text(yaml.safe_dump(plan(read(compiled), Cron.parse("30 2 * * *")).spec))
     moment = f"{DATE}T02:30:00Z"
@@ -70,7 +78,15 @@ def runs(tmp_path_factory, clean_environment) -> Runs:
     servable |= {"uri": str(root / "another"), "name": f"{servable['name']}0"}
     shutil.copytree(first["IndexBuilder"].outputs["servable"]["uri"], servable["uri"])
     second = cluster.run(scheduled, {**FIRST, "gate": "min_recall=1.0"}, done)
-    return Runs(root, first, second)
+
+    with gzip.open(logs / f"catalog-{DATE}.jsonl.gz", "rt") as file:
+        gone, *rows = file
+    with gzip.open(logs / f"catalog-{NEXT_DATE}.jsonl.gz", "wt") as file:
+        file.writelines(rows)
+    # What a refresh does as a whole run does is left out.
+    done = {name: first[name] for name in ("StatisticsGen", "SchemaGate", "Pusher")}
+    refresh = cluster.run(compiled_refresh, {"date": NEXT_DATE, "gate": FIRST["gate"]}, done)
+    return Runs(root, first, second, refresh, json.loads(gone)["item_id"])
 
 
 def test_a_run_pushes_a_model(runs):
@@ -125,5 +141,28 @@ def test_a_refused_model_is_not_pushed_and_later_runs_are_not_compared_with_it(r
     assert runs.second["RecallGate"].property("blessing", "blessed") == 0
     assert runs.second["Pusher"].property("pushed_model", "pushed") == 0
     assert len(list((runs.root / "serving" / "souk").iterdir())) == 1
-    [entry] = (runs.root / "ledger" / "servables").iterdir()
-    assert json.loads(entry.read_text())["uri"] == runs.first["IndexBuilder"].outputs["servable"]["uri"]
+    entries = sorted((runs.root / "ledger" / "servables").iterdir())
+    blessed = [made["IndexBuilder"].outputs["servable"]["uri"] for made in (runs.first, runs.refresh)]
+    assert [json.loads(entry.read_text())["uri"] for entry in entries] == blessed
+
+
+def test_a_refresh_indexes_the_days_catalogue_with_the_model_and_the_requests_of_the_blessed_servable(runs):
+    assert runs.refresh["CatalogueExampleGen"].outputs["examples"]["metadata"]["split_names"] == '["catalog"]'
+    before, after = (made["IndexBuilder"].outputs["servable"]["metadata"] for made in (runs.first, runs.refresh))
+    assert after["trained_model"] == before["trained_model"]
+    assert after["requests"] == before["requests"] == runs.first["SoukExampleGen"].outputs["examples"]["uri"]
+    assert after["indexed_items"] in (before["indexed_items"], before["indexed_items"] - 1)
+    blessed = runs.first["IndexBuilder"].outputs["servable"]["uri"]
+    assert runs.refresh["RecallGate"].property("blessing", "baseline_model") == blessed
+    assert [runs.refresh[step].property("blessing", "blessed") for step in ("RecallGate", "Canary")] == [1, 1]
+
+
+def test_a_refresh_leaves_out_the_item_that_has_gone(runs):
+    catalogue = Path(runs.refresh["CatalogueExampleGen"].outputs["examples"]["uri"], "Split-catalog")
+    records = tf.data.TFRecordDataset([str(path) for path in catalogue.iterdir()], "GZIP")
+    ids = {
+        tf.train.Example.FromString(record).features.feature["item_id"].bytes_list.value[0].decode()
+        for record in records.as_numpy_iterator()
+    }
+    assert len(ids) == runs.first["SoukExampleGen"].property("examples", "examples.catalog") - 1
+    assert runs.gone not in ids
