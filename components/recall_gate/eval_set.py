@@ -73,7 +73,7 @@ class EvalRequests:
       on_page: [relevant] whether it was on the page that the shop showed; others were found some other way.
       shown: [requests, widest page] item rows by position on the shop's own page, padded with -1.
       read, usable: requests in the split, and those of them with a relevant item.
-      gone: share of the split's clicked, carted and ordered items that do not count, see `read_requests`.
+      gone: share of the split's clicked, carted and ordered items that the catalogue does not have.
       window_ms: first and last request time of the sample, epoch ms; (0, 0) when empty.
     """
 
@@ -186,9 +186,9 @@ def read_requests(
     wanted = (features.REQUEST_ID, features.ITEMS, features.STAGES)
     for serialised, columns in _batches(examples_dir, features.EVAL_SPLIT, wanted):
         read += len(serialised)
-        relevant = _stages(columns, counted) >= features.Stage.CLICKED
-        taken += int((columns[features.STAGES].values >= features.Stage.CLICKED).sum())
-        left += int(relevant.sum())
+        taken += int(_chosen(columns, None).sum())
+        left += int(_chosen(columns, catalogue.rows).sum())
+        relevant = _chosen(columns, counted)
         clicked = np.bincount(columns[features.STAGES].row_ids(), relevant, len(serialised)) > 0
         usable += int(clicked.sum())
         request_ids = _first(columns[features.REQUEST_ID])
@@ -205,7 +205,7 @@ def _requests(
 ) -> EvalRequests:
     columns = _parse(serialised, (features.QUERY, features.TIMESTAMP_MS, *_LABELS, *_HISTORY))
     requests = len(serialised)
-    items, stages = columns[features.ITEMS], _stages(columns, counted)
+    items, stages = columns[features.ITEMS], columns[features.STAGES].values
     positions = columns[features.POSITIONS].values
     request = items.row_ids()
     rows = _rows(items.values, catalogue)
@@ -215,7 +215,7 @@ def _requests(
     pair = np.stack([request[order], rows[order]], axis=1)
     distinct = np.ones(len(order), dtype=bool)
     distinct[1:] = (pair[1:] != pair[:-1]).any(axis=1)
-    kept = order[distinct & (stages[order] >= features.Stage.CLICKED)]
+    kept = order[distinct & _chosen(columns, counted)[order]]
     worth = np.array([gains[int(stage)] for stage in stages[kept]], dtype=np.float64)
 
     times = columns[features.TIMESTAMP_MS].values
@@ -235,13 +235,12 @@ def _requests(
     )
 
 
-def _stages(columns: "Mapping[str, _Column]", counted: Container[str] | None) -> IntArray:
-    """The stages of the items, those that do not count as if they had only been shown."""
-    stages = columns[features.STAGES].values
+def _chosen(columns: "Mapping[str, _Column]", counted: Container[str] | None) -> NDArray[np.bool_]:
+    """Which items were clicked, carted or ordered, of those that count; None for all."""
+    chosen: NDArray[np.bool_] = columns[features.STAGES].values >= features.Stage.CLICKED
     if counted is None:
-        return stages
-    known = [_text(item) in counted for item in columns[features.ITEMS].values]
-    return np.where(known, stages, np.minimum(stages, features.Stage.SHOWN))
+        return chosen
+    return chosen & np.array([_text(item) in counted for item in columns[features.ITEMS].values], dtype=bool)
 
 
 def _rows(item_ids: NDArray[np.object_], catalogue: Catalogue) -> IntArray:
