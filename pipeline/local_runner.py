@@ -131,7 +131,7 @@ def run(
             run_dag(dag, log_path)
         finally:
             _keep_record(config, log_path, earlier)
-        return metadata.read_runs(config.metadata_path, config.name)[-1]
+        return metadata.read_runs(config.metadata_path, config.name, last=1)[-1]
 
 
 def _keep_record(config: PipelineConfig, log_path: Path, earlier: int) -> None:

@@ -3,7 +3,7 @@
 import json
 import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -20,6 +20,9 @@ FAILURE_CODE: Final = "souk_failure_code"
 # Custom properties of a run: its settings as JSON, and its log.
 CONFIG: Final = "souk_config"
 LOG_PATH: Final = "souk_log_path"
+
+# Property of a blessing: which servable it is about.
+_CURRENT_MODEL: Final = "current_model_id"
 
 # Steps that a refresh alone has.
 MODEL_TO_REFRESH: Final = "ModelToRefresh"
@@ -149,8 +152,8 @@ def connection_config(path: str) -> metadata_store_pb2.ConnectionConfig:
     return config
 
 
-def read_runs(path: str, pipeline: str) -> list[Run]:
-    """Every run of a pipeline, oldest first; none where there is no such file yet."""
+def read_runs(path: str, pipeline: str, last: int | None = None) -> list[Run]:
+    """Every run of a pipeline, or the `last` ones, oldest first; none where there is no such file yet."""
     if not os.path.exists(path):
         return []
     store = ml_metadata.MetadataStore(connection_config(path))
@@ -163,20 +166,34 @@ def read_runs(path: str, pipeline: str) -> list[Run]:
             config=json.loads(_text(context, CONFIG) or "{}"),
             log_path=_text(context, LOG_PATH),
         )
-        for number, context in enumerate(_run_contexts(store, pipeline), start=1)
+        for number, context in list(enumerate(_run_contexts(store, pipeline), start=1))[-(last or 0) :]
     ]
 
 
-def last_blessed_build(runs: Sequence[Run]) -> StepRun | None:
-    """The step that built the servable that was blessed last; None where nothing has been blessed yet."""
-    blessings = [run.output("RecallGate", "blessing") for run in runs]
-    blessed = {b.properties["current_model_id"] for b in blessings if b is not None and b.properties.get("blessed")}
+def sources_of_last_blessed(path: str, pipeline: str) -> Mapping[str, Artifact] | None:
+    """What the servable was built of that was blessed last, by the name of the channel; None where there is none yet.
+
+    Looked up by itself, since an hourly refresh soon has left thousands of runs.
+    """
+    if not os.path.exists(path):
+        return None
+    store = ml_metadata.MetadataStore(connection_config(path))
+    contexts = [context for context in _contexts(store, "pipeline") if context.name == pipeline]
+    artifacts = [artifact for context in contexts for artifact in store.get_artifacts_by_context(context.id)]
+    blessings = [values for artifact in artifacts if _CURRENT_MODEL in (values := _values(artifact.custom_properties))]
+    blessed = [values[_CURRENT_MODEL] for values in blessings if values.get("blessed")]
+    if not blessed:
+        return None
     builds = [
-        (servable.id, step)
-        for run in runs
-        if (step := run.step("IndexBuilder")) and (servable := run.output("IndexBuilder", "servable"))
+        event.execution_id
+        for event in store.get_events_by_artifact_ids([max(blessed)])
+        if event.type == metadata_store_pb2.Event.OUTPUT
     ]
-    return max((build for build in builds if build[0] in blessed), key=lambda build: build[0], default=(0, None))[1]
+    inputs = [
+        event for event in store.get_events_by_execution_ids(builds[:1]) if event.type == metadata_store_pb2.Event.INPUT
+    ]
+    by_id = _artifacts(store, {event.artifact_id for event in inputs})
+    return {event.path.steps[0].key: by_id[event.artifact_id] for event in inputs}
 
 
 def numbered(runs: Sequence[Run], number: int | None, pipeline: str, root: str, config_name: str) -> Run:

@@ -68,11 +68,11 @@ def _is_new(config: PipelineConfig) -> bool:
     Raises:
       InputError: no model has been blessed yet.
     """
-    build = metadata.last_blessed_build(metadata.read_runs(config.metadata_path, config.name))
-    if build is None:
+    sources = metadata.sources_of_last_blessed(config.metadata_path, config.name)
+    if sources is None:
         raise InputError(NOTHING_BLESSED)
-    [examples] = build.inputs["examples"]
-    return bool(examples.properties.get(CATALOGUE_FINGERPRINT) != catalogue_fingerprint(config.ingest))
+    known = sources["examples"].properties.get(CATALOGUE_FINGERPRINT)
+    return bool(known != catalogue_fingerprint(config.ingest))
 
 
 class CreatePipeline(Protocol):

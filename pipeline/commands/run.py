@@ -98,7 +98,7 @@ def _show_findings(config: "PipelineConfig") -> None:
     """Shows why the data was refused, if that is what ended the newest run."""
     from pipeline import metadata, run_report, tables
 
-    runs = metadata.read_runs(config.metadata_path, config.name)
+    runs = metadata.read_runs(config.metadata_path, config.name, last=1)
     if runs and (step := runs[-1].step("SchemaGate")) is not None and step.state == "failed":
         tables.console(stderr=True).print(
             tables.anomalies_table(run_report.read_findings(runs[-1], config.artifacts_root) or [])

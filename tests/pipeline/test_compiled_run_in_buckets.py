@@ -1,7 +1,7 @@
 """A compiled pipeline whose logs, artifacts, ledger and pushed versions are all in buckets.
 
-It takes three minutes and proves in buckets what `test_compiled_run` proves on folders, so it runs when it is asked for:
-SOUK_SLOW_TESTS=1.
+It takes three minutes and proves in buckets what `test_compiled_run` proves on folders, so it runs when it is asked
+for: SOUK_SLOW_TESTS=1.
 """
 
 import os
