@@ -1,27 +1,25 @@
-import copy
-import json
+from pathlib import Path
 
 import pytest
-import yaml
 
 from tests.pipeline.compiled_graph import cluster_config
+
+
+def compiled(folder: Path, kind: str) -> Path:
+    from pipeline.compilation import compile_job, write_job
+
+    path = folder / f"{kind}.yaml"
+    write_job(compile_job(cluster_config("name=shop"), "kubeflow", kind=kind), path, "kubeflow")
+    return path
 
 
 @pytest.fixture(scope="session")
 def nightly_file(tmp_path_factory):
     """The pipeline that trains, compiled."""
-    from pipeline.compilation import compile_job, write_job
-
-    path = tmp_path_factory.mktemp("compiled") / "shop.yaml"
-    write_job(compile_job(cluster_config("name=shop"), "kubeflow"), path, "kubeflow")
-    return path
+    return compiled(tmp_path_factory.mktemp("compiled"), "run")
 
 
 @pytest.fixture(scope="session")
 def hourly_file(nightly_file):
-    """The same pipeline without its training, which is all that tells a refresh."""
-    spec = copy.deepcopy(yaml.load(nightly_file.read_text(), Loader=yaml.CSafeLoader))
-    del spec["root"]["dag"]["tasks"]["Trainer"]
-    path = nightly_file.with_name("refresh.yaml")
-    path.write_text(json.dumps(spec))
-    return path
+    """The pipeline that refreshes the catalogue, compiled."""
+    return compiled(nightly_file.parent, "refresh")

@@ -123,10 +123,13 @@ def test_every_run_of_a_schedule_is_for_its_own_day(service, nightly_file, hourl
     made = set_nightly(service, nightly_file)
     hourly = json.loads(schedule(service, "set", "--file", hourly_file, "--cron", "@hourly", "--json").stdout)
     assert not service.schedules[hourly["id"]].get("allowQueueing")
-    for name, keys in ((made["id"], {"date"}), (hourly["id"], {"date", "fingerprint"})):
+    for name, step, keys in (
+        (made["id"], "SoukExampleGen", {"date"}),
+        (hourly["id"], "CatalogueExampleGen", {"date", "fingerprint"}),
+    ):
         job = service.start_due(name, NIGHT)
         values = job["runtimeConfig"].get("parameterValues", {})
-        given = given_to(job["pipelineSpec"], "SoukExampleGen", values, NIGHT)
+        given = given_to(job["pipelineSpec"], step, values, NIGHT)
         assert {key for key, value in given.items() if value == "2026-11-20T02:00:00Z"} == keys
 
 
