@@ -1,0 +1,324 @@
+"""What one event costs ingestion, wherever it runs: bytes that are moved and kept, and memory while a key is worked.
+
+First table: bytes, and rows that Beam shuffles, for each event, by number of keys. Last is what a log of a billion
+events has: how a block of it is cut depends on the block's size and the number of keys alone, so a million events
+show it. Second table: the memory of a process that works one key, by the events of the key, over what the process
+takes to start; each is measured in a process of its own.
+
+Run: python -m benchmarks.scale [--events 1_000_000] [--keys 1,2,4,8,16]
+"""
+
+import argparse
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+from apache_beam.coders import FastPrimitivesCoder
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.ingest import PROFILE_COLUMNS, simulate
+from components.example_gen import job as kinds
+from components.example_gen import steps
+from components.example_gen.config import IngestConfig
+from components.example_gen.ingest import plan_splits
+from components.example_gen.job import Job, plan_job
+from components.example_gen.summary import Tally
+
+Keyed = list[tuple[int, Any]]
+_MIB: Final = 2**20
+_LARGEST: Final = 1_000_000_000
+# That such a log is cut in, by `components.example_gen.job`.
+_MOST_KEYS: Final = 4096
+_ID_PARTS: Final = 20
+_IDS_PER_PART: Final = 250_000
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What is handed from one step to the next: bytes on the disk that all workers share, rows that Beam shuffles, and
+    bytes of such a row as Beam encodes it.
+    """
+
+    kept: int
+    rows: int
+    row: float
+
+
+@dataclass
+class Measured:
+    """What one run of the steps gave.
+
+    Attributes:
+      keys: that the log was cut in.
+      events, searches: how many there were.
+      log: bytes of the log's text.
+      stages: by the name of what is handed on.
+      written: bytes of the search examples.
+      memory: by step, bytes over what the process took to start, and seconds.
+    """
+
+    keys: int
+    events: int = 0
+    searches: int = 0
+    log: int = 0
+    stages: dict[str, Stage] = field(default_factory=dict)
+    written: int = 0
+    memory: dict[str, tuple[int, float]] = field(default_factory=dict)
+
+
+def work(shop: Path, keys: int, folder: Path) -> Measured:
+    """Runs the steps of ingestion one after the other; key 0 of each in a process of its own."""
+    job = _job(shop, keys, folder)
+    measured = Measured(keys)
+    read, tally = _read(job)
+    paths = _catalog(read[kinds.CATALOG], job)
+    splits = plan_splits(tally, job.config)
+    requests: Keyed = []
+    interactions: Keyed = []
+    for key, slices in _grouped(read[kinds.EVENTS], keys):
+        step = _measured(measured, "join", steps.join) if key == 0 else steps.join
+        of_requests, of_interactions, _ = step(key, slices, paths, splits, job)
+        requests += of_requests
+        interactions += of_interactions
+    by_user = [dict(_grouped(part, keys)) for part in (requests, interactions, read[kinds.USERS])]
+    for key in range(keys):
+        asked, did, profiles = (part.get(key, []) for part in by_user)
+        portions, _ = steps.cut(key, asked, did, profiles, splits, job)
+        for portion in portions:
+            is_first = not (key or portion.number)
+            step = _measured(measured, "write", steps.write_search) if is_first else steps.write_search
+            tally += step(portion, job)
+    measured.events = tally.counters["events.read"]
+    measured.searches = tally.counters["examples.train"] + tally.counters["examples.eval"]
+    measured.log = _decoded(shop / "events")
+    measured.written = sum(_size(folder / "out" / f"Split-{split}") for split in ("train", "eval"))
+    _weigh(measured, folder, {"events": read[kinds.EVENTS], "requests": requests, "interactions": interactions})
+    return measured
+
+
+def cut_finely(shop: Path, joined_keys: int, keys: int, folder: Path) -> Measured:
+    """What is moved where a log is so large that it has many keys, each with the events of one of `joined_keys`.
+
+    The log is put into one file, so that its blocks are as long as they get.
+    """
+    one = folder / "shop"
+    (one / "events").mkdir(parents=True)
+    for name in ("catalog.jsonl.gz", "users.jsonl.gz"):
+        (one / name).symlink_to(shop / name)
+    with (one / "events" / "all.jsonl.gz").open("wb") as stream:
+        for path in sorted((shop / "events").iterdir()):
+            stream.write(path.read_bytes())
+    fine, coarse = _job(one, keys, folder / "fine"), _job(one, joined_keys, folder / "coarse")
+    measured = Measured(keys)
+    of_fine, _ = _read(fine)
+    _weigh(measured, folder / "fine", {"events": of_fine[kinds.EVENTS]})
+    read, tally = _read(coarse)
+    paths = _catalog(read[kinds.CATALOG], coarse)
+    splits = plan_splits(tally, coarse.config)
+    joined: dict[str, Keyed] = {"requests": [], "interactions": []}
+    for key, slices in _grouped(read[kinds.EVENTS], joined_keys):
+        requests, interactions, _ = steps.join(key, slices, paths, splits, replace(coarse, keys=keys))
+        joined["requests"] += requests
+        joined["interactions"] += interactions
+    measured.events = tally.counters["events.read"]
+    _weigh(measured, folder / "coarse", joined)
+    return measured
+
+
+def weigh_item_ids(folder: Path) -> tuple[float, float]:
+    """Bytes that an item's id takes at the peak: a process that joins, and one that runs the transform's graph."""
+    paths = []
+    vocabulary = folder / "vocabulary"
+    with vocabulary.open("w") as stream:
+        for part in range(_ID_PARTS):
+            first = 1_000_000_000 + part * _IDS_PER_PART
+            ids = pl.int_range(first, first + _IDS_PER_PART, eager=True).cast(pl.String).shuffle(seed=part)
+            paths.append(str(folder / f"{part}.parquet"))
+            ids.to_frame("item_id").write_parquet(paths[-1])
+            stream.write("\n".join(ids) + "\n")
+    measured = Measured(keys=0)
+    _measured(measured, "join", _count_ids)(tuple(paths))
+    in_graph = _measured(measured, "look up", _load_vocabulary)(str(vocabulary))
+    items = _ID_PARTS * _IDS_PER_PART
+    return measured.memory["join"][0] / items, in_graph / items
+
+
+def _count_ids(paths: tuple[str, ...]) -> int:
+    return len(steps._known_items(paths))
+
+
+def _load_vocabulary(path: str) -> int:
+    """Bytes of the table that looks up ids, without TensorFlow itself."""
+    import tensorflow as tf
+
+    before = _peak()
+    key, value = tf.lookup.TextFileIndex.WHOLE_LINE, tf.lookup.TextFileIndex.LINE_NUMBER
+    initializer = tf.lookup.TextFileInitializer(path, tf.string, key, tf.int64, value)
+    tf.lookup.StaticVocabularyTable(initializer, num_oov_buckets=1)
+    return _peak() - before
+
+
+def _job(shop: Path, keys: int, folder: Path) -> Job:
+    data = {
+        "events": f"{shop}/events/*.jsonl.gz",
+        "catalog": f"{shop}/catalog.jsonl.gz",
+        "users": f"{shop}/users.jsonl.gz",
+        "profile_columns": list(PROFILE_COLUMNS),
+    }
+    config = IngestConfig.parse({"data": data, "keys": keys})
+    return plan_job(config, str(folder / "out"), str(folder / "work"))
+
+
+def _read(job: Job) -> tuple[dict[str, Keyed], Tally]:
+    tally = Tally()
+    read: dict[str, Keyed] = defaultdict(list)
+    for task in job.tasks:
+        for slices, of_block in steps.read(task, job):
+            read[task.kind] += slices
+            tally += of_block
+    return read, tally
+
+
+def _catalog(slices: Keyed, job: Job) -> list[str]:
+    return [steps.write_catalog(key, of_key, job)[0] for key, of_key in _grouped(slices, job.item_keys)]
+
+
+def _weigh(measured: Measured, folder: Path, shuffled: dict[str, Keyed]) -> None:
+    coder = FastPrimitivesCoder()
+    for name, rows in shuffled.items():
+        some = rows[:: max(1, len(rows) // 500)]
+        encoded = sum(len(coder.encode(row)) for row in some) / len(some)
+        measured.stages[name] = Stage(_size(folder / "work" / name), len(rows), encoded)
+
+
+def _grouped(rows: Keyed, keys: int) -> list[tuple[int, list]]:
+    groups: list[list] = [[] for _ in range(keys)]
+    for key, piece in rows:
+        groups[key].append(piece)
+    return [(key, group) for key, group in enumerate(groups) if group]
+
+
+def _measured(into: Measured, name: str, step: Callable) -> Callable:
+    """The same step, done by a fresh process that measures itself."""
+
+    def run(*arguments: Any) -> Any:
+        with tempfile.TemporaryDirectory() as folder:
+            given, got = Path(folder, "given"), Path(folder, "got")
+            given.write_bytes(pickle.dumps((step, arguments)))
+            subprocess.run(
+                [sys.executable, "-m", "benchmarks.scale", "--given", str(given), "--got", str(got)],
+                env=os.environ | {"PYTHONPATH": os.getcwd()},
+                check=True,
+            )
+            result, memory, seconds = pickle.loads(got.read_bytes())
+        into.memory[name] = (memory, seconds)
+        return result
+
+    return run
+
+
+def work_one(given: Path, got: Path) -> None:
+    """What the fresh process does."""
+    step, arguments = pickle.loads(given.read_bytes())
+    before, started = _peak(), time.monotonic()
+    result = step(*arguments)
+    got.write_bytes(pickle.dumps((result, _peak() - before, time.monotonic() - started)))
+
+
+def _peak() -> int:
+    # Not `ru_maxrss`, which begins with that of the process that started this one.
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _decoded(folder: Path) -> int:
+    import gzip
+
+    total = 0
+    for path in folder.iterdir():
+        with gzip.open(path) as stream:
+            while block := stream.read(16 * _MIB):
+                total += len(block)
+    return total
+
+
+def print_bytes(runs: list[Measured], id_bytes: tuple[float, float], console: Console) -> None:
+    """Prints the first table."""
+    whole = runs[0]
+    table = Table(title=f"{whole.events:,} simulated events, of {whole.searches:,} searches: bytes for each event")
+    for column in ("keys", "disk: events", "disk: requests", "disk: interactions", "rows", "through Beam"):
+        table.add_column(column, justify="right")
+    for run in runs:
+        stages = [run.stages[name] for name in ("events", "requests", "interactions")]
+        table.add_row(
+            f"{run.keys:,}",
+            *(f"{stage.kept / run.events:.0f}" for stage in stages),
+            f"{sum(stage.rows for stage in stages) / run.events:.4f}",
+            f"{sum(stage.rows * stage.row for stage in stages) / run.events:.2f}",
+        )
+    console.print(table)
+    console.print(
+        f"The log is {whole.log / whole.events:.0f} bytes of text an event, the search examples "
+        f"{whole.written / whole.events:.0f}, gzipped. The ids of all items, of ten digits, take a process that joins "
+        f"{id_bytes[0]:.0f} bytes an item at the peak, one that runs the transform's graph {id_bytes[1]:.0f}."
+    )
+
+
+def print_memory(runs: list[Measured], console: Console) -> None:
+    """Prints the second table."""
+    table = Table(title="One key, in a process of its own: over what it takes to start")
+    for column in ("events of the key", "join MiB", "bytes/event", "s", "write MiB", "bytes/event", "s"):
+        table.add_column(column, justify="right")
+    for run in sorted(runs, key=lambda run: -run.keys):
+        events = run.events / run.keys
+        cells = [f"{events:,.0f}"]
+        for name in ("join", "write"):
+            memory, seconds = run.memory[name]
+            cells += [f"{memory / _MIB:,.0f}", f"{memory / events:,.0f}", f"{seconds:.2f}"]
+        table.add_row(*cells)
+    console.print(table)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", type=int, default=1_000_000)
+    parser.add_argument("--keys", default="1,2,4,8,16")
+    parser.add_argument("--folder", type=Path, default=Path("/tmp/souk-benchmark-ingest"), help="for logs")
+    parser.add_argument("--given", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--got", type=Path, help=argparse.SUPPRESS)
+    known = parser.parse_args()
+    if known.given:
+        work_one(known.given, known.got)
+        return
+    shop = simulate(known.events, known.folder)
+    runs = []
+    for keys in map(int, known.keys.split(",")):
+        with tempfile.TemporaryDirectory() as folder:
+            runs.append(work(shop, keys, Path(folder)))
+        print(runs[-1], file=sys.stderr)
+    with tempfile.TemporaryDirectory() as folder:
+        joined_keys = max(1, round(known.events * _MOST_KEYS / _LARGEST))
+        largest = cut_finely(shop, joined_keys, _MOST_KEYS, Path(folder))
+    with tempfile.TemporaryDirectory() as folder:
+        id_bytes = weigh_item_ids(Path(folder))
+    console = Console(width=100)
+    print_bytes([*runs, largest], id_bytes, console)
+    print_memory(runs, console)
+
+
+if __name__ == "__main__":
+    main()
