@@ -32,7 +32,7 @@ class WorkerConfig(Settings):
         hands in the job, which must be reachable from all workers.
       image: for `docker` and Dataflow: one that holds Souk, its locked dependencies and Beam's `boot`.
       command: for `process`: the path of a program on every worker that ends in `python -m pipeline.beam_worker "$@"`.
-      variables: for `process`: environment variables of `command`.
+      variables: for `process`: environment variables of `command`; no secrets, as a run's settings are kept.
       address: for `external`: `host:port` as a worker sees it.
       processes: Python processes for each worker of the cluster; 0 is one for each of its processors.
       renewed_after_s: seconds after which another process takes the place of one. One that was lost is given work
