@@ -104,8 +104,7 @@ def test_a_wrong_value_is_shown_without_the_credential_in_it() -> None:
     "arguments",
     [
         ("--set", f"ingest.data.events=https://u:{SECRET}@h/e.jsonl", "--out", "x"),
-        ("--set", f"beam_args=[--s3_secret_access_key={SECRET}]", "--out", "x"),
-        ("--beam-arg", f"--s3_secret_access_key={SECRET}", "--out", "x"),
+        ("--set", f"beam.options=[--s3_secret_access_key={SECRET}]", "--out", "x"),
         ("--out", f"https://u:{SECRET}@h/out"),
     ],
 )

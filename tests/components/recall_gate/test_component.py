@@ -121,6 +121,11 @@ def test_the_evaluation_and_the_report_are_in_the_evaluation_artifact(runs):
         assert ("✓ Blessed" if evaluation.verdict.blessed else "✕ Refused") in report
 
 
+def executor(folder):
+    context = Executor.Context(make_beam_pipeline_fn=lambda: local_pipeline(()), tmp_dir=str(folder), unique_id="1")
+    return Executor(context)
+
+
 def test_without_a_resolver_the_ledger_has_the_baseline_and_gets_what_is_blessed(tmp_path, examples_dir, servables):
     def judge(name, overrides=""):
         servable, examples = standard_artifacts.Model(), standard_artifacts.Examples()
@@ -131,10 +136,7 @@ def test_without_a_resolver_the_ledger_has_the_baseline_and_gets_what_is_blessed
         blessing, evaluation = standard_artifacts.ModelBlessing(), standard_artifacts.ModelEvaluation()
         blessing.uri, evaluation.uri = str(tmp_path / "blessing"), str(tmp_path / "evaluation")
         properties = {"config_json": CONFIG.to_json(), "overrides": overrides, "ledger": str(tmp_path / "ledger")}
-        context = Executor.Context(
-            make_beam_pipeline_fn=lambda: local_pipeline(()), tmp_dir=str(tmp_path), unique_id="1"
-        )
-        Executor(context).Do(
+        executor(tmp_path).Do(
             {"servable": [servable], "examples": [examples]},
             {"blessing": [blessing], "evaluation": [evaluation]},
             properties,
@@ -175,7 +177,7 @@ def test_a_refresh_finds_its_requests_and_gives_way_to_a_newer_model(tmp_path, e
         catalogue.uri = str(examples_dir)
         blessing, evaluation = standard_artifacts.ModelBlessing(), standard_artifacts.ModelEvaluation()
         blessing.uri, evaluation.uri = str(tmp_path / "blessing"), str(tmp_path / "evaluation")
-        Executor().Do(
+        executor(tmp_path).Do(
             {"servable": [candidate], "catalogue": [catalogue]},
             {"blessing": [blessing], "evaluation": [evaluation]},
             {"config_json": CONFIG.to_json(), "ledger": str(tmp_path / "ledger")},
