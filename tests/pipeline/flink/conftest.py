@@ -9,6 +9,20 @@ from tests.clean_environment import Image
 from tests.conftest import TinyShop
 from tests.pipeline.flink.job_server import MissingError, class_path, job_server
 
+# As a cluster would be set up. Transform's graph is wide, and each of its edges takes network buffers.
+_CONF = """
+restart-strategy:
+  type: {strategy}
+  fixed-delay:
+    attempts: {retries}
+    delay: 1 s
+taskmanager:
+  memory:
+    network:
+      min: 256mb
+      max: 256mb
+"""
+
 
 @dataclass(frozen=True)
 class Flink:
@@ -24,15 +38,23 @@ class Flink:
     image: Image
     folder: Path
 
-    def beam(self, processes: int, program: str = "", **variables: str) -> BeamConfig:
+    def beam(
+        self, workers: int, processes: int = 1, program: str = "", retries: int = 0, **variables: str
+    ) -> BeamConfig:
         """The section `beam` that runs jobs here.
 
         Args:
+          workers: Flink's parallelism.
           processes: that each job gets.
           program: a Python file to run in the place of `python -m pipeline.beam_worker`.
+          retries: how often a job is started again of which a worker was lost, once a second.
           variables: further ones of the workers' environment.
         """
-        command = self.folder / f"worker-{len(list(self.folder.iterdir()))}"
+        number = len(list(self.folder.iterdir()))
+        conf = self.folder / f"conf-{number}"
+        conf.mkdir()
+        (conf / "config.yaml").write_text(_CONF.format(strategy="fixed-delay" if retries else "none", retries=retries))
+        command = self.folder / f"worker-{number}"
         command.write_text(f'#!/bin/sh\nexec {self.image.python} {program or "-m pipeline.beam_worker"} "$@"\n')
         command.chmod(0o755)
         worker = {"type": "process", "command": str(command), "variables": self.image.environment | variables}
@@ -40,8 +62,10 @@ class Flink:
             {
                 "runner": "flink",
                 "job_endpoint": self.endpoint,
-                "workers": 2,
-                "worker": worker | {"processes": processes},
+                "workers": workers,
+                # So short that a lost one is replaced before the retries are over.
+                "worker": worker | {"processes": processes, "renewed_after_s": 4 if retries else 300},
+                "options": [f"--flink_conf_dir={conf}"],
             }
         )
 
