@@ -126,7 +126,8 @@ def contents(folder: Path) -> tuple[int, dict[str, int]]:
     """How many examples a run wrote, and a sum over those of each split that does not depend on their order."""
     import tensorflow as tf
 
-    count, sums = 0, {}
+    count = 0
+    sums: dict[str, int] = {}
     for split in ("train", "eval", "catalog"):
         files = [str(path) for path in folder.glob(f"Split-{split}/*.gz")]
         for batch in tf.data.TFRecordDataset(files, compression_type="GZIP").batch(4096).as_numpy_iterator():
