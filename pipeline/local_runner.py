@@ -126,7 +126,7 @@ def run(
         clear_up(config.metadata_path, config.artifacts_root)
         dag = create(config, use_cache)
         log_path = Path(config.root) / "logs" / time.strftime("run-%Y%m%d-%H%M%S.log")
-        earlier = len(metadata.read_runs(config.metadata_path, config.name))
+        earlier = metadata.count_runs(config.metadata_path, config.name)
         try:
             run_dag(dag, log_path)
         finally:
@@ -136,8 +136,7 @@ def run(
 
 def _keep_record(config: PipelineConfig, log_path: Path, earlier: int) -> None:
     """Keeps what the run that is over ran with, and writes its summary; a run that recorded no step has neither."""
-    runs = metadata.read_runs(config.metadata_path, config.name)
-    if len(runs) == earlier:
+    if metadata.count_runs(config.metadata_path, config.name) == earlier:
         return
     metadata.describe_last_run(config.metadata_path, config.name, config.to_json(), str(log_path))
     try:

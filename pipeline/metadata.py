@@ -170,6 +170,13 @@ def read_runs(path: str, pipeline: str, last: int | None = None) -> list[Run]:
     ]
 
 
+def count_runs(path: str, pipeline: str) -> int:
+    """How many runs of a pipeline there are."""
+    if not os.path.exists(path):
+        return 0
+    return len(_run_contexts(ml_metadata.MetadataStore(connection_config(path)), pipeline))
+
+
 def sources_of_last_blessed(path: str, pipeline: str) -> Mapping[str, Artifact] | None:
     """What the servable was built of that was blessed last, by the name of the channel; None where there is none yet.
 
@@ -248,10 +255,13 @@ def _contexts(store: ml_metadata.MetadataStore, type_name: str) -> list[metadata
 
 def _run_contexts(store: ml_metadata.MetadataStore, pipeline: str) -> list[metadata_store_pb2.Context]:
     """The runs of a pipeline, oldest first."""
+    kinds = {kind.id for kind in store.get_context_types() if kind.name == "pipeline_run"}
     runs = [
-        context
-        for context in _contexts(store, "pipeline_run")
-        if any(parent.name == pipeline for parent in store.get_parent_contexts_by_context(context.id))
+        child
+        for context in _contexts(store, "pipeline")
+        if context.name == pipeline
+        for child in store.get_children_contexts_by_context(context.id)
+        if child.type_id in kinds
     ]
     return sorted(runs, key=lambda context: (context.create_time_since_epoch, context.id))
 
