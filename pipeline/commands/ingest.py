@@ -54,8 +54,11 @@ def command(
     Writes the splits train, eval and catalog as gzipped TFRecords of tf.Example, user_state.parquet, and what could
     not be used, with the reason, under dead_letters.
     """
-    from components.example_gen.ingest import run_ingest
-    from pipeline.beam import beam_arguments, data_paths
+    from pipeline.output_capture import quiet
+
+    with quiet():
+        from components.example_gen.ingest import run_ingest
+        from pipeline.beam import beam_arguments, data_paths
 
     config, beam = _load(config_name, overrides)
     arguments = beam_arguments(_with_workers(beam, workers), [("--out", out), *data_paths(config)])
