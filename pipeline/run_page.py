@@ -1,7 +1,7 @@
 """One run on one page, for people: `souk status --run N`."""
 
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
@@ -13,6 +13,7 @@ from components.recall_gate.bootstrap import Estimate
 from components.run_summary.summary import (
     CanaryRun,
     Data,
+    Files,
     Gate,
     Index,
     Model,
@@ -71,23 +72,23 @@ def _heading(summary: RunSummary) -> Text:
 
 
 def _sections(summary: RunSummary) -> Iterator[tuple[str, list[Row]]]:
-    if summary.data is not None:
-        yield "Data", _data(summary.data)
-    if summary.schema is not None:
-        yield "Schema", _schema(summary.schema)
-    if summary.model is not None:
-        yield "Model", _model(summary.model)
-    if summary.index is not None:
-        yield "Index", _index(summary.index)
-    if summary.gate is not None:
-        yield "Gate", _gate(summary.gate)
-    if summary.canary is not None:
-        yield "Canary", _canary(summary.canary)
-    if summary.push is not None:
-        yield "Push", _push(summary.push)
-    files = [(name, escape(path)) for name, path in vars(summary.files).items() if path]
-    if files:
-        yield "Files", files
+    parts: list[tuple[str, Any, Callable[[Any], list[Row]]]] = [
+        ("Data", summary.data, _data),
+        ("Schema", summary.schema, _schema),
+        ("Model", summary.model, _model),
+        ("Index", summary.index, _index),
+        ("Gate", summary.gate, _gate),
+        ("Canary", summary.canary, _canary),
+        ("Push", summary.push, _push),
+        ("Files", summary.files, _files),
+    ]
+    for title, part, rows_of in parts:
+        if part is not None and (rows := rows_of(part)):
+            yield title, rows
+
+
+def _files(files: Files) -> list[Row]:
+    return [(name, escape(path)) for name, path in vars(files).items() if path]
 
 
 def _data(data: Data) -> list[Row]:

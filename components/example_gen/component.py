@@ -41,6 +41,8 @@ class SoukExampleGenSpec(component_spec.ComponentSpec):
 class Executor(base_beam_executor.BaseBeamExecutor):
     """Runs the ingestion job into the artifact's folder and describes the artifact."""
 
+    splits: Sequence[str] = features.SPLITS
+
     def Do(  # noqa: N802
         self,
         input_dict: dict[str, list[types.Artifact]],
@@ -50,29 +52,31 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         """Ingests; called by TFX."""
         examples = artifact_utils.get_single_instance(output_dict["examples"])
         config = _given(exec_properties)
+        examples.split_names = artifact_utils.encode_split_names(list(self.splits))
         # Before the catalogue is read: one that is replaced meanwhile is then taken for a new one, never for the old.
-        _describe(examples, features.SPLITS, catalogue_fingerprint(config))
+        examples.set_string_custom_property(CATALOGUE_FINGERPRINT, catalogue_fingerprint(config))
+        examples_utils.set_payload_format(examples, example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE)
+        examples_utils.set_file_format(examples, "tfrecords_gzip")
+        for name, count in self.ingest(config, examples).items():
+            examples.set_int_custom_property(name, count)
+            _logger.info("%s: %d", name, count)
+
+    def ingest(self, config: IngestConfig, examples: types.Artifact) -> Mapping[str, int]:
+        """Writes the splits; gives what was counted."""
         summary = ingest_into(config, examples.uri, self._make_beam_pipeline)
         # Spans of daily data are counted in days since 1970.
         examples.span = summary.end_ms // MILLISECONDS_PER_DAY
-        _count(examples, summary.counters)
+        return summary.counters
 
 
-class CatalogueExecutor(base_beam_executor.BaseBeamExecutor):
+class CatalogueExecutor(Executor):
     """Runs the ingestion job for the catalogue alone."""
 
-    def Do(  # noqa: N802
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
-    ) -> None:
-        """Ingests; called by TFX."""
-        examples = artifact_utils.get_single_instance(output_dict["examples"])
-        config = _given(exec_properties)
-        _describe(examples, [features.CATALOG_SPLIT], catalogue_fingerprint(config))
-        summary = ingest_catalogue_into(config, examples.uri, self._make_beam_pipeline)
-        _count(examples, summary.counters)
+    splits = (features.CATALOG_SPLIT,)
+
+    def ingest(self, config: IngestConfig, examples: types.Artifact) -> Mapping[str, int]:
+        """Writes the catalogue's split; gives what was counted."""
+        return ingest_catalogue_into(config, examples.uri, self._make_beam_pipeline).counters
 
 
 def _given(exec_properties: Mapping[str, Any]) -> IngestConfig:
@@ -80,19 +84,6 @@ def _given(exec_properties: Mapping[str, Any]) -> IngestConfig:
     if date := exec_properties.get("date"):
         overrides = f"{overrides} date={shlex.quote(date)}".strip()
     return IngestConfig.from_json(exec_properties["config_json"], "config_json", overrides)
-
-
-def _describe(examples: types.Artifact, splits: Sequence[str], catalogue: str) -> None:
-    examples.split_names = artifact_utils.encode_split_names(list(splits))
-    examples.set_string_custom_property(CATALOGUE_FINGERPRINT, catalogue)
-    examples_utils.set_payload_format(examples, example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE)
-    examples_utils.set_file_format(examples, "tfrecords_gzip")
-
-
-def _count(examples: types.Artifact, counters: Mapping[str, int]) -> None:
-    for name, count in counters.items():
-        examples.set_int_custom_property(name, count)
-        _logger.info("%s: %d", name, count)
 
 
 class SoukExampleGen(base_beam_component.BaseBeamComponent):

@@ -16,3 +16,7 @@ set_option = click.option(
     metavar="KEY=VALUE",
     help="Replace one setting, as in --set train.epochs=3. Repeatable.",
 )
+no_cache_option = click.option(
+    "--no-cache", is_flag=True, help="Run every step, also those whose inputs and settings are unchanged."
+)
+json_outcome_option = click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON object.")

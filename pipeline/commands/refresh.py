@@ -2,15 +2,15 @@
 
 import click
 
-from pipeline.commands.options import config_option, set_option
+from pipeline.commands.options import config_option, json_outcome_option, no_cache_option, set_option
 from pipeline.commands.run import execute
 
 
 @click.command(name="refresh")
 @config_option
 @set_option
-@click.option("--no-cache", is_flag=True, help="Run every step, also those whose inputs and settings are unchanged.")
-@click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON object.")
+@no_cache_option
+@json_outcome_option
 @click.pass_context
 def command(
     context: click.Context, config_name: str, overrides: tuple[str, ...], no_cache: bool, as_json: bool
@@ -20,6 +20,7 @@ def command(
     Only the catalogue is read. Its items are embedded by the trained model, new ones too, and the new index is measured
     on the requests that the model was evaluated on. If the catalogue has not changed, nothing is pushed again.
 
-    Exit codes: 0 pushed, 1 a step failed, 2 bad input, 3 finished but the new index was refused.
+    Exit codes: 0 pushed, 1 a step failed, 2 bad input, 3 finished but the new index was refused, 4 the catalogue cannot
+    be used, 75 another run is at work, 130 interrupted.
     """
     execute(context, "refresh", config_name, overrides, no_cache, as_json)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from pipeline.commands.options import config_option, set_option
+from pipeline.commands.options import config_option, json_outcome_option, no_cache_option, set_option
 from pipeline.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ _GRACE_S: Final = 10.0
 @click.command(name="run")
 @config_option
 @set_option
-@click.option("--no-cache", is_flag=True, help="Run every step, also those whose inputs and settings are unchanged.")
-@click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON object.")
+@no_cache_option
+@json_outcome_option
 @click.pass_context
 def command(
     context: click.Context, config_name: str, overrides: tuple[str, ...], no_cache: bool, as_json: bool

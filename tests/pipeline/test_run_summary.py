@@ -3,14 +3,16 @@
 import dataclasses
 import hashlib
 import io
+from typing import get_args
 
 import pytest
 from rich.console import Console
 
-from components.run_summary.summary import RunSummary, Source
+from components.run_summary.summary import Result, RunSummary, Source, StepSummary
 from pipeline import run_page, run_summary
 from pipeline.exit_codes import ExitCode
 from pipeline.metadata import Artifact, Run, StepRun
+from pipeline.progress import STYLES, State
 from schema.settings import InputError
 
 SECOND = 1000
@@ -163,11 +165,7 @@ def test_the_page_of_any_run_can_be_drawn_and_says_why_there_was_no_push(tmp_pat
         run(4, step("Canary", outputs={"blessing": artifact(5, "InfraBlessing", blessed=0)})),
     ]
     known = history(tmp_path, *runs)
-    shown = []
-    for each in runs:
-        console = Console(file=io.StringIO(), width=100)
-        console.print(run_page.page(run_summary.summarise(each, known)))
-        shown.append(console.file.getvalue())
+    shown = [drawn(run_summary.summarise(each, known)) for each in runs]
     assert "Run 1 of shop: interrupted, exit code 130" in shown[0]
     assert "exit code 4 (bad data)" in shown[1]
     assert "the data [does] not fit" in shown[1]
@@ -175,7 +173,24 @@ def test_the_page_of_any_run_can_be_drawn_and_says_why_there_was_no_push(tmp_pat
     assert "refused" in shown[3]
 
 
-def test_every_state_of_a_step_and_every_result_has_a_style(tmp_path):
-    bare = RunSummary("shop", 1, "id", "done", 0, "", "0.1.0")
-    for result in ("pushed", "refused", "failed", "interrupted", "running", "done"):
-        run_page.page(dataclasses.replace(bare, result=result))
+def drawn(summary: RunSummary) -> str:
+    console = Console(file=io.StringIO(), width=100)
+    console.print(run_page.page(summary))
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize("result", get_args(Result))
+def test_every_result_is_shown(result):
+    assert f"Run 1 of shop: {result}" in drawn(RunSummary("shop", 1, "id", result, 0, "", "0.1.0"))
+
+
+@pytest.mark.parametrize("state", get_args(State))
+def test_every_state_of_a_step_is_shown(state):
+    steps = (StepSummary("Trainer", state, "2026-01-01T00:00:00Z", 1.0, "", None, {}),)
+    line = next(
+        line
+        for line in drawn(RunSummary("shop", 1, "id", "done", 0, "", "0.1.0", steps=steps)).splitlines()
+        if "Trainer" in line
+    )
+    assert STYLES[state][0] in line
+    assert state in line
