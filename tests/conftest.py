@@ -4,6 +4,7 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import json
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -13,6 +14,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.clean_environment import clean_environment  # noqa: F401
+
+# A shell that runs the tests in the background has this signal ignored, by them and by all that they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Made once for each process that the tests are spread over, so that the tests of one of them stay together.
 _COSTLY = ("tiny_shop", "built", "clean_environment")

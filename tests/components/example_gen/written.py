@@ -21,6 +21,11 @@ def rows(folder: Path, split: str) -> list[dict[str, Any]]:
     return [example for shard in shards(folder, split).values() for example in shard]
 
 
+def in_order(folder: Path, split: str) -> list[dict[str, Any]]:
+    """All rows of a search split, in the order of the oracle's."""
+    return sorted(rows(folder, split), key=lambda row: (row["timestamp_ms"], row["request_id"]))
+
+
 def row(serialised: bytes) -> dict[str, Any]:
     """List features as lists, others as a value or None; a profile that is absent is left out."""
     plain: dict[str, Any] = {}
