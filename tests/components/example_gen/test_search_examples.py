@@ -125,7 +125,8 @@ def test_no_request_knows_what_came_at_or_after_it(log: list[Event], hour: int) 
 def _complete(log: list[Event]) -> list[Event]:
     """`log` with nothing left to guess: one delivery each, users everywhere, no event before its request."""
     once = {e.event_id: e for e in log}.values()
-    asked = {e.request_id: e.timestamp_ms for e in sorted(once, key=lambda e: -e.timestamp_ms) if e.query}
+    searched = [e for e in once if e.event_type == "search" and e.query]
+    asked = {e.request_id: e.timestamp_ms for e in sorted(searched, key=lambda e: -e.timestamp_ms)}
     return [
         dataclasses.replace(
             e,
