@@ -30,6 +30,14 @@ class SearchIndex(tf.Module):
         """The indexed vectors themselves, unquantised: [some] int32 to [some, dim] float32."""
 
 
+def gather_uncopied(variable: tf.Variable, rows: tf.Tensor) -> tf.Tensor:
+    """Rows of a variable that is also read whole: [...] int32 to [..., dim].
+
+    Once `tf.gather` reads from a variable itself, TensorFlow copies all of it at each whole read from then on.
+    """
+    return tf.gather(tf.convert_to_tensor(variable), rows)
+
+
 class ExactIndex(SearchIndex):
     """Brute force: every vector is scored. No error, no build time, time linear in the catalogue."""
 
@@ -44,7 +52,7 @@ class ExactIndex(SearchIndex):
 
     def vectors_at(self, positions: tf.Tensor) -> tf.Tensor:
         """See `SearchIndex.vectors_at`."""
-        return tf.gather(self._vectors, positions)
+        return gather_uncopied(self._vectors, positions)
 
 
 class ScannIndex(SearchIndex):
@@ -117,4 +125,4 @@ class ScannIndex(SearchIndex):
 
     def vectors_at(self, positions: tf.Tensor) -> tf.Tensor:
         """See `SearchIndex.vectors_at`."""
-        return tf.gather(self._state.dataset, positions)
+        return gather_uncopied(self._state.dataset, positions)

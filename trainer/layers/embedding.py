@@ -51,7 +51,9 @@ def embed_lists(ids: tf.Tensor, embed: Callable[[tf.Tensor], tf.Tensor]) -> Embe
       embed: maps [distinct] ids to [distinct, dim].
     """
     present = ids > 0
-    distinct, place = tf.unique(tf.boolean_mask(ids, present))
+    # Counted because Grappler rewrites `tf.unique`, a gather and `segment_sum` to a read of the whole matrix, which is
+    # copied at each call where another op gathers from the same variable.
+    distinct, place, _ = tf.unique_with_counts(tf.boolean_mask(ids, present))
     row = tf.cast(tf.where(present)[:, 0], tf.int32)
     return EmbeddedLists(distinct, embed(distinct), place, row, tf.reduce_sum(tf.cast(present, tf.int32), axis=1))
 
