@@ -159,15 +159,18 @@ class TrainerConfig(Settings):
         scores are cosines. The paper has plain inner products, and a temperature of 2 for them.
       profile: whether the query tower reads the `profile_*` features; `mgdspr` has no place for them.
       batch_size: requests per step.
-      epochs: passes over the training requests, at most.
+      epochs: how many at most. An epoch is a pass over the training requests, or as many passes as make
+        `min_epoch_steps`.
+      min_epoch_steps: steps of an epoch, at least, so that early stopping does not end the training of a small log
+        before it has begun: at least `patience` + 1 epochs are trained.
       validation_share: share of the train split's requests kept out of training for early stopping, so that the eval
         split, on which the gate judges, is never used to choose anything.
-      patience: epochs without a better validation recall@k before training stops.
+      patience: epochs without a better validation NDCG, over the whole catalog, before training stops.
       warm_start: whether training starts from the model of the last blessed servable, of whatever type, as far as the
         two have weights in common. Every run then trains anew, since each has another model to start from.
       checkpoint_steps: steps between savings of the training's state, from which the next run goes on if this one is
         killed; 0 saves it at the end of each epoch alone.
-      recall_k: the k of validation recall.
+      recall_k: the k of the validation recall that is logged.
       query_units: a query's unigrams after this many are not read.
       title_units: a title's unigrams after this many are not read.
       max_positives: clicked or ordered items read of one request.
@@ -196,6 +199,7 @@ class TrainerConfig(Settings):
     optimizer: OptimizerConfig = OptimizerConfig()
     batch_size: Positive = 512
     epochs: Positive = 10
+    min_epoch_steps: Positive = 100
     validation_share: float = Field(0.03, gt=0.0, lt=0.5)
     patience: Positive = 2
     warm_start: bool = False

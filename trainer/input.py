@@ -116,22 +116,30 @@ def read_requests(reader: SearchReader, files: Sequence[str], validation: bool) 
 
 
 def training_batches(
-    requests: tf.data.Dataset, config: TrainerConfig, first_epoch: int = 0, first_batch: int = 0
+    requests: tf.data.Dataset, config: TrainerConfig, passes: int = 1, first_epoch: int = 0, first_batch: int = 0
 ) -> tf.data.Dataset:
-    """The batches of all epochs from `first_epoch` on, of that one without those before `first_batch`."""
-    epochs = tf.data.Dataset.range(first_epoch, config.epochs)
-    batches = epochs.flat_map(lambda epoch: shuffled_batches(requests, config, epoch))
+    """The batches of all epochs from `first_epoch` on, of that one without those before `first_batch`.
+
+    Args:
+      requests: chunks of `read_requests`.
+      config: batch size, epochs and seed.
+      passes: over the requests, an epoch.
+      first_epoch: from 0.
+      first_batch: of that epoch, from 0.
+    """
+    numbers = tf.data.Dataset.range(first_epoch * passes, config.epochs * passes)
+    batches = numbers.flat_map(lambda number: shuffled_batches(requests, config, number))
     return batches.skip(first_batch).prefetch(tf.data.AUTOTUNE)
 
 
-def shuffled_batches(requests: tf.data.Dataset, config: TrainerConfig, epoch: int | tf.Tensor = 0) -> tf.data.Dataset:
-    """An epoch of batches, in an order that seed and epoch determine.
+def shuffled_batches(requests: tf.data.Dataset, config: TrainerConfig, number: int | tf.Tensor = 0) -> tf.data.Dataset:
+    """A pass of batches over the requests, in an order that the seed and the number of the pass determine.
 
     Chunks are shuffled and then the requests within windows of chunks: whole matrices are permuted at once, which
     is many times faster than a shuffle of single requests.
     """
-    # Different for every pair of the two, for a million epochs.
-    seed = config.seed * 2**20 + tf.cast(epoch, tf.int64)
+    # Different for every pair of the two, for a million passes.
+    seed = config.seed * 2**20 + tf.cast(number, tf.int64)
 
     def permute(window: tf.Tensor, batch: Batch) -> Batch:
         order = tf.random.experimental.stateless_shuffle(tf.range(tf.shape(batch[features.ITEMS])[0]), [seed, window])

@@ -14,7 +14,7 @@ import tensorflow as tf
 import tf_keras as keras
 from absl import logging
 
-from trainer.recall import EpochMetrics
+from trainer.recall import NDCG, EpochMetrics
 
 # Where `BackupAndRestore` keeps its checkpoints below its folder, and how it names its variables in them.
 _CHECKPOINTS = "chief"
@@ -51,7 +51,7 @@ class Resumption(keras.callbacks.BackupAndRestore):
       epochs: of the training, at most.
       steps_per_epoch: how many steps an epoch has.
       epoch_metrics: measures each epoch.
-      patience: epochs without a better value of its recall before training stops.
+      patience: epochs without a better NDCG before training stops.
     """
 
     def __init__(
@@ -68,12 +68,11 @@ class Resumption(keras.callbacks.BackupAndRestore):
         self._epochs = epochs
         self._steps_per_epoch = steps_per_epoch
         self._epoch_metrics = epoch_metrics
-        monitored = epoch_metrics.recall_name
-        self._early_stopping = keras.callbacks.EarlyStopping(monitored, mode="max", patience=patience)
+        self._early_stopping = keras.callbacks.EarlyStopping(NDCG, mode="max", patience=patience)
         # A file per epoch: were there one for all, a kill while it is written would leave neither the old nor the new.
         self._keep_best = keras.callbacks.ModelCheckpoint(
             os.path.join(directory, _BEST + "{epoch}"),
-            monitored,
+            NDCG,
             mode="max",
             save_best_only=True,
             save_weights_only=True,
@@ -87,7 +86,7 @@ class Resumption(keras.callbacks.BackupAndRestore):
 
     @property
     def best_weights(self) -> str | None:
-        """Prefix of the best epoch's weights; None where no epoch had a recall, for want of validation requests."""
+        """Prefix of the best epoch's weights; None where no epoch had an NDCG, for want of validation requests."""
         path = self._best_prefix()
         return path if tf.io.gfile.exists(path + ".index") else None
 

@@ -94,10 +94,16 @@ def train(
         warm_start.start_from(towers, transform, earlier)
     model = RetrievalModel(towers, config, table, counts)
     model.compile(optimizer=make_optimizer(config.optimizer))
-    epoch_metrics = EpochMetrics(towers, table, validation, request_count, config.recall_k)
+    passes = passes_per_epoch(config, request_count)
+    epoch_metrics = EpochMetrics(towers, table, validation, passes * request_count, config.recall_k)
     with _state_dir(state_dir) as directory:
         history = _fit(model, config, requests, request_count, epoch_metrics, log_dir, directory)
     return TrainedModel(config, sizes, towers, table, transform, _plain(history), understanding)
+
+
+def passes_per_epoch(config: TrainerConfig, request_count: int) -> int:
+    """Passes over the training requests that make an epoch of at least `min_epoch_steps`."""
+    return -(-config.min_epoch_steps // -(-request_count // config.batch_size))
 
 
 def _fit(
@@ -110,7 +116,8 @@ def _fit(
     state_dir: str,
 ) -> dict[str, list[float]]:
     """Trains `model`, from where `state_dir` says, gives it the weights of its best epoch and returns its history."""
-    steps = -(-request_count // config.batch_size)
+    passes = passes_per_epoch(config, request_count)
+    steps = passes * -(-request_count // config.batch_size)
     # What is restored needs its place: with no step left to do, nothing else would make the optimiser's variables.
     model.optimizer.build(model.trainable_variables)
     position = saved_position(state_dir, steps)
@@ -119,7 +126,7 @@ def _fit(
         state_dir, config.checkpoint_steps, config.epochs, steps, epoch_metrics, patience=config.patience
     )
     model.fit(
-        training_batches(requests, config, position.epoch, position.batch),
+        training_batches(requests, config, passes, position.epoch, position.batch),
         epochs=config.epochs,
         steps_per_epoch=steps,
         verbose=0,

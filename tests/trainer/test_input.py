@@ -59,7 +59,7 @@ def test_validation_and_training_share_no_request_and_lose_none(files):
 def test_every_epoch_sees_each_request_once_in_an_order_of_its_own(files):
     requests = read_requests(SearchReader(CONFIG, ()), files, validation=False)
     batches = shuffled_batches(requests, CONFIG)
-    first, second = items_of(batches), items_of(shuffled_batches(requests, CONFIG, epoch=1))
+    first, second = items_of(batches), items_of(shuffled_batches(requests, CONFIG, 1))
     assert sorted(first) == sorted(second) == sorted(items_of(requests))
     assert first != second
     assert [len(batch[features.ITEMS]) for batch in batches][:-1] == [16] * (len(first) // 16)
@@ -69,7 +69,7 @@ def test_orders_depend_on_seed_and_epoch_alone_so_that_training_can_begin_anywhe
     def batches(first_epoch: int = 0, first_batch: int = 0, seed: int = 17) -> list[list[int]]:
         config = CONFIG.model_copy(update={"epochs": 3, "seed": seed})
         requests = read_requests(SearchReader(config, ()), files, validation=False)
-        stream = training_batches(requests, config, first_epoch, first_batch)
+        stream = training_batches(requests, config, 1, first_epoch, first_batch)
         return [batch[features.ITEMS][:, 0].numpy().tolist() for batch in stream]
 
     tf.random.set_seed(17)
@@ -83,12 +83,25 @@ def test_orders_depend_on_seed_and_epoch_alone_so_that_training_can_begin_anywhe
     assert batches(seed=18) != whole
 
 
+def test_an_epoch_of_several_passes_orders_each_anew(files):
+    config = CONFIG.model_copy(update={"epochs": 2})
+    requests = read_requests(SearchReader(config, ()), files, validation=False)
+    whole = [batch[features.ITEMS][:, 0].numpy().tolist() for batch in training_batches(requests, config, 3)]
+    steps = len(whole) // 6
+    passes = [sum(whole[start : start + steps], []) for start in range(0, len(whole), steps)]
+    assert len(passes) == 6
+    assert len({tuple(order) for order in passes}) == 6
+    assert all(sorted(order) == sorted(items_of(requests)) for order in passes)
+    later = training_batches(requests, config, 3, first_epoch=1, first_batch=2)
+    assert [batch[features.ITEMS][:, 0].numpy().tolist() for batch in later] == whole[3 * steps + 2 :]
+
+
 def test_requests_are_read_from_their_files_once(files):
     requests = read_requests(SearchReader(CONFIG, ()), files, validation=False)
     before = items_of(requests)
     for path in files:
         os.remove(path)
-    assert sorted(items_of(training_batches(requests, CONFIG, CONFIG.epochs - 1))) == sorted(before)
+    assert sorted(items_of(training_batches(requests, CONFIG, 1, CONFIG.epochs - 1))) == sorted(before)
 
 
 def test_positives_are_counted_by_row(files):

@@ -1,3 +1,4 @@
+import math
 import os
 
 import numpy as np
@@ -10,8 +11,8 @@ from tests.small_shop import write_examples
 from trainer import artifact
 from trainer.config import HistoryConfig, LossConfig, NegativesConfig, OptimizerConfig, TrainerConfig
 from trainer.input import SearchReader, read_requests
-from trainer.recall import ExactRecall
-from trainer.train import train
+from trainer.recall import EpochMetrics, ExactMetrics, ndcg_by_rank, positive_ranks, recall_by_rank
+from trainer.train import passes_per_epoch, train
 
 CONFIG = TrainerConfig(
     embedding_dim=16,
@@ -19,6 +20,7 @@ CONFIG = TrainerConfig(
     hidden=(32,),
     batch_size=64,
     epochs=12,
+    min_epoch_steps=1,
     recall_k=3,
     validation_share=0.2,
     patience=12,
@@ -65,25 +67,56 @@ def test_the_same_seed_gives_the_same_model(shop, tmp_path):
     np.testing.assert_allclose(first.history["loss"], second.history["loss"], rtol=1e-4)
 
 
-def test_the_best_epoch_is_kept(trained, shop):
+def test_the_epoch_of_the_best_ndcg_is_kept(trained, shop):
     requests = read_requests(SearchReader(CONFIG, tuple(trained.sizes.profile)), shop.files("train"), validation=True)
-    recall = ExactRecall(trained.towers, trained.table, 3)(requests)
-    assert recall == pytest.approx(max(trained.history["recall@3"]), abs=1e-6)
+    measured = ExactMetrics(trained.towers, trained.table, 3)(requests)
+    best = int(np.argmax(trained.history["ndcg"]))
+    assert measured == pytest.approx({name: trained.history[name][best] for name in ("recall@3", "ndcg")}, abs=1e-6)
 
 
-def test_recall_agrees_with_a_plain_python_count(trained, shop):
+def test_recall_and_ndcg_agree_with_a_plain_python_count(trained, shop):
     reader = SearchReader(CONFIG, tuple(trained.sizes.profile))
     requests = read_requests(reader, shop.files("train"), validation=True)
-    items = ExactRecall(trained.towers, trained.table, 3).catalogue_vectors()
-    shares = []
+    items = ExactMetrics(trained.towers, trained.table, 3).catalog_vectors()
+    shares, gains = [], []
     for batch in requests:
         query = trained.towers.encode_query(batch, trained.table.as_tensors()).numpy()
         for heads, wanted in zip(query, batch[features.ITEMS].numpy() - 1, strict=True):
-            best = np.argsort(-(items @ heads.T).max(axis=1))[:3]
-            wanted = [row for row in wanted if row >= 0]
-            shares.append(sum(row in best for row in wanted) / len(wanted))
-    recall = ExactRecall(trained.towers, trained.table, 3)(requests)
-    assert recall == pytest.approx(np.mean(shares), abs=1e-6)
+            order = np.argsort(-(items @ heads.T).max(axis=1)).tolist()
+            ranks = [order.index(row) + 1 for row in wanted if row >= 0]
+            shares.append(sum(rank <= 3 for rank in ranks) / len(ranks))
+            best = sum(1 / math.log2(place + 2) for place in range(len(ranks)))
+            gains.append(sum(1 / math.log2(rank + 1) for rank in ranks) / best)
+    measured = ExactMetrics(trained.towers, trained.table, 3)(requests)
+    assert measured == pytest.approx({"recall@3": np.mean(shares), "ndcg": np.mean(gains)}, abs=1e-6)
+
+
+def test_items_of_equal_score_or_none_rank_before_a_positive():
+    scores = tf.constant([[0.1, 0.9, 0.1], [0.5, 0.5, 0.5], [math.nan] * 3])
+    ranks = positive_ranks(scores, tf.constant([[1, 0], [2, -1], [0, -1]]))
+    assert ranks.to_list() == [[1, 3], [3], [3]]
+    np.testing.assert_allclose(recall_by_rank(ranks, 1), [0.5, 0, 0])
+    expected = [(1 + 1 / 2) / (1 + 1 / math.log2(3)), 1 / 2, 1 / 2]
+    np.testing.assert_allclose(ndcg_by_rank(ranks), expected, rtol=1e-6)
+
+
+def test_a_small_log_is_trained_for_a_minimum_of_steps(shop, tmp_path, monkeypatch):
+    config = CONFIG.model_copy(update={"min_epoch_steps": 30, "patience": 1, "epochs": 4})
+    steps, whole = [], EpochMetrics.on_train_batch_end
+
+    def on_train_batch_end(metrics, batch, logs=None):
+        steps.append(batch)
+        whole(metrics, batch, logs)
+
+    monkeypatch.setattr(EpochMetrics, "on_train_batch_end", on_train_batch_end)
+    model = train(config, shop.transform, shop.files("train"), shop.files("catalog"), str(tmp_path))
+    assert len(model.history["loss"]) > config.patience
+    assert len(steps) >= (config.patience + 1) * config.min_epoch_steps
+
+
+@pytest.mark.parametrize(("requests", "passes"), [(1, 100), (64, 100), (65, 50), (2800, 3), (6400, 1), (10**6, 1)])
+def test_an_epoch_has_as_few_passes_as_make_its_steps(requests, passes):
+    assert passes_per_epoch(TrainerConfig(batch_size=64, min_epoch_steps=100), requests) == passes
 
 
 def test_a_saved_model_encodes_as_before(trained, tmp_path):

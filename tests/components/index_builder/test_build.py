@@ -11,7 +11,7 @@ from schema.settings import InputError
 from tests.components.index_builder.conftest import CONFIG, TWIN
 from tests.small_shop import ALL_CATALOG, serialize
 from trainer import artifact
-from trainer.recall import ExactRecall
+from trainer.recall import ExactMetrics
 
 
 def test_of_items_that_are_alike_only_one_is_indexed(built):
@@ -45,7 +45,7 @@ def test_raw_examples_embed_as_the_training_table_does(built):
     model = artifact.load(built.model_dir)
     ids, _, _, vectors, _ = CatalogueEncoder(model).encode(tf.constant([serialize(item) for item in ALL_CATALOG]))
     trained = dict(
-        zip(model.table.item_ids, ExactRecall(model.towers, model.table, 1).catalogue_vectors(), strict=True)
+        zip(model.table.item_ids, ExactMetrics(model.towers, model.table, 1).catalog_vectors(), strict=True)
     )
     for item_id, vector in zip(ids.numpy(), vectors.numpy(), strict=True):
         np.testing.assert_allclose(vector, trained[item_id], rtol=1e-4, atol=1e-6)
