@@ -88,6 +88,7 @@ class Searcher(ABC):
         """What a signature answers that finds items, as it comes; one row for each of `values`.
 
         Raises:
+          InputError: if there are no values.
           ServingError: as for `search`.
         """
 
@@ -144,6 +145,7 @@ class Searcher(ABC):
         """One answer for each serialised search tf.Example, in one call.
 
         Raises:
+          InputError: if there are no examples.
           ServingError: as for `search`.
         """
         found = self.retrieve(features.SIGNATURE_DEFAULT, features.INPUT_EXAMPLES, examples)

@@ -125,6 +125,7 @@ class Client(Searcher):
         """The raw response of a signature with one string input [batch].
 
         Raises:
+          InputError: if there are no values.
           ServingError: as for `search`.
         """
         return self._call(self._predict, self._request(signature, input_name, values, self.version))
@@ -146,6 +147,9 @@ class Client(Searcher):
           values: as for `predict`.
           timeout_s: deadline in seconds from now.
           version: the version to ask; None asks the client's own.
+
+        Raises:
+          InputError: if there are no values.
         """
         asked = self.version if version is None else version
         call = self._predict.future(

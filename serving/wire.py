@@ -5,13 +5,20 @@ import struct
 from collections.abc import Sequence
 from typing import TypeVar
 
+from schema.settings import InputError
 from serving.protos import tensor_pb2
 
 Value = TypeVar("Value", bytes, float)
 
 
 def string_tensor(values: Sequence[bytes]) -> tensor_pb2.TensorProto:
-    """A string tensor [len(values)]."""
+    """A string tensor [len(values)].
+
+    Raises:
+      InputError: if there are no values; a Predict of 0 rows asks for nothing, and may end a TensorFlow Serving.
+    """
+    if len(values) == 0:
+        raise InputError("There are no values to send, so there is nothing to ask for. Give at least one.")
     tensor = tensor_pb2.TensorProto(dtype=tensor_pb2.DT_STRING, string_val=values)
     tensor.tensor_shape.dim.add(size=len(values))
     return tensor

@@ -153,5 +153,7 @@ class Predictor:
 
     def _check_rows(self, inputs: Tensors) -> None:
         for name, tensor in inputs.items():
+            if tensor.shape.rank and tensor.shape[0] == 0:
+                raise invalid(f"input {name!r} has 0 rows, so there is nothing to answer; send at least one")
             if tensor.shape.rank and tensor.shape[0] > self.max_rows:
                 raise invalid(f"input {name!r} has {tensor.shape[0]} rows; this server takes {self.max_rows} at most")

@@ -111,6 +111,21 @@ def test_an_empty_query_is_refused_before_anything_is_sent(query):
         client.search(query)
 
 
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda client: client.answer_examples([]),
+        lambda client: client.retrieve("query_text", "query", []),
+        lambda client: client.predict("encode_items", "examples", []),
+        lambda client: client.begin("encode_query", "examples", [], timeout_s=1),
+    ],
+    ids=["answer_examples", "retrieve", "predict", "begin"],
+)
+def test_an_empty_batch_is_refused_before_anything_is_sent(ask):
+    with Client("localhost:1") as client, pytest.raises(InputError, match="no values to send"):
+        ask(client)
+
+
 @pytest.mark.parametrize("k", [0, -3])
 def test_a_k_below_one_is_refused(client, k):
     with pytest.raises(InputError, match=f"at least 1, got {k}"):

@@ -138,6 +138,14 @@ def test_servers_that_are_not_as_many_as_the_shards_are_refused(targets, shards)
         ShardedClient(targets, shards=shards)
 
 
+@pytest.mark.parametrize("allow_partial", [False, True])
+def test_an_empty_batch_is_refused_before_anything_is_sent(allow_partial):
+    with ShardedClient(["localhost:1"] * 3, allow_partial=allow_partial) as client:
+        for ask in (lambda: client.answer_examples([]), lambda: client.retrieve("query_text", "query", [])):
+            with pytest.raises(InputError, match="no values to send"):
+                ask()
+
+
 def test_servers_in_a_wrong_order_are_refused_instead_of_believed(shared):
     with ShardedClient(shared.targets[::-1]) as client, pytest.raises(ServingError) as raised:
         client.search("red")

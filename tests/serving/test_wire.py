@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from schema.settings import InputError
 from serving import wire
 from serving.protos import tensor_pb2
 
@@ -14,6 +15,12 @@ def test_tensorflow_reads_a_string_tensor_of_ours():
     proto = wire.string_tensor([b"a", b"", b"\xff"])
     theirs = tf.make_tensor_proto(0).__class__.FromString(proto.SerializeToString())
     assert tf.make_ndarray(theirs).tolist() == [b"a", b"", b"\xff"]
+
+
+@pytest.mark.parametrize("values", [[], (), np.zeros([0], object)], ids=["list", "tuple", "array"])
+def test_a_string_tensor_of_no_values_is_refused(values):
+    with pytest.raises(InputError, match=r"no values to send.* Give at least one"):
+        wire.string_tensor(values)
 
 
 def test_strings_come_back_row_by_row():

@@ -99,6 +99,33 @@ def test_a_wrong_request_is_refused(prediction, wrong, code, message):
     assert (got, message in details) == (code, True), details
 
 
+@pytest.mark.parametrize(
+    ("signature", "input_name"),
+    [
+        ("serving_default", "examples"),
+        ("query_text", "query"),
+        ("encode_query", "examples"),
+        ("encode_items", "examples"),
+    ],
+)
+def test_an_empty_batch_harms_nobody(prediction, signature, input_name):
+    """`souk serve` refuses it, TensorFlow Serving may answer with no rows; either goes on answering others.
+
+    A TensorFlow Serving that batches with `allowed_batch_sizes` ends; Souk's batching.config sets none.
+    """
+    with futures.ThreadPoolExecutor(8) as pool:
+        others = [pool.submit(prediction.Predict, request(), timeout=30) for _ in range(16)]
+        empty = request(np.zeros([0], object), signature=signature, input_name=input_name)
+        asked = prediction.Predict.future(empty, timeout=30)
+        if asked.exception() is None:
+            assert {tf.make_ndarray(values).shape[0] for values in asked.result().outputs.values()} == {0}
+        else:
+            assert asked.code() is grpc.StatusCode.INVALID_ARGUMENT, asked.details()
+        ids, _ = expected.query_text(NEWEST, "red shoes")
+        for response in [other.result(60) for other in others]:
+            assert tf.make_ndarray(response.outputs["item_ids"]).astype(str).tolist() == ids
+
+
 def test_an_unknown_output_is_refused(prediction):
     made = request()
     made.output_filter.append("price")

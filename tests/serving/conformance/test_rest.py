@@ -133,6 +133,14 @@ def test_a_wrong_request_is_refused(ask, path, body, code, message):
     assert (status, message in answer["error"].replace("\\", "")) == (code, True), answer
 
 
+@pytest.mark.parametrize("inputs", [[], {"query": []}], ids=["plain", "named"])
+def test_an_empty_batch_harms_nobody(ask, inputs):
+    """As over gRPC, see test_grpc; an empty list of `instances` is refused by both servers, see above."""
+    status, answer = ask(PREDICT, {"signature_name": "query_text", "inputs": inputs})
+    assert status == 400 or (status == 200 and not any(answer["outputs"].values())), answer
+    assert ask(PREDICT, {"signature_name": "query_text", "instances": ["red shoes"]})[0] == 200
+
+
 def test_requests_are_counted(ask, fetch):
     assert ask(PREDICT, {"signature_name": "query_text", "instances": ["red shoes"]})[0] == 200
     status, text = fetch("/monitoring/prometheus/metrics")

@@ -113,6 +113,7 @@ def test_a_score_that_is_no_number_does_not_break_the_answer(tmp_path, start_ser
         ({"query": "  "}, "The query is empty"),
         ({"query": "red", "sides": [{"model": "souk@evil.example:1"}]}, "was not started with the model"),
         ({"query": "red", "k": 0}, "k: "),
+        ({"query": "red", "sides": []}, "sides: Tuple should have at least 1 item"),
     ],
 )
 def test_a_wrong_search_is_refused_with_a_sentence(playground, request_values, message):

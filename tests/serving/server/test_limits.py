@@ -16,9 +16,20 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
+from schema import features
+from serving.config import ServingConfig
 from serving.server import loader, prediction
+from serving.server.server import start
 from tests.serving import tiny_retriever
 from tests.serving.waiting import wait_for
+
+SIGNATURES = (
+    features.SIGNATURE_DEFAULT,
+    features.SIGNATURE_QUERY_TEXT,
+    features.SIGNATURE_ENCODE_QUERY,
+    features.SIGNATURE_ENCODE_ITEMS,
+)
+NO_ROWS = "input '{}' has 0 rows, so there is nothing to answer; send at least one"
 
 
 def request(values) -> predict_pb2.PredictRequest:
@@ -54,6 +65,16 @@ def refusal(call, *arguments, **options) -> tuple[str, str]:
     return caught.value.code().name, caught.value.details()
 
 
+def post(server, body: dict) -> tuple[int, dict]:
+    """Status and JSON of a Predict over REST."""
+    connection = http.client.HTTPConnection(server.rest_address, timeout=30)
+    connection.request("POST", "/v1/models/souk:predict", json.dumps(body))
+    response = connection.getresponse()
+    answer = response.status, json.loads(response.read())
+    connection.close()
+    return answer
+
+
 def test_a_request_that_is_too_large_is_not_read(predict):
     server, call = predict(max_request_bytes=1000)
     assert call(request(["red"])).outputs
@@ -72,6 +93,44 @@ def test_a_request_of_too_many_rows_is_refused(predict):
     repeated.inputs["query"].tensor_shape.dim[0].size = 2**40
     assert refusal(call, repeated)[0] == "INVALID_ARGUMENT"
     assert runs(server) == 1
+
+
+@pytest.fixture(scope="module", params=["alone", "batched", "padded"])
+def any_server(request, tmp_path_factory):
+    """A server without batching, with it, and with it where batches are padded to allowed sizes."""
+    folder = tmp_path_factory.mktemp(request.param)
+    tiny_retriever.push(folder / "models", 1)
+    parameters = folder / "batching.config"
+    sizes = "allowed_batch_sizes: 1 allowed_batch_sizes: 4" if request.param == "padded" else ""
+    parameters.write_text(f"max_batch_size {{ value: 4 }} {sizes}")
+    options = {} if request.param == "alone" else {"enable_batching": True, "batching_parameters_file": str(parameters)}
+    server = start(ServingConfig(model_dir=str(folder / "models"), port=0, poll_interval_s=60, **options))
+    assert server.manager.wait_until_available(60)
+    yield server
+    server.stop(grace=1)
+
+
+@pytest.mark.parametrize("signature", SIGNATURES)
+def test_a_predict_of_no_rows_is_refused_over_grpc(any_server, signature):
+    empty = predict_pb2.PredictRequest(model_spec={"name": "souk", "signature_name": signature})
+    name = "query" if signature == features.SIGNATURE_QUERY_TEXT else "examples"
+    empty.inputs[name].CopyFrom(tf.make_tensor_proto(np.zeros([0], object), tf.string))
+    with grpc.insecure_channel(any_server.address) as channel:
+        call = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict
+        before = runs(any_server)
+        assert refusal(call, empty, timeout=30) == ("INVALID_ARGUMENT", NO_ROWS.format(name))
+        assert runs(any_server) == before
+        assert call(request(["red"]), timeout=30).outputs
+
+
+@pytest.mark.parametrize("signature", SIGNATURES)
+@pytest.mark.parametrize("layout", ["instances", "inputs", "named inputs"])
+def test_a_predict_of_no_rows_is_refused_over_rest(any_server, signature, layout):
+    name = "query" if signature == features.SIGNATURE_QUERY_TEXT else "examples"
+    told = "JSON Value: [] No values in 'instances' array" if layout == "instances" else NO_ROWS.format(name)
+    body = {"instances": {"instances": []}, "inputs": {"inputs": []}, "named inputs": {"inputs": {name: []}}}[layout]
+    assert post(any_server, {"signature_name": signature, **body}) == (400, {"error": told})
+    assert post(any_server, {"signature_name": "query_text", "instances": ["red"]})[0] == 200
 
 
 @pytest.fixture
@@ -122,9 +181,6 @@ def test_a_reload_that_waits_for_a_model_keeps_no_request_waiting(predict, monke
 
 def test_a_rest_request_has_a_deadline_too(predict):
     server, _ = predict(rest_timeout_s=1e-9)
-    connection = http.client.HTTPConnection(server.rest_address, timeout=30)
-    body = json.dumps({"signature_name": "query_text", "instances": ["red"]})
-    connection.request("POST", "/v1/models/souk:predict", body)
-    response = connection.getresponse()
-    assert (response.status, json.loads(response.read())) == (504, {"error": "Deadline Exceeded"})
+    body = {"signature_name": "query_text", "instances": ["red"]}
+    assert post(server, body) == (504, {"error": "Deadline Exceeded"})
     assert runs(server) == 0

@@ -87,11 +87,6 @@ def test_an_output_filter_is_honoured(predict):
     assert predict(wanted).outputs.keys() == {"scores"}
 
 
-def test_an_empty_batch_gets_an_empty_answer(predict):
-    response = predict(request(np.zeros([0], object)))
-    assert tf.make_ndarray(response.outputs["item_ids"]).shape == (0, 10)
-
-
 @pytest.mark.parametrize(
     ("wrong", "code", "message"),
     [
