@@ -47,6 +47,11 @@ RUN CC=clang-17 CXX=clang++-17 bazel build --color=no --curses=no --verbose_fail
 
 FROM tensorflow/serving:2.16.1
 
+# hadolint ignore=DL3008
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends tini \
+ && rm -rf /var/lib/apt/lists/*
+
 COPY --from=build /usr/local/bin/tensorflow_model_server /usr/bin/tensorflow_model_server
 COPY tf_serving/models.config tf_serving/batching.config tf_serving/monitoring.config /etc/souk/
 COPY --chmod=0755 docker/healthy.sh /usr/local/bin/souk-healthy
@@ -56,7 +61,8 @@ EXPOSE 8500 8501
 
 HEALTHCHECK --interval=10s --timeout=5s --start-period=300s --retries=3 CMD ["souk-healthy", "souk"]
 
-ENTRYPOINT ["/usr/bin/tensorflow_model_server"]
+# As process 1 TensorFlow Serving would ignore SIGTERM, for which it has no handler: only a kill would end it.
+ENTRYPOINT ["/usr/bin/tini", "--", "/usr/bin/tensorflow_model_server"]
 CMD ["--port=8500", \
      "--rest_api_port=8501", \
      "--model_config_file=/etc/souk/models.config", \

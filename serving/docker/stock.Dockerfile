@@ -4,6 +4,11 @@
 #   docker build -f serving/docker/stock.Dockerfile -t souk-serving:2.16.1 serving
 FROM tensorflow/serving:2.16.1
 
+# hadolint ignore=DL3008
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends tini \
+ && rm -rf /var/lib/apt/lists/*
+
 COPY tf_serving/models.config tf_serving/batching.config tf_serving/monitoring.config /etc/souk/
 COPY --chmod=0755 docker/healthy.sh /usr/local/bin/souk-healthy
 
@@ -14,7 +19,8 @@ EXPOSE 8500 8501
 # TensorFlow Serving opens its ports once every model is loaded; a large index takes minutes.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=300s --retries=3 CMD ["souk-healthy", "souk"]
 
-ENTRYPOINT ["/usr/bin/tensorflow_model_server"]
+# As process 1 TensorFlow Serving would ignore SIGTERM, for which it has no handler: only a kill would end it.
+ENTRYPOINT ["/usr/bin/tini", "--", "/usr/bin/tensorflow_model_server"]
 CMD ["--port=8500", \
      "--rest_api_port=8501", \
      "--model_config_file=/etc/souk/models.config", \

@@ -56,6 +56,21 @@ def test_both_images_are_used_in_the_same_way():
     assert stock["EXPOSE"].split() == [given["port"], given["rest_api_port"]]
 
 
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
+def test_images_start_the_server_under_an_init_they_have(path):
+    """As process 1 TensorFlow Serving would ignore SIGTERM, and `docker stop` and Kubernetes would have to kill it."""
+    entries = dockerfile(path.read_text())
+    last = [n for n, entry in enumerate(entries) if entry.name == "FROM"][-1]
+    (started,) = [entry.words for entry in entries if entry.name == "ENTRYPOINT"]
+    assert started == ["/usr/bin/tini", "--", "/usr/bin/tensorflow_model_server"]
+    installed = [n for n, entry in enumerate(entries) if entry.name == "RUN" and " install " in entry.value]
+    assert any(n > last and "tini" in entries[n].words for n in installed)
+
+
+def test_compose_leaves_the_start_and_its_init_to_the_image():
+    assert not {"init", "entrypoint", "command"} & set(only(DOCKER / "compose.yaml")["services"]["serving"])
+
+
 def test_both_images_build_on_the_tensorflow_serving_whose_api_souk_uses():
     from importlib.metadata import version
 
