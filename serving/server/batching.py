@@ -5,6 +5,7 @@ is run as soon as it is full or its first request has waited long enough, and ba
 """
 
 import itertools
+import logging
 import os
 import threading
 import time
@@ -24,6 +25,8 @@ from serving.server.loader import LoadedModel
 from serving.server.metrics import Metrics
 from serving.server.prediction import Arrays, DirectRunner, Tensors, check_deadline, run_counted
 from serving.server.registry import InUse
+
+log = logging.getLogger("souk.serve")
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,12 @@ def read_options(path: Path | None) -> BatchingOptions:
         raise InputError(
             f"{path}: allowed_batch_sizes must increase and end with max_batch_size ({options.max_batch_size}), "
             f"got {list(sizes)}"
+        )
+    if sizes:
+        log.warning(
+            "%s: allowed_batch_sizes are followed here, but in TensorFlow Serving they let one Predict of 0 rows end "
+            "the whole server; leave them out of files that it reads",
+            path,
         )
     if found.pad_variable_length_inputs:
         raise InputError(

@@ -1,12 +1,15 @@
+import re
+
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 from tensorflow_serving.apis import model_management_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
 from serving.server import batching, model_config, versions
-from tests.serving.deployment.files import CONFIGS
+from tests.serving.deployment.files import CONFIGS, ROOT, SERVING
 
 MODEL_FILES = sorted(CONFIGS.glob("models*.config"))
+SETS_BATCH_SIZES = re.compile(r"allowed_batch_sizes\s*:\s*\[?\s*\d")
 
 
 def monitoring_config() -> type:
@@ -57,9 +60,30 @@ def test_souk_serve_reads_the_same_models(path, tmp_path):
 def test_batching_is_what_both_servers_take_and_does_not_wait_for_company():
     options = batching.read_options(CONFIGS / "batching.config")
     assert options.timeout_s == 0
-    # TensorFlow Serving refuses sizes that do not increase or do not end with the largest batch; so does the reader.
-    assert options.allowed_sizes[-1] == options.max_batch_size
-    assert options.allowed_sizes[0] == 1, "a single query must not be padded to several"
+
+
+def test_no_file_lets_an_empty_request_end_the_server():
+    """A Predict of 0 rows is a failed CHECK in a TensorFlow Serving that pads batches to allowed sizes."""
+    files = [path for folder in (SERVING, ROOT / "docs") for path in folder.rglob("*") if path.is_file()]
+    texts = {path: path.read_bytes().decode(errors="replace") for path in files}
+    assert CONFIGS / "batching.config" in texts
+    assert [path for path, text in texts.items() if SETS_BATCH_SIZES.search(text)] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "sets"),
+    [
+        ("allowed_batch_sizes: 16", True),
+        ("    allowed_batch_sizes : 1", True),
+        ("allowed_batch_sizes: [1, 4]", True),
+        ("max_batch_size { value: 4 } allowed_batch_sizes:4", True),
+        ("# No allowed_batch_sizes: TensorFlow Serving would pad", False),
+        ("repeated int64 allowed_batch_sizes = 6;", False),
+        ('"%s: allowed_batch_sizes are followed here', False),
+    ],
+)
+def test_a_file_that_sets_batch_sizes_is_found(text, sets):
+    assert bool(SETS_BATCH_SIZES.search(text)) is sets
 
 
 def test_monitoring_is_switched_on_where_souk_serve_has_it():

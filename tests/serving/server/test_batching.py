@@ -195,6 +195,18 @@ def test_the_parameters_are_read_from_tensorflow_servings_file(tmp_path):
     assert read_options(path) == read_options(None) == BatchingOptions()
 
 
+def test_sizes_with_which_tensorflow_serving_can_be_ended_are_warned_of(tmp_path, caplog):
+    path = tmp_path / "batching.config"
+    path.write_text("max_batch_size { value: 8 }")
+    read_options(path)
+    assert caplog.messages == []
+    path.write_text("max_batch_size { value: 8 } allowed_batch_sizes: 8")
+    read_options(path)
+    (message,) = caplog.messages
+    assert f"{path}: allowed_batch_sizes" in message
+    assert "leave them out" in message
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
