@@ -64,6 +64,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
     def ingest(self, config: IngestConfig, examples: types.Artifact) -> Mapping[str, int]:
         """Writes the splits; gives what was counted."""
         summary = ingest_into(config, examples.uri, self._make_beam_pipeline)
+        for line in summary.action_lines():
+            _logger.info("%s", line)
         # Spans of daily data are counted in days since 1970.
         examples.span = summary.end_ms // MILLISECONDS_PER_DAY
         return summary.counters

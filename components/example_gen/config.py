@@ -30,7 +30,9 @@ class DataConfig(Settings):
     ubi_actions: dict[str, Literal["search", "impression", "click", "add_to_cart", "order"]] = Field(
         default_factory=dict
     )
-    """Event types of the shop's own UBI action names, on top of those that `ubi.ACTIONS` knows."""
+    """Event types of the shop's own UBI action names, on top of those in the table of docs/data.md."""
+    ubi_first_ordinal: Annotated[int, Field(ge=0, le=1)] = 1
+    """The `ordinal` of the first item of a page in the `ubi_events` dumps."""
     catalog: tuple[str, ...]
     users: tuple[str, ...] = ()
     profile_columns: tuple[str, ...] = ()
@@ -67,6 +69,8 @@ class DataConfig(Settings):
             raise ValueError("`ubi_queries` is only read with `events_format: ubi`")
         if self.events_format != "ubi" and self.ubi_actions:
             raise ValueError("`ubi_actions` is only read with `events_format: ubi`")
+        if self.events_format != "ubi" and self.ubi_first_ordinal != 1:
+            raise ValueError("`ubi_first_ordinal` is only read with `events_format: ubi`")
         if self.profile_columns and not self.users:
             raise ValueError("`profile_columns` needs `users`, the file that holds these columns")
         return self

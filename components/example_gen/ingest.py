@@ -25,8 +25,9 @@ from components.example_gen.partition import Slice
 from components.example_gen.portions import Portion
 from components.example_gen.progress import Progress, watch
 from components.example_gen.splits import Splits, resolve_splits
-from components.example_gen.summary import CatalogueSummary, IngestSummary, Tally, check
+from components.example_gen.summary import ActionRows, CatalogueSummary, IngestSummary, Tally, check, most_frequent
 from components.example_gen.timestamps import format_timestamp
+from components.example_gen.ubi import event_type_of
 from components.example_gen.user_state import merge_user_states
 from schema import features
 from schema.settings import DataError, InputError, refuse_credentials
@@ -95,6 +96,10 @@ def ingest_into(
         splits.eval_start,
         splits.end,
         round(time.monotonic() - started, 3),
+        {
+            action: ActionRows(count, event_type_of(action, config.data.ubi_actions))
+            for action, count in most_frequent(tally.actions).items()
+        },
     )
     with create(posixpath.join(output, SUMMARY_FILE)) as stream:
         stream.write(summary.to_json().encode())

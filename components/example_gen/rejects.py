@@ -37,7 +37,13 @@ REPEATED_REASONS: Final = {
     "duplicate_item": "the catalogue has this item_id more than once; one row was kept",
     "duplicate_user": "the profiles have this user_id more than once; one row was kept",
 }
-EXPLANATIONS: Final = BAD_ROW_REASONS | UNMATCHED_REASONS | REPEATED_REASONS
+# Rows that are in order and that nothing can be learned from; they are counted alone, and fail nothing.
+SKIPPED: Final = {
+    "searches_without_text": "nothing was typed, as on a browse page; they give no example",
+    "of_searches_without_text": "what was shown or done on such pages gives no label; what was done stays behavior",
+    "ignored_actions": "UBI actions that are none of Souk's events; see `ingest.data.ubi_actions`",
+}
+EXPLANATIONS: Final = BAD_ROW_REASONS | UNMATCHED_REASONS | REPEATED_REASONS | SKIPPED
 
 REJECTS: Final = pl.Schema({"reason": pl.String(), "file": pl.String(), "row": pl.String()})
 EXAMPLES_SHOWN: Final = 3

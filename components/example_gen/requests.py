@@ -56,9 +56,10 @@ def deduplicate(events: pl.DataFrame) -> pl.DataFrame:
 def join_requests(events: pl.DataFrame, known_items: pl.Series, eval_start: int) -> Joined:
     """Joins events that hold every event of each request they touch.
 
-    A request's time, user and query are those of its earliest search; without a search row, its time is that of
-    its earliest event, and its query the earliest one that any event carries. An item's stage is the largest
-    that its events reach; its position the smallest that they name. An event that its clock puts before its own
+    A request's time, user and query are those of its earliest search that holds a query; without one, its time is that
+    of its earliest event, and its query the earliest one that any event carries. Where none does and a search says that
+    there is none (its query is ""), nothing was asked: the request's events are only counted. An item's stage is the
+    largest that its events reach; its position the smallest that they name. An event that its clock puts before its own
     request is taken to be at the request's time. A row whose user is not its request's gives that request no
     label; it stays its own user's behaviour. Requests before `eval_start` get no label from events at or after
     it: the model of that moment could not have seen them.
@@ -74,6 +75,8 @@ def join_requests(events: pl.DataFrame, known_items: pl.Series, eval_start: int)
     has_item = pl.col(EVENT_TYPE) != SEARCH
     unknown = has_item & pl.col("item").is_null()
     headless = pl.col("request_id").is_not_null() & pl.col("head").is_null()
+    textless = unique.filter(pl.col("query") == "")["request_id"]
+    browsed = headless & pl.col("request_id").is_in(textless.implode())
     same_user = (pl.col("user_id").is_null() | (pl.col("user_id") == pl.col("head_user"))).fill_null(value=False)
     with_item = joined.filter(has_item & ~unknown).with_columns(own=pl.col("head").is_not_null() & same_user)
     skewed = pl.col("own") & (pl.col("timestamp_ms") < pl.col("head_time"))
@@ -91,7 +94,15 @@ def join_requests(events: pl.DataFrame, known_items: pl.Series, eval_start: int)
     interactions = with_item.filter(pl.col(EVENT_TYPE) >= CLICK).with_columns(
         user_id=pl.coalesce("user_id", pl.when(pl.col("own")).then(pl.col("head_user")))
     )
-    reason = pl.when(unknown).then(pl.lit("unknown_item")).when(headless).then(pl.lit("request_without_query"))
+    of_browsing = joined.filter(browsed).select(searches=(~has_item).sum(), others=has_item.sum()).row(0)
+    reason = (
+        pl.when(browsed)
+        .then(pl.lit(None, pl.String))
+        .when(unknown)
+        .then(pl.lit("unknown_item"))
+        .when(headless)
+        .then(pl.lit("request_without_query"))
+    )
     return Joined(
         requests.select(REQUESTS.names()),
         interactions.filter(pl.col("user_id").is_not_null()).select(INTERACTIONS.names()),
@@ -101,6 +112,8 @@ def join_requests(events: pl.DataFrame, known_items: pl.Series, eval_start: int)
             "events.before_their_request": counts[0],
             "events.of_another_user": counts[1],
             "events.label_after_eval_start": len(own) - len(in_time),
+            "events.searches_without_text": of_browsing[0],
+            "events.of_searches_without_text": of_browsing[1],
         },
     )
 
@@ -113,7 +126,7 @@ def _with_heads(events: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     columns = ["request_id", "user_id", "timestamp_ms", "query"]
     has_request = pl.col("request_id").is_not_null()
     heads = (
-        events.filter(has_request & (pl.col(EVENT_TYPE) == SEARCH))
+        events.filter(has_request & (pl.col(EVENT_TYPE) == SEARCH) & (pl.col("query") != ""))
         .sort(order)
         .unique("request_id", keep="first", maintain_order=True)
         .select(columns)
@@ -141,7 +154,7 @@ def _with_heads(events: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         .agg(
             pl.col("user_id").drop_nulls().first(),
             pl.col("timestamp_ms").first(),
-            pl.col("query").drop_nulls().first(),
+            pl.col("query").filter(pl.col("query") != "").first(),
         )
         .filter(pl.col("query").is_not_null())
         .with_row_index("head", offset=len(heads))

@@ -15,7 +15,7 @@ import pyarrow as pa
 from components.example_gen import job as kinds
 from components.example_gen import rejects
 from components.example_gen.catalog import item_columns, one_row_per_item, validate_items
-from components.example_gen.columns import CATALOG, EVENT_TYPE, EVENTS, FILE
+from components.example_gen.columns import CATALOG, EVENT_TYPE, EVENTS, FILE, SEARCH
 from components.example_gen.encode import encode_examples
 from components.example_gen.examples import SearchLog
 from components.example_gen.files import create, open_raw
@@ -26,9 +26,9 @@ from components.example_gen.portions import Portion, cut_key, owners, user_log
 from components.example_gen.readers import Block
 from components.example_gen.requests import join_requests
 from components.example_gen.splits import Splits, TimeSpan
-from components.example_gen.summary import Tally
+from components.example_gen.summary import Tally, most_frequent
 from components.example_gen.tfrecord import TFRecordWriter
-from components.example_gen.ubi import ACTIONS, read_events, read_queries
+from components.example_gen.ubi import event_type_of, read_events, read_queries
 from components.example_gen.users import USER_ID, one_row_per_user, users_schema, validate_users
 from components.example_gen.validate import validate_events
 from schema import features
@@ -43,7 +43,7 @@ def read(task: ReadTask, job: Job) -> Iterator[tuple[list[Keyed], Tally]]:
     Events are keyed by request, so that a request's events meet even where a row lacks its user; items by item,
     profiles by user.
     """
-    for number, (block, ignored) in enumerate(_blocks(task, job)):
+    for number, (block, counted) in enumerate(_blocks(task, job)):
         name = f"{task.name}-{number:05d}"
         good, bad, tally = _validated(block, task, job)
         path = task.source.path
@@ -51,7 +51,7 @@ def read(task: ReadTask, job: Job) -> Iterator[tuple[list[Keyed], Tally]]:
         what = _input_name(task.kind)
         rejects.write_dead_letters(letters, job.dead_letters(name))
         tally += _tally_rejects(letters, what)
-        tally += Tally({f"{what}.read": len(block.frame) + len(block.rejects), f"{what}.ignored_actions": ignored})
+        tally += counted + Tally({f"{what}.read": len(block.frame) + len(block.rejects)})
         keys = job.item_keys if task.kind == kinds.CATALOG else job.keys
         yield write_partitions(good, _key_text(good, task.kind), keys, job.scratch(what, f"{name}.arrow")), tally
 
@@ -126,16 +126,19 @@ def write_search(portion: Portion, job: Job) -> Tally:
     return tally + Tally(counters)
 
 
-def _blocks(task: ReadTask, job: Job) -> Iterator[tuple[Block, int]]:
+def _blocks(task: ReadTask, job: Job) -> Iterator[tuple[Block, Tally]]:
     if task.kind == kinds.UBI_EVENTS:
-        yield from read_events(task.source, {**ACTIONS, **job.config.data.ubi_actions})
+        own = job.config.data.ubi_actions
+        for block, actions in read_events(task.source, own, job.config.data.ubi_first_ordinal):
+            ignored = sum(n for action, n in actions.items() if event_type_of(action, own) is None)
+            yield block, Tally({"events.ignored_actions": ignored}, actions=most_frequent(actions))
         return
     if task.kind == kinds.UBI_QUERIES:
         blocks = read_queries(task.source)
     else:
         blocks = read_blocks(task.source, columns_read(task.kind, job.config))
     for block in blocks:
-        yield block, 0
+        yield block, Tally()
 
 
 def _validated(block: Block, task: ReadTask, job: Job) -> tuple[pl.DataFrame, pl.DataFrame, Tally]:
@@ -143,10 +146,12 @@ def _validated(block: Block, task: ReadTask, job: Job) -> tuple[pl.DataFrame, pl
         return *validate_items(block.frame, task.file), Tally()
     if task.kind == kinds.USERS:
         return *validate_users(block.frame, job.config.data.profile_columns, task.file), Tally()
-    good, bad, cut = validate_events(block.frame, task.file, job.config.max_query_characters)
+    good, bad, cut = validate_events(
+        block.frame, task.file, job.config.max_query_characters, needs_query=task.kind == kinds.EVENTS
+    )
     end = job.config.end_ms
     in_time = good if end is None else good.filter(pl.col("timestamp_ms") < end)
-    searches = in_time.filter(pl.col(EVENT_TYPE) == 0)
+    searches = in_time.filter((pl.col(EVENT_TYPE) == SEARCH) & (pl.col("query") != ""))
     counters = {"events.queries_cut": cut, "events.not_before_date": len(good) - len(in_time)}
     return in_time, bad, Tally(counters, _span(searches), _span(in_time))
 

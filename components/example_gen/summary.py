@@ -1,6 +1,8 @@
 """What an ingestion did: counters, the log's time span, the examples of what it could not use."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from typing import Final
 
 import orjson
 
@@ -14,13 +16,18 @@ from components.example_gen.rejects import (
 from components.example_gen.splits import TimeSpan
 from schema.settings import DataError, InputError
 
+# Of one block of rows so many action names are kept: a log that puts ids into them must not fill the memory.
+NAMES_KEPT: Final = 100
+_NAMES_SHOWN: Final = 20
+
 
 @dataclass(frozen=True)
 class Tally:
     """What one piece of work counted; tallies add up in any order.
 
     `searches` and `events` are the time spans of the usable rows, None where there are none; `shown` holds the
-    first few rejected rows per reason, `errors` what went wrong with an input as a whole.
+    first few rejected rows per reason, `errors` what went wrong with an input as a whole, `actions` how many rows had
+    each action name of UBI.
     """
 
     counters: dict[str, int] = field(default_factory=dict)
@@ -28,13 +35,11 @@ class Tally:
     events: TimeSpan | None = None
     shown: dict[str, list[str]] = field(default_factory=dict)
     errors: tuple[str, ...] = ()
+    actions: dict[str, int] = field(default_factory=dict)
 
     def __add__(self, other: "Tally") -> "Tally":
         return Tally(
-            {
-                name: self.counters.get(name, 0) + other.counters.get(name, 0)
-                for name in sorted(self.counters.keys() | other.counters.keys())
-            },
+            _sum(self.counters, other.counters),
             _union(self.searches, other.searches),
             _union(self.events, other.events),
             {
@@ -42,6 +47,7 @@ class Tally:
                 for reason in sorted(self.shown.keys() | other.shown.keys())
             },
             tuple(sorted({*self.errors, *other.errors})),
+            _sum(self.actions, other.actions),
         )
 
     def to_json(self) -> bytes:
@@ -53,7 +59,26 @@ class Tally:
         """The tally that `to_json` wrote."""
         values = orjson.loads(data)
         spans = {name: values[name] and TimeSpan(**values[name]) for name in ("searches", "events")}
-        return cls(values["counters"], **spans, shown=values["shown"], errors=tuple(values["errors"]))
+        return cls(
+            values["counters"],
+            **spans,
+            shown=values["shown"],
+            errors=tuple(values["errors"]),
+            actions=values["actions"],
+        )
+
+
+def most_frequent(counts: Mapping[str, int], most: int = NAMES_KEPT) -> dict[str, int]:
+    """The names with the largest counts, at most `most` of them, the largest first and equal ones by name."""
+    return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:most])
+
+
+@dataclass(frozen=True)
+class ActionRows:
+    """How many rows of a UBI dump had an action, and as which event type they were read; None if they were ignored."""
+
+    count: int
+    read_as: str | None
 
 
 @dataclass(frozen=True)
@@ -61,7 +86,8 @@ class IngestSummary:
     """What `run_ingest` gives back.
 
     `counters` are named `<input>.read`, `<input>.dropped.<reason>`, `examples.<split>` and so on; times are epoch
-    milliseconds; `seconds` is how long it took.
+    milliseconds; `seconds` is how long it took. `ubi_actions` has the action names of a UBI dump, the most frequent
+    first.
     """
 
     output: str
@@ -70,10 +96,26 @@ class IngestSummary:
     eval_start_ms: int
     end_ms: int
     seconds: float
+    ubi_actions: dict[str, ActionRows] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """For programs."""
         return orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2).decode()
+
+    def action_lines(self) -> list[str]:
+        """For a person: which actions of a UBI dump were read as what, and which were ignored; none for other logs."""
+        read = [f"{_printable(name)} {rows.count:,} as {rows.read_as}" for name, rows in self._actions(ignored=False)]
+        ignored = [f"{_printable(name)} {rows.count:,}" for name, rows in self._actions(ignored=True)]
+        lines = [f"UBI actions read: {_listed(read)}; `ingest.data.ubi_actions` changes how."] if read else []
+        if ignored:
+            lines.append(
+                f"UBI actions ignored: {_listed(ignored)}. Where one of them is a search, an impression, a click, an "
+                "add_to_cart or an order, say so with the setting `ingest.data.ubi_actions`."
+            )
+        return lines
+
+    def _actions(self, ignored: bool) -> list[tuple[str, ActionRows]]:
+        return [(name, rows) for name, rows in self.ubi_actions.items() if (rows.read_as is None) == ignored]
 
 
 @dataclass(frozen=True)
@@ -125,8 +167,21 @@ def _check(tally: Tally, what: str, read: int, reasons: dict[str, str], limit: f
     raise DataError("\n".join(lines))
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= 300 else text[:297] + "..."
+def _sum(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    return {name: one.get(name, 0) + other.get(name, 0) for name in sorted(one.keys() | other.keys())}
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - _NAMES_SHOWN
+    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _printable(name: str) -> str:
+    return _short(name if name.isprintable() else repr(name), 60)
+
+
+def _short(text: str, most: int = 300) -> str:
+    return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def _union(one: TimeSpan | None, other: TimeSpan | None) -> TimeSpan | None:

@@ -3,15 +3,20 @@
 Read from tables of BigQuery that have the same fields, or as JSON lines in any of three shapes: plain documents; bulk
 dumps, where an action line `{"index": {"_id": ...}}` comes before each document; and hit dumps, where the document is
 under `_source`. An input that holds both kinds of document may be named as both; each reader takes its own.
-A query becomes a search event and one impression per id in `query_response_hit_ids`, in their order from
-position 1. UBI numbers no events, and engines give a repeated delivery a new `_id`; so an event is what it says:
-two documents of the same client, query, action, object, position and millisecond are one event.
+A query becomes a search event and one impression per id of what was found, in their order from position 1.
+UBI numbers no events, and engines give a repeated delivery a new `_id`; so an event is what it says:
+two documents of the same client, query, action, object, position, text and millisecond are one event.
 Source: https://github.com/o19s/ubi
 """
 
+import ast
+import re
 from collections.abc import Iterator, Mapping
+from typing import Any
 
+import orjson
 import polars as pl
+from polars.exceptions import ComputeError
 
 from components.example_gen.columns import EVENT_COLUMNS, EVENT_ID, EVENT_TYPE, POSITION, TIMESTAMP
 from components.example_gen.inputs import Input, Piece, columns_of, json_lines
@@ -23,38 +28,41 @@ from schema.settings import InputError
 UBI_QUERIES_REQUIRED = ("query_id", "user_query", "timestamp")
 UBI_EVENTS_REQUIRED = ("action_name", "timestamp")
 
-# UBI leaves the names of actions free; these are the ones that its specification and tools use.
-# Any other action (a filter, a login, a hover) is no event of Souk and is only counted.
+# UBI leaves the names of actions free; these are the ones of its schemas, of OpenSearch's documentation and of the
+# collectors that say what was done with which item. Any other action (a filter, a login, a hover, a click on no item
+# in particular, the start of a checkout) is no event of Souk and is only counted.
 ACTIONS: Mapping[str, str] = {
     "search": EventType.SEARCH,
     "on_search": EventType.SEARCH,
     "impression": EventType.IMPRESSION,
     "view": EventType.IMPRESSION,
+    "item_impression": EventType.IMPRESSION,
+    "product_impression": EventType.IMPRESSION,
+    "result_impression": EventType.IMPRESSION,
     "click": EventType.CLICK,
     "click_through": EventType.CLICK,
+    "item_click": EventType.CLICK,
+    "product_click": EventType.CLICK,
+    "result_click": EventType.CLICK,
     "add_to_cart": EventType.ADD_TO_CART,
     "purchase": EventType.ORDER,
+    "item_purchase": EventType.ORDER,
+    "product_purchase": EventType.ORDER,
     "order": EventType.ORDER,
 }
 
 _TEXT = pl.String()
-_QUERY_DOCUMENT: dict[str, pl.DataType] = {
-    "query_id": _TEXT,
-    "client_id": _TEXT,
-    "user_query": _TEXT,
-    "timestamp": _TEXT,
-    "query_response_hit_ids": pl.List(pl.String),
-    # Its name before 1.0.
-    "query_response_objects_ids": pl.List(pl.String),
-    # Only an event has one.
-    "action_name": _TEXT,
-}
+# The ids of what a query found, by preference: `object_id_field` of each hit as the plugin of 2024 calls them, the same
+# as the documentation calls them, and the engine's ids of the hits. A list, or a text that holds one.
+_FOUND = ("query_response_object_ids", "query_response_objects_ids", "query_response_hit_ids")
+# Only a query document has one of these. They tell it from an event where its text is null.
+_OF_QUERIES = (*_FOUND, "query_response_id", "query_attributes")
+_COMMON: dict[str, pl.DataType] = dict.fromkeys(
+    ("action_name", "query_id", "client_id", "user_query", "message", "message_type", "timestamp", *_OF_QUERIES), _TEXT
+)
+_QUERY_DOCUMENT: dict[str, pl.DataType] = _COMMON
 _EVENT_DOCUMENT: dict[str, pl.DataType] = {
-    "action_name": _TEXT,
-    "query_id": _TEXT,
-    "client_id": _TEXT,
-    "user_query": _TEXT,
-    "timestamp": _TEXT,
+    **_COMMON,
     "event_attributes": pl.Struct(
         {
             "object": pl.Struct({"object_id": pl.String}),
@@ -68,24 +76,46 @@ UBI_EVENTS_COLUMNS = tuple(_EVENT_DOCUMENT)
 _ACTION_LINE = pl.Struct({"_index": pl.String})
 
 
+def event_type_of(action: str, own: Mapping[str, str]) -> str | None:
+    """Souk's event type of an action, None if it is none of ours.
+
+    Args:
+      action: as a document names it; `addToCart` and `Add to cart` are `add_to_cart`.
+      own: the shop's own event types by action name, as `ubi_actions` gives them.
+    """
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", action.strip())
+    return own.get(action) or ACTIONS.get(re.sub(r"[\W_]+", "_", words).lower())
+
+
 def read_queries(source: Piece) -> Iterator[Block]:
-    """The search and impression events of a `ubi_queries` dump, as text columns like Souk's own."""
+    """The search and impression events of a `ubi_queries` dump, as text columns like Souk's own.
+
+    The query of a document without text, as browse pages have, is "".
+    """
     for rows, rejects in _documents(source, _QUERY_DOCUMENT):
         yield Block(_query_events(rows.filter(pl.col("action_name").is_null())), rejects)
 
 
-def read_events(source: Piece, actions: Mapping[str, str]) -> Iterator[tuple[Block, int]]:
-    """The events of a `ubi_events` dump as text columns, and how many rows had an action that is none of ours.
+def read_events(
+    source: Piece, own: Mapping[str, str], first_ordinal: int = 1
+) -> Iterator[tuple[Block, dict[str, int]]]:
+    """The events of a `ubi_events` dump as text columns, and how many rows had each action, ours or not.
+
+    The query of a search without text is null: another document of its `query_id` may hold it.
 
     Args:
       source: what to read.
-      actions: Souk's event type by action name.
+      own: as for `event_type_of`.
+      first_ordinal: the `ordinal` of the first item of a page; positions count from 1.
     """
     for rows, rejects in _documents(source, _EVENT_DOCUMENT):
-        is_query = pl.col("action_name").is_null() & pl.col("user_query").is_not_null()
-        events = rows.filter(~is_query)
-        ours = events.filter(pl.col("action_name").is_in(list(actions)) | pl.col("action_name").is_null())
-        yield Block(_action_events(ours, actions), rejects), len(events) - len(ours)
+        of_query = pl.any_horizontal([pl.col(name).is_not_null() for name in ("user_query", *_OF_QUERIES)])
+        events = rows.filter(pl.col("action_name").is_not_null() | ~of_query)
+        counts = dict(events["action_name"].drop_nulls().value_counts().iter_rows())
+        types = {action: event_type_of(action, own) for action in counts}
+        ours = [action for action, event_type in types.items() if event_type]
+        known = events.filter(pl.col("action_name").is_in(ours) | pl.col("action_name").is_null())
+        yield Block(_action_events(known, types, first_ordinal), rejects), counts
 
 
 def ubi_columns_of(source: Input, head_bytes: int) -> tuple[str, ...]:
@@ -114,24 +144,28 @@ def _documents(source: Piece, document: dict[str, pl.DataType]) -> Iterator[tupl
 
 
 def _query_events(rows: pl.DataFrame) -> pl.DataFrame:
+    rows = rows.with_columns(_query_text().fill_null("").alias("query"), *(_id_lists(rows[name]) for name in _FOUND))
+    # Of events at the same time the one with the least id decides whose request it is, and what was asked: the engine
+    # knows better than the page, so this comes before `event` in the alphabet.
+    asked = [pl.lit("asked"), "query_id", "timestamp", "query"]
     search = rows.select(
-        pl.concat_str([pl.lit("query"), "query_id", "timestamp"], separator="/").alias(EVENT_ID),
+        pl.concat_str(asked, separator="/").alias(EVENT_ID),
         pl.col("timestamp").alias(TIMESTAMP),
         pl.col("query_id").alias("request_id"),
         pl.col("client_id").alias("user_id"),
         pl.lit(EventType.SEARCH).alias(EVENT_TYPE),
-        pl.col("user_query").alias("query"),
+        pl.col("query"),
         pl.lit(None, pl.String).alias("item_id"),
         pl.lit(None, pl.String).alias(POSITION),
     )
-    hits = pl.coalesce("query_response_hit_ids", "query_response_objects_ids")
+    found = pl.coalesce([pl.when(pl.col(name).list.len() > 0).then(pl.col(name)) for name in _FOUND])
     shown = (
         rows.select(
             "query_id",
             "timestamp",
             pl.col("client_id").alias("user_id"),
-            hits.alias("item_id"),
-            pl.int_ranges(1, hits.list.len().fill_null(0) + 1).alias(POSITION),
+            found.alias("item_id"),
+            pl.int_ranges(1, found.list.len().fill_null(0) + 1).alias(POSITION),
         )
         .filter(pl.col("item_id").list.len() > 0)
         .explode("item_id", POSITION)
@@ -149,18 +183,58 @@ def _query_events(rows: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([search, impressions]).select(EVENT_COLUMNS)
 
 
-def _action_events(rows: pl.DataFrame, actions: Mapping[str, str]) -> pl.DataFrame:
+def _action_events(rows: pl.DataFrame, types: Mapping[str, str | None], first_ordinal: int) -> pl.DataFrame:
     attributes = pl.col("event_attributes").struct
+    ordinal = attributes.field("position").struct.field("ordinal").str.extract(r"(-?\d+)").cast(pl.Int64, strict=False)
     events = rows.select(
         pl.col("timestamp").alias(TIMESTAMP),
         pl.col("query_id").alias("request_id"),
         pl.col("client_id").alias("user_id"),
-        pl.col("action_name").replace_strict(dict(actions), default=None, return_dtype=pl.String).alias(EVENT_TYPE),
-        pl.col("user_query").alias("query"),
+        pl.col("action_name").replace_strict(types, default=None, return_dtype=pl.String).alias(EVENT_TYPE),
+        _query_text().alias("query"),
+        _user_query().alias("user_query"),
         attributes.field("object").struct.field("object_id").alias("item_id"),
-        attributes.field("position").struct.field("ordinal").str.extract(r"(-?\d+)").alias(POSITION),
-    )
-    said = [TIMESTAMP, "request_id", "user_id", EVENT_TYPE, "item_id", POSITION]
+        (ordinal + 1 - first_ordinal).cast(pl.String).alias(POSITION),
+    ).with_columns(query=pl.when(pl.col(EVENT_TYPE) == EventType.SEARCH).then("query").otherwise("user_query"))
+    said = [TIMESTAMP, "request_id", "user_id", EVENT_TYPE, "item_id", POSITION, "query"]
     return events.with_columns(
-        pl.concat_str([pl.col(name).fill_null("") for name in said], separator="/").alias(EVENT_ID)
+        pl.concat_str([pl.lit("event"), *(pl.col(name).fill_null("") for name in said)], separator="/").alias(EVENT_ID)
     ).select(EVENT_COLUMNS)
+
+
+def _user_query() -> pl.Expr:
+    return _not_blank("user_query")
+
+
+def _query_text() -> pl.Expr:
+    """What was asked; `message` says it where its type is QUERY or not given. Null if nothing does."""
+    is_query = _not_blank("message_type").str.to_uppercase().fill_null("QUERY") == "QUERY"
+    return pl.coalesce(_user_query(), pl.when(is_query).then(_not_blank("message")))
+
+
+def _not_blank(name: str) -> pl.Expr:
+    return pl.col(name).str.strip_chars().replace("", None)
+
+
+def _id_lists(texts: pl.Series) -> pl.Series:
+    """Lists of ids out of JSON lists or of what else `_ids` reads."""
+    try:
+        return texts.str.json_decode(pl.List(pl.String))
+    except ComputeError:
+        return pl.Series(texts.name, [_ids(text or "") for text in texts], pl.List(pl.String))
+
+
+def _ids(text: str) -> list[str | None]:
+    """The ids in a JSON list, a list as Python writes it, or a text with commas between them."""
+    text = text.strip()
+    if not text.startswith("["):
+        return [name.strip() for name in text.split(",")] if text else []
+    found: list[Any] = []
+    try:
+        found = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        try:
+            found = ast.literal_eval(text)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            found = [name.strip() for name in text.strip("[]").split(",")]
+    return [value if value is None or isinstance(value, str) else orjson.dumps(value).decode() for value in found]

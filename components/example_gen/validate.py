@@ -21,7 +21,7 @@ _TEXTS = (EVENT_ID, "request_id", "user_id", "query", "item_id")
 
 
 def validate_events(
-    raw: pl.DataFrame, file_index: int, max_query_characters: int
+    raw: pl.DataFrame, file_index: int, max_query_characters: int, needs_query: bool = True
 ) -> tuple[pl.DataFrame, pl.DataFrame, int]:
     """Typed events out of text columns.
 
@@ -29,13 +29,15 @@ def validate_events(
       raw: the columns `EVENT_COLUMNS`, all text or null.
       file_index: goes into the column `file`.
       max_query_characters: longer queries are cut.
+      needs_query: whether a search without a query is unusable. If not, its query stays "" where the log says that
+        there is none, and null where another event of the request may hold it.
 
     Returns:
       The usable events (schema `columns.EVENTS`), the unusable rows as they came with a `reason`, and how many
       queries were cut.
     """
-    texts = raw.with_columns(
-        [pl.col(name).str.strip_chars().replace("", None) for name in _TEXTS],
+    texts = raw.with_columns([pl.col(name).str.strip_chars() for name in _TEXTS]).with_columns(
+        [pl.col(name).replace("", None) for name in _TEXTS if needs_query or name != "query"]
     )
     typed = texts.select(
         pl.col(EVENT_ID),
@@ -59,7 +61,7 @@ def validate_events(
         (kind.is_in([SEARCH, IMPRESSION]) & pl.col("request_id").is_null(), "missing_request_id"),
         (pl.col("user_id").is_null() & pl.col("request_id").is_null(), "missing_user_and_request"),
         ((kind != SEARCH) & pl.col("item_id").is_null(), "missing_item_id"),
-        ((kind == SEARCH) & pl.col("query").is_null(), "empty_query"),
+        ((kind == SEARCH) & pl.col("query").is_null() & needs_query, "empty_query"),
         (pl.col("has_position") & (pl.col(POSITION).fill_null(-1) < 0), "bad_position"),
     ]
     reasons = first_problem(typed, problems)

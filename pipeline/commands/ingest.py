@@ -143,6 +143,9 @@ def _print(summary: "IngestSummary") -> None:
         table.add_row(name, f"{count:,}", EXPLANATIONS.get(name.rpartition(".")[2], ""))
     console = Console()
     console.print(table)
+    for line in summary.action_lines():
+        # A name and its count stay on one line.
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     console.print(
         f"train {format_timestamp(summary.train_start_ms)} to {format_timestamp(summary.eval_start_ms)}, "
         f"eval from there to {format_timestamp(summary.end_ms)}"

@@ -59,10 +59,21 @@ def put_shop(bigquery: BigQuery, shop: Shop, dataset: str = "shop-project.logs")
     }
 
 
-def put_ubi(bigquery: BigQuery, shop: Shop, json_attributes: bool, dataset: str = "shop-project.ubi") -> None:
-    """Makes the tables queries and events, the attributes of the latter as a struct or as a JSON column."""
+def put_ubi(bigquery: BigQuery, shop: Shop, as_json: bool, dataset: str = "shop-project.ubi") -> None:
+    """Makes the tables queries and events: what is nested as structs and lists, or as JSON in a JSON column and a text;
+    then the texts of queries are in messages of events.
+    """
     queries, dump = ubi_rows(shop.log)
-    documents = [row for row in dump if "index" not in row]
+    documents: list[dict[str, Any]] = [row for row in dump if "index" not in row]
+    found = Field("query_response_hit_ids", "STRING", "REPEATED")
+    if as_json:
+        found = Field("query_response_object_ids")
+        for row in queries:
+            row["query_response_object_ids"] = json.dumps(row.pop("query_response_hit_ids"))
+            typed = {"action_name": "on_search", "message_type": "QUERY", "message": row["user_query"]}
+            same = {name: row[name] for name in ("query_id", "client_id", "timestamp")}
+            documents.append(same | typed | {"event_attributes": {}})
+            row["user_query"] = None
     bigquery.put(
         f"{dataset}.queries",
         (
@@ -70,7 +81,7 @@ def put_ubi(bigquery: BigQuery, shop: Shop, json_attributes: bool, dataset: str 
             Field("client_id"),
             Field("timestamp", "TIMESTAMP"),
             Field("user_query"),
-            Field("query_response_hit_ids", "STRING", "REPEATED"),
+            found,
         ),
         [row | {"timestamp": datetime.datetime.fromisoformat(row["timestamp"])} for row in queries],
     )
@@ -82,12 +93,20 @@ def put_ubi(bigquery: BigQuery, shop: Shop, json_attributes: bool, dataset: str 
             Field("position", "RECORD", fields=(Field("ordinal", "INTEGER"),)),
         ),
     )
-    if json_attributes:
+    if as_json:
         attributes = Field("event_attributes", "JSON")
         documents = [row | {"event_attributes": json.dumps(row["event_attributes"])} for row in documents]
     bigquery.put(
         f"{dataset}.events",
-        (Field("query_id"), Field("client_id"), Field("timestamp", "TIMESTAMP"), Field("action_name"), attributes),
+        (
+            Field("query_id"),
+            Field("client_id"),
+            Field("timestamp", "TIMESTAMP"),
+            Field("action_name"),
+            Field("message_type"),
+            Field("message"),
+            attributes,
+        ),
         [row | {"timestamp": datetime.datetime.fromisoformat(row["timestamp"])} for row in documents],
     )
 

@@ -56,8 +56,8 @@ def join(log: list[Event], known_items: set[str], eval_start: int) -> tuple[list
     heads: dict[str, dict[str, Any]] = {}
     for request_id in {e.request_id for e in events} - {None}:
         mine = [e for e in events if e.request_id == request_id]
-        searches = [e for e in mine if e.event_type == "search"]
-        queries = [e.query for e in mine if e.query is not None]
+        searches = [e for e in mine if e.event_type == "search" and e.query]
+        queries = [e.query for e in mine if e.query]
         users = [e.user_id for e in mine if e.user_id is not None]
         if searches:
             first = searches[0]

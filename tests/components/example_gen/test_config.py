@@ -67,6 +67,7 @@ def test_window_lengths_are_milliseconds() -> None:
         ({"data": DATA | {"events_format": "csv"}}, "events_format"),
         ({"data": DATA | {"ubi_queries": "q.ndjson"}}, "only read with"),
         ({"data": DATA | {"ubi_actions": {"tap": "click"}}}, "only read with"),
+        ({"data": DATA | {"ubi_first_ordinal": 0}}, "only read with"),
         ({"data": DATA | {"profile_columns": ["age"]}}, "needs `users`"),
         ({"data": DATA, "eval_start": "soon"}, "not a timestamp"),
         ({"data": DATA, "eval_days": 0}, "greater than 0"),

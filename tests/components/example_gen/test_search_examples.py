@@ -40,7 +40,8 @@ searches = st.builds(
     request_id=requests,
     user_id=users,
     event_type=st.just("search"),
-    query=st.sampled_from(["red shoes", "blue shoes", "红色 鞋", "hat"]),
+    # Without a query: null where another event may hold it, "" where nothing was typed.
+    query=st.sampled_from(["red shoes", "blue shoes", "红色 鞋", "hat", None, ""]),
     item_id=st.none(),
     position=st.none(),
 )

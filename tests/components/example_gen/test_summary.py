@@ -19,6 +19,7 @@ tallies = st.builds(
         st.sampled_from(["events.bad_timestamp"]), st.lists(st.sampled_from("abcdef"), max_size=3).map(sorted)
     ),
     errors=st.sampled_from([(), ("one",), ("two",)]),
+    actions=st.dictionaries(st.sampled_from(["click", "hover"]), st.integers(0, 9)),
 )
 
 

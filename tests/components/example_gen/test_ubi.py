@@ -1,11 +1,12 @@
 """UBI dumps, shaped as OpenSearch's tools write them."""
 
 import json
+from typing import Any
 
 import pytest
 
 from components.example_gen.files import FileRange, cut_ranges, find_files
-from components.example_gen.ubi import ACTIONS, read_events, read_queries, ubi_columns_of
+from components.example_gen.ubi import event_type_of, read_events, read_queries, ubi_columns_of
 from schema.settings import InputError
 
 QUERY = {
@@ -34,24 +35,26 @@ CLICK = {
     },
 }
 
+FOUND = ("query_response_object_ids", "query_response_objects_ids", "query_response_hit_ids")
 
-def _plain(documents: list[dict]) -> list[dict]:
+
+def plain(documents: list[dict]) -> list[dict]:
     return documents
 
 
-def _bulk(documents: list[dict]) -> list[dict]:
+def bulk(documents: list[dict]) -> list[dict]:
     return [row for n, d in enumerate(documents) for row in ({"index": {"_index": "ubi", "_id": str(n)}}, d)]
 
 
-def _created(documents: list[dict]) -> list[dict]:
+def created(documents: list[dict]) -> list[dict]:
     return [row for d in documents for row in ({"create": {"_index": "ubi"}}, d)]
 
 
-def _hits(documents: list[dict]) -> list[dict]:
+def hits(documents: list[dict]) -> list[dict]:
     return [{"_index": "ubi", "_id": str(n), "_score": 1, "_source": d} for n, d in enumerate(documents)]
 
 
-shapes = pytest.mark.parametrize("shape", [_plain, _bulk, _created, _hits])
+shapes = pytest.mark.parametrize("shape", [plain, bulk, created, hits])
 
 
 def _source(tmp_path, rows: list[dict]) -> FileRange:
@@ -80,10 +83,8 @@ def test_an_event_names_its_object_and_position(tmp_path, shape) -> None:
         "action_name": "purchase",
         "event_attributes": {"object": {"object_id": 4}, "position": {"ordinal": {"index": 7}}},
     }
-    ((block, ignored),) = read_events(
-        _source(tmp_path, shape([CLICK, numbered, CLICK | {"action_name": "login"}])), ACTIONS
-    )
-    assert (block.rejects, ignored) == ([], 1)
+    ((block, counts),) = read_events(_source(tmp_path, shape([CLICK, numbered, CLICK | {"action_name": "login"}])), {})
+    assert (block.rejects, counts) == ([], {"click": 1, "purchase": 1, "login": 1})
     assert block.frame.drop("event_id", "timestamp").rows() == [
         ("q1", "c1", "click", None, "i4", "2"),
         ("q1", "c1", "order", None, "4", "7"),
@@ -92,7 +93,7 @@ def test_an_event_names_its_object_and_position(tmp_path, shape) -> None:
 
 def test_a_repeated_delivery_has_the_same_event_id_whatever_its_document_id(tmp_path) -> None:
     other = CLICK | {"timestamp": "2026-03-01T12:00:06.000Z"}
-    ((block, _),) = read_events(_source(tmp_path, _bulk([CLICK, CLICK, other])), ACTIONS)
+    ((block, _),) = read_events(_source(tmp_path, bulk([CLICK, CLICK, other])), {})
     first, again, later = block.frame["event_id"]
     assert first == again != later
 
@@ -106,30 +107,119 @@ def test_a_repeated_delivery_has_the_same_event_id_whatever_its_document_id(tmp_
         ("view", "impression"),
         ("click", "click"),
         ("click_through", "click"),
+        ("item_click", "click"),
         ("add_to_cart", "add_to_cart"),
         ("purchase", "order"),
+        ("product_purchase", "order"),
         ("order", "order"),
+        ("addToCart", "add_to_cart"),
+        ("Add to cart", "add_to_cart"),
+        ("RESULT-CLICK", "click"),
         ("tap", "click"),
+        ("view_search_results", None),
+        ("global_click", None),
+        ("checkout", None),
+        ("watch", None),
+        ("", None),
     ],
 )
-def test_actions_are_mapped_with_the_shops_own_on_top(tmp_path, action: str, event_type: str) -> None:
-    source = _source(tmp_path, [CLICK | {"action_name": action}])
-    ((block, _),) = read_events(source, {**ACTIONS, "tap": "click"})
-    assert block.frame["event_type"].to_list() == [event_type]
+def test_actions_are_mapped_with_the_shops_own_on_top(tmp_path, action: str, event_type: str | None) -> None:
+    own = {"tap": "click"}
+    assert event_type_of(action, own) == event_type
+    ((block, counts),) = read_events(_source(tmp_path, [CLICK | {"action_name": action}]), own)
+    assert block.frame["event_type"].to_list() == ([event_type] if event_type else [])
+    assert counts == {action: 1}
+
+
+def test_the_shops_own_event_type_wins_over_the_known_one(tmp_path) -> None:
+    assert event_type_of("view", {"view": "click"}) == "click"
+
+
+def _queries(tmp_path, *documents: dict) -> list[tuple[Any, ...]]:
+    (block,) = read_queries(_source(tmp_path, list(documents)))
+    assert block.rejects == []
+    return block.frame.select("request_id", "event_type", "query", "item_id", "position").rows()
+
+
+def _searches(tmp_path, *changes: dict) -> list[str | None]:
+    ((block, _),) = read_events(_source(tmp_path, [CLICK | {"action_name": "on_search"} | c for c in changes]), {})
+    return block.frame["query"].to_list()
+
+
+@pytest.mark.parametrize("name", FOUND)
+@pytest.mark.parametrize(
+    "ids",
+    [["i9", "i4"], '["i9", "i4"]', "['i9', 'i4']", "i9,i4", "[i9, i4]"],
+    ids=["list", "json", "python", "commas", "bare"],
+)
+def test_ids_found_are_impressions_under_any_name(tmp_path, name: str, ids: object) -> None:
+    document = {key: value for key, value in QUERY.items() if key != "query_response_hit_ids"} | {name: ids}
+    assert _queries(tmp_path, document)[1:] == [
+        ("q1", "impression", None, "i9", "1"),
+        ("q1", "impression", None, "i4", "2"),
+    ]
+
+
+@pytest.mark.parametrize(("ids", "found"), [([9, 4], ["9", "4"]), ("i9", ["i9"]), ("0012", ["0012"]), ("[", [""])])
+def test_ids_that_are_no_list_of_texts_are_read(tmp_path, ids: object, found: list[str]) -> None:
+    rows = _queries(tmp_path, QUERY | {"query_response_hit_ids": ids}, QUERY | {"query_id": "q2"})
+    assert [row[3] for row in rows if row[:2] == ("q1", "impression")] == found
+    assert [row[3] for row in rows if row[:2] == ("q2", "impression")] == ["i9", "i4"]
+
+
+def test_ids_of_objects_are_preferred_row_by_row(tmp_path) -> None:
+    rows = _queries(
+        tmp_path,
+        QUERY | {"query_response_object_ids": ["i1"], "query_response_objects_ids": ["i2"]},
+        QUERY | {"query_id": "q2", "query_response_object_ids": [], "query_response_objects_ids": ["i2"]},
+        QUERY | {"query_id": "q3", "query_response_object_ids": None, "query_response_hit_ids": ["i3"]},
+        QUERY | {"query_id": "q4", "query_response_object_ids": "", "query_response_hit_ids": None},
+    )
+    assert [row[3] for row in rows if row[1] == "impression"] == ["i1", "i2", "i3"]
+
+
+@pytest.mark.parametrize("text", [None, "", " "])
+def test_a_query_document_without_text_says_so(tmp_path, text: str | None) -> None:
+    assert _queries(tmp_path, QUERY | {"user_query": text})[0] == ("q1", "search", "", None, None)
+
+
+def test_a_search_has_its_text_in_the_message(tmp_path) -> None:
+    assert _searches(
+        tmp_path,
+        {"message_type": "QUERY", "message": "red shoes"},
+        {"message_type": "query", "message": "hat"},
+        {"message_type": None, "message": "lamp"},
+        {"message_type": "", "message": "chair"},
+        {"message_type": "QUERY", "message": "red shoes", "user_query": "red shoe"},
+    ) == ["red shoes", "hat", "lamp", "chair", "red shoe"]
+
+
+def test_a_search_without_text_is_no_text(tmp_path) -> None:
+    assert _searches(
+        tmp_path,
+        {"message_type": "INFO", "message": "the user searched"},
+        {"message_type": "QUERY", "message": " "},
+        {"message_type": "QUERY", "message": None, "user_query": ""},
+    ) == [None, None, None]
+
+
+def test_the_message_of_a_click_is_no_query(tmp_path) -> None:
+    assert _searches(tmp_path, {"action_name": "click", "message_type": "QUERY", "message": "Red Shoe (i4)"}) == [None]
 
 
 @shapes
 def test_of_a_dump_that_holds_both_each_reader_takes_its_own(tmp_path, shape) -> None:
-    source = _source(tmp_path, shape([QUERY, CLICK | {"user_query": "red shoes"}, QUERY | {"query_id": "q2"}]))
+    browse = QUERY | {"query_id": "q2", "user_query": None}
+    source = _source(tmp_path, shape([QUERY, CLICK | {"user_query": "red shoes"}, browse]))
     (queries,) = read_queries(source)
-    ((events, ignored),) = read_events(source, ACTIONS)
+    ((events, counts),) = read_events(source, {})
     assert queries.frame["event_type"].value_counts(sort=True).rows() == [("impression", 4), ("search", 2)]
-    assert (events.frame["event_type"].to_list(), ignored) == (["click"], 0)
+    assert (events.frame["event_type"].to_list(), counts) == (["click"], {"click": 1})
 
 
 def test_an_event_without_attributes_or_of_another_shape_is_no_crash(tmp_path) -> None:
     rows = [{"action_name": "click", "timestamp": "x"}, CLICK | {"event_attributes": "none"}, CLICK]
-    ((block, _),) = read_events(_source(tmp_path, rows), ACTIONS)
+    ((block, _),) = read_events(_source(tmp_path, rows), {})
     assert len(block.frame) + len(block.rejects) == 3
     assert "i4" in block.frame["item_id"].to_list()
 
@@ -144,3 +234,12 @@ def test_a_dump_that_is_not_json_lines_is_an_error(tmp_path) -> None:
     (file,) = find_files((str(tmp_path / "dump.csv"),), "events")
     with pytest.raises(InputError, match="read from JSON lines or from BigQuery"):
         ubi_columns_of(file, 9999)
+
+
+def test_positions_count_from_1_wherever_ordinals_begin(tmp_path) -> None:
+    ordinals = [0, {"index": 6}, "3", None, -1]
+    rows = [CLICK | {"event_attributes": {"object": {"object_id": 4}, "position": {"ordinal": o}}} for o in ordinals]
+    ((block, _),) = read_events(_source(tmp_path, rows), {}, first_ordinal=0)
+    assert block.frame["position"].to_list() == ["1", "7", "4", None, "0"]
+    ((block, _),) = read_events(_source(tmp_path, rows), {})
+    assert block.frame["position"].to_list() == ["0", "6", "3", None, "-1"]

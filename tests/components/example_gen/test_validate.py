@@ -72,3 +72,11 @@ def test_a_query_of_ten_thousand_characters_is_cut_and_counted() -> None:
 def test_space_around_text_is_no_part_of_it() -> None:
     good, _, _ = _validate(GOOD | {"event_id": " e1 ", "item_id": "i1\n", "position": "4.0"})
     assert good.select("event_id", "item_id", "position").row(0) == ("e1", "i1", 4)
+
+
+def test_where_no_query_is_needed_none_and_empty_stay_apart() -> None:
+    rows = [SEARCH | {"query": query} for query in (None, " ", " red shoes ")]
+    raw = pl.DataFrame(rows, schema=dict.fromkeys(EVENT_COLUMNS, pl.String))
+    good, bad, _ = validate_events(raw, 7, 512, needs_query=False)
+    assert good["query"].to_list() == [None, "", "red shoes"]
+    assert bad.is_empty()

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -9,6 +10,7 @@ from click.testing import CliRunner
 from pipeline.cli import main
 from tests.components.example_gen.small_shop import make_shop, write_shop
 
+CASES = Path(__file__).parents[3] / ".." / "shared" / "cases"
 FILES = "{data: {events: gone.jsonl, catalog: gone.csv}}"
 FAR = "{runner: flink, job_endpoint: 'flink.example:8099', worker: {type: process, command: /souk}}"
 
@@ -73,3 +75,75 @@ def test_neither_tensorflow_nor_tfx_nor_its_metadata_is_imported(section) -> Non
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def _run_case(name: str, out: Path, *more: str):
+    if not (CASES / name).is_dir():
+        pytest.skip(f"the case is not at ../shared/cases/{name}")
+    result = _run("--config", CASES / name / "shop.yaml", "--out", out, *more)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def _counters(name: str, out: Path) -> dict[str, int]:
+    return json.loads(_run_case(name, out, "--json").stdout)["counters"]
+
+
+def _dropped(counters: dict[str, int]) -> list[str]:
+    return [name for name in counters if name.startswith("events.dropped.")]
+
+
+def test_browse_pages_in_ubi_are_counted_and_fail_nothing(tmp_path) -> None:
+    counters = _counters("ubi_null_user_query", tmp_path / "out")
+    assert (counters["events.read"], counters["events.searches_without_text"]) == (445, 5)
+    assert (counters["examples.train"] + counters["examples.eval"], _dropped(counters)) == (60, [])
+
+
+def test_ubi_search_events_have_their_text_in_the_message(tmp_path) -> None:
+    counters = _counters("ubi_on_search_message", tmp_path / "out")
+    assert counters["events.read"] == 495
+    assert (counters["examples.train"] + counters["examples.eval"], _dropped(counters)) == (60, [])
+
+
+def test_ubi_query_response_object_ids_are_impressions(tmp_path) -> None:
+    counters = _counters("ubi_query_response_object_ids", tmp_path / "out")
+    assert counters["events.read"] == 435
+    assert _dropped(counters) == []
+
+
+def test_the_screen_names_ubi_actions_and_the_setting(tmp_path) -> None:
+    lines = _run_case("ubi_ignored_actions_unnamed", tmp_path / "out").stdout.splitlines()
+    (line,) = (line for line in lines if line.startswith("UBI actions read: "))
+    assert "item_click 60 as click, product_purchase 15 as order;" in line
+    assert "`ingest.data.ubi_actions`" in line
+
+
+@pytest.fixture
+def unknown_actions(tmp_path):
+    """A configuration of UBI dumps, some of whose actions are none of Souk's."""
+    shop = make_shop(40)
+    config = json.loads(write_shop(tmp_path / "in", shop, "ubi").to_json())
+    with (tmp_path / "in" / "events-0.jsonl").open("a", encoding="utf-8") as stream:
+        for name in ["hover"] * 60 + ["[bold]"] * 15 + ["hover over the product"] * 14:
+            stream.write(
+                json.dumps({"action_name": name, "client_id": "u1", "timestamp": "2026-04-01T00:00:00Z"}) + "\n"
+            )
+    path = tmp_path / "souk.yaml"
+    path.write_text(yaml.safe_dump({"ingest": config}))
+    return path
+
+
+def test_the_screen_names_ignored_ubi_actions(unknown_actions) -> None:
+    result = _run("--config", unknown_actions, "--out", unknown_actions.parent / "out")
+    assert result.exit_code == 0, result.output
+    (line,) = (line for line in result.stdout.splitlines() if line.startswith("UBI actions ignored: "))
+    assert line.startswith("UBI actions ignored: hover 60, [bold] 15, hover over the product 14. ")
+    assert "`ingest.data.ubi_actions`" in line
+
+
+def test_json_names_ignored_ubi_actions(unknown_actions) -> None:
+    result = _run("--config", unknown_actions, "--out", unknown_actions.parent / "out", "--json")
+    summary = json.loads(result.stdout)
+    assert summary["ubi_actions"]["hover"] == {"count": 60, "read_as": None}
+    assert summary["ubi_actions"]["click"]["read_as"] == "click"
+    assert summary["counters"]["events.ignored_actions"] == 89

@@ -68,13 +68,11 @@ def test_from_tables_it_is_as_from_files(cloud: Cloud, shop: Shop, local, tmp_pa
     assert '"file":"bigquery://shop-project.logs.events"' in dead_letters(tmp_path / "out")[0]
 
 
-@pytest.mark.parametrize("json_attributes", [False, True])
-def test_ubi_in_tables_is_as_ubi_in_files(
-    cloud: Cloud, shop: Shop, local, tmp_path: Path, json_attributes: bool
-) -> None:
+@pytest.mark.parametrize("as_json", [False, True])
+def test_ubi_in_tables_is_as_ubi_in_files(cloud: Cloud, shop: Shop, local, tmp_path: Path, as_json: bool) -> None:
     _, out, _ = local
     data = put_shop(cloud.bigquery, shop)
-    put_ubi(cloud.bigquery, shop, json_attributes)
+    put_ubi(cloud.bigquery, shop, as_json)
     data |= {
         "events": "bigquery://shop-project.ubi.events",
         "ubi_queries": "bigquery://shop-project.ubi.queries",
