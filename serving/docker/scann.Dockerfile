@@ -63,6 +63,7 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=300s --retries=3 CMD ["so
 
 # As process 1 TensorFlow Serving would ignore SIGTERM, for which it has no handler: only a kill would end it.
 ENTRYPOINT ["/usr/bin/tini", "--", "/usr/bin/tensorflow_model_server"]
+# docs/deployment.md says why threads and retries are as they are.
 CMD ["--port=8500", \
      "--rest_api_port=8501", \
      "--model_config_file=/etc/souk/models.config", \
@@ -72,4 +73,7 @@ CMD ["--port=8500", \
      "--enable_batching=true", \
      "--batching_parameters_file=/etc/souk/batching.config", \
      "--monitoring_config_file=/etc/souk/monitoring.config", \
+     "--grpc_max_threads=320", \
+     "--num_load_threads=2", \
+     "--max_num_load_retries=0", \
      "--grpc_channel_arguments=grpc.max_connection_age_ms=30000,grpc.max_connection_age_grace_ms=10000"]

@@ -6,6 +6,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from serving.server import batching
 from tests.dockerfiles import program
 from tests.serving.deployment import kubernetes_fields
 from tests.serving.deployment.files import (
@@ -139,6 +140,29 @@ def test_the_server_gets_flags_that_it_knows_and_those_of_the_image():
     given = flags(container()["args"])
     assert set(given) <= FLAGS
     assert image_command(DOCKER / "stock.Dockerfile").items() <= given.items()
+
+
+def test_no_pod_starts_past_the_init_of_the_image_or_with_other_flags():
+    """`command` would replace the image's ENTRYPOINT; a patch that gave `args` would replace the base's."""
+    assert "command" not in container()
+    for path in PATCHES:
+        for patch in documents(path):
+            pod = patch.get("spec", {}).get("template", {}).get("spec", {})
+            for each in pod.get("containers", []):
+                assert not {"args", "command", "image"} & set(each), named(path)
+
+
+def test_there_are_threads_for_every_batch_that_runs_and_the_next_one():
+    options = batching.read_options(CONFIGS / "batching.config")
+    threads = int(flags(container()["args"])["grpc_max_threads"])
+    assert threads == options.max_batch_size * (options.threads + 1)
+    assert threads >= options.max_batch_size
+
+
+def test_a_version_that_does_not_load_keeps_no_other_waiting():
+    given = flags(container()["args"])
+    assert given["max_num_load_retries"] == "0"
+    assert int(given["num_load_threads"]) > 1
 
 
 def test_the_files_that_flags_name_are_keys_of_the_config_map_that_is_mounted_there():

@@ -5,7 +5,7 @@ import pytest
 
 from serving.server.metrics import Metrics
 from tests.dockerfiles import program
-from tests.serving.deployment.files import CONFIGS, DOCKER, KUBERNETES, image_command, only
+from tests.serving.deployment.files import CONFIGS, DOCKER, KUBERNETES, ROOT, image_command, only
 
 FOLDER = DOCKER / "prometheus"
 
@@ -43,7 +43,7 @@ def test_alerts_are_about_metrics_and_labels_that_the_server_has(rules):
     used = set()
     for rule in rules.values():
         for name, labels in re.findall(r"(:tensorflow:[\w:]+)(?:\{(.*?)\})?", rule["expr"]):
-            metric = metrics[name.removesuffix("_bucket")]
+            metric = metrics[name.removesuffix("_bucket").removesuffix("_sum")]
             used.add(metric.name)
             assert set(re.findall(r"(\w+)[=!]", labels)) <= set(metric._labels)
     assert {":tensorflow:serving:request_count", ":tensorflow:serving:request_latency"} <= used
@@ -52,13 +52,23 @@ def test_alerts_are_about_metrics_and_labels_that_the_server_has(rules):
 @pytest.mark.parametrize("rules", [RULES, OPERATOR_RULES], ids=["compose", "operator"])
 def test_alerts_are_about_jobs_that_are_scraped_and_lead_to_a_chapter_of_the_runbook(rules):
     jobs = {job["job_name"] for job in only(FOLDER / "prometheus.yaml")["scrape_configs"]}
-    headings = re.findall(r"^#+ (.+)$", (DOCKER.parents[1] / "docs" / "deployment.md").read_text(), re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", (ROOT / "docs" / "deployment.md").read_text(), re.MULTILINE)
     anchors = {heading.lower().replace(" ", "-") for heading in headings}
     for rule in rules.values():
         assert set(re.findall(r'job="([^"]+)"', rule["expr"])) <= jobs
         page, _, anchor = rule["annotations"]["runbook"].partition("#")
         assert page == "docs/deployment.md"
         assert anchor in anchors
+
+
+def test_the_alert_on_threads_rings_at_80_percent_of_them():
+    threads = int(image_command(DOCKER / "stock.Dockerfile")["grpc_max_threads"])
+    assert int(RULES["SoukThreadsExhausted"]["expr"].rpartition(">")[2]) == 0.8 * threads
+
+
+def test_every_alert_has_a_row_of_the_runbook():
+    rows = re.findall(r"^\| (Souk\w+) \|", (ROOT / "docs" / "deployment.md").read_text(), re.MULTILINE)
+    assert sorted(rows) == sorted(RULES)
 
 
 def test_the_operator_has_the_same_alerts_but_for_how_it_knows_that_no_version_answers():
