@@ -88,7 +88,7 @@ def test_an_epoch_of_several_passes_orders_each_anew(files):
     requests = read_requests(SearchReader(config, ()), files, validation=False)
     whole = [batch[features.ITEMS][:, 0].numpy().tolist() for batch in training_batches(requests, config, 3)]
     steps = len(whole) // 6
-    passes = [sum(whole[start : start + steps], []) for start in range(0, len(whole), steps)]
+    passes = [[row for batch in whole[start : start + steps] for row in batch] for start in range(0, len(whole), steps)]
     assert len(passes) == 6
     assert len({tuple(order) for order in passes}) == 6
     assert all(sorted(order) == sorted(items_of(requests)) for order in passes)

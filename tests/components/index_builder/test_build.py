@@ -44,9 +44,7 @@ def test_warmup_requests_are_those_that_the_server_replays(built):
 def test_raw_examples_embed_as_the_training_table_does(built):
     model = artifact.load(built.model_dir)
     ids, _, _, vectors, _ = CatalogueEncoder(model).encode(tf.constant([serialize(item) for item in ALL_CATALOG]))
-    trained = dict(
-        zip(model.table.item_ids, ExactMetrics(model.towers, model.table, 1).catalog_vectors(), strict=True)
-    )
+    trained = dict(zip(model.table.item_ids, ExactMetrics(model.towers, model.table, 1).catalog_vectors(), strict=True))
     for item_id, vector in zip(ids.numpy(), vectors.numpy(), strict=True):
         np.testing.assert_allclose(vector, trained[item_id], rtol=1e-4, atol=1e-6)
 
