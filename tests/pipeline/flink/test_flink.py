@@ -1,6 +1,7 @@
 """Souk's Beam steps on a real Flink, with workers in other processes and another environment than the tests'."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import apache_beam as beam
@@ -24,6 +25,8 @@ from pipeline.pipeline import create_data_pipeline
 from schema.features import CATALOG_SPLIT, EVAL_SPLIT, OUTPUT_ITEM_IDS, OUTPUT_SCORES, SIGNATURE_DEFAULT, SPLITS
 from tests.components.example_gen.small_shop import make_shop, write_shop
 
+# Where statistics list frequent values, and what names and counts each of them there.
+FREQUENT = {"topValues": ("value", "frequency"), "rankHistogram": ("label", "sampleCount")}
 DYING = Path(__file__).parent / "dying_worker.py"
 
 
@@ -42,18 +45,18 @@ def records(folder: Path) -> Counter[bytes]:
 
 
 def figures(statistics: statistics_pb2.DatasetFeatureStatisticsList) -> dict[str, float | str]:
-    """Every number and text by where it stands.
-
-    Of sums of fractions the last bits depend on the order of the parts. So does which of the texts that are there
-    once are in the sketch of the most frequent ones; these are left out.
-    """
+    """Every number and text by where it stands; lists of frequent values as `without_ties` gives them."""
     found = {}
 
     def walk(where: str, value: object) -> None:
         for name, inner in value.items() if isinstance(value, dict) else enumerate(value):
-            if isinstance(inner, dict | list):
-                if not (isinstance(inner, dict) and inner.get("sampleCount") == 1.0):
-                    walk(f"{where}/{name}", inner)
+            if name in FREQUENT:
+                text, count = FREQUENT[name]
+                holder = inner if name == "topValues" else inner["buckets"]
+                pairs = [(entry.get(text, ""), entry[count]) for entry in holder]
+                found.update({f"{where}/{name}/{key}": value for key, value in without_ties(pairs).items()})
+            elif isinstance(inner, dict | list):
+                walk(f"{where}/{name}", inner)
             else:
                 found[f"{where}/{name}"] = inner
 
@@ -61,6 +64,26 @@ def figures(statistics: statistics_pb2.DatasetFeatureStatisticsList) -> dict[str
         walk("/".join(feature.path.step), json_format.MessageToDict(feature))
     walk("all", {"examples": statistics.datasets[0].num_examples})
     return found
+
+
+def without_ties(counted: Sequence[tuple[str, float]]) -> dict[str, float]:
+    """What a list of the most frequent values says that does not depend on the order of the data.
+
+    It is bounded: which of the values that tie with its last one it holds, and how those of equal frequency follow one
+    another, comes from the order in which parts of the data are merged. All frequencies are determined, and the values
+    that are more frequent than the last one.
+    """
+    least = counted[-1][1] if counted else 0.0
+    frequencies = {f"rank {rank}": frequency for rank, (_, frequency) in enumerate(counted)}
+    return frequencies | {f"value {value!r}": frequency for value, frequency in counted if frequency > least}
+
+
+def test_frequent_values_are_compared_by_what_ties_leave():
+    here = [("a", 3.0), ("b", 2.0), ("c", 2.0), ("d", 1.0)]
+    there = [("a", 3.0), ("c", 2.0), ("b", 2.0), ("e", 1.0)]
+    assert without_ties(here) == without_ties(there)
+    assert without_ties(here) != without_ties([("a", 3.0), ("b", 2.0), ("e", 2.0), ("d", 1.0)])
+    assert without_ties(here) != without_ties(here[:-1])
 
 
 def test_ingestion_statistics_and_transform_give_what_they_give_here(flink, tiny_shop, tmp_path):
