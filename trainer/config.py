@@ -159,12 +159,13 @@ class TrainerConfig(Settings):
         scores are cosines. The paper has plain inner products, and a temperature of 2 for them.
       profile: whether the query tower reads the `profile_*` features; `mgdspr` has no place for them.
       batch_size: requests per step.
-      epochs: how many at most. An epoch is a pass over the training requests, or as many passes as make
-        `min_epoch_steps`.
-      min_epoch_steps: steps of an epoch, at least, so that early stopping does not end the training of a small log
-        before it has begun: at least `patience` + 1 epochs are trained.
+      epochs: passes over the training requests, at most; more where these are fewer than `min_steps`.
+      min_steps: steps before early stopping may end training, so that a log of a few thousand clicks, of which a pass
+        is a few steps, is not left untrained. Of such a log several passes may make an epoch.
       validation_share: share of the train split's requests kept out of training for early stopping, so that the eval
         split, on which the gate judges, is never used to choose anything.
+      min_validation_requests: a log in which that share is fewer requests gives up to a fifth of them: a few dozen
+        requests do not tell which of many epochs was the best.
       patience: epochs without a better validation NDCG, over the whole catalog, before training stops.
       warm_start: whether training starts from the model of the last blessed servable, of whatever type, as far as the
         two have weights in common. Every run then trains anew, since each has another model to start from.
@@ -199,8 +200,9 @@ class TrainerConfig(Settings):
     optimizer: OptimizerConfig = OptimizerConfig()
     batch_size: Positive = 512
     epochs: Positive = 10
-    min_epoch_steps: Positive = 100
+    min_steps: Positive = 300
     validation_share: float = Field(0.03, gt=0.0, lt=0.5)
+    min_validation_requests: NotNegative = 400
     patience: Positive = 2
     warm_start: bool = False
     checkpoint_steps: NotNegative = 500
@@ -208,7 +210,7 @@ class TrainerConfig(Settings):
     query_units: Positive = 16
     title_units: Positive = 32
     max_positives: Positive = 8
-    seed: int = 17
+    seed: NotNegative = 17
 
     @classmethod
     def from_json(cls, text: str, source: str = "settings", overrides: str = "") -> Self:

@@ -1,7 +1,7 @@
 """From transformed search examples to batches of padded id matrices."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -18,6 +18,8 @@ Batch = dict[str, tf.Tensor]
 SHOWN_ITEMS: Final = "shown_items"
 
 _HASH_BUCKETS = 10_000
+# The share of a small log's requests that validation gets at most.
+_MOST_VALIDATION = 0.2
 _CHUNK = 2048
 _CHUNKS_SHUFFLED = 256
 _WINDOW = 16 * _CHUNK
@@ -115,19 +117,21 @@ def read_requests(reader: SearchReader, files: Sequence[str], validation: bool) 
     return chunks.map(select).map(reader.parse, num_parallel_calls=tf.data.AUTOTUNE).cache()
 
 
-def training_batches(
-    requests: tf.data.Dataset, config: TrainerConfig, passes: int = 1, first_epoch: int = 0, first_batch: int = 0
-) -> tf.data.Dataset:
-    """The batches of all epochs from `first_epoch` on, of that one without those before `first_batch`.
+def split_requests(reader: SearchReader, files: Sequence[str]) -> tuple[tf.data.Dataset, tf.data.Dataset, int]:
+    """Chunks to train on and chunks for validation, and how many requests the first have."""
+    requests, validation = (read_requests(reader, files, validation=part) for part in (False, True))
+    count, kept_out = (sum(len(batch[features.ITEMS]) for batch in part) for part in (requests, validation))
+    share = min(_MOST_VALIDATION, reader.config.min_validation_requests / max(1, count + kept_out))
+    if share <= reader.config.validation_share:
+        return requests, validation, count
+    return split_requests(replace(reader, config=reader.config.model_copy(update={"validation_share": share})), files)
 
-    Args:
-      requests: chunks of `read_requests`.
-      config: batch size, epochs and seed.
-      passes: over the requests, an epoch.
-      first_epoch: from 0.
-      first_batch: of that epoch, from 0.
-    """
-    numbers = tf.data.Dataset.range(first_epoch * passes, config.epochs * passes)
+
+def training_batches(
+    requests: tf.data.Dataset, config: TrainerConfig, passes: range, first_batch: int = 0
+) -> tf.data.Dataset:
+    """The batches of `passes` over the requests, by number from 0, without those before `first_batch`."""
+    numbers = tf.data.Dataset.range(passes.start, passes.stop)
     batches = numbers.flat_map(lambda number: shuffled_batches(requests, config, number))
     return batches.skip(first_batch).prefetch(tf.data.AUTOTUNE)
 

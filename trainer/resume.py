@@ -23,6 +23,23 @@ _BEST = "best-"
 
 
 @dataclass(frozen=True)
+class Plan:
+    """How training goes through the requests.
+
+    Attributes:
+      passes: over the requests, an epoch.
+      steps: of an epoch.
+      epochs: how many at most.
+      min_epochs: how many at least.
+    """
+
+    passes: int
+    steps: int
+    epochs: int
+    min_epochs: int
+
+
+@dataclass(frozen=True)
 class Position:
     """The next step of a training: its epoch and its place in it, both from 0."""
 
@@ -48,8 +65,7 @@ class Resumption(keras.callbacks.BackupAndRestore):
     Args:
       directory: where the state is; the caller removes it when nothing more is to be resumed.
       checkpoint_steps: how often it is saved; 0 for at the end of each epoch alone.
-      epochs: of the training, at most.
-      steps_per_epoch: how many steps an epoch has.
+      plan: of the training.
       epoch_metrics: measures each epoch.
       patience: epochs without a better NDCG before training stops.
     """
@@ -58,17 +74,15 @@ class Resumption(keras.callbacks.BackupAndRestore):
         self,
         directory: str,
         checkpoint_steps: int,
-        epochs: int,
-        steps_per_epoch: int,
+        plan: Plan,
         epoch_metrics: EpochMetrics,
         patience: int,
     ):
-        super().__init__(directory, save_freq=checkpoint_steps or epochs * steps_per_epoch + 1, delete_checkpoint=False)
+        super().__init__(directory, save_freq=checkpoint_steps or plan.epochs * plan.steps + 1, delete_checkpoint=False)
         self.history: dict[str, list[float]] = {}
-        self._epochs = epochs
-        self._steps_per_epoch = steps_per_epoch
+        self._plan = plan
         self._epoch_metrics = epoch_metrics
-        self._early_stopping = keras.callbacks.EarlyStopping(NDCG, mode="max", patience=patience)
+        self._early_stopping = _EarlyStopping(plan.min_epochs, NDCG, mode="max", patience=patience)
         # A file per epoch: were there one for all, a kill while it is written would leave neither the old nor the new.
         self._keep_best = keras.callbacks.ModelCheckpoint(
             os.path.join(directory, _BEST + "{epoch}"),
@@ -116,7 +130,7 @@ class Resumption(keras.callbacks.BackupAndRestore):
 
     def on_train_batch_end(self, batch, logs=None):
         """Saves, unless the epoch's end, which saves too, is next: its metrics must not be lost."""
-        if batch < self._steps_per_epoch - 1:
+        if batch < self._plan.steps - 1:
             super().on_train_batch_end(batch, logs)
 
     def on_epoch_end(self, epoch, logs=None):
@@ -125,8 +139,8 @@ class Resumption(keras.callbacks.BackupAndRestore):
             self.history.setdefault(name, []).append(float(value))
         self._epoch_metrics.losses.clear()
         # What early stopping has ended is not to be taken up again: it is saved as the end of the last epoch.
-        self.on_epoch_begin(self._epochs - 1 if self.model.stop_training else epoch)
-        self._backup(epoch=epoch, batch=self._steps_per_epoch - 1)
+        self.on_epoch_begin(self._plan.epochs - 1 if self.model.stop_training else epoch)
+        self._backup(epoch=epoch, batch=self._plan.steps - 1)
         best = self._best_prefix()
         for path in tf.io.gfile.glob(os.path.join(self.backup_dir, _BEST + "*")):
             if not path.startswith(best + "."):
@@ -134,6 +148,19 @@ class Resumption(keras.callbacks.BackupAndRestore):
 
     def _best_prefix(self) -> str:
         return os.path.join(self.backup_dir, f"{_BEST}{self._early_stopping.best_epoch + 1}")
+
+
+class _EarlyStopping(keras.callbacks.EarlyStopping):
+    """Early stopping after a minimum of epochs; Keras' own `start_from_epoch` would not see the best of them."""
+
+    def __init__(self, min_epochs: int, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self._min_epochs = min_epochs
+
+    def on_epoch_end(self, epoch, logs=None):
+        super().on_epoch_end(epoch, logs)
+        if epoch + 1 < self._min_epochs:
+            self.model.stop_training = False
 
 
 class _Notes(tf.train.experimental.PythonState):

@@ -15,14 +15,18 @@ from schema.transformed import Vocabulary
 from trainer import artifact, query_evidence, warm_start
 from trainer.artifact import TrainedModel
 from trainer.config import TrainerConfig
-from trainer.input import SearchReader, positive_counts, read_requests, training_batches
+from trainer.input import SearchReader, positive_counts, split_requests, training_batches
 from trainer.item_table import read_item_table
 from trainer.models import InputSizes
 from trainer.models.towers import start_from_catalogue
 from trainer.optimizer import make_optimizer
 from trainer.recall import EpochMetrics
-from trainer.resume import Resumption, log_position, saved_position
+from trainer.resume import Plan, Resumption, log_position, saved_position
 from trainer.retrieval import RetrievalModel
+
+_SEED_IN_PLACE_OF_0 = 2**30
+# Epochs, each with its validation, into which the `min_steps` of a small log are divided.
+_MIN_EPOCHS = 30
 
 
 def input_sizes(transform: tft.TFTransformOutput) -> InputSizes:
@@ -70,14 +74,13 @@ def train(
     Raises:
       InputError: where no training request led to a click or an order.
     """
-    keras.utils.set_random_seed(config.seed)
+    # Where the global seed is 0, a data set can't be shuffled by a seed that is a tensor, as that of a pass is.
+    keras.utils.set_random_seed(config.seed or _SEED_IN_PLACE_OF_0)
     sizes = input_sizes(transform)
     reader = SearchReader(config, tuple(sizes.profile))
     table = read_item_table(catalog_files, transform.vocabulary_by_name(transformed.ITEM_IDS.name), config.title_units)
-    requests = read_requests(reader, train_files, validation=False)
-    validation = read_requests(reader, train_files, validation=True)
+    requests, validation, request_count = split_requests(reader, train_files)
     counts = positive_counts(requests, table.size)
-    request_count = sum(int(tf.shape(batch[features.ITEMS])[0]) for batch in requests)
     if request_count == 0:
         raise InputError(
             "no request of the train split led to a click, a cart or an order, so there is nothing to learn from. "
@@ -94,41 +97,41 @@ def train(
         warm_start.start_from(towers, transform, earlier)
     model = RetrievalModel(towers, config, table, counts)
     model.compile(optimizer=make_optimizer(config.optimizer))
-    passes = passes_per_epoch(config, request_count)
-    epoch_metrics = EpochMetrics(towers, table, validation, passes * request_count, config.recall_k)
+    planned = plan(config, request_count)
+    epoch_metrics = EpochMetrics(towers, table, validation, planned.passes * request_count, config.recall_k)
     with _state_dir(state_dir) as directory:
-        history = _fit(model, config, requests, request_count, epoch_metrics, log_dir, directory)
+        history = _fit(model, config, requests, planned, epoch_metrics, log_dir, directory)
     return TrainedModel(config, sizes, towers, table, transform, _plain(history), understanding)
 
 
-def passes_per_epoch(config: TrainerConfig, request_count: int) -> int:
-    """Passes over the training requests that make an epoch of at least `min_epoch_steps`."""
-    return -(-config.min_epoch_steps // -(-request_count // config.batch_size))
+def plan(config: TrainerConfig, request_count: int) -> Plan:
+    """A pass is an epoch, but for logs so small that most of training would be validation."""
+    steps_per_pass = -(-request_count // config.batch_size)
+    passes = -(-config.min_steps // (_MIN_EPOCHS * steps_per_pass))
+    min_epochs = -(-config.min_steps // (passes * steps_per_pass))
+    return Plan(passes, passes * steps_per_pass, max(-(-config.epochs // passes), min_epochs), min_epochs)
 
 
 def _fit(
     model: RetrievalModel,
     config: TrainerConfig,
     requests: tf.data.Dataset,
-    request_count: int,
+    planned: Plan,
     epoch_metrics: EpochMetrics,
     log_dir: str,
     state_dir: str,
 ) -> dict[str, list[float]]:
     """Trains `model`, from where `state_dir` says, gives it the weights of its best epoch and returns its history."""
-    passes = passes_per_epoch(config, request_count)
-    steps = passes * -(-request_count // config.batch_size)
     # What is restored needs its place: with no step left to do, nothing else would make the optimiser's variables.
     model.optimizer.build(model.trainable_variables)
-    position = saved_position(state_dir, steps)
-    log_position(position, steps)
-    resumption = Resumption(
-        state_dir, config.checkpoint_steps, config.epochs, steps, epoch_metrics, patience=config.patience
-    )
+    position = saved_position(state_dir, planned.steps)
+    log_position(position, planned.steps)
+    resumption = Resumption(state_dir, config.checkpoint_steps, planned, epoch_metrics, config.patience)
+    passes = range(position.epoch * planned.passes, planned.epochs * planned.passes)
     model.fit(
-        training_batches(requests, config, passes, position.epoch, position.batch),
-        epochs=config.epochs,
-        steps_per_epoch=steps,
+        training_batches(requests, config, passes, position.batch),
+        epochs=planned.epochs,
+        steps_per_epoch=planned.steps,
         verbose=0,
         callbacks=[
             *resumption.followed,

@@ -88,7 +88,7 @@ def reading(artifacts: Artifacts, rounds: int) -> Table:
         training = data.read_training(artifacts, data.trainer_config(name))
         config = training.config.model_copy(update={"epochs": MANY_EPOCHS})
         model = training.model()
-        real = training_batches(training.requests, config)
+        real = training_batches(training.requests, config, range(config.epochs))
         timings = interleave(
             [
                 Contender("one batch", stepper(model, training.batches().skip(1).take(1).cache()), config.batch_size),

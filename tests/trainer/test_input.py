@@ -7,7 +7,14 @@ import tensorflow as tf
 from schema import features, transformed
 from tests.small_shop import serialize, write_examples
 from trainer.config import HistoryConfig, TrainerConfig
-from trainer.input import SearchReader, positive_counts, read_requests, shuffled_batches, training_batches
+from trainer.input import (
+    SearchReader,
+    positive_counts,
+    read_requests,
+    shuffled_batches,
+    split_requests,
+    training_batches,
+)
 
 CONFIG = TrainerConfig(query_units=3, max_positives=2, batch_size=16, history=HistoryConfig(real_time_items=2))
 READER = SearchReader(CONFIG, ("profile_gender",))
@@ -67,9 +74,9 @@ def test_every_epoch_sees_each_request_once_in_an_order_of_its_own(files):
 
 def test_orders_depend_on_seed_and_epoch_alone_so_that_training_can_begin_anywhere(files):
     def batches(first_epoch: int = 0, first_batch: int = 0, seed: int = 17) -> list[list[int]]:
-        config = CONFIG.model_copy(update={"epochs": 3, "seed": seed})
+        config = CONFIG.model_copy(update={"seed": seed})
         requests = read_requests(SearchReader(config, ()), files, validation=False)
-        stream = training_batches(requests, config, 1, first_epoch, first_batch)
+        stream = training_batches(requests, config, range(first_epoch, 3), first_batch)
         return [batch[features.ITEMS][:, 0].numpy().tolist() for batch in stream]
 
     tf.random.set_seed(17)
@@ -83,17 +90,13 @@ def test_orders_depend_on_seed_and_epoch_alone_so_that_training_can_begin_anywhe
     assert batches(seed=18) != whole
 
 
-def test_an_epoch_of_several_passes_orders_each_anew(files):
-    config = CONFIG.model_copy(update={"epochs": 2})
-    requests = read_requests(SearchReader(config, ()), files, validation=False)
-    whole = [batch[features.ITEMS][:, 0].numpy().tolist() for batch in training_batches(requests, config, 3)]
-    steps = len(whole) // 6
-    passes = [[row for batch in whole[start : start + steps] for row in batch] for start in range(0, len(whole), steps)]
-    assert len(passes) == 6
-    assert len({tuple(order) for order in passes}) == 6
-    assert all(sorted(order) == sorted(items_of(requests)) for order in passes)
-    later = training_batches(requests, config, 3, first_epoch=1, first_batch=2)
-    assert [batch[features.ITEMS][:, 0].numpy().tolist() for batch in later] == whole[3 * steps + 2 :]
+@pytest.mark.parametrize(("least", "share"), [(0, 0.05), (10, 0.05), (30, 0.1), (1000, 0.2)])
+def test_a_small_log_gives_up_to_a_fifth_to_validation(files, least, share):
+    config = CONFIG.model_copy(update={"validation_share": 0.05, "min_validation_requests": least})
+    requests, validation, count = split_requests(SearchReader(config, ()), files)
+    assert sorted(items_of(requests) + items_of(validation)) == list(range(1, 301))
+    assert count == len(items_of(requests))
+    assert len(items_of(validation)) == pytest.approx(300 * share, abs=4 * (300 * share * (1 - share)) ** 0.5)
 
 
 def test_requests_are_read_from_their_files_once(files):
@@ -101,7 +104,7 @@ def test_requests_are_read_from_their_files_once(files):
     before = items_of(requests)
     for path in files:
         os.remove(path)
-    assert sorted(items_of(training_batches(requests, CONFIG, 1, CONFIG.epochs - 1))) == sorted(before)
+    assert sorted(items_of(training_batches(requests, CONFIG, range(1)))) == sorted(before)
 
 
 def test_positives_are_counted_by_row(files):

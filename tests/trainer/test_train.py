@@ -12,7 +12,8 @@ from trainer import artifact
 from trainer.config import HistoryConfig, LossConfig, NegativesConfig, OptimizerConfig, TrainerConfig
 from trainer.input import SearchReader, read_requests
 from trainer.recall import EpochMetrics, ExactMetrics, ndcg_by_rank, positive_ranks, recall_by_rank
-from trainer.train import passes_per_epoch, train
+from trainer.resume import Plan
+from trainer.train import plan, train
 
 CONFIG = TrainerConfig(
     embedding_dim=16,
@@ -20,7 +21,7 @@ CONFIG = TrainerConfig(
     hidden=(32,),
     batch_size=64,
     epochs=12,
-    min_epoch_steps=1,
+    min_steps=1,
     recall_k=3,
     validation_share=0.2,
     patience=12,
@@ -58,8 +59,9 @@ def test_each_choice_of_loss_model_and_negatives_learns(shop, tmp_path, change):
     assert max(model.history["recall@3"]) > 0.7
 
 
-def test_the_same_seed_gives_the_same_model(shop, tmp_path):
-    config = CONFIG.model_copy(update={"epochs": 2})
+@pytest.mark.parametrize("seed", [0, 17])
+def test_the_same_seed_gives_the_same_model(shop, tmp_path, seed):
+    config = CONFIG.model_copy(update={"epochs": 2, "seed": seed})
     first, second = (
         train(config, shop.transform, shop.files("train"), shop.files("catalog"), str(tmp_path / str(n)))
         for n in range(2)
@@ -101,7 +103,7 @@ def test_items_of_equal_score_or_none_rank_before_a_positive():
 
 
 def test_a_small_log_is_trained_for_a_minimum_of_steps(shop, tmp_path, monkeypatch):
-    config = CONFIG.model_copy(update={"min_epoch_steps": 30, "patience": 1, "epochs": 4})
+    config = CONFIG.model_copy(update={"min_steps": 120, "patience": 1, "epochs": 2})
     steps, whole = [], EpochMetrics.on_train_batch_end
 
     def on_train_batch_end(metrics, batch, logs=None):
@@ -110,13 +112,25 @@ def test_a_small_log_is_trained_for_a_minimum_of_steps(shop, tmp_path, monkeypat
 
     monkeypatch.setattr(EpochMetrics, "on_train_batch_end", on_train_batch_end)
     model = train(config, shop.transform, shop.files("train"), shop.files("catalog"), str(tmp_path))
-    assert len(model.history["loss"]) > config.patience
-    assert len(steps) >= (config.patience + 1) * config.min_epoch_steps
+    assert len(steps) >= config.min_steps
+    # It would have stopped long before, and what it stopped at is kept.
+    ndcg = model.history["ndcg"]
+    assert np.argmax(ndcg) < len(ndcg) - config.patience - 1
+    requests = read_requests(SearchReader(config, tuple(model.sizes.profile)), shop.files("train"), validation=True)
+    assert ExactMetrics(model.towers, model.table, 3)(requests)["ndcg"] == pytest.approx(max(ndcg), abs=1e-6)
 
 
-@pytest.mark.parametrize(("requests", "passes"), [(1, 100), (64, 100), (65, 50), (2800, 3), (6400, 1), (10**6, 1)])
-def test_an_epoch_has_as_few_passes_as_make_its_steps(requests, passes):
-    assert passes_per_epoch(TrainerConfig(batch_size=64, min_epoch_steps=100), requests) == passes
+@pytest.mark.parametrize(
+    ("requests", "expected"),
+    [
+        (1, Plan(passes=10, steps=10, epochs=30, min_epochs=30)),
+        (640, Plan(passes=1, steps=10, epochs=30, min_epochs=30)),
+        (2800, Plan(passes=1, steps=44, epochs=10, min_epochs=7)),
+        (10**6, Plan(passes=1, steps=15625, epochs=10, min_epochs=1)),
+    ],
+)
+def test_the_steps_of_a_small_log_make_few_epochs(requests, expected):
+    assert plan(TrainerConfig(batch_size=64, min_steps=300, epochs=10), requests) == expected
 
 
 def test_a_saved_model_encodes_as_before(trained, tmp_path):

@@ -42,7 +42,7 @@ def built(tmp_path_factory) -> Built:
         hidden=(32,),
         batch_size=64,
         epochs=4,
-        min_epoch_steps=1,
+        min_steps=1,
         recall_k=3,
         negatives=NegativesConfig(per_positive=64),
         optimizer=OptimizerConfig(learning_rate=0.01),
