@@ -158,12 +158,25 @@ def _gate(gate: Gate) -> list[Row]:
 
 def _canary(canary: CanaryRun) -> list[Row]:
     rows = [("verdict", "[green]passed[/]" if canary.passed else "[red]refused[/]")]
-    rows += [("failure", escape(failure)) for failure in canary.failures]
+    return [*rows, *((name, escape(found)) for name, found in canary_facts(canary))]
+
+
+def canary_facts(canary: CanaryRun) -> list[tuple[str, str]]:
+    """Names and values of what the canary found, as plain text, failures first."""
+    facts = [("failure", failure) for failure in canary.failures]
     if canary.load_seconds is not None:
-        rows.append(("ready after", _seconds(canary.load_seconds)))
+        start = canary.startup_seconds
+        without = f", of which the program took {_seconds(start)} to start" if start is not None else ""
+        facts.append(("ready after", _seconds(canary.load_seconds) + without))
     if canary.latency_p50_ms is not None and canary.latency_p99_ms is not None:
-        rows.append(("latency", f"p50 {canary.latency_p50_ms:.1f} ms, p99 {canary.latency_p99_ms:.1f} ms"))
-    return rows
+        allowed = f", allowed {canary.allowed_p99_ms:.4g} ms" if canary.allowed_p99_ms is not None else ""
+        facts.append(("latency", f"p50 {canary.latency_p50_ms:.1f} ms, p99 {canary.latency_p99_ms:.1f} ms{allowed}"))
+    if canary.requests is not None and canary.attempts is not None:
+        how = f", {canary.attempts} times each, the fastest counts" if canary.attempts > 1 else ""
+        facts.append(("requests", f"{canary.requests}{how}"))
+    if canary.slowdown is not None:
+        facts.append(("slowdown", f"{canary.slowdown:.1f}, by other work on the machine"))
+    return facts
 
 
 def _push(push: Push) -> list[Row]:

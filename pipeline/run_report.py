@@ -9,9 +9,12 @@ from components.canary.result import RESULT_FILE
 from components.recall_gate.report.data import AnomalyRow, CanaryOutcome, ReportData, RunExtras
 from components.recall_gate.report.render import render_report
 from components.recall_gate.results import Evaluation
+from components.run_summary import collect
+from components.run_summary.collect import Found
 from components.schema_gate.findings import Finding, find, read_anomalies, refused_directory
 from pipeline.metadata import CATALOGUE_EXAMPLE_GEN, Artifact, Run
 from pipeline.outcome import outcome_of
+from pipeline.run_page import canary_facts
 from schema.settings import InputError
 
 # As the recall gate and ingestion write them; importing these would import TFX and Beam.
@@ -97,15 +100,8 @@ def _canary(run: Run) -> CanaryOutcome | None:
     artifact = run.output("Canary", "blessing")
     if artifact is None:
         return None
-    result = json.loads(_read(artifact, RESULT_FILE))
-    checks = [("failure", failure) for failure in result["failures"]]
-    if result["load_seconds"] is not None:
-        checks.append(("ready to serve after", f"{result['load_seconds']:.1f} s"))
-    if result["latency"] is not None:
-        latency = result["latency"]
-        checks.append(("requests answered", f"{latency['requests']}"))
-        checks.append(("latency", f"p50 {latency['p50']:.1f} ms, p99 {latency['p99']:.1f} ms"))
-    return CanaryOutcome(passed=bool(result["blessed"]), checks=tuple(checks))
+    canary = collect.canary_of(Found(artifact.uri, artifact.properties), lambda _: _read(artifact, RESULT_FILE))
+    return CanaryOutcome(canary.passed, tuple(canary_facts(canary)))
 
 
 def _read(artifact: Artifact, name: str) -> str:

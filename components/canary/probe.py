@@ -13,7 +13,7 @@ from components.canary import traffic
 from components.canary.config import CanaryConfig
 from components.canary.interview import Interview
 from components.canary.result import CanaryResult
-from components.canary.server_process import MODEL_NAME, ServerProcess, StartupError, log_tail, serve_candidate
+from components.canary.server_process import MODEL_NAME, LoadError, ServerProcess, log_tail, serve_candidate
 from components.index_builder.sharding import saved_models, shard_of
 from schema import features
 from schema.settings import InputError
@@ -51,6 +51,9 @@ def probe(servable: Path, examples_uri: str, config: CanaryConfig, catalogue_uri
       examples_uri: of the Examples artifact; its eval split gives requests, its catalog split the known ids.
       config: how much is asked, and how fast the answers must be.
       catalogue_uri: of the Examples artifact whose catalog split counts, if not that of `examples_uri`.
+
+    Raises:
+      StartError: if the serving program does not come to load the candidate.
     """
     catalogue_uri = catalogue_uri or examples_uri
     sent = _traffic(examples_uri, catalogue_uri, config)
@@ -64,15 +67,15 @@ def probe(servable: Path, examples_uri: str, config: CanaryConfig, catalogue_uri
         folders = [Path(folder) for folder in saved_models(str(servable))]
     except InputError as error:
         return CanaryResult(failures=(str(error),))
-    load_seconds = None
-    whole, *shards = _interviews(folders, sent.known)
+    startup_seconds = load_seconds = None
+    whole, *shards = _interviews(folders, sent.known, config.attempts)
     with tempfile.TemporaryDirectory(prefix="souk-canary-log-") as folder:
         log = Path(folder) / "server.log"
         try:
-            with serve_candidate(folders, log, config.startup_timeout_s) as server:
-                load_seconds = server.load_seconds
+            with serve_candidate(folders, log, config) as server:
+                startup_seconds, load_seconds = server.startup_seconds, server.load_seconds
                 _hold(whole, shards, server, sent, config)
-        except StartupError as error:
+        except LoadError as error:
             whole.fail(str(error))
         failures = [
             *whole.failures,
@@ -81,9 +84,13 @@ def probe(servable: Path, examples_uri: str, config: CanaryConfig, catalogue_uri
         server_log = log_tail(log) if failures else ""
     return CanaryResult(
         failures=tuple(failures),
+        startup_seconds=startup_seconds,
         load_seconds=load_seconds,
         places=whole.places,
         latency=whole.latency,
+        attempts=whole.attempts,
+        allowed_p99_ms=whole.allowed_p99_ms,
+        slowdown=whole.slowdown,
         edge_latency_ms=whole.edge_latency_ms,
         server_log=server_log,
     )
@@ -99,10 +106,10 @@ def indexed_items(servable: Path) -> int | None:
     return count if isinstance(count, int) and count > 0 else None
 
 
-def _interviews(folders: Sequence[Path], known: frozenset[bytes]) -> list[Interview]:
+def _interviews(folders: Sequence[Path], known: frozenset[bytes], attempts: int) -> list[Interview]:
     """One for the whole candidate, and one for each of its shards, which may answer with its own items alone."""
     if len(folders) == 1:
-        return [Interview(known, min(len(known), indexed_items(folders[0]) or len(known)))]
+        return [Interview(known, min(len(known), indexed_items(folders[0]) or len(known)), attempts)]
     ids = np.array(sorted(known))
     owner = shard_of(ids, len(folders))
     shards = []
@@ -111,8 +118,8 @@ def _interviews(folders: Sequence[Path], known: frozenset[bytes]) -> list[Interv
         own = frozenset(ids[owner == shard].tolist())
         count = min(len(own), indexed_items(folder) or len(own))
         searchable += count
-        shards.append(Interview(own, count))
-    return [Interview(known, searchable), *shards]
+        shards.append(Interview(own, count, attempts))
+    return [Interview(known, searchable, attempts), *shards]
 
 
 def _traffic(examples_uri: str, catalogue_uri: str, config: CanaryConfig) -> Traffic:

@@ -38,17 +38,26 @@ class CanaryResult:
 
     Attributes:
       failures: why it is not blessed, most important first; none for a good candidate.
+      startup_seconds: from the start of the serving program until its ports were open; None if it was not started, or
+        did not load the candidate.
       load_seconds: from the start of the serving program until the candidate was ready; None if it never was.
       places: items in a full answer (k of the candidate); None if it never answered.
-      latency: of the requests of the eval split; None if none was sent.
+      latency: of the requests of the eval split, each the lowest of the attempts; None if none was answered.
+      attempts: how often these requests were sent.
+      allowed_p99_ms: largest allowed 99th percentile of their latency; None without a limit.
+      slowdown: how many times slower the machine was because of other work when they were sent; None if none was.
       edge_latency_ms: latency of each awkward request, by its name.
       server_log: the end of what the serving program printed, if something failed.
     """
 
     failures: tuple[str, ...] = ()
+    startup_seconds: float | None = None
     load_seconds: float | None = None
     places: int | None = None
     latency: Latency | None = None
+    attempts: int = 0
+    allowed_p99_ms: float | None = None
+    slowdown: float | None = None
     edge_latency_ms: dict[str, float] = field(default_factory=dict)
     server_log: str = ""
 

@@ -154,6 +154,11 @@ def canary_of(blessing: Found, read: Read) -> CanaryRun:
         load_seconds=result.get("load_seconds"),
         latency_p50_ms=latency.get("p50"),
         latency_p99_ms=latency.get("p99"),
+        startup_seconds=result.get("startup_seconds"),
+        requests=latency.get("requests"),
+        attempts=result.get("attempts"),
+        allowed_p99_ms=result.get("allowed_p99_ms"),
+        slowdown=result.get("slowdown"),
     )
 
 

@@ -160,13 +160,28 @@ class Gate:
 
 @dataclass(frozen=True)
 class CanaryRun:
-    """What came of serving the candidate; times in seconds and milliseconds."""
+    """What came of serving the candidate; times in seconds and milliseconds.
+
+    Attributes:
+      failures: why it was refused, in sentences.
+      load_seconds: from the start of the serving program until the candidate was ready.
+      startup_seconds: the part of it until the program opened its ports.
+      requests: how many requests the latency is of.
+      attempts: how often they were asked; the latency of each is its lowest.
+      allowed_p99_ms: largest allowed 99th percentile, with the slowdown taken into account.
+      slowdown: how many times longer a computation took than its processor time, because of other work.
+    """
 
     passed: bool
     failures: tuple[str, ...]
     load_seconds: float | None
     latency_p50_ms: float | None
     latency_p99_ms: float | None
+    startup_seconds: float | None = None
+    requests: int | None = None
+    attempts: int | None = None
+    allowed_p99_ms: float | None = None
+    slowdown: float | None = None
 
 
 @dataclass(frozen=True)

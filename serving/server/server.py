@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -133,7 +134,8 @@ def serve(
     Args:
       config: what to serve and where.
       announce: gets the one line that says that a version is being served.
-      ready_file: written as JSON {"address", "port", "rest_address", "pid", "model_name"} when the port is open.
+      ready_file: written as JSON {"address", "port", "rest_address", "pid", "model_name", "processor_seconds"} when
+        the port is open; the last is the processor time that the start took.
       parent: process whose end ends the server too.
 
     Raises:
@@ -215,6 +217,7 @@ def _write_ready_file(path: Path, server: RunningServer, model_name: str) -> Non
         "rest_address": server.rest_address,
         "pid": os.getpid(),
         "model_name": model_name,
+        "processor_seconds": time.process_time(),
     }
     # Whoever waits for the file must never read half of it.
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")

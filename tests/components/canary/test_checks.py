@@ -2,7 +2,7 @@ from math import inf, nan
 
 import pytest
 
-from components.canary.checks import check_answer, check_latency, check_signatures, check_vectors
+from components.canary.checks import check_answer, check_latency, check_signatures, check_vectors, stretched
 from serving.client import Signature, TensorSpec
 
 KNOWN = {b"a", b"b", b"c", b"d"}
@@ -86,5 +86,19 @@ def test_vectors_must_have_their_shape_and_finite_numbers(values, shape, kind):
 
 
 def test_the_latency_may_reach_its_limit_but_not_pass_it():
-    assert check_latency(50.0, 50.0) == check_latency(1e9, None) == []
-    assert check_latency(50.1, 50.0)[0].detail == "50.1 ms, allowed 50 ms"
+    assert check_latency(50.0, 50.0, slowdown=1.0, attempts=1) == []
+    assert check_latency(50.1, 50.0, slowdown=1.0, attempts=1)[0].detail == "50.1 ms; allowed 50 ms"
+
+
+def test_a_slowed_machine_has_a_larger_latency_limit():
+    assert check_latency(125.0, 50.0, slowdown=2.5, attempts=3) == []
+    (problem,) = check_latency(126.0, 50.0, slowdown=2.5, attempts=3)
+    assert problem.kind == "the 99th percentile of the latency is too high"
+    assert problem.detail == (
+        "126.0 ms, each request at its fastest of 3 attempts; "
+        "allowed 125 ms, 50 ms times 2.5, as other work slows the machine"
+    )
+
+
+def test_a_limit_that_nothing_stretches_is_told_alone():
+    assert stretched(120.0, 1.0, "s") == "120 s"

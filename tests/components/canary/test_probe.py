@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 
 import pytest
 
@@ -10,6 +11,7 @@ from components.canary import server_process
 from components.canary.config import CanaryConfig
 from components.canary.interview import Interview
 from components.canary.probe import indexed_items, probe
+from components.canary.server_process import StartError
 
 CONFIG = CanaryConfig(requests=8, batch_size=4, p99_limit_ms=None)
 
@@ -28,18 +30,21 @@ def test_a_good_candidate_is_blessed_and_its_server_stopped_in_order(examples_ur
     assert result.failures == ()
     assert result.blessed
     assert (result.places, result.latency.requests) == (10, 8)
-    assert result.load_seconds > 0
+    assert 0 < result.startup_seconds < result.load_seconds
+    assert (result.attempts, result.allowed_p99_ms) == (1, None)
+    assert result.slowdown >= 1
     assert 0 < result.latency.p50 <= result.latency.p99 <= result.latency.max
     assert len(result.edge_latency_ms) == 12
     assert result.server_log == ""
     assert [process.returncode for process in started] == [0]
 
 
-def test_a_candidate_that_cannot_be_loaded_is_not_blessed(examples_uri, tmp_path):
+def test_a_candidate_that_cannot_be_loaded_is_not_blessed(examples_uri, tmp_path, started):
     (tmp_path / "saved_model.pb").write_bytes(b"\x12\xff\xff")
     result = probe(tmp_path, examples_uri, CONFIG)
     assert result.failures[0].startswith("the serving program cannot load the candidate: DecodeError")
     assert (result.load_seconds, result.latency) == (None, None)
+    assert len(started) == 1
     assert "version 1 cannot be served" in result.server_log
 
 
@@ -57,15 +62,25 @@ def test_a_candidate_that_takes_the_server_down_is_not_blessed(examples_uri, can
     assert result.failures == (f"the serving program ended with code {-signal.SIGSEGV} while it was asked",)
 
 
-def test_a_candidate_that_takes_too_long_to_load_is_not_blessed(examples_uri, candidate):
-    result = probe(candidate("none"), examples_uri, CONFIG.model_copy(update={"startup_timeout_s": 0.2}))
-    assert result.failures == ("the serving program did not open its port within 0.2 s",)
+def test_a_candidate_that_takes_too_long_to_load_is_not_blessed(examples_uri, candidate, started):
+    result = probe(candidate("none"), examples_uri, CONFIG.model_copy(update={"load_timeout_s": 1e-9}))
+    (failure,) = result.failures
+    assert failure.startswith("the serving program did not load the candidate in 2 attempts; allowed ")
+    assert "1e-09 s" in failure
+    assert (result.startup_seconds, result.load_seconds) == (None, None)
+    assert [process.returncode for process in started] == [0, 0]
 
 
-def test_a_program_that_ends_at_once_is_explained(examples_uri, candidate, monkeypatch):
-    monkeypatch.setattr(server_process.sys, "executable", "/bin/false")
-    result = probe(candidate("none"), examples_uri, CONFIG)
-    assert result.failures == ("the serving program ended with code 1 before it could open its port",)
+def test_a_program_that_starts_too_late_refuses_no_candidate(examples_uri, candidate, started):
+    with pytest.raises(StartError, match=r"did not open its ports within 0\.001 s.*is not refused.*process_timeout_s"):
+        probe(candidate("none"), examples_uri, CONFIG.model_copy(update={"process_timeout_s": 0.001}))
+    assert [process.poll() is not None for process in started] == [True]
+
+
+def test_a_program_that_ends_at_once_refuses_no_candidate(examples_uri, candidate, monkeypatch):
+    monkeypatch.setattr(server_process, "_command", lambda *_: [sys.executable, "-c", "raise SystemExit('no library')"])
+    with pytest.raises(StartError, match=r"ended with code 1 before .* is not refused; .*: no library"):
+        probe(candidate("none"), examples_uri, CONFIG)
 
 
 @pytest.mark.parametrize("missing", ["eval", "catalog"])

@@ -43,7 +43,9 @@ def test_the_program_says_where_it_answers_and_stops_in_order_when_told(tmp_path
             "rest_address": told["rest_address"],
             "pid": process.pid,
             "model_name": "shop",
+            "processor_seconds": told["processor_seconds"],
         }
+        assert told["processor_seconds"] > 0
         with Client(told["address"], model_name="shop") as client:
             assert client.answer("red shoes").model_version == 5
         process.send_signal(signal.SIGTERM)
