@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pipeline.metadata import Kind, Run
+from components.run_summary import collect
+from components.run_summary.collect import Found, read_local
+from pipeline.metadata import Artifact, Kind, Run
 from pipeline.progress import State
 
 
@@ -23,6 +25,7 @@ class Outcome:
       blessed: by the recall gate; None if it did not run.
       reasons: the gate's, in sentences.
       canary_passed: None if the canary did not run.
+      canary_failures: what the canary found wrong, in sentences.
       pushed_version: "" if nothing was pushed.
       pushed_to: the version's folder.
       note: where it was pushed to, or why it was not.
@@ -39,20 +42,26 @@ class Outcome:
     blessed: bool | None = None
     reasons: tuple[str, ...] = ()
     canary_passed: bool | None = None
+    canary_failures: tuple[str, ...] = ()
     pushed_version: str = ""
     pushed_to: str = ""
     note: str = ""
+
+    @property
+    def refusals(self) -> tuple[str, ...]:
+        """Why the model was refused, in sentences: the gate's reasons, then what the canary found wrong."""
+        return (*(self.reasons if self.blessed is False else ()), *self.canary_failures)
 
 
 def outcome_of(run: Run) -> Outcome:
     """The outcome of a run, as far as it came."""
     servable = run.output("IndexBuilder", "servable")
     evaluation = run.output("RecallGate", "evaluation")
-    blessing = run.output("RecallGate", "blessing")
-    canary = run.output("Canary", "blessing")
+    blessing, canary_blessing = (found(run.output(step, "blessing")) for step in ("RecallGate", "Canary"))
+    gate = collect.gate_of(blessing, None, None, "") if blessing else None
+    canary = collect.canary_of(canary_blessing, read_local) if canary_blessing else None
     pushed = run.output("Pusher", "pushed_model")
     is_pushed = pushed is not None and pushed.properties.get("pushed") == 1
-    reasons = str(blessing.properties.get("blessing_message", "")) if blessing else ""
     return Outcome(
         number=run.number,
         run_id=run.run_id,
@@ -66,25 +75,27 @@ def outcome_of(run: Run) -> Outcome:
             for name, value in (evaluation.properties if evaluation else {}).items()
             if isinstance(value, float) and "@" in name
         },
-        blessed=bool(blessing.properties.get("blessed")) if blessing else None,
-        reasons=tuple(reasons.splitlines()),
-        canary_passed=bool(canary.properties.get("blessed")) if canary else None,
+        blessed=gate.blessed if gate else None,
+        reasons=gate.reasons if gate else (),
+        canary_passed=canary.passed if canary else None,
+        canary_failures=canary.failures if canary else (),
         pushed_version=str(pushed.properties["pushed_version"]) if pushed and is_pushed else "",
         pushed_to=str(pushed.properties["pushed_destination"]) if pushed and is_pushed else "",
-        note=_note(run),
+        note=_note(run, collect.refusal_of(gate, canary)),
     )
 
 
-def _note(run: Run) -> str:
+def found(artifact: Artifact | None) -> Found | None:
+    """An artifact as `collect` takes it."""
+    return Found(artifact.uri, artifact.properties) if artifact else None
+
+
+def _note(run: Run, refusal: str) -> str:
     for step in run.steps:
         if step.state in ("failed", "cancelled", "running"):
             return f"{step.name} {step.state}" + (f": {step.failure.splitlines()[0]}" if step.failure else "")
-    blessing, canary = run.output("RecallGate", "blessing"), run.output("Canary", "blessing")
-    if blessing is not None and not blessing.properties.get("blessed"):
-        reasons = str(blessing.properties.get("blessing_message", "")).splitlines()
-        return "refused by the recall gate" + (f": {reasons[0]}" if reasons else "")
-    if canary is not None and not canary.properties.get("blessed"):
-        return "refused by the canary"
+    if refusal:
+        return refusal
     pushed = run.output("Pusher", "pushed_model")
     if pushed is None:
         return "did not come to the push"

@@ -23,7 +23,7 @@ from components.run_summary.summary import (
 from pipeline.config import PipelineConfig
 from pipeline.exit_codes import ExitCode
 from pipeline.metadata import Artifact, Run, StepRun, read_runs
-from pipeline.outcome import outcome_of
+from pipeline.outcome import found, outcome_of
 from pipeline.run_report import read_findings, report_path
 from schema.settings import InputError
 
@@ -117,14 +117,14 @@ def summarise(run: Run, history: History, is_over: bool = False) -> RunSummary:
     code = exit_code(run)
     running = run.state == "running" and not is_over
     outcome = outcome_of(run)
-    evaluation_artifact = _found(run.output("RecallGate", "evaluation"))
+    evaluation_artifact = found(run.output("RecallGate", "evaluation"))
     evaluation = collect.read_evaluation(evaluation_artifact, read_local)
-    servable = _found(run.output("IndexBuilder", "servable"))
+    servable = found(run.output("IndexBuilder", "servable"))
     card = collect.read_card(servable, evaluation, read_local)
-    blessing = _found(run.output("RecallGate", "blessing"))
+    blessing = found(run.output("RecallGate", "blessing"))
     data = next((step for step in run.steps if step.outputs.get("examples") and not step.is_lookup), None)
-    canary = _found(run.output("Canary", "blessing"))
-    pushed, pusher = _found(run.output("Pusher", "pushed_model")), run.step("Pusher")
+    canary = found(run.output("Canary", "blessing"))
+    pushed, pusher = found(run.output("Pusher", "pushed_model")), run.step("Pusher")
     ended_ms = max((step.ended_ms for step in run.steps), default=0)
     return RunSummary(
         pipeline=history.pipeline,
@@ -180,10 +180,6 @@ def _result(run: Run, code: ExitCode) -> Result:
     if code is ExitCode.DONE and run.step("Pusher") is None:
         return "done"
     return _RESULTS.get(code, "failed")
-
-
-def _found(artifact: Artifact | None) -> Found | None:
-    return Found(artifact.uri, artifact.properties) if artifact else None
 
 
 def _data(step: StepRun, run: Run) -> Data:

@@ -9,6 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from components.recall_gate.bootstrap import Estimate
 from components.recall_gate.results import Evaluation
@@ -76,6 +77,12 @@ def runs_table(outcomes: Sequence[Outcome], metric: str) -> Table:
             outcome.pushed_version,
         )
     return table
+
+
+def not_pushed(outcome: Outcome) -> Text:
+    """Why a run pushed nothing: who refused its model, and every reason where one line does not hold them."""
+    lines = [f"\n  {line}" for reason in outcome.refusals for line in reason.splitlines()]
+    return Text.assemble(("Not pushed", "red"), f": {outcome.note}", *(lines if len(lines) > 1 else ()))
 
 
 def steps_table(run: Run) -> Table:

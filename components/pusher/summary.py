@@ -69,25 +69,29 @@ def summarise(
     evaluation_uri, examples_uri = (str(told.get(name, "")) for name in (EVALUATION_PROPERTY, EXAMPLES_PROPERTY))
     evaluation = collect.read_evaluation(Found(evaluation_uri) if evaluation_uri else None, read)
     card = collect.read_card(servable, evaluation, read)
-    push = collect.push_of(pushed, by_this_run=True)
     baseline = str(told.get("baseline_model", ""))
+    push = collect.push_of(pushed, by_this_run=True)
+    gate_run = (
+        collect.gate_of(blessing, evaluation, Source(baseline) if baseline else None, evaluation_uri)
+        if blessing
+        else None
+    )
+    canary_run = collect.canary_of(canary, read) if canary else None
     return RunSummary(
         pipeline=pipeline,
         run=None,
         run_id=run_id_of(pushed.uri),
         result="pushed" if push.pushed else "refused",
         exit_code=_PUSHED_CODE if push.pushed else _REFUSED_CODE,
-        note=f"pushed to {push.destination}" if push.pushed else "refused by the recall gate or the canary",
+        note=f"pushed to {push.destination}" if push.pushed else collect.refusal_of(gate_run, canary_run),
         souk=version("souk"),
         data=collect.data_of(Found(examples_uri), {}, "", read) if examples_uri else None,
         model=collect.model_of(Source(str(servable.properties.get(TRAINED_MODEL, ""))), card, None)
         if servable
         else None,
         index=collect.index_of(servable, card, evaluation) if servable else None,
-        gate=collect.gate_of(blessing, evaluation, Source(baseline) if baseline else None, evaluation_uri)
-        if blessing
-        else None,
-        canary=collect.canary_of(canary, read) if canary else None,
+        gate=gate_run,
+        canary=canary_run,
         push=push,
         files=Files(evaluation=evaluation_uri),
     )

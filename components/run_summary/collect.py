@@ -162,6 +162,24 @@ def canary_of(blessing: Found, read: Read) -> CanaryRun:
     )
 
 
+def refusal_of(gate: Gate | None, canary: CanaryRun | None) -> str:
+    """Who refused a model and the first reason, in one line; "" if nobody did."""
+    who: list[str] = []
+    reasons: list[str] = []
+    if gate is not None and not gate.blessed:
+        who.append("the recall gate")
+        reasons += gate.reasons
+    if canary is not None and not canary.passed:
+        who.append("the canary")
+        reasons += canary.failures
+    if not who:
+        return ""
+    reasons = [reason.strip() for reason in reasons if reason.strip()]
+    first = f": {reasons[0].splitlines()[0]}" if reasons else ""
+    more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+    return f"refused by {' and '.join(who)}{first}{more}"
+
+
 def push_of(pushed: Found, by_this_run: bool) -> Push:
     """Whether and where a version was put."""
     is_pushed = pushed.properties.get("pushed") == 1

@@ -135,9 +135,7 @@ def _print_outcome(
             where = f"--model-dir {config.model_directory}" + (f" --shards {shards}" if shards > 1 else "")
             console.print(f"Serve it:   souk serve {escape(where)}")
         else:
-            console.print(f"[red]Not pushed[/]: {escape(outcome.note)}")
-            for reason in outcome.reasons:
-                console.print(f"  {escape(reason)}")
+            console.print(tables.not_pushed(outcome))
         console.print(f"Report:     {escape(str(report))}")
         console.print(f"Summary:    {escape(str(summary))}")
         console.print(f"Whole log:  {escape(run.log_path)}")

@@ -218,6 +218,35 @@ def test_a_refused_model_is_not_pushed_and_the_exit_code_and_the_reason_say_so(t
     assert "failed" in {check.status for check in summary.gate.checks}
 
 
+def test_why_the_canary_refused_is_told_wherever_one_looks(tiny_shop, tmp_path):
+    copy = continued(tiny_shop, tmp_path)
+    config = load(copy)
+    strict = ("canary.p99_limit_ms=0.001", "canary.attempts=1", "canary.requests=4")
+    run = ["run", "--config", copy, *(a for change in strict for a in ("--set", change))]
+    screen = souk_here(*run, expect=3).stdout
+    found = metadata.read_runs(config.metadata_path, config.name)[-1]
+    assert {name for name, state in states_of(found).items() if state == "done"} >= {"Canary", "Pusher"}
+    assert (states_of(found)["Trainer"], states_of(found)["RecallGate"]) == ("cached", "cached")
+    summary = summary_of(config, found)
+    (failure,) = summary.canary.failures
+    assert failure.startswith("the 99th percentile of the latency is too high (")
+    assert "allowed 0.001 ms" in failure or "0.001 ms times" in failure
+    assert summary.note == f"refused by the canary: {failure}"
+    assert (summary.gate.blessed, summary.result, summary.exit_code) == (True, "refused", 3)
+    status = ("status", "--config", copy)
+    page = (*status, "--run", str(found.number))
+    listed = json.loads(souk_here(*status, "--json").stdout)["runs"][-1]
+    assert (listed["canary_failures"], listed["exit_code"]) == ([failure], 3)
+    assert json.loads(souk_here(*page, "--json").stdout)["canary"]["failures"] == [failure]
+    # Where a line ends depends on the width of the screen.
+    for shown in (screen, souk_here(*status).stdout, souk_here(*page).stdout):
+        assert "".join(failure.split()) in "".join(shown.split())
+    # The same once more is all from cache, and is refused for the same reason.
+    again = json.loads(souk_here(*run, "--json", expect=3).stdout)
+    assert (again["state"], again["canary_failures"], again["pushed_version"]) == ("cached", [failure], "")
+    assert pushed_versions(config.push_directory) == []
+
+
 def test_data_that_does_not_fit_the_schema_stops_the_run_before_anything_is_trained(tiny_shop, tmp_path):
     copy = continued(tiny_shop, tmp_path)
     schema = Path(DEFAULT_SCHEMA).read_text()

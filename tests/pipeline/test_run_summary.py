@@ -8,10 +8,12 @@ from typing import get_args
 import pytest
 from rich.console import Console
 
+from components.canary.result import CanaryResult, Latency
 from components.run_summary.summary import Result, RunSummary, Source, StepSummary
-from pipeline import run_page, run_summary
+from pipeline import run_page, run_summary, tables
 from pipeline.exit_codes import ExitCode
 from pipeline.metadata import Artifact, Run, StepRun
+from pipeline.outcome import outcome_of
 from pipeline.progress import STYLES, State
 from schema.settings import InputError
 
@@ -155,6 +157,51 @@ def test_a_summary_that_cannot_be_written_leaves_the_one_before_it(tmp_path):
     with pytest.raises(InputError, match="cannot be written"):
         run_summary.write(path, "second")
     assert path.read_text() == "first"
+
+
+def refused_by_canary(root, *failures: str) -> Run:
+    """A run whose gate blessed the model and whose canary wrote a real result."""
+    latency = Latency.of([600.0] * 4)
+    CanaryResult(failures, 2.0, 3.0, 10, latency, 3, 500.0, 1.0).write(root / "blessing")
+    found = dataclasses.replace(artifact(5, "InfraBlessing", blessed=0), uri=str(root / "blessing"))
+    gate = step("RecallGate", outputs={"blessing": blessing(4, 1, "recall@10 is 0.9.")})
+    pusher = step("Pusher", outputs={"pushed_model": REFUSED})
+    return run(1, gate, step("Canary", outputs={"blessing": found}), pusher)
+
+
+def test_why_the_canary_refused_is_in_note_summary_and_page(tmp_path):
+    refused = refused_by_canary(tmp_path, "p99 [is] too high", "a score is not a finite number")
+    summary = run_summary.summarise(refused, history(tmp_path, refused), is_over=True)
+    assert (summary.result, summary.exit_code) == ("refused", ExitCode.REFUSED)
+    assert summary.note == "refused by the canary: p99 [is] too high (and 1 more)"
+    assert summary.canary.failures == ("p99 [is] too high", "a score is not a finite number")
+    shown = drawn(summary)
+    for text in (
+        *summary.canary.failures,
+        "p99 600.0 ms, allowed 500 ms",
+        "4, 3 times each, the fastest counts",
+        "3.0 s, of which the program took 2.0 s to start",
+    ):
+        assert text in shown
+
+
+def test_the_screen_shows_only_the_reasons_of_who_refused(tmp_path):
+    outcome = outcome_of(refused_by_canary(tmp_path, "p99 [is] too high", "cannot load:\nno such op"))
+    assert (outcome.blessed, outcome.canary_passed) == (True, False)
+    assert outcome.canary_failures == outcome.refusals == ("p99 [is] too high", "cannot load:\nno such op")
+    assert str(tables.not_pushed(outcome)).splitlines() == [
+        "Not pushed: refused by the canary: p99 [is] too high (and 1 more)",
+        "  p99 [is] too high",
+        "  cannot load:",
+        "  no such op",
+    ]
+    both = dataclasses.replace(outcome, blessed=False, reasons=("recall@10 is 0.1.",))
+    assert both.refusals == ("recall@10 is 0.1.", *outcome.canary_failures)
+
+
+def test_a_single_reason_is_not_shown_twice(tmp_path):
+    outcome = outcome_of(refused_by_canary(tmp_path, "too slow"))
+    assert str(tables.not_pushed(outcome)) == "Not pushed: refused by the canary: too slow"
 
 
 def test_the_page_of_any_run_can_be_drawn_and_says_why_there_was_no_push(tmp_path):

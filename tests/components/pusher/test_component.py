@@ -71,6 +71,7 @@ def test_where_it_is_asked_for_the_run_gets_a_summary(push, tmp_path, blessed, r
     pushed = push(blessed, custom_config=json.dumps(given))
     [path] = (tmp_path / "summaries").iterdir()
     found = RunSummary.from_json(path.read_text())
+    assert blessed or found.note == "refused by the recall gate"
     assert (found.pipeline, found.result, found.exit_code, found.gate.blessed) == ("shop", result, code, blessed)
     assert found.push.version == (pushed.get_string_custom_property("pushed_version") or "")
     # What the artifacts do not tell of.

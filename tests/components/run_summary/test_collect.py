@@ -4,9 +4,10 @@ import json
 
 import pytest
 
+from components.canary.result import CanaryResult, Latency
 from components.run_summary import collect
 from components.run_summary.collect import Found
-from components.run_summary.summary import InputRows, Source
+from components.run_summary.summary import CanaryRun, InputRows, Source
 from schema.settings import InputError
 
 COUNTERS = {
@@ -81,6 +82,36 @@ def test_a_verdict_outlives_the_evaluation_that_it_rests_on():
     blessing = Found("/blessing/1", {"blessed": 0, "blessing_message": "too few.\nfar too few."})
     gate = collect.gate_of(blessing, None, None, "/evaluation/1")
     assert (gate.blessed, gate.reasons, gate.checks, gate.metrics) == (False, ("too few.", "far too few."), (), {})
+
+
+def test_what_the_canary_wrote_is_read_back(tmp_path):
+    latency = Latency.of([1.0, 2.0, 30.0])
+    CanaryResult(("too slow", "wrong"), 4.0, 5.0, 10, latency, 3, 20.0, 2.0).write(tmp_path)
+    found = collect.canary_of(Found(str(tmp_path), {"blessed": 0}), collect.read_local)
+    assert found == CanaryRun(False, ("too slow", "wrong"), 5.0, 2.0, 30.0, 4.0, 3, 3, 20.0, 2.0)
+    removed = collect.canary_of(Found(str(tmp_path / "gone"), {"blessed": 0}), collect.read_local)
+    assert removed == CanaryRun(False, (), None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("gate", "canary", "note"),
+    [
+        (None, None, ""),
+        ((1, "recall is fine."), (), ""),
+        ((0, "too few.\nfar too few."), None, "refused by the recall gate: too few. (and 1 more)"),
+        ((0, ""), (), "refused by the recall gate"),
+        ((1, "recall is fine."), ("too slow\nby far",), "refused by the canary: too slow"),
+        (None, ("", "\ntoo slow"), "refused by the canary: too slow"),
+        ((1, "recall is fine."), ("too slow", "nan", "short"), "refused by the canary: too slow (and 2 more)"),
+        ((0, "too few."), ("too slow",), "refused by the recall gate and the canary: too few. (and 1 more)"),
+    ],
+)
+def test_the_note_of_a_refusal_says_who_and_why(gate, canary, note):
+    verdict = gate and collect.gate_of(
+        Found("/blessing/1", dict(zip(("blessed", "blessing_message"), gate, strict=True))), None, None, ""
+    )
+    tried = None if canary is None else CanaryRun(not canary, canary, None, None, None)
+    assert collect.refusal_of(verdict, tried) == note
 
 
 def test_a_push_of_an_earlier_run_is_not_this_ones():
