@@ -21,9 +21,9 @@ from rich.table import Table
 
 from benchmarks.demo_shop import simulate_once
 from pipeline import config, local_runner
-from pipeline.metadata import Kind, Run
-from pipeline.outcome import outcome_of
 from pipeline.refresh import CREATE
+from pipeline.runs.metadata import Kind, Run
+from pipeline.runs.outcome import outcome_of
 
 
 def changed(rows: list[dict]) -> list[dict]:

@@ -24,11 +24,11 @@ from rich.table import Table
 
 from benchmarks.demo_shop import EXAMPLES, MODEL, SERVABLE, run_demo
 from components.index_builder.servable import raw_search_spec
-from components.recall_gate import metrics
-from components.recall_gate.bootstrap import Estimate, QueryBootstrap
 from components.recall_gate.config import GateConfig
-from components.recall_gate.eval_set import Catalogue, EvalRequests, normalise_query, read_catalogue, read_requests
-from components.recall_gate.replay import Servable
+from evaluation import metrics
+from evaluation.bootstrap import Estimate, QueryBootstrap
+from evaluation.eval_set import Catalogue, EvalRequests, normalise_query, read_catalogue, read_requests
+from evaluation.servable import Servable
 from schema import features, transformed
 from schema.features import RelevanceControl, Stage
 from serving.protos import example_pb2

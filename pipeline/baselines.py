@@ -20,8 +20,8 @@ from tfx.dsl.components.common.resolver import Resolver, ResolverStrategy
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import LatestBlessedModelStrategy
 from tfx.types import artifact_utils, standard_artifacts
 
-from components.ledger.ledger import has_splits
-from pipeline.metadata import MODEL_TO_REFRESH
+from evaluation.ledger import has_splits
+from pipeline.runs.metadata import MODEL_TO_REFRESH
 
 CURRENT: Final = "current"
 MODEL: Final = "model"

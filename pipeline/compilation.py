@@ -17,10 +17,10 @@ from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import KubeflowV2DagRu
 
 from pipeline.beam import data_paths
 from pipeline.config import PipelineConfig
-from pipeline.metadata import Kind
 from pipeline.parameters import DATE, MEANINGS, PUSH_DIRECTORY
 from pipeline.refresh import CREATE
 from pipeline.resources import Resources
+from pipeline.runs.metadata import Kind
 from schema.settings import InputError
 
 Target = Literal["kubeflow", "vertex"]

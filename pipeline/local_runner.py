@@ -17,13 +17,14 @@ from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.orchestration.beam import beam_dag_runner
 from tfx.orchestration.portable.mlmd import context_lib, execution_lib
 
-from pipeline import metadata, run_summary
 from pipeline.config import PipelineConfig
 from pipeline.exit_codes import ExitCode, code_of
 from pipeline.output_capture import LatestMessage, captured_output
 from pipeline.pipeline import create_pipeline
 from pipeline.progress import State, StepList
 from pipeline.run_lock import run_lock
+from pipeline.runs import local_summary as run_summary
+from pipeline.runs import metadata
 from schema.settings import DataError, InputError
 
 _logger = logging.getLogger(__name__)

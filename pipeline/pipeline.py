@@ -16,7 +16,6 @@ from components.example_gen.component import SoukExampleGen
 from components.example_gen.fingerprint import fingerprint
 from components.hard_negatives.component import HardNegativeMiner
 from components.index_builder.component import IndexBuilder
-from components.pusher import summary
 from components.pusher.component import Pusher
 from components.recall_gate.component import RecallGate
 from components.schema_gate.component import SchemaGate
@@ -26,6 +25,7 @@ from components.transform.preprocessing import CUSTOM_CONFIG_KEY as TRANSFORM_CO
 from pipeline import baselines
 from pipeline.config import PipelineConfig
 from pipeline.parameters import DATA_VERSION, DATE, PUSH_DIRECTORY, Given
+from pipeline.runs import cluster_summary
 from schema import features
 from schema.settings import InputError
 
@@ -163,13 +163,13 @@ def pushing_steps(
     )
     # Not for its outputs: a candidate that the gate looks at first is what the picture says.
     canary.add_upstream_node(gate)
-    pusher = Pusher(
+    pusher = (cluster_summary.Pusher if compiled else Pusher)(
         model=servable,
         model_blessing=gate.outputs["blessing"],
         infra_blessing=canary.outputs["blessing"],
         push_destination=_push_destination(config, given),
-        # On this machine the runner writes it, from ML Metadata.
-        custom_config=summary.settings(config.name, config.summaries) if compiled else None,
+        # On this machine the runner writes the summary, from ML Metadata.
+        custom_config=cluster_summary.settings(config.name, config.summaries) if compiled else None,
     )
     return [node for node in (blessed, gate, canary, pusher) if node]
 

@@ -9,10 +9,11 @@ from tfx.orchestration.pipeline import Pipeline
 from components.example_gen.component import CATALOGUE_FINGERPRINT, CatalogueExampleGen
 from components.example_gen.fingerprint import catalogue_fingerprint
 from components.index_builder.component import NOTHING_BLESSED, IndexBuilder
-from pipeline import baselines, metadata
+from pipeline import baselines
 from pipeline.config import PipelineConfig
 from pipeline.parameters import DATA_VERSION, DATE, Given
 from pipeline.pipeline import assemble, checking_steps, create_pipeline, known_baselines, pushing_steps
+from pipeline.runs import metadata
 from schema.settings import InputError
 
 

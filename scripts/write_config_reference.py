@@ -62,8 +62,19 @@ def explain(settings: type[Settings]) -> tuple[str, dict[str, str]]:
     Keys are explained in the class's docstring under `Attributes:`, in a docstring after the key, or in a comment
     before it.
     """
-    text, _, attributes = inspect.cleandoc(settings.__doc__ or "").partition("Attributes:")
+    text = inspect.cleandoc(settings.__doc__ or "").partition("Attributes:")[0]
+    meanings: dict[str, str] = {}
+    # What a group inherits is explained where it is declared.
+    for declared in reversed(
+        [kind for kind in settings.__mro__ if issubclass(kind, Settings) and kind is not Settings]
+    ):
+        meanings |= _explained_in(declared)
+    return " ".join(text.split()) if "\n\n" not in text else text.strip(), meanings
+
+
+def _explained_in(settings: type[Settings]) -> dict[str, str]:
     meanings = {}
+    attributes = inspect.cleandoc(settings.__doc__ or "").partition("Attributes:")[2]
     for match in re.finditer(r"^  (\w+): (.*(?:\n    +.*)*)", attributes, re.MULTILINE):
         meanings[match[1]] = " ".join(match[2].split())
     source = textwrap.dedent(inspect.getsource(settings))
@@ -81,7 +92,7 @@ def explain(settings: type[Settings]) -> tuple[str, dict[str, str]]:
             comment = str(following.value.value).split()
         if comment:
             meanings[statement.target.id] = " ".join(comment)
-    return " ".join(text.split()) if "\n\n" not in text else text.strip(), meanings
+    return meanings
 
 
 def type_of(field: FieldInfo) -> str:

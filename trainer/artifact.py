@@ -16,7 +16,6 @@ from typing import Any
 
 import tensorflow as tf
 import tensorflow_transform as tft
-from tfx.utils import io_utils
 
 from schema.settings import InputError
 from trainer.config import TrainerConfig
@@ -74,12 +73,9 @@ def save(model: TrainedModel, directory: str) -> None:
     tf.io.gfile.makedirs(directory)
     tf.train.Checkpoint(towers=model.towers).write(os.path.join(directory, _WEIGHTS))
     model.table.save(os.path.join(directory, _ITEM_TABLE))
-    io_utils.copy_dir(model.transform.transform_savedmodel_dir, os.path.join(directory, _TRANSFORM, "transform_fn"))
-    for name in ("metadata", "transformed_metadata"):
-        io_utils.copy_dir(
-            os.path.join(os.path.dirname(model.transform.transform_savedmodel_dir.rstrip("/")), name),
-            os.path.join(directory, _TRANSFORM, name),
-        )
+    transform = os.path.dirname(model.transform.transform_savedmodel_dir.rstrip("/"))
+    for name in ("transform_fn", "metadata", "transformed_metadata"):
+        _copy_folder(os.path.join(transform, name), os.path.join(directory, _TRANSFORM, name))
     _write_json(os.path.join(directory, _HISTORY), {name: list(values) for name, values in model.history.items()})
     if model.understanding is not None:
         model.understanding.save(os.path.join(directory, _UNDERSTANDING))
@@ -120,6 +116,14 @@ def load(directory: str) -> TrainedModel:
         history=_read_json(os.path.join(directory, _HISTORY)),
         understanding=QueryUnderstanding.load(understanding) if tf.io.gfile.exists(understanding) else None,
     )
+
+
+def _copy_folder(source: str, target: str) -> None:
+    for folder, _, names in tf.io.gfile.walk(source):
+        copied = os.path.join(target, os.path.relpath(folder, source)) if folder.rstrip("/") != source else target
+        tf.io.gfile.makedirs(copied)
+        for name in names:
+            tf.io.gfile.copy(os.path.join(folder, name), os.path.join(copied, name), overwrite=True)
 
 
 def _write_json(path: str, values: Any) -> None:

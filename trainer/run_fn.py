@@ -2,6 +2,8 @@
 
 import os
 
+from schema.artifacts import split_folder
+
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
 import hashlib
@@ -29,7 +31,7 @@ def run_fn(fn_args: FnArgs) -> None:
     data = [*fn_args.train_files, fn_args.transform_output, fn_args.base_model or ""]
     state_dir = state_directory(fn_args.serving_model_dir, config, data)
     train_files = sorted(path for pattern in fn_args.train_files for path in tf.io.gfile.glob(pattern))
-    catalog = os.path.join(os.path.dirname(os.path.dirname(fn_args.train_files[0])), f"Split-{CATALOG_SPLIT}", "*")
+    catalog = os.path.join(os.path.dirname(os.path.dirname(fn_args.train_files[0])), split_folder(CATALOG_SPLIT), "*")
     model = train(
         config,
         tft.TFTransformOutput(fn_args.transform_output),

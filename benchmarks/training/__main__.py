@@ -187,7 +187,7 @@ def _add_rows(table: Table, group: str, timings: list[Timing]) -> None:
 
 def demo_artifacts(folder: Path) -> Artifacts:
     """Of the demo shop, simulated and taken through the pipeline up to Transform where that is not done yet."""
-    from benchmarks.models.data import prepare
+    from pipeline.bench.data import prepare
 
     logs = folder / "data"
     simulate_once("demo", logs)

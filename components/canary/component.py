@@ -13,7 +13,7 @@ from tfx.utils import io_utils, path_utils
 from components.canary.config import CanaryConfig
 from components.canary.probe import probe
 from components.canary.result import CanaryResult
-from components.index_builder import lineage
+from schema import lineage
 
 # The property that TFX's Pusher reads.
 BLESSED_PROPERTY = "blessed"
@@ -44,7 +44,7 @@ def Canary(  # noqa: N802
     config = CanaryConfig.from_json(config_json, "the canary's settings", overrides)
     with tempfile.TemporaryDirectory(prefix="souk-canary-model-") as scratch:
         folder = _local(path_utils.serving_model_path(servable.uri), Path(scratch) / "model")
-        requests = examples or lineage.requests(servable)
+        requests = examples or lineage.requests(servable, standard_artifacts.Examples)
         result = probe(folder, requests.uri, config, (catalogue or requests).uri)
         written = Path(scratch) / "blessing"
         result.write(written)

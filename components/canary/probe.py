@@ -14,8 +14,9 @@ from components.canary.config import CanaryConfig
 from components.canary.interview import Interview
 from components.canary.result import CanaryResult
 from components.canary.server_process import MODEL_NAME, LoadError, ServerProcess, log_tail, serve_candidate
-from components.index_builder.sharding import saved_models, shard_of
 from schema import features
+from schema.artifacts import CARD_FILE
+from schema.servable_files import saved_models, shard_of
 from schema.settings import InputError
 from schema.shards import shard_models
 from serving.answers import Searcher, ServingError
@@ -23,7 +24,6 @@ from serving.client import Client
 from serving.sharded_client import ShardedClient
 
 # What IndexBuilder writes of the servable, beside its SavedModel.
-_CARD = Path("assets.extra") / "souk.json"
 _INDEXED_ITEMS = "indexed_items"
 
 _ENCODED_ITEMS = 4
@@ -99,7 +99,7 @@ def probe(servable: Path, examples_uri: str, config: CanaryConfig, catalogue_uri
 def indexed_items(servable: Path) -> int | None:
     """How many items the candidate says that its index holds; None if it does not say."""
     try:
-        card = json.loads((servable / _CARD).read_text())
+        card = json.loads((servable / CARD_FILE).read_text())
     except (OSError, ValueError):
         return None
     count = card.get(_INDEXED_ITEMS) if isinstance(card, dict) else None

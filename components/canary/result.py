@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from schema.artifacts import CANARY_FILE
+
 # The file names that TFX's InfraValidator writes; the content is empty, the name tells.
 BLESSED_FILE = "INFRA_BLESSED"
 NOT_BLESSED_FILE = "INFRA_NOT_BLESSED"
-RESULT_FILE = "canary.json"
 
 
 @dataclass(frozen=True)
@@ -70,5 +71,5 @@ class CanaryResult:
         """Writes the blessing's marker file and canary.json into `folder`."""
         folder.mkdir(parents=True, exist_ok=True)
         result = {"blessed": self.blessed, **asdict(self)}
-        (folder / RESULT_FILE).write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+        (folder / CANARY_FILE).write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
         (folder / (BLESSED_FILE if self.blessed else NOT_BLESSED_FILE)).write_text("")

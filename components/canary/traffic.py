@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 import tensorflow as tf
 
 from schema import features
+from schema.artifacts import split_folder
 from serving.protos import example_pb2
 
 LONG_QUERY_CHARACTERS = 10_000
@@ -98,7 +99,7 @@ def _catalogue(examples_uri: str) -> tf.data.Dataset:
 
 def _pattern(examples_uri: str, split: str) -> str:
     # A URI such as gs://bucket/path must keep its two slashes, which a path class would fold.
-    return f"{examples_uri.rstrip('/')}/{PurePosixPath(f'Split-{split}', '*.gz')}"
+    return f"{examples_uri.rstrip('/')}/{PurePosixPath(split_folder(split), '*.gz')}"
 
 
 def _read(files: str | list[str]) -> tf.data.Dataset:

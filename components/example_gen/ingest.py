@@ -20,7 +20,7 @@ from components.example_gen import steps
 from components.example_gen.config import IngestConfig
 from components.example_gen.files import create, is_remote, make_directory, open_raw, remove_tree
 from components.example_gen.job import Job, ReadTask, plan_catalogue_job, plan_job
-from components.example_gen.output_folder import SUMMARY_FILE, replaced
+from components.example_gen.output_folder import replaced
 from components.example_gen.partition import Slice
 from components.example_gen.portions import Portion
 from components.example_gen.progress import Progress, watch
@@ -30,6 +30,7 @@ from components.example_gen.timestamps import format_timestamp
 from components.example_gen.ubi import event_type_of
 from components.example_gen.user_state import merge_user_states
 from schema import features
+from schema.artifacts import INGESTION_FILE
 from schema.settings import DataError, InputError, refuse_credentials
 
 TALLY = "tally"
@@ -101,7 +102,7 @@ def ingest_into(
             for action, count in most_frequent(tally.actions).items()
         },
     )
-    with create(posixpath.join(output, SUMMARY_FILE)) as stream:
+    with create(posixpath.join(output, INGESTION_FILE)) as stream:
         stream.write(summary.to_json().encode())
     return summary
 
@@ -119,7 +120,7 @@ def ingest_catalogue_into(
     finally:
         remove_tree(job.work)
     summary = CatalogueSummary(output, _counted(tally), round(time.monotonic() - started, 3))
-    with create(posixpath.join(output, SUMMARY_FILE)) as stream:
+    with create(posixpath.join(output, INGESTION_FILE)) as stream:
         stream.write(summary.to_json().encode())
     return summary
 

@@ -22,6 +22,7 @@ from components.example_gen.ubi import (
     ubi_columns_of,
 )
 from components.example_gen.users import USER_ID
+from schema.artifacts import DEAD_LETTERS_FOLDER, split_folder
 from schema.settings import InputError
 
 # Text that one key holds, about; its columns take roughly as much memory, several times over while worked.
@@ -68,11 +69,11 @@ class Job:
 
     def split_file(self, split: str, prefix: str, name: str) -> str:
         """The TFRecord file of `split` that holds the examples of the key or portion `name`."""
-        return posixpath.join(self.output, f"Split-{split}", f"{prefix}-{name}.tfrecord.gz")
+        return posixpath.join(self.output, split_folder(split), f"{prefix}-{name}.tfrecord.gz")
 
     def dead_letters(self, name: str) -> str:
         """The dead-letter file of the piece of work `name`."""
-        return posixpath.join(self.output, "dead_letters", f"{name}.jsonl")
+        return posixpath.join(self.output, DEAD_LETTERS_FOLDER, f"{name}.jsonl")
 
     def files(self, kind: str) -> tuple[str, ...]:
         """The paths of an input's files and tables; rows name their file by its index here. `events` means any log."""

@@ -16,9 +16,9 @@ from apache_beam.io.filesystems import FileSystems
 
 from components.example_gen.cloud_errors import explain
 from components.example_gen.files import is_remote, remove_tree
+from schema.artifacts import INGESTION_FILE
 from schema.settings import InputError
 
-SUMMARY_FILE: Final = "summary.json"
 WRITE_STORAGE: Final = "roles/storage.objectUser on the bucket"
 _TEMPORARY: Final = ".tmp-"
 
@@ -59,10 +59,10 @@ def replaced(out_dir: str) -> Iterator[tuple[str, str]]:
 def _clear(target: str) -> None:
     try:
         found = FileSystems.match([f"{target}/**"], limits=[1])[0].metadata_list
-        if found and not FileSystems.exists(posixpath.join(target, SUMMARY_FILE)):
+        if found and not FileSystems.exists(posixpath.join(target, INGESTION_FILE)):
             raise InputError(f"{target} holds objects that no ingestion wrote; name a new or an empty folder")
         if found:
-            FileSystems.delete([posixpath.join(target, SUMMARY_FILE)])
+            FileSystems.delete([posixpath.join(target, INGESTION_FILE)])
             remove_tree(target)
     except InputError:
         raise
@@ -73,7 +73,7 @@ def _clear(target: str) -> None:
 def _check_replaceable(target: str) -> None:
     if os.path.isfile(target):
         raise InputError(f"{target} is a file; name a folder to write to")
-    if os.path.isdir(target) and os.listdir(target) and not os.path.isfile(os.path.join(target, SUMMARY_FILE)):
+    if os.path.isdir(target) and os.listdir(target) and not os.path.isfile(os.path.join(target, INGESTION_FILE)):
         raise InputError(f"{target} holds files that no ingestion wrote; name a new or an empty folder")
 
 

@@ -11,7 +11,7 @@ from tfx.utils import path_utils
 
 from components.hard_negatives.config import HardNegativesConfig
 from components.hard_negatives.mining import mine
-from components.ledger.ledger import SERVABLES, latest
+from evaluation.ledger import SERVABLES, latest
 
 _logger = logging.getLogger(__name__)
 

@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 
 from components.hard_negatives.config import HardNegativesConfig
 from components.hard_negatives.train_split import Request, TrainSplit, priority, read_requests, read_train_split
-from components.recall_gate.eval_set import Catalogue, StrPath, read_catalogue
-from components.recall_gate.exact_search import exact_search
-from components.recall_gate.metrics import IntArray
-from components.recall_gate.replay import Servable
+from evaluation.eval_set import Catalogue, StrPath, read_catalogue
+from evaluation.exact_search import exact_search
+from evaluation.metrics import IntArray
+from evaluation.servable import Servable
 from schema import features
+from schema.artifacts import split_folder
 from schema.settings import InputError
 
 _logger = logging.getLogger(__name__)
@@ -163,13 +164,13 @@ def _copy_split(examples_dir: StrPath, output_dir: StrPath, split: str) -> None:
 
 
 def _made_split(output_dir: StrPath, split: str) -> str:
-    folder = os.path.join(os.fspath(output_dir), f"Split-{split}")
+    folder = os.path.join(os.fspath(output_dir), split_folder(split))
     tf.io.gfile.makedirs(folder)
     return folder
 
 
 def _files(examples_dir: StrPath, split: str) -> list[str]:
-    folder = os.path.join(os.fspath(examples_dir), f"Split-{split}")
+    folder = os.path.join(os.fspath(examples_dir), split_folder(split))
     if not tf.io.gfile.isdir(folder):
         raise InputError(
             f"{examples_dir} has no folder `Split-{split}`, so it is not an Examples artifact of Souk. "

@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from components.recall_gate.eval_set import StrPath, normalise_query
-from components.recall_gate.metrics import IntArray
+from evaluation.eval_set import StrPath, normalise_query
+from evaluation.metrics import IntArray
 from schema import features
 
 _READ_BATCH = 2048

@@ -15,14 +15,13 @@ from components.index_builder.catalogue import EmbeddedCatalogue, embed_catalogu
 from components.index_builder.config import IndexConfig
 from components.index_builder.parameters import MeasuredIndex, choose_index
 from components.index_builder.servable import Servable, raw_search_spec
-from components.index_builder.sharding import items_per_shard, shard_of, write_shard_map
 from components.index_builder.warmup import write_warmup_requests
+from schema.artifacts import CARD_FILE
+from schema.servable_files import items_per_shard, shard_of, write_shard_map
 from schema.shards import ShardMap, shard_folder, shard_models
 from trainer import artifact
 from trainer.artifact import TrainedModel
 from trainer.input import SearchReader
-
-SUMMARY_FILE = os.path.join("assets.extra", "souk.json")
 
 
 @dataclass(frozen=True)
@@ -138,7 +137,7 @@ class _Work:
             history={name: list(values) for name, values in model.history.items()},
             trainer=model.config.model_dump(mode="json"),
         )
-        with tf.io.gfile.GFile(os.path.join(output_dir, SUMMARY_FILE), "w") as file:
+        with tf.io.gfile.GFile(os.path.join(output_dir, CARD_FILE), "w") as file:
             file.write(json.dumps(asdict(summary), indent=1))
         return summary
 

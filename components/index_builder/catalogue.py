@@ -17,6 +17,7 @@ from components.index_builder.attributes import ItemAttributes
 from schema import features
 from trainer import artifact
 from trainer.item_table import ItemTable, item_columns
+from trainer.raw_catalog import fingerprint, raw_catalog_spec
 
 _BATCH = 2048
 _PARTS = "parts.json"
@@ -39,14 +40,6 @@ class EmbeddedCatalogue:
     attributes: ItemAttributes
 
 
-def raw_catalog_spec() -> dict[str, tf.io.VarLenFeature]:
-    """Parsing spec of a raw catalogue example."""
-    return {
-        **{name: tf.io.VarLenFeature(tf.string) for name in features.CATALOG_BYTES_FEATURES},
-        **{name: tf.io.VarLenFeature(tf.float32) for name in features.CATALOG_FLOAT_FEATURES},
-    }
-
-
 class CatalogueEncoder:
     """Encodes serialised raw catalogue examples with a trained model's own transform graph and item tower."""
 
@@ -64,16 +57,6 @@ class CatalogueEncoder:
             return ids, fingerprint(raw), columns, model.towers.encode_items(columns), filtered_by(raw)
 
         self.encode = encode
-
-
-def fingerprint(raw: Mapping[str, tf.SparseTensor]) -> tf.Tensor:
-    """Text that is equal for items alike in title, brand, category, shop and price: [batch] string."""
-    fields = [
-        tf.strings.reduce_join(tf.RaggedTensor.from_sparse(raw[name]), axis=1, separator="\x1e")
-        for name in (features.TITLE, features.BRAND, features.CATEGORY_PATH, features.SHOP)
-    ]
-    price = tf.strings.as_string(tf.RaggedTensor.from_sparse(raw[features.PRICE]))
-    return tf.strings.join([*fields, tf.strings.reduce_join(price, axis=1)], separator="\x1f")
 
 
 def filtered_by(raw: Mapping[str, tf.SparseTensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

@@ -13,10 +13,10 @@ from tfx.orchestration.data_types import RuntimeParameter
 from tfx.types import artifact_utils, component_spec, standard_artifacts
 from tfx.utils import path_utils
 
-from components.index_builder import lineage
 from components.index_builder.build import build_servable
 from components.index_builder.config import IndexConfig
-from components.ledger.ledger import SERVABLES, latest
+from evaluation.ledger import SERVABLES, latest
+from schema import lineage
 from schema.features import CATALOG_SPLIT, TRAIN_SPLIT
 from schema.settings import InputError
 
@@ -94,7 +94,7 @@ def find_sources(input_dict: Mapping[str, Sequence[types.Artifact]], ledger: str
         next(iter(input_dict.get(key) or ()), None) for key in ("model", "examples", "catalogue")
     )
     if model is None and (servable := latest(ledger, SERVABLES, standard_artifacts.Model)):
-        model, requests = lineage.trained_model(servable), lineage.requests(servable)
+        model, requests = lineage.trained_model(servable), lineage.requests(servable, standard_artifacts.Examples)
     if model is None or requests is None:
         raise InputError(NOTHING_BLESSED)
     return Sources(model, requests, catalogue or requests)

@@ -7,7 +7,6 @@ import numpy as np
 import tensorflow as tf
 
 from components.index_builder.attributes import ItemAttributes
-from components.index_builder.catalogue import raw_catalog_spec
 from components.index_builder.config import IndexConfig
 from components.index_builder.filters import Conditions, ItemFilters, filter_spec
 from components.index_builder.multi_head import search_heads
@@ -17,6 +16,7 @@ from schema import features, transformed
 from trainer.artifact import TrainedModel
 from trainer.input import SearchReader
 from trainer.item_table import ItemTable, item_columns
+from trainer.raw_catalog import raw_catalog_spec
 
 # ScaNN's ops are outside TensorFlow's own registry; a SavedModel that holds them must be told so.
 SAVE_OPTIONS = tf.saved_model.SaveOptions(namespace_whitelist=["Scann"])

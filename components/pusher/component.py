@@ -16,9 +16,8 @@ from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import proto_utils
 
-from components.index_builder.sharding import read_shard_map
 from components.pusher.shards import clear_up, newest_version, put_in_place
-from components.pusher.summary import write_summary
+from schema.servable_files import read_shard_map
 from schema.shards import push_directory
 
 STAGING: Final = ".staging"
@@ -36,10 +35,7 @@ class Executor(stock_executor.Executor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Pushes if every blessing given says so; the output artifact says whether and where.
-
-        A `custom_config` of `summary.settings` asks for a summary of the run.
-        """
+        """Pushes if every blessing given says so; the output artifact says whether and where."""
         key = standard_component_specs.PUSH_DESTINATION_KEY
         model_dir = model_directory(exec_properties[key])
         payload = self.GetModelPath(input_dict)
@@ -65,13 +61,6 @@ class Executor(stock_executor.Executor):
             fileio.rename(staged, final)
             fileio.rmtree(staging)
             self._MarkPushed(push, pushed_destination=final, pushed_version=str(version))
-        blessings = (
-            input_dict.get(name, [])
-            for name in (standard_component_specs.MODEL_BLESSING_KEY, standard_component_specs.INFRA_BLESSING_KEY)
-        )
-        servable = input_dict.get(standard_component_specs.MODEL_KEY, [])
-        custom_config = exec_properties.get(standard_component_specs.CUSTOM_CONFIG_KEY)
-        write_summary(custom_config, push, servable, *blessings)
 
 
 def model_directory(destination: str) -> str:

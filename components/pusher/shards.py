@@ -10,7 +10,7 @@ import os
 from absl import logging
 from tfx.dsl.io import fileio
 
-from components.index_builder.sharding import SAVED_MODEL_FILE, write_shard_map
+from schema.servable_files import SAVED_MODEL_FILE, write_shard_map
 from schema.shards import ShardMap, push_directory, pushed_folders, shard_models
 
 

@@ -12,16 +12,15 @@ from tfx.orchestration.data_types import RuntimeParameter
 from tfx.types import artifact_utils, component_spec, standard_artifacts
 from tfx.utils import io_utils, path_utils
 
-from components.index_builder import lineage
-from components.ledger.ledger import SERVABLES, latest, record
 from components.recall_gate.config import GateConfig
-from components.recall_gate.evaluation import evaluate_servable
-from components.recall_gate.report.data import ReportData
-from components.recall_gate.report.render import render_report
-from components.recall_gate.results import CANDIDATE, Evaluation, Verdict
-from components.run_summary.collect import EVALUATION_PROPERTY, EXAMPLES_PROPERTY
+from components.recall_gate.verdict import evaluate_and_judge
+from evaluation.ledger import SERVABLES, latest, record
+from evaluation.report.data import ReportData
+from evaluation.report.render import render_report
+from evaluation.results import CANDIDATE, Evaluation, Verdict
+from schema import lineage
+from schema.artifacts import EVALUATION_FILE, EVALUATION_PROPERTY, EXAMPLES_PROPERTY
 
-EVALUATION_FILE = "evaluation.json"
 REPORT_FILE = "report.html"
 
 _logger = logging.getLogger(__name__)
@@ -65,10 +64,10 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         ledger = exec_properties.get("ledger") or ""
         blessed = input_dict.get("baseline_servable")
         baseline = blessed[0] if blessed else latest(ledger, SERVABLES, standard_artifacts.Model, servable.uri)
-        examples = input_dict.get("examples") or [lineage.requests(servable)]
+        examples = input_dict.get("examples") or [lineage.requests(servable, standard_artifacts.Examples)]
         examples_uri = artifact_utils.get_single_uri(examples)
         catalogue = input_dict.get("catalogue")
-        evaluation = evaluate_servable(
+        evaluation = evaluate_and_judge(
             path_utils.serving_model_path(servable.uri),
             examples_uri,
             GateConfig.from_json(exec_properties["config_json"], overrides=exec_properties.get("overrides") or ""),

@@ -1,9 +1,10 @@
-"""What the gate measures and what it asks of a candidate."""
+"""What the gate asks of a candidate."""
 
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from evaluation.config import EvaluationConfig
 from schema.settings import Settings
 
 # Groups of slices, and the slices that exist in any data set. `top_category` has the shop's own names.
@@ -23,7 +24,7 @@ class SliceThresholds(Settings):
     max_relative_drop: float | None = Field(None, ge=0.0, le=1.0)
 
 
-class GateConfig(Settings):
+class GateConfig(EvaluationConfig):
     """Settings of RecallGate. All recall thresholds are on recall@`primary_k`.
 
     A candidate is blessed when every check passes. A check that compares two systems (`max_relative_drop`,
@@ -31,9 +32,6 @@ class GateConfig(Settings):
     the whole confidence interval lies above the bound, so a split too small to tell refuses instead of
     waving a worse model through.
     """
-
-    ks: tuple[int, ...] = (10, 50, 100)
-    primary_k: int = Field(100, ge=1)
 
     # A split with fewer of either decides nothing. Queries are counted too because they, not requests, are
     # the independent observations.
@@ -55,25 +53,11 @@ class GateConfig(Settings):
     # Milliseconds, one request per call, in process. None: measured and reported, not judged.
     max_latency_p99_ms: float | None = Field(None, gt=0.0)
 
-    max_eval_requests: int = Field(5000, ge=1)
-    index_recall_requests: int = Field(400, ge=1)
-    latency_requests: int = Field(200, ge=1)
-    batch_size: int = Field(256, ge=1)
-    bootstrap_samples: int = Field(1000, ge=100)
-    confidence: float = Field(0.95, gt=0.5, lt=1.0)
-    seed: int = 17
-    clicked_gain: float = Field(1.0, gt=0.0)
-    ordered_gain: float = Field(3.0, gt=0.0)
-    example_requests: int = Field(6, ge=0)
     # Said on the report's first screen, for example "simulated logs".
     data_note: str = ""
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if not self.ks or min(self.ks) < 1 or list(self.ks) != sorted(set(self.ks)):
-            raise ValueError(f"`ks` must be distinct positive numbers in rising order, got {self.ks}")
-        if self.primary_k not in self.ks:
-            raise ValueError(f"`primary_k` ({self.primary_k}) must be one of `ks` {self.ks}")
+    def _slices_are_known(self) -> Self:
         for key in self.slices:
             group, _, name = key.partition("=")
             if group not in SLICE_GROUPS or not name:

@@ -8,35 +8,31 @@ only what is shown to be worse) a small split would let nearly anything through.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
-from components.recall_gate.bootstrap import Estimate
 from components.recall_gate.config import GateConfig, SliceThresholds
-from components.recall_gate.results import (
+from evaluation.bootstrap import Estimate
+from evaluation.eval_set import StrPath
+from evaluation.evaluate import evaluate_servable
+from evaluation.results import (
     BASELINE,
     CANDIDATE,
     Check,
-    Health,
-    IndexRecall,
-    Latency,
+    Evaluation,
+    Measurements,
     Sample,
     SliceResult,
     Status,
-    SystemResult,
     Verdict,
 )
 
 
-@dataclass(frozen=True)
-class Measurements:
-    """What the decision rests on; the parts are those of `Evaluation`."""
-
-    sample: Sample
-    systems: Sequence[SystemResult] = ()
-    slices: Sequence[SliceResult] = ()
-    index_recall: IndexRecall | None = None
-    latency: Latency | None = None
-    health: Health | None = None
+def evaluate_and_judge(
+    servable_dir: StrPath, examples_dir: StrPath, config: GateConfig, baseline_dir: StrPath | None = None, **how: Any
+) -> Evaluation:
+    """The evaluation of a servable with the gate's verdict; arguments as for `evaluate_servable`."""
+    return evaluate_servable(servable_dir, examples_dir, config, partial(judge, config=config), baseline_dir, **how)
 
 
 def judge(measured: Measurements, config: GateConfig) -> Verdict:

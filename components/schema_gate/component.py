@@ -12,10 +12,11 @@ from tfx.orchestration.data_types import RuntimeParameter
 from tfx.types import artifact_utils, component_spec, standard_artifacts
 from tfx.utils import io_utils, writer_utils
 
-from components.ledger.ledger import STATISTICS, latest, record
 from components.schema_gate import gate
 from components.schema_gate.config import SchemaGateConfig
 from components.schema_gate.findings import ANOMALIES_FILE, Anomalies, describe, find, refused_directory
+from evaluation.ledger import STATISTICS, latest, record
+from schema.artifacts import split_folder
 from schema.settings import DataError
 
 SCHEMA_FILE = "schema.pbtxt"
@@ -107,7 +108,7 @@ def _load(artifact: types.Artifact) -> dict[str, gate.Statistics]:
 
 def _write(anomalies: dict[str, Anomalies], directory: str) -> None:
     for split, split_anomalies in anomalies.items():
-        path = os.path.join(directory, f"Split-{split}", ANOMALIES_FILE)
+        path = os.path.join(directory, split_folder(split), ANOMALIES_FILE)
         writer_utils.write_anomalies(path, split_anomalies)
 
 

@@ -10,9 +10,9 @@ from tfx.proto import trainer_pb2
 from tfx.types import component_spec, standard_artifacts, standard_component_specs
 from tfx.utils import json_utils
 
-from components.index_builder.lineage import trained_model
-from components.ledger.ledger import SERVABLES, latest
+from evaluation.ledger import SERVABLES, latest
 from schema import features
+from schema.lineage import trained_model
 from trainer.config import CUSTOM_CONFIG_KEY, TrainerConfig
 
 RUN_FN: Final = "trainer.run_fn.run_fn"

@@ -59,8 +59,8 @@ def models(
     confidence intervals, beside popularity, BM25 and the two-tower model of TFRS's tutorial. A bench that was stopped
     goes on where it was when it is started again. Tables, plots and JSON are also written to the folder of --out.
     """
-    from benchmarks.models import variants
     from pipeline import config as pipeline_config
+    from pipeline.bench import variants
     from pipeline.output_capture import quiet
 
     bench = variants.read_bench_file(file or variants.DEFAULT_FILE)
@@ -73,9 +73,9 @@ def models(
     }
     click.echo("Loading TensorFlow and TFX ...", err=True)
     with quiet():
-        from benchmarks.models import output, run
-        from benchmarks.models.data import prepare, read_eval_day
         from pipeline import local_runner
+        from pipeline.bench import output, run
+        from pipeline.bench.data import prepare, read_eval_day
 
     try:
         data = prepare(config)

@@ -10,7 +10,7 @@ from pipeline.commands.options import config_option, set_option
 
 if TYPE_CHECKING:
     from pipeline.compilation import Target
-    from pipeline.metadata import Kind
+    from pipeline.runs.metadata import Kind
 
 
 @click.command(name="compile")
@@ -71,7 +71,7 @@ def command(
 
     from rich.table import Table
 
-    from pipeline import tables
+    from pipeline.runs import tables
 
     table = Table("parameter", "default", "meaning", title=f"What a run of {output} may be given")
     for name, parameter in sorted(parameters.items()):

@@ -12,8 +12,8 @@ import click
 from schema.settings import InputError
 
 if TYPE_CHECKING:
-    from components.recall_gate.bootstrap import Estimate
-    from components.recall_gate.judged import JudgedEvaluation
+    from evaluation.bootstrap import Estimate
+    from evaluation.judged import JudgedEvaluation
 
 
 @click.command(name="evaluate")
@@ -67,11 +67,11 @@ def command(
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.filterwarnings("ignore", category=FutureWarning, module="google")
     # What is quick to check is checked before TensorFlow is loaded.
-    from components.recall_gate.judgments import read_judgments
+    from evaluation.judgments import read_judgments
 
     judged = read_judgments(judgments, form, queries)  # type: ignore[arg-type]
-    from components.recall_gate.catalogue_file import read_catalogue_file
-    from components.recall_gate.judged import evaluate_judgments, newest_version
+    from components.example_gen.catalogue_file import read_catalogue_file
+    from evaluation.judged import evaluate_judgments, newest_version
 
     found = read_catalogue_file(catalog)
     if found.unusable_rows:

@@ -16,13 +16,13 @@ from pipeline.commands.options import config_option, set_option
 def command(config_name: str, overrides: tuple[str, ...], number: int | None, out: Path | None, open_it: bool) -> None:
     """Write the report of a run as one HTML page, and print its path."""
     from pipeline import config as pipeline_config
-    from pipeline import metadata
+    from pipeline.runs import metadata
 
     config = pipeline_config.load(config_name, overrides)
     runs = metadata.read_runs(config.metadata_path, config.name)
     run = metadata.numbered(runs, number, config.name, config.root, config_name)
 
-    from pipeline import run_report
+    from pipeline.runs import report as run_report
 
     path = run_report.write_report(run, config.root, config.artifacts_root, config.name, out)
     click.echo(str(path))

@@ -16,7 +16,7 @@ from pipeline.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from pipeline.config import PipelineConfig
-    from pipeline.metadata import Kind, Run
+    from pipeline.runs.metadata import Kind, Run
 
 # Seconds after Ctrl-C or SIGTERM until the process ends in any case; it may be killed at any point.
 _GRACE_S: Final = 10.0
@@ -96,7 +96,8 @@ def _interruptible() -> Iterator[None]:
 
 def _show_findings(config: "PipelineConfig") -> None:
     """Shows why the data was refused, if that is what ended the newest run."""
-    from pipeline import metadata, run_report, tables
+    from pipeline.runs import metadata, tables
+    from pipeline.runs import report as run_report
 
     runs = metadata.read_runs(config.metadata_path, config.name, last=1)
     if runs and (step := runs[-1].step("SchemaGate")) is not None and step.state == "failed":
@@ -110,8 +111,10 @@ def _print_outcome(
 ) -> None:
     from rich.markup import escape
 
-    from pipeline import run_report, run_summary, tables
-    from pipeline.outcome import outcome_of
+    from pipeline.runs import local_summary as run_summary
+    from pipeline.runs import report as run_report
+    from pipeline.runs import tables
+    from pipeline.runs.outcome import outcome_of
 
     outcome = outcome_of(run)
     report = run_report.write_report(run, config.root, config.artifacts_root, config.name)

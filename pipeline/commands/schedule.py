@@ -86,7 +86,7 @@ def list_command(as_json: bool, **options: Any) -> None:
         return
     from rich.table import Table
 
-    from pipeline.tables import console
+    from pipeline.runs.tables import console
 
     table = Table("name", "cron", "state", "next run (UTC)", "id")
     for entry in entries:

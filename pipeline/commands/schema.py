@@ -33,7 +33,7 @@ def command(config_name: str, overrides: tuple[str, ...], out: Path, force: bool
     config = pipeline_config.load(config_name, overrides)
     click.echo("Ingesting, then counting ...", err=True)
     with quiet():
-        from components.schema_gate.draft import draft_schema
+        from pipeline.schema_draft import draft_schema
 
         # Where the workers of a cluster see it.
         shared = config.root if config.beam.on_cluster else None

@@ -25,8 +25,9 @@ def command(config_name: str, overrides: tuple[str, ...], last: int, number: int
     brought up to date.
     """
     from pipeline import config as pipeline_config
-    from pipeline import metadata, run_summary
-    from pipeline.outcome import outcome_of
+    from pipeline.runs import local_summary as run_summary
+    from pipeline.runs import metadata
+    from pipeline.runs.outcome import outcome_of
 
     config = pipeline_config.load(config_name, overrides)
     if number is not None:
@@ -35,7 +36,7 @@ def command(config_name: str, overrides: tuple[str, ...], last: int, number: int
     runs = metadata.read_runs(config.metadata_path, config.name)
     outcomes = [outcome_of(run) for run in runs]
     if as_json:
-        from pipeline.tables import pushed_versions
+        from pipeline.runs.tables import pushed_versions
 
         listed = [
             {
@@ -54,7 +55,7 @@ def command(config_name: str, overrides: tuple[str, ...], last: int, number: int
     if not runs:
         click.echo(f"No run of {config.name} in {config.root} yet; `souk run --config {config_name}` makes one.")
         return
-    from pipeline import tables
+    from pipeline.runs import tables
 
     console = tables.console()
     console.print(tables.runs_table(outcomes[-last:], f"recall@{config.gate.primary_k}"))
@@ -67,7 +68,8 @@ def command(config_name: str, overrides: tuple[str, ...], last: int, number: int
 
 
 def _show_run(config: "PipelineConfig", config_name: str, number: int, as_json: bool) -> None:
-    from pipeline import metadata, run_summary
+    from pipeline.runs import local_summary as run_summary
+    from pipeline.runs import metadata
 
     history = run_summary.history(config)
     run = metadata.numbered(history.runs, number, config.name, config.root, config_name)
@@ -75,6 +77,7 @@ def _show_run(config: "PipelineConfig", config_name: str, number: int, as_json: 
     if as_json:
         click.echo(summary.to_json())
         return
-    from pipeline import run_page, tables
+    from pipeline.runs import page as run_page
+    from pipeline.runs import tables
 
     tables.console().print(run_page.page(summary), highlight=False)

@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 import yaml
 
-from components.run_summary.summary import RunSummary
+from pipeline.runs.summary import RunSummary
 from pipeline.schedule.compiled import read
 from pipeline.schedule.cron import Cron
 from pipeline.schedule.plan import plan

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components.run_summary.summary import RunSummary
 from components.schema_gate.config import DEFAULT_SCHEMA
-from pipeline import metadata
 from pipeline.config import PipelineConfig, load
-from pipeline.run_summary import summary_path
-from pipeline.tables import pushed_versions
+from pipeline.runs import metadata
+from pipeline.runs.local_summary import summary_path
+from pipeline.runs.summary import RunSummary
+from pipeline.runs.tables import pushed_versions
 from tests.conftest import souk_here
 
 
@@ -64,7 +64,7 @@ def test_every_step_left_the_artifact_that_tfx_knows(first_run):
 
 
 def test_the_model_beats_popularity_on_the_same_requests(tiny_shop):
-    from components.recall_gate.results import BM25, CANDIDATE, POPULARITY, Evaluation
+    from evaluation.results import BM25, CANDIDATE, POPULARITY, Evaluation
 
     written = next((tiny_shop.root / "artifacts" / "RecallGate" / "evaluation").glob("*/evaluation.json"))
     evaluation = Evaluation.from_json(written.read_text())

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import local_runner, metadata
+from pipeline import local_runner
+from pipeline.runs import metadata
 from schema.settings import InputError
 from tests.pipeline.steps import two_steps
 

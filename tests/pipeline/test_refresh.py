@@ -9,9 +9,9 @@ import pytest
 import tensorflow as tf
 import yaml
 
-from pipeline import metadata
 from pipeline.config import PipelineConfig, load
-from pipeline.tables import pushed_versions
+from pipeline.runs import metadata
+from pipeline.runs.tables import pushed_versions
 from schema import features
 from tests.conftest import souk_here
 from tests.pipeline.test_end_to_end import continued, states_of

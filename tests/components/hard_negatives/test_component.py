@@ -14,11 +14,11 @@ from tfx.types import standard_artifacts
 
 from components.hard_negatives.component import Executor, HardNegativeMiner
 from components.hard_negatives.config import HardNegativesConfig
-from components.ledger import ledger
 from components.recall_gate.component import RecallGate
 from components.recall_gate.config import GateConfig
+from evaluation import ledger
 from pipeline import baselines
-from tests.components.recall_gate import small_world as world
+from tests.evaluation import small_world as world
 
 CONFIG = HardNegativesConfig(enabled=True, first_rank=31, last_rank=60)
 LENIENT = GateConfig(ks=(20,), primary_k=20, min_recall=0.0, bootstrap_samples=100, latency_requests=5)

@@ -7,11 +7,11 @@ import tensorflow as tf
 
 from components.hard_negatives.config import HardNegativesConfig
 from components.hard_negatives.mining import Mined, draw, mine
-from components.recall_gate.replay import Servable
+from evaluation.servable import Servable
 from schema import features
 from schema.features import Stage
 from schema.settings import InputError
-from tests.components.recall_gate import small_world as world
+from tests.evaluation import small_world as world
 
 # As many as the band holds, so that what is drawn is all that may be.
 CONFIG = HardNegativesConfig(enabled=True, first_rank=31, last_rank=60, per_request=30, batch_size=64)

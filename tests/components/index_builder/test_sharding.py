@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from components.index_builder.build import ServableSummary, build_servable
 from components.index_builder.config import IndexConfig
-from components.index_builder.sharding import items_per_shard, read_shard_map, saved_models, shard_of
+from schema.servable_files import items_per_shard, read_shard_map, saved_models, shard_of
 from schema.settings import InputError
 from schema.shards import SHARD_MAP_FILE, ShardMap, push_directory, pushed_folders, shard_models
 from serving.answers import Row

@@ -3,9 +3,9 @@
 import pytest
 from tfx.types import artifact_utils, standard_artifacts
 
-from components.index_builder import lineage
 from components.index_builder.component import find_sources
-from components.ledger import ledger
+from evaluation import ledger
+from schema import lineage
 from schema.settings import InputError
 
 

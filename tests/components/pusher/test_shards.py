@@ -6,9 +6,9 @@ from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
 from tfx.utils import proto_utils
 
-from components.index_builder.sharding import read_shard_map, saved_models
 from components.pusher import component
-from pipeline.tables import pushed_versions
+from pipeline.runs.tables import pushed_versions
+from schema.servable_files import read_shard_map, saved_models
 from schema.shards import SHARD_MAP_FILE, ShardMap
 
 SHARDS = 3

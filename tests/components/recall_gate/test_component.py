@@ -15,11 +15,11 @@ from tfx.orchestration.pipeline import Pipeline
 from tfx.types import Channel, standard_artifacts
 
 from components.example_gen.ingest import local_pipeline
-from components.index_builder import lineage
-from components.ledger import ledger
 from components.recall_gate.component import Executor, RecallGate
 from components.recall_gate.config import GateConfig
-from components.recall_gate.results import Evaluation
+from evaluation import ledger
+from evaluation.results import Evaluation
+from schema import lineage
 from schema.settings import InputError
 
 CONFIG = GateConfig(ks=(5, 20), primary_k=20, bootstrap_samples=100, latency_requests=5, index_recall_requests=50)

@@ -2,10 +2,10 @@ import re
 
 import pytest
 
-from components.recall_gate.bootstrap import Estimate
 from components.recall_gate.config import GateConfig, SliceThresholds
-from components.recall_gate.results import Health, IndexRecall, Latency, Sample, SliceResult, SystemResult
 from components.recall_gate.verdict import Measurements, judge
+from evaluation.bootstrap import Estimate
+from evaluation.results import Health, IndexRecall, Latency, Sample, SliceResult, SystemResult
 
 CONFIG = GateConfig(min_recall=0.3, max_relative_drop=0.05, must_beat=("popularity",))
 

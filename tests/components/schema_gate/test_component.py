@@ -3,10 +3,10 @@ import shutil
 import pytest
 from tfx.types import artifact_utils, standard_artifacts
 
-from components.ledger import ledger
 from components.schema_gate import component, gate
 from components.schema_gate.config import DEFAULT_SCHEMA, SchemaGateConfig
 from components.schema_gate.findings import find, read_anomalies, refused_directory
+from evaluation import ledger
 from schema.settings import DataError
 
 

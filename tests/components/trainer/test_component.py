@@ -4,8 +4,8 @@ import pytest
 from tfx.components.trainer import executor as stock_executor
 from tfx.types import standard_artifacts
 
-from components.ledger import ledger
 from components.trainer import component
+from evaluation import ledger
 from schema.settings import InputError
 from trainer.config import CUSTOM_CONFIG_KEY, TrainerConfig
 

@@ -4,7 +4,7 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.cli import main
-from tests.components.recall_gate.word_servable import save_word_servable
+from tests.evaluation.word_servable import save_word_servable
 
 CATALOGUE = """{"item_id": "a", "title": "red running shoes"}
 {"item_id": "b", "title": "blue shoes"}

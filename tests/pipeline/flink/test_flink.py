@@ -16,8 +16,8 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 from components.example_gen.ingest import run_ingest
 from components.example_gen.timestamps import parse_timestamp
 from components.index_builder.catalogue import embed_catalogue, read_parts
-from components.recall_gate.replay import Servable
-from components.recall_gate.replay_job import Question, ReplayJob
+from evaluation.replay_job import Question, ReplayJob
+from evaluation.servable import Servable
 from pipeline import config as pipeline_config
 from pipeline import local_runner
 from pipeline.beam import beam_arguments

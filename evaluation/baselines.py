@@ -1,0 +1,106 @@
+"""Rankings that a learned retriever has to beat: popularity, BM25, and the page that the shop showed."""
+
+import logging
+import re
+import unicodedata
+from collections.abc import Sequence
+
+import bm25s
+import numpy as np
+import Stemmer
+
+from evaluation.exact_search import top_k
+from evaluation.metrics import NOT_AN_ITEM, FloatArray, IntArray
+
+# bm25s turns on its own debug messages when it is imported.
+logging.getLogger("bm25s").setLevel(logging.WARNING)
+
+_CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003134f"
+_RUNS = re.compile(rf"[{_CJK}]+|[^\W{_CJK}]+")
+_CJK_START = re.compile(rf"[{_CJK}]")
+
+
+def most_popular(interactions: IntArray, requests: int, k: int) -> IntArray:
+    """The items most clicked, carted and ordered in training, the same for every request.
+
+    Args:
+      interactions: [items] training interactions; an item without any is never returned.
+      requests: number of requests.
+      k: list length.
+
+    Returns:
+      [requests, k] rows, padded with -1.
+    """
+    rows = top_k(interactions[None, :].astype(np.float64), k)[0]
+    return np.tile(_padded(rows[interactions[rows] > 0], k), (requests, 1))
+
+
+def tokenise(text: str, stemmer: Stemmer.Stemmer) -> list[str]:
+    """Terms of BM25: stemmed lower-case words; of CJK runs the characters and the pairs of neighbours.
+
+    Chinese is written without spaces, so a word index over it would hold whole sentences; characters
+    and bigrams are what lexical engines index by default (Lucene's CJK analyser).
+    """
+    terms: list[str] = []
+    for run in _RUNS.findall(unicodedata.normalize("NFKC", text).lower()):
+        if _CJK_START.match(run):
+            terms.extend(run)
+            terms.extend(run[place : place + 2] for place in range(len(run) - 1))
+        else:
+            terms.append(stemmer.stemWord(run))
+    return terms
+
+
+class Bm25:
+    """BM25 (Lucene's form, k1 1.5, b 0.75, no stop words) over title, brand and category.
+
+    Args:
+      texts: one text per item row.
+    """
+
+    def __init__(self, texts: Sequence[str]):
+        self._stemmer = Stemmer.Stemmer("english")
+        self._index = bm25s.BM25(method="lucene")
+        self._items = len(texts)
+        terms = [tokenise(text, self._stemmer) for text in texts]
+        self._known = {term for document in terms for term in document}
+        if self._known:
+            self._index.index(terms, show_progress=False)
+
+    def search(self, queries: Sequence[str], k: int) -> IntArray:
+        """Best rows per query, [queries, k], equal scores by row, padded with -1; no shared term, no hit."""
+        distinct, inverse = np.unique(np.asarray(queries, dtype=object).astype(str), return_inverse=True)
+        ranked = np.full((len(distinct), k), NOT_AN_ITEM, dtype=np.int64)
+        for place, query in enumerate(distinct):
+            terms = [term for term in tokenise(str(query), self._stemmer) if term in self._known]
+            if terms:
+                scores = self._index.get_scores(terms)
+                rows = top_k(scores[None, :], k)[0]
+                ranked[place] = _padded(rows[scores[rows] > 0], k)
+        return ranked[inverse]
+
+    def scores(self, queries: Sequence[str], rows: IntArray) -> FloatArray:
+        """Score of each of the item `rows` [queries, n] for its query; 0 for a row that is no item's."""
+        found = np.zeros(rows.shape)
+        is_item = (rows >= 0) & (rows < self._items)
+        for place, query in enumerate(queries):
+            terms = [term for term in tokenise(query, self._stemmer) if term in self._known]
+            if terms:
+                found[place, is_item[place]] = self._index.get_scores(terms)[rows[place, is_item[place]]]
+        return found
+
+
+def as_shown(shown: IntArray, k: int) -> IntArray:
+    """The shop's own page as a ranking, [requests, k], padded with -1.
+
+    On-policy: most clicks came from this very page, so its recall at the page's length is high by construction
+    and says nothing about what else the searcher would have liked. It is no contest for a retriever.
+    """
+    pages = np.full((len(shown), k), NOT_AN_ITEM, dtype=np.int64)
+    width = min(k, shown.shape[1])
+    pages[:, :width] = shown[:, :width]
+    return pages
+
+
+def _padded(rows: IntArray, k: int) -> IntArray:
+    return np.pad(rows[:k], (0, max(0, k - len(rows))), constant_values=NOT_AN_ITEM)

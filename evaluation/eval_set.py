@@ -1,0 +1,334 @@
+"""Reads what the gate measures on out of an Examples artifact: the requests, the catalogue, training counts.
+
+The requests are sampled by a hash of their id, so the same request is in or out of the sample whatever the
+order of the files, and two models are asked the same. What came of a request (items, stages, positions) is
+taken out of the examples before a servable sees them.
+"""
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from evaluation.metrics import IntArray, Relevant
+from schema import features
+from schema.artifacts import split_folder
+from schema.settings import InputError
+
+StrPath = str | os.PathLike[str]
+
+_READ_BATCH = 2048
+_LABELS = (features.ITEMS, features.STAGES, features.POSITIONS)
+_CATALOGUE_FEATURES = (
+    features.ITEM_ID,
+    features.TITLE,
+    features.BRAND,
+    features.CATEGORY_PATH,
+    features.TOP_CATEGORY,
+)
+_HISTORY = (features.HISTORY_QUERIES, *features.BEHAVIOUR_ITEM_FEATURES)
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The items that can be found; an item's row is its place here.
+
+    Attributes:
+      examples: serialised catalogue tf.Examples, as `encode_items` takes them.
+    """
+
+    item_ids: tuple[str, ...]
+    titles: tuple[str, ...]
+    brands: tuple[str, ...]
+    category_paths: tuple[tuple[str, ...], ...]
+    top_categories: tuple[str, ...]
+    examples: tuple[bytes, ...]
+    rows: Mapping[str, int]
+
+    def __len__(self) -> int:
+        return len(self.item_ids)
+
+    def texts(self) -> list[str]:
+        """Title, brand and category of each item as one text, for lexical search."""
+        return [
+            " ".join(filter(None, (title, brand, *path)))
+            for title, brand, path in zip(self.titles, self.brands, self.category_paths, strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class EvalRequests:
+    """The sampled requests that led to a click, a cart or an order.
+
+    Attributes:
+      examples: serialised search tf.Examples without what came of them.
+      relevant: clicked, carted and ordered items. An item that is not in the catalogue keeps a row past
+        the catalogue's end: it cannot be found and counts as missed.
+      stages: [relevant] the `Stage` of each relevant item.
+      on_page: [relevant] whether it was on the page that the shop showed; others were found some other way.
+      shown: [requests, widest page] item rows by position on the shop's own page, padded with -1.
+      read, usable: requests in the split, and those of them with a relevant item.
+      gone: share of the split's clicked, carted and ordered items that the catalogue does not have.
+      window_ms: first and last request time of the sample, epoch ms; (0, 0) when empty.
+    """
+
+    examples: tuple[bytes, ...]
+    queries: tuple[str, ...]
+    has_history: NDArray[np.bool_]
+    relevant: Relevant
+    stages: IntArray
+    on_page: NDArray[np.bool_]
+    shown: IntArray
+    read: int
+    usable: int
+    gone: float
+    window_ms: tuple[int, int]
+
+    def __len__(self) -> int:
+        return len(self.queries)
+
+
+@dataclass(frozen=True)
+class TrainingCounts:
+    """What the training split saw: requests per normalised query, interactions per catalogue row."""
+
+    requests: int
+    queries: Mapping[str, int]
+    interactions: IntArray
+    window_ms: tuple[int, int]
+
+
+def normalise_query(query: str) -> str:
+    """The form under which two queries count as the same one."""
+    return " ".join(query.lower().split())
+
+
+def read_catalogue(examples_dir: StrPath) -> Catalogue:
+    """The catalog split.
+
+    Raises:
+      InputError: the split is missing or holds no item.
+    """
+    catalogue = parse_catalogue(_read(examples_dir, features.CATALOG_SPLIT))
+    if not len(catalogue):
+        raise InputError(
+            f"{examples_dir}: the `{features.CATALOG_SPLIT}` split holds no item, so there is nothing to "
+            "find. Run the example generator with a catalogue."
+        )
+    return catalogue
+
+
+def parse_catalogue(batches: Iterable[list[bytes]]) -> Catalogue:
+    """A catalogue out of batches of serialised catalogue examples."""
+    ids: list[str] = []
+    titles: list[str] = []
+    brands: list[str] = []
+    paths: list[tuple[str, ...]] = []
+    tops: list[str] = []
+    examples: list[bytes] = []
+    for serialised in batches:
+        columns = _parse(serialised, _CATALOGUE_FEATURES)
+        examples.extend(serialised)
+        ids.extend(_first(columns[features.ITEM_ID]))
+        titles.extend(_first(columns[features.TITLE]))
+        brands.extend(_first(columns[features.BRAND]))
+        tops.extend(_first(columns[features.TOP_CATEGORY]))
+        paths.extend(tuple(map(_text, row)) for row in columns[features.CATEGORY_PATH].rows())
+    rows = {item_id: row for row, item_id in enumerate(ids)}
+    return Catalogue(tuple(ids), tuple(titles), tuple(brands), tuple(paths), tuple(tops), tuple(examples), rows)
+
+
+def read_training(examples_dir: StrPath, catalogue: Catalogue) -> TrainingCounts:
+    """Counts over the train split, in one streaming pass."""
+    queries: Counter[str] = Counter()
+    interactions = np.zeros(len(catalogue), dtype=np.int64)
+    requests, first, last = 0, None, None
+    wanted = (features.QUERY, features.TIMESTAMP_MS, features.ITEMS, features.STAGES)
+    for serialised, columns in _batches(examples_dir, features.TRAIN_SPLIT, wanted):
+        requests += len(serialised)
+        queries.update(normalise_query(query) for query in _first(columns[features.QUERY]))
+        chosen = columns[features.ITEMS].values[columns[features.STAGES].values >= features.Stage.CLICKED]
+        rows = (catalogue.rows.get(_text(item), -1) for item in chosen)
+        np.add.at(interactions, [row for row in rows if row >= 0], 1)
+        times = columns[features.TIMESTAMP_MS].values
+        if len(times):
+            first = min(int(times.min()), first if first is not None else int(times.min()))
+            last = max(int(times.max()), last or 0)
+    return TrainingCounts(requests, queries, interactions, (first or 0, last or 0))
+
+
+def read_requests(
+    examples_dir: StrPath,
+    catalogue: Catalogue,
+    max_requests: int,
+    seed: int,
+    gains: Mapping[int, float],
+    counted: Container[str] | None = None,
+) -> EvalRequests:
+    """A seeded sample of the eval split's requests that have a relevant item.
+
+    Args:
+      examples_dir: root of an Examples artifact.
+      catalogue: gives the item rows.
+      max_requests: size of the sample; fewer usable requests are all taken.
+      seed: another seed draws another sample.
+      gains: worth of an item by its `Stage` value, for every stage from CLICKED up.
+      counted: the items that may be relevant; None for all. Of an item that has left the catalogue no servable can be
+        asked, so what came of it says nothing.
+    """
+    read = usable = taken = left = 0
+    sample: list[tuple[bytes, bytes]] = []
+    wanted = (features.REQUEST_ID, features.ITEMS, features.STAGES)
+    for serialised, columns in _batches(examples_dir, features.EVAL_SPLIT, wanted):
+        read += len(serialised)
+        taken += int(_chosen(columns, None).sum())
+        left += int(_chosen(columns, catalogue.rows).sum())
+        relevant = _chosen(columns, counted)
+        clicked = np.bincount(columns[features.STAGES].row_ids(), relevant, len(serialised)) > 0
+        usable += int(clicked.sum())
+        request_ids = _first(columns[features.REQUEST_ID])
+        sample.extend((_priority(request_ids[row], seed), serialised[row]) for row in np.flatnonzero(clicked))
+        if len(sample) > 4 * max_requests + _READ_BATCH:
+            sample = sorted(sample)[:max_requests]
+    chosen = [serialised for _, serialised in sorted(sample)[:max_requests]]
+    found = _requests(chosen, catalogue, gains, counted)
+    return replace(found, read=read, usable=usable, gone=1.0 - left / taken if taken else 0.0)
+
+
+def _requests(
+    serialised: list[bytes], catalogue: Catalogue, gains: Mapping[int, float], counted: Container[str] | None
+) -> EvalRequests:
+    columns = _parse(serialised, (features.QUERY, features.TIMESTAMP_MS, *_LABELS, *_HISTORY))
+    requests = len(serialised)
+    items, stages = columns[features.ITEMS], columns[features.STAGES].values
+    positions = columns[features.POSITIONS].values
+    request = items.row_ids()
+    rows = _rows(items.values, catalogue)
+
+    # Of an item that comes twice in one request the furthest stage counts, and of equal ones that on the page.
+    order = np.lexsort((-positions, -stages, rows, request))
+    pair = np.stack([request[order], rows[order]], axis=1)
+    distinct = np.ones(len(order), dtype=bool)
+    distinct[1:] = (pair[1:] != pair[:-1]).any(axis=1)
+    kept = order[distinct & _chosen(columns, counted)[order]]
+    worth = np.array([gains[int(stage)] for stage in stages[kept]], dtype=np.float64)
+
+    times = columns[features.TIMESTAMP_MS].values
+    history = sum(columns[name].lengths() for name in _HISTORY)
+    return EvalRequests(
+        examples=tuple(_without_labels(example) for example in serialised),
+        queries=tuple(_first(columns[features.QUERY])),
+        has_history=np.asarray(history) > 0,
+        relevant=Relevant(request[kept], rows[kept], worth, requests),
+        stages=stages[kept].astype(np.int64),
+        on_page=positions[kept] > 0,
+        shown=_pages(request, rows, positions, requests),
+        read=requests,
+        usable=requests,
+        gone=0.0,
+        window_ms=(int(times.min()), int(times.max())) if len(times) else (0, 0),
+    )
+
+
+def _chosen(columns: "Mapping[str, _Column]", counted: Container[str] | None) -> NDArray[np.bool_]:
+    """Which items were clicked, carted or ordered, of those that count; None for all."""
+    chosen: NDArray[np.bool_] = columns[features.STAGES].values >= features.Stage.CLICKED
+    if counted is None:
+        return chosen
+    return chosen & np.array([_text(item) in counted for item in columns[features.ITEMS].values], dtype=bool)
+
+
+def _rows(item_ids: NDArray[np.object_], catalogue: Catalogue) -> IntArray:
+    """Catalogue rows; ids outside of the catalogue get rows past its end, the same id the same row."""
+    known = dict(catalogue.rows)
+    rows = (known.setdefault(_text(item), len(known)) for item in item_ids)
+    return np.fromiter(rows, dtype=np.int64, count=len(item_ids))
+
+
+def _pages(request: IntArray, rows: IntArray, positions: IntArray, requests: int) -> IntArray:
+    """Item rows by position, [requests, widest page]; position 0 is not on the page."""
+    shown = np.flatnonzero(positions > 0)
+    shown = shown[np.lexsort((positions[shown], request[shown]))]
+    counts = np.bincount(request[shown], minlength=requests)
+    starts = np.concatenate([[0], np.cumsum(counts)])[request[shown]]
+    pages = np.full((requests, int(counts.max(initial=0))), -1, dtype=np.int64)
+    pages[request[shown], np.arange(len(shown)) - starts] = rows[shown]
+    return pages
+
+
+def _without_labels(serialised: bytes) -> bytes:
+    example = tf.train.Example.FromString(serialised)
+    for name in _LABELS:
+        example.features.feature.pop(name, None)
+    return bytes(example.SerializeToString(deterministic=True))
+
+
+def _priority(request_id: str, seed: int) -> bytes:
+    return hashlib.blake2b(request_id.encode(), digest_size=8, key=str(seed).encode()).digest()
+
+
+@dataclass(frozen=True)
+class _Column:
+    """One feature of a batch: all values flat, and where each row's begin."""
+
+    values: NDArray[Any]
+    splits: IntArray
+
+    def lengths(self) -> IntArray:
+        return np.diff(self.splits)
+
+    def row_ids(self) -> IntArray:
+        return np.repeat(np.arange(len(self.splits) - 1), self.lengths())
+
+    def rows(self) -> list[NDArray[Any]]:
+        return np.split(self.values, self.splits[1:-1]) if len(self.splits) > 1 else []
+
+
+def _first(column: _Column) -> list[str]:
+    """The first value of each row as text, "" where a row has none."""
+    lengths = column.lengths()
+    return [
+        _text(column.values[start]) if length else "" for start, length in zip(column.splits[:-1], lengths, strict=True)
+    ]
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", errors="replace")
+
+
+def _batches(
+    examples_dir: StrPath, split: str, names: tuple[str, ...]
+) -> Iterator[tuple[list[bytes], dict[str, _Column]]]:
+    for serialised in _read(examples_dir, split):
+        yield serialised, _parse(serialised, names)
+
+
+def _read(examples_dir: StrPath, split: str) -> Iterator[list[bytes]]:
+    folder = os.path.join(os.fspath(examples_dir), split_folder(split))
+    if not tf.io.gfile.isdir(folder):
+        raise InputError(
+            f"{examples_dir} has no folder `Split-{split}`, so it is not an Examples artifact of Souk. "
+            "Give the folder that `souk ingest --out` or the pipeline's SoukExampleGen wrote."
+        )
+    files = sorted(tf.io.gfile.glob(os.path.join(folder, "*.tfrecord*")))
+    dataset = tf.data.TFRecordDataset(files, compression_type="GZIP").batch(_READ_BATCH)
+    for batch in dataset.as_numpy_iterator() if files else ():
+        yield batch.tolist()
+
+
+def _parse(serialised: list[bytes], names: tuple[str, ...]) -> dict[str, _Column]:
+    spec = {name: tf.io.RaggedFeature(_dtype(name), row_splits_dtype=tf.int64) for name in names}
+    parsed = tf.io.parse_example(tf.constant(serialised, dtype=tf.string), spec)
+    return {name: _Column(ragged.flat_values.numpy(), ragged.row_splits.numpy()) for name, ragged in parsed.items()}
+
+
+def _dtype(name: str) -> tf.DType:
+    if name in features.SEARCH_INT_FEATURES:
+        return tf.int64
+    return tf.float32 if name in features.CATALOG_FLOAT_FEATURES else tf.string

@@ -1,0 +1,142 @@
+"""Renders a `ReportData` as one self-contained HTML page."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from evaluation.bootstrap import Estimate
+from evaluation.report import charts
+from evaluation.report.data import ReportData
+from evaluation.results import AS_SHOWN, BASELINE, BM25, CANDIDATE, Evaluation, SliceResult
+
+_FOLDER = Path(__file__).parent
+_GROUP_NAMES = {
+    "query_frequency": "Query frequency in training",
+    "history": "Searcher's behaviour before the request",
+    "items": "Items without any training interaction",
+    "exposure": "Wanted items that the shop's page showed, and those that searchers found otherwise",
+    "top_category": "Top category of the wanted items",
+}
+_ROLES = {CANDIDATE: "candidate", BASELINE: "baseline", AS_SHOWN: "bound"}
+
+
+@dataclass(frozen=True)
+class SliceGroup:
+    """The slices of one group, each with its whiskers for candidate and blessed servable."""
+
+    title: str
+    rows: tuple[tuple[SliceResult, charts.WhiskerPanel], ...]
+
+
+def render_report(data: ReportData) -> str:
+    """The page as HTML text. It loads nothing: styles and charts are inside, scripts there are none."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"estimate": _estimate, "signed": _signed, "range": _range, "date": _date, "plain": _plain}
+    evaluation = data.evaluation
+    card = evaluation.card
+    return environment.get_template("report.html").render(
+        e=evaluation,
+        x=data.extras,
+        metric=f"recall@{evaluation.primary_k}",
+        panels=_headline_panels(evaluation),
+        metrics=list(evaluation.systems[0].metrics) if evaluation.systems else [],
+        coverages=list(evaluation.systems[0].coverage) if evaluation.systems else [],
+        slice_groups=_slice_groups(evaluation),
+        training=charts.training_charts(_mapping(card.get("history"))),
+        index=charts.index_chart(_points(card.get("index_curve"))),
+        index_points=_points(card.get("index_curve")),
+        chart=charts,
+        facts=_facts(card),
+        data_note=str(evaluation.config.get("data_note") or ""),
+        confidence=float(evaluation.config.get("confidence") or 0.0),
+        candidate=CANDIDATE,
+        baseline=BASELINE,
+        bm25=BM25,
+        config_text=json.dumps(data.extras.config or {"gate": evaluation.config}, indent=2, default=str),
+    )
+
+
+def _headline_panels(evaluation: Evaluation) -> list[charts.WhiskerPanel]:
+    names = [f"recall@{k}" for k in evaluation.ks] + [f"ndcg@{evaluation.ks[0]}"]
+    shown = [system.metrics[name] for system in evaluation.systems for name in names if name in system.metrics]
+    return [
+        charts.whisker_panel(
+            name,
+            [
+                (system.label, _ROLES.get(system.key, "other"), system.metrics[name])
+                for system in evaluation.systems
+                if name in system.metrics
+            ],
+            charts.shared_bounds(shown),
+        )
+        for name in names
+        if evaluation.systems
+    ]
+
+
+def _slice_groups(evaluation: Evaluation) -> list[SliceGroup]:
+    shown = (BASELINE, CANDIDATE, BM25)
+    bounds = charts.shared_bounds(
+        [piece.recall[key] for piece in evaluation.slices for key in shown if key in piece.recall]
+    )
+    groups: dict[str, list[tuple[SliceResult, charts.WhiskerPanel]]] = {}
+    for piece in evaluation.slices:
+        rows = [(key, _ROLES.get(key, "other"), piece.recall[key]) for key in shown if key in piece.recall]
+        groups.setdefault(piece.group, []).append((piece, charts.whisker_panel(piece.name, rows, bounds)))
+    return [SliceGroup(_GROUP_NAMES.get(group, group), tuple(rows)) for group, rows in groups.items()]
+
+
+def _facts(card: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What the card says in single values, for a line under the title."""
+    return [
+        (key.replace("_", " "), _plain(value))
+        for key, value in card.items()
+        if isinstance(value, str | int | float) and not isinstance(value, bool)
+    ]
+
+
+def _mapping(value: Any) -> Mapping[str, Sequence[float]]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _points(value: Any) -> list[Mapping[str, Any]]:
+    return [point for point in value if isinstance(point, Mapping)] if isinstance(value, list) else []
+
+
+def _estimate(estimate: Estimate | None) -> str:
+    return "–" if estimate is None else f"{estimate.value:.3f}"
+
+
+def _signed(estimate: Estimate | None) -> str:
+    return "–" if estimate is None else f"{estimate.value:+.3f}".replace("-", "−")
+
+
+def _range(estimate: Estimate) -> str:
+    return f"{estimate.low:+.3f} to {estimate.high:+.3f}".replace("-", "−")
+
+
+def _date(milliseconds: int) -> str:
+    if not milliseconds:
+        return "–"
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return "–" if value is None else "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.4g}"
+    return value if isinstance(value, str) else json.dumps(value, default=str)

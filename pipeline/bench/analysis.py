@@ -1,0 +1,142 @@
+"""From answers to metrics with intervals, comparisons and targets.
+
+With several seeds a request's value is the mean over them, and the bootstrap over queries gives the interval: it says
+how sure the mean over these trainings is for other queries. How much trainings differ among themselves is shown beside.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluation import metrics
+from evaluation.bootstrap import Estimate, QueryBootstrap
+from evaluation.eval_set import normalise_query
+from evaluation.metrics import FloatArray, IntArray
+from pipeline.bench.data import EvalDay
+from pipeline.bench.page_order import pairwise_auc
+from pipeline.bench.results import Comparison, Measured, SliceSize, TargetResult, TargetState
+from pipeline.bench.variants import Target
+from schema.features import Stage
+
+ALL: Final = "all"
+AUC: Final = "auc"
+AUC_ORDERED: Final = "auc of ordered"
+
+# By (metric, slice): [seeds, requests], NaN where a request has no say.
+Values = Mapping[tuple[str, str], FloatArray]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one training (or a system without any) answered.
+
+    Attributes:
+      rows: [requests, k]; page_scores: [requests, page], None where it scores no given items.
+    """
+
+    rows: IntArray
+    page_scores: FloatArray | None
+
+
+def values_of(answers: Sequence[Answer], day: EvalDay, ks: Sequence[int]) -> Values:
+    """Every metric of a system per request.
+
+    Args:
+      answers: one per seed.
+      day: what was asked.
+      ks: lengths of recall; the largest is that of the slices.
+    """
+    per_seed = [_of_one(answer, day, ks) for answer in answers]
+    return {key: np.stack([values[key] for values in per_seed]) for key in per_seed[0]}
+
+
+def _of_one(answer: Answer, day: EvalDay, ks: Sequence[int]) -> dict[tuple[str, str], FloatArray]:
+    relevant = day.requests.relevant
+    ranks = metrics.first_ranks(answer.rows, relevant)
+    values = {(f"recall@{k}", ALL): metrics.recall_at(ranks, relevant, k) for k in ks}
+    values[f"ndcg@{ks[0]}", ALL] = metrics.ndcg_at(ranks, relevant, ks[0])
+    if answer.page_scores is not None:
+        values[AUC, ALL] = pairwise_auc(answer.page_scores, day.stages)
+        values[AUC_ORDERED, ALL] = pairwise_auc(answer.page_scores, day.stages, above=int(Stage.ORDERED))
+    for piece in day.slices:
+        keep = np.ones(len(relevant.rows), dtype=bool) if piece.items is None else piece.items
+        recall = metrics.recall_at(ranks[keep], relevant.only(keep), ks[-1])
+        values[f"recall@{ks[-1]}", piece.key] = np.where(piece.requests, recall, np.nan)
+    return values
+
+
+def measured(values: Values, bootstrap: QueryBootstrap) -> dict[tuple[str, str], Measured]:
+    """Means with intervals; what no request has a say in is left out."""
+    found = {}
+    for key, by_seed in values.items():
+        estimate = bootstrap.mean(by_seed.mean(axis=0))
+        if estimate is not None:
+            found[key] = Measured(estimate, tuple(float(mean) for mean in np.nanmean(by_seed, axis=1)))
+    return found
+
+
+def compare(
+    system: str,
+    over: str,
+    key: tuple[str, str],
+    values: Mapping[str, Values],
+    bootstrap: QueryBootstrap,
+) -> Comparison | None:
+    """One system against another by one metric on one slice; None where either was not measured by it."""
+    mine, theirs = values.get(system, {}).get(key), values.get(over, {}).get(key)
+    if mine is None or theirs is None:
+        return None
+    difference = bootstrap.difference(mine.mean(axis=0), theirs.mean(axis=0))
+    if difference is None:
+        return None
+    return Comparison(
+        system=system,
+        over=over,
+        metric=key[0],
+        slice=key[1],
+        difference=difference,
+        relative=bootstrap.relative(mine.mean(axis=0), theirs.mean(axis=0)),
+        by_seed=tuple(float(gap) for gap in _gaps(mine, theirs)),
+    )
+
+
+def _gaps(mine: FloatArray, theirs: FloatArray) -> NDArray[np.float64]:
+    """Difference of means by seed; what has one training is compared with every one of the other."""
+    first, second = np.nanmean(mine, axis=1), np.nanmean(theirs, axis=1)
+    both = min(len(first), len(second))
+    if both == 1:
+        return np.asarray(first - second)
+    return np.asarray(first[:both] - second[:both])
+
+
+def judge(target: Target, values: Mapping[str, Values], bootstrap: QueryBootstrap) -> TargetResult:
+    """A target against the measurements."""
+    key = (target.metric, target.slice)
+    names = [_best(group, key, values) for group in (target.system, target.over)]
+    comparison = compare(names[0], names[1], key, values, bootstrap) if names[0] and names[1] else None
+    if comparison is None or comparison.relative is None:
+        return TargetResult(target.about, target.by, "not measured", comparison)
+    return TargetResult(target.about, target.by, _state(comparison.relative, target.by), comparison)
+
+
+def _state(found: Estimate, bound: float) -> TargetState:
+    if found.value > bound:
+        return "reached" if found.low > bound else "reached, not certain"
+    return "missed, not certain" if found.high > bound else "missed"
+
+
+def _best(names: Sequence[str], key: tuple[str, str], values: Mapping[str, Values]) -> str:
+    """The best of `names`; "" where one of them was not measured, for the best of some is not what was asked."""
+    means = {name: float(np.nanmean(values[name][key])) for name in names if key in values.get(name, {})}
+    return max(means, key=lambda name: means[name]) if len(means) == len(names) else ""
+
+
+def slice_sizes(day: EvalDay) -> tuple[SliceSize, ...]:
+    """The slices, and how many requests and distinct queries each holds."""
+    queries = np.array([normalise_query(query) for query in day.requests.queries])
+    return tuple(
+        SliceSize(piece.key, int(piece.requests.sum()), len(set(queries[piece.requests]))) for piece in day.slices
+    )

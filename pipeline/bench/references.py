@@ -1,0 +1,51 @@
+"""What needs no training: popularity, BM25, the shop's own pages and, of a simulated shop, its own engine."""
+
+from pathlib import Path
+
+import numpy as np
+
+from evaluation import baselines
+from evaluation.metrics import NOT_AN_ITEM, IntArray
+from marketplace.engine import LexicalEngine
+from pipeline.bench.analysis import Answer
+from pipeline.bench.data import EvalDay
+from pipeline.bench.variants import BM25, ENGINE, POPULARITY, SHOWN, TUTORIAL
+
+LABELS = {
+    TUTORIAL: ("TFRS tutorial", "StringLookup and Embedding of query text and item id, softmax over the batch"),
+    BM25: ("BM25", "lexical search over title, brand and category"),
+    POPULARITY: ("popularity", "the items most clicked and ordered in training, the same for everyone"),
+    ENGINE: ("shown engine", "the simulated shop's own ranking, replayed without noise"),
+    SHOWN: ("(as shown)", "the page that users saw; most clicks come from it, so it is no fair contest"),
+}
+
+
+def untrained(day: EvalDay, depth: int, catalogue_file: Path) -> dict[str, Answer]:
+    """Answers of all references but the tutorial's model.
+
+    Args:
+      day: what is asked.
+      depth: items to answer with.
+      catalogue_file: of the shop; with a `shop.json` beside it the shop is simulated and its engine known.
+    """
+    requests, items = day.requests, len(day.catalogue)
+    bm25 = baselines.Bm25(day.catalogue.texts())
+    popularity = np.append(day.training.interactions, 0).astype(np.float64)
+    rows = np.where(day.stages > 0, requests.shown, items)
+    by_position = np.tile(-np.arange(requests.shown.shape[1], dtype=np.float64), (len(requests), 1))
+    found = {
+        BM25: Answer(bm25.search(requests.queries, depth), bm25.scores(requests.queries, requests.shown)),
+        POPULARITY: Answer(baselines.most_popular(day.training.interactions, len(requests), depth), popularity[rows]),
+    }
+    if catalogue_file.is_file() and (catalogue_file.parent / "shop.json").exists():
+        found[ENGINE] = Answer(_replayed(day, depth, catalogue_file), None)
+    found[SHOWN] = Answer(baselines.as_shown(requests.shown, depth), by_position)
+    return found
+
+
+def _replayed(day: EvalDay, depth: int, catalogue_file: Path) -> IntArray:
+    engine = LexicalEngine.from_catalogue(catalogue_file)
+    # One more for the padding, which is row -1.
+    row_of = np.array([*(day.catalogue.rows.get(item, NOT_AN_ITEM) for item in engine.item_ids), NOT_AN_ITEM])
+    found, _ = engine.top(day.requests.queries, depth)
+    return row_of[found]

@@ -1,0 +1,284 @@
+"""The summary of a run, for programs: what went in, what came of it, and why. `docs/runs.md` explains every field."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from evaluation.bootstrap import Estimate
+from evaluation.results import Check
+from schema.settings import InputError, kind_of
+
+# Raised when a field changes its meaning or goes; fields may be added under the same number.
+VERSION: Final = 1
+
+Result = Literal["pushed", "refused", "failed", "interrupted", "running", "done"]
+
+
+@dataclass(frozen=True)
+class Window:
+    """The time that the log covers, RFC 3339: train from the first to the second moment, eval from there to the end."""
+
+    train_start: str
+    eval_start: str
+    end: str
+
+
+@dataclass(frozen=True)
+class InputRows:
+    """What became of the rows of one input.
+
+    Attributes:
+      files: what was asked for: paths, patterns or tables.
+      read: rows that were there.
+      rejected: rows that could not be used, by reason; they are in `dead_letters`.
+      other: further counts, such as duplicates.
+    """
+
+    files: tuple[str, ...]
+    read: int
+    rejected: dict[str, int] = field(default_factory=dict)
+    other: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Data:
+    """What ingestion read and wrote.
+
+    Attributes:
+      uri: of the examples.
+      inputs: `events`, `catalog`, `users` and whatever else was read.
+      examples: written, by split.
+      dead_letters: the folder of the rejected rows, "" if there are none.
+      fingerprint: of the input files, or the `data_version` of a compiled run.
+    """
+
+    uri: str
+    window: Window | None
+    inputs: dict[str, InputRows]
+    examples: dict[str, int]
+    dead_letters: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class FoundAnomaly:
+    """One thing that does not fit the schema, or has drifted."""
+
+    split: str
+    feature: str
+    level: Literal["error", "warning"]
+    message: str
+
+
+@dataclass(frozen=True)
+class SchemaCheck:
+    """What the schema gate said.
+
+    Attributes:
+      path: of the schema's file when the run was started, "" if that is not known.
+      sha256: of the schema's text.
+      anomalies: errors first; None if they can no longer be read.
+    """
+
+    path: str
+    sha256: str
+    passed: bool
+    anomalies: tuple[FoundAnomaly, ...] | None
+
+
+@dataclass(frozen=True)
+class Source:
+    """Something of an earlier run: where it is, which run made it, and as which version it was pushed."""
+
+    uri: str
+    run: int | None = None
+    pushed_version: str = ""
+
+
+@dataclass(frozen=True)
+class Model:
+    """What was trained.
+
+    Attributes:
+      settings: those of the training.
+      run: that trained it; an earlier one where it comes from cache or is only given a new index. None on a cluster.
+      epochs: that were trained.
+      metrics: of the last epoch, on the trainer's own validation.
+      started_from: the model that a warm start took over.
+    """
+
+    type: str
+    uri: str
+    settings: dict[str, Any]
+    run: int | None
+    epochs: int
+    metrics: dict[str, float]
+    started_from: Source | None = None
+
+
+@dataclass(frozen=True)
+class Index:
+    """What the catalogue is searched by.
+
+    Attributes:
+      recall: share of the exact nearest items that it finds, as the index builder measured it; None if it did not.
+      measured: the same, measured by the recall gate through the whole servable.
+      latency_ms: of one search of the index alone.
+    """
+
+    kind: str
+    uri: str
+    parameters: dict[str, Any]
+    indexed_items: int
+    catalogue_items: int | None = None
+    recall: float | None = None
+    latency_ms: float | None = None
+    measured: Estimate | None = None
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What the recall gate measured and decided.
+
+    Attributes:
+      metrics: of every system on the same requests, by the system's key (`candidate`, `baseline`, `bm25`, ...).
+      checks: every threshold: what was found, what was wanted, whether it passed.
+      baseline: the blessed model that the candidate was compared with, None for the first of its line.
+    """
+
+    blessed: bool
+    reasons: tuple[str, ...]
+    primary_k: int | None
+    checks: tuple[Check, ...]
+    metrics: dict[str, dict[str, Estimate]]
+    requests: int | None
+    baseline: Source | None
+    evaluation: str
+
+
+@dataclass(frozen=True)
+class CanaryRun:
+    """What came of serving the candidate; times in seconds and milliseconds.
+
+    Attributes:
+      failures: why it was refused, in sentences.
+      load_seconds: from the start of the serving program until the candidate was ready.
+      startup_seconds: the part of it until the program opened its ports.
+      requests: how many requests the latency is of.
+      attempts: how often they were asked; the latency of each is its lowest.
+      allowed_p99_ms: largest allowed 99th percentile, with the slowdown taken into account.
+      slowdown: how many times longer a computation took than its processor time, because of other work.
+    """
+
+    passed: bool
+    failures: tuple[str, ...]
+    load_seconds: float | None
+    latency_p50_ms: float | None
+    latency_p99_ms: float | None
+    startup_seconds: float | None = None
+    requests: int | None = None
+    attempts: int | None = None
+    allowed_p99_ms: float | None = None
+    slowdown: float | None = None
+
+
+@dataclass(frozen=True)
+class Push:
+    """Whether and where a version was put for servers; `by_this_run` is false where the cache remembers it."""
+
+    pushed: bool
+    version: str
+    destination: str
+    by_this_run: bool
+
+
+@dataclass(frozen=True)
+class StepSummary:
+    """One step; `from_run` is the run that made what this one took from cache."""
+
+    name: str
+    state: str
+    started: str
+    seconds: float
+    failure: str
+    from_run: int | None
+    outputs: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where to read more; "" for what there is not."""
+
+    log: str = ""
+    report: str = ""
+    evaluation: str = ""
+    metadata: str = ""
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One run. What it did not come to is None.
+
+    Attributes:
+      pipeline: its name.
+      run: its number in the local store, None on a cluster.
+      run_id: TFX's, Kubeflow's or Vertex's name of it.
+      result: what came of it in one word; `exit_code` says more of failures.
+      exit_code: that of `souk run`.
+      note: the result in one sentence.
+      started, ended: RFC 3339, "" if not known.
+    """
+
+    pipeline: str
+    run: int | None
+    run_id: str
+    result: Result
+    exit_code: int
+    note: str
+    souk: str
+    started: str = ""
+    ended: str = ""
+    seconds: float | None = None
+    data: Data | None = None
+    schema: SchemaCheck | None = None
+    model: Model | None = None
+    index: Index | None = None
+    gate: Gate | None = None
+    canary: CanaryRun | None = None
+    push: Push | None = None
+    steps: tuple[StepSummary, ...] = ()
+    files: Files = Files()
+    version: int = VERSION
+
+    def to_json(self) -> str:
+        """JSON that `from_json` reads back into an equal summary."""
+        return _ADAPTER.dump_json(self, indent=1).decode()
+
+    @classmethod
+    def from_json(cls, text: str, source: str = "the summary") -> "RunSummary":
+        """A summary out of the JSON that `to_json` wrote, also by a newer Souk that adds fields.
+
+        Raises:
+          InputError: the text is not such JSON, or of another version.
+        """
+        try:
+            values = json.loads(text)
+        except ValueError as error:
+            raise InputError(f"{source} is no summary of a run, it is no JSON: {error}") from None
+        if not isinstance(values, dict):
+            raise InputError(f"{source} is no summary of a run, it holds {kind_of(values)}")
+        if values.get("version") != VERSION:
+            found = values.get("version")
+            raise InputError(f"{source} is a summary of version {found}; this Souk reads version {VERSION}")
+        try:
+            return _ADAPTER.validate_python(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise InputError(
+                f"{source} is no summary of a run: {'.'.join(map(str, first['loc']))}: {first['msg']}"
+            ) from None
+
+
+_ADAPTER: Final = TypeAdapter(RunSummary)

@@ -1,0 +1,80 @@
+import math
+from collections import Counter
+
+import numpy as np
+import pytest
+import Stemmer
+
+from evaluation.baselines import Bm25, as_shown, most_popular, tokenise
+
+ENGLISH = Stemmer.Stemmer("english")
+
+
+def test_popularity_gives_everyone_the_most_clicked_items_and_none_without_clicks():
+    rows = most_popular(np.array([0, 5, 2, 5, 0, 1]), requests=2, k=5)
+    assert rows.tolist() == [[1, 3, 2, 5, -1]] * 2
+
+
+@pytest.mark.parametrize(
+    ("text", "terms"),
+    [
+        ("Running SHOES, men's", ["run", "shoe", "men", "s"]),
+        ("红色跑鞋", ["红", "色", "跑", "鞋", "红色", "色跑", "跑鞋"]),
+        ("Nike跑鞋 42", ["nike", "跑", "鞋", "跑鞋", "42"]),
+        ("ＡＢＣ　１２", ["abc", "12"]),
+        ("", []),
+        ("!?", []),
+    ],
+)
+def test_terms_are_stemmed_words_and_for_chinese_characters_and_pairs(text, terms):
+    assert tokenise(text, ENGLISH) == terms
+
+
+def test_bm25_ranks_by_the_textbook_formula():
+    texts = ["red running shoes", "blue shoes", "red lamp for the red room", "kettle", "running water kettle kettle"]
+    documents = [Counter(tokenise(text, ENGLISH)) for text in texts]
+    average = sum(sum(document.values()) for document in documents) / len(documents)
+
+    def score(query, document):
+        total = 0.0
+        for term in tokenise(query, ENGLISH):
+            holding = sum(term in other for other in documents)
+            idf = math.log(1 + (len(documents) - holding + 0.5) / (holding + 0.5))
+            norm = 1.5 * (1 - 0.75 + 0.75 * sum(document.values()) / average)
+            total += idf * document[term] / (document[term] + norm) if holding else 0.0
+        return total
+
+    queries = ["red shoes", "running kettle", "shoe", "nothing here", ""]
+    found = Bm25(texts).search(queries, 4)
+    for query, rows in zip(queries, found.tolist(), strict=True):
+        scores = [score(query, document) for document in documents]
+        expected = [row for row in sorted(range(5), key=lambda row: (-scores[row], row)) if scores[row] > 0][:4]
+        assert rows == expected + [-1] * (4 - len(expected))
+
+
+def test_bm25_finds_chinese_titles_by_part_of_an_unsegmented_query():
+    found = Bm25(["男士红色跑鞋", "女士连衣裙", "红色雨伞"]).search(["红色跑鞋男"], 3)
+    assert found.tolist() == [[0, 2, -1]]
+
+
+def test_bm25_over_texts_without_a_word_finds_nothing():
+    assert Bm25(["", "!"]).search(["shoes"], 2).tolist() == [[-1, -1]]
+
+
+def test_as_shown_is_the_page_cut_or_padded_to_k():
+    pages = np.array([[4, 2, 9], [7, -1, -1]])
+    assert as_shown(pages, 2).tolist() == [[4, 2], [7, -1]]
+    assert as_shown(pages, 4).tolist() == [[4, 2, 9, -1], [7, -1, -1, -1]]
+
+
+def test_scores_of_given_items_order_them_as_the_search_does():
+    texts = ["red running shoes", "red red shoes", "desk lamp", "shoes", "lamp red"]
+    index = Bm25(texts)
+    rows = np.tile(np.array([0, 1, 2, 3, 4, -1, 5]), (2, 1))
+    scores = index.scores(["red shoes", "nothing known"], rows)
+    found = index.search(["red shoes"], 5)[0]
+    found = found[found >= 0].tolist()
+    assert sorted(found, key=lambda row: -scores[0, row]) == found
+    assert set(np.flatnonzero(scores[0, :5] > 0)) == set(found)
+    assert (scores[:, 5:] == 0).all()
+    assert (scores[1] == 0).all()

@@ -1,0 +1,88 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evaluation import metrics
+from evaluation.metrics import Relevant
+
+ITEMS = 12
+
+
+@st.composite
+def cases(draw):
+    requests = draw(st.integers(1, 5))
+    k = draw(st.integers(1, 8))
+    retrieved = draw(
+        st.lists(st.lists(st.integers(-2, ITEMS - 1), min_size=k, max_size=k), min_size=requests, max_size=requests)
+    )
+    wanted = [
+        draw(st.dictionaries(st.integers(0, ITEMS + 2), st.sampled_from([1.0, 3.0, 0.1]), max_size=6))
+        for _ in range(requests)
+    ]
+    return np.array(retrieved), wanted, draw(st.integers(1, 10))
+
+
+def flat(wanted):
+    triples = [(request, row, gain) for request, one in enumerate(wanted) for row, gain in one.items()]
+    request, rows, gains = (
+        (np.array(part) for part in zip(*triples, strict=True)) if triples else (np.zeros(0, int),) * 3
+    )
+    return Relevant(request.astype(np.int64), rows.astype(np.int64), gains.astype(float), len(wanted))
+
+
+def first_place(results, row):
+    return results.index(row) + 1 if row in results else 0
+
+
+@settings(deadline=None, max_examples=150)
+@given(cases())
+def test_every_metric_equals_its_definition_request_by_request(case):
+    retrieved, wanted, k = case
+    relevant = flat(wanted)
+    ranks = metrics.first_ranks(retrieved, relevant)
+    expected = [first_place(retrieved[request].tolist(), row) for request, one in enumerate(wanted) for row in one]
+    assert ranks.tolist() == expected
+
+    found = {
+        "recall": metrics.recall_at(ranks, relevant, k),
+        "rr": metrics.reciprocal_rank(ranks, relevant, k),
+        "ndcg": metrics.ndcg_at(ranks, relevant, k),
+    }
+    for request, one in enumerate(wanted):
+        if not one:
+            assert all(math.isnan(values[request]) for values in found.values())
+            continue
+        places = {row: first_place(retrieved[request].tolist(), row) for row in one}
+        hits = [place for place in places.values() if 0 < place <= k]
+        assert found["recall"][request] == pytest.approx(len(hits) / len(one))
+        assert found["rr"][request] == pytest.approx(1 / min(hits) if hits else 0.0)
+        gained = sum(gain / math.log2(1 + places[row]) for row, gain in one.items() if 0 < places[row] <= k)
+        best = sum(gain / math.log2(1 + n) for n, gain in enumerate(sorted(one.values(), reverse=True)[:k], 1))
+        assert found["ndcg"][request] == pytest.approx(gained / best)
+
+
+@settings(deadline=None, max_examples=50)
+@given(cases())
+def test_coverage_counts_distinct_catalogue_items_within_k(case):
+    retrieved, _, k = case
+    seen = {row for results in retrieved.tolist() for row in results[:k] if 0 <= row < ITEMS - 2}
+    assert metrics.coverage_at(retrieved, k, ITEMS - 2) == pytest.approx(len(seen) / (ITEMS - 2))
+
+
+def test_an_item_that_comes_twice_is_found_once_at_its_first_place():
+    relevant = Relevant(np.array([0]), np.array([7]), np.array([1.0]), 1)
+    assert metrics.first_ranks(np.array([[3, 7, 7, 3]]), relevant).tolist() == [2]
+
+
+def test_padding_is_never_a_hit():
+    relevant = Relevant(np.array([0, 1]), np.array([0, 1]), np.ones(2), 2)
+    assert metrics.first_ranks(np.full((2, 3), -1), relevant).tolist() == [0, 0]
+
+
+def test_lists_for_another_number_of_requests_are_an_error():
+    relevant = Relevant(np.array([0]), np.array([0]), np.ones(1), 2)
+    with pytest.raises(ValueError, match="has 1 requests, `relevant` has 2"):
+        metrics.first_ranks(np.zeros((1, 3), int), relevant)

@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+
+from evaluation.bootstrap import QueryBootstrap
+from pipeline.bench import analysis
+from pipeline.bench.variants import Target
+
+KEY = ("recall@100", "all")
+QUERIES = [f"q{n // 3}" for n in range(600)]
+
+
+@pytest.fixture(scope="module")
+def bootstrap():
+    return QueryBootstrap(QUERIES, 400, 0.95, 1)
+
+
+def system(mean, seeds=3, seed=0):
+    rng = np.random.default_rng(seed)
+    return {KEY: np.clip(mean + rng.normal(0, 0.1, (seeds, len(QUERIES))), 0, 1)}
+
+
+VALUES = {"good": system(0.6), "fair": system(0.5, seed=1), "untrained": system(0.4, seeds=1, seed=2)}
+
+
+def test_a_comparison_is_paired_over_requests_and_shown_by_seed(bootstrap):
+    found = analysis.compare("good", "fair", KEY, VALUES, bootstrap)
+    mine, theirs = VALUES["good"][KEY], VALUES["fair"][KEY]
+    assert found.difference.value == pytest.approx(mine.mean() - theirs.mean())
+    assert found.relative.value == pytest.approx(mine.mean() / theirs.mean() - 1)
+    assert found.relative.low < found.relative.value < found.relative.high
+    assert found.by_seed == pytest.approx(mine.mean(axis=1) - theirs.mean(axis=1))
+
+
+def test_what_is_not_trained_is_compared_with_every_training(bootstrap):
+    found = analysis.compare("good", "untrained", KEY, VALUES, bootstrap)
+    assert found.by_seed == pytest.approx(VALUES["good"][KEY].mean(axis=1) - VALUES["untrained"][KEY].mean())
+    assert analysis.compare("good", "absent", KEY, VALUES, bootstrap) is None
+
+
+@pytest.mark.parametrize(
+    ("by", "state"),
+    [(0.0, "reached"), (0.195, "reached, not certain"), (0.205, "missed, not certain"), (0.5, "missed")],
+)
+def test_a_target_is_certain_where_the_whole_interval_is_on_one_side(bootstrap, by, state):
+    # Exactly 20 % better in the mean, by much more or not at all on single queries.
+    fair = np.full((1, len(QUERIES)), 0.5)
+    better = np.where(np.arange(len(QUERIES)) // 3 % 5 == 0, 1.0, 0.5)[None]
+    target = Target(about="t", system=("better",), over=("fair",), by=by)
+    assert analysis.judge(target, {"better": {KEY: better}, "fair": {KEY: fair}}, bootstrap).state == state
+
+
+def test_of_several_systems_the_best_is_taken_and_none_where_one_is_missing(bootstrap):
+    target = Target(about="t", system=("fair", "good"), over=("untrained",))
+    assert analysis.judge(target, VALUES, bootstrap).comparison.system == "good"
+    target = Target(about="t", system=("good",), over=("fair", "absent"))
+    assert analysis.judge(target, VALUES, bootstrap).state == "not measured"
