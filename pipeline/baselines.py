@@ -1,7 +1,7 @@
 """What a run is compared with: the last blessed model and the last good data, never the run's own.
 
 On this machine Resolver nodes find these in ML Metadata. On a cluster no node does: the steps that compare look into
-the ledger (`components.ledger` says why), and `Baselines` hands them its folder in place of a node's output.
+the ledger (`evaluation.ledger` says why), and `Baselines` hands them its folder in place of a node's output.
 
 TFX's own `LatestBlessedModelStrategy` would, in a second run over unchanged inputs, find the very model that the
 run has taken from cache. The gate's input would then have changed (no baseline before, one now), nothing after it

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("pipeline", "components", "trainer", "schema", "serving", "marketplace")
+PACKAGES = ("pipeline", "components", "evaluation", "trainer", "schema", "serving", "marketplace")
 
 
 def tracked(*patterns: str) -> set[str]:

@@ -66,7 +66,7 @@ class HardNegativeMiner(base_component.BaseComponent):
     Args:
       examples: of SoukExampleGen.
       servable: the last blessed servable, as a Resolver finds it; with none, the examples pass as they are.
-      ledger: where the last blessed servable is looked up where no Resolver can; see `components.ledger`.
+      ledger: where the last blessed servable is looked up where no Resolver can; see `evaluation.ledger`.
       config_json: `HardNegativesConfig.to_json()`.
     """
 

@@ -108,7 +108,7 @@ class IndexBuilder(base_beam_component.BaseBeamComponent):
       examples: that the model was trained on; by default those of that servable.
       config_json: `IndexConfig.to_json()`.
       catalogue: examples whose catalog split is indexed in place of that of `examples`.
-      ledger: where the servable that was blessed last is looked up where no Resolver can; see `components.ledger`.
+      ledger: where the servable that was blessed last is looked up where no Resolver can; see `evaluation.ledger`.
       overrides: single settings to replace, see `Settings.from_json`.
     """
 

@@ -152,7 +152,7 @@ class RecallGate(base_beam_component.BaseBeamComponent):
           catalogue: examples whose catalog split was indexed in place of that of `examples`.
           baseline_servable: the latest blessed servable, as a Resolver finds it; nothing in a first run.
           ledger: where the latest blessed servable is looked up, and a newly blessed one is recorded, where no
-            Resolver can; see `components.ledger`.
+            Resolver can; see `evaluation.ledger`.
           overrides: single settings to replace, see `Settings.from_json`.
 
         Raises:

@@ -133,7 +133,7 @@ class SchemaGate(base_component.BaseComponent):
           config: its schema file is read now, so that its text is part of the cache key.
           baseline_statistics: of the last good run, for drift, as a Resolver finds them.
           ledger: where the last good statistics are looked up, and these are recorded, where no Resolver can; see
-            `components.ledger`.
+            `evaluation.ledger`.
           overrides: single settings to replace, see `Settings.from_json`.
 
         Raises:

@@ -65,7 +65,7 @@ class Trainer(base_component.BaseComponent):
       schema: of SchemaGate.
       config_json: `TrainerConfig.to_json()`.
       base_model: the model to start from, as a Resolver finds it.
-      ledger: where the model to start from is looked up where no Resolver can; see `components.ledger`.
+      ledger: where the model to start from is looked up where no Resolver can; see `evaluation.ledger`.
       overrides: single settings to replace, see `Settings.from_json`.
     """
 
