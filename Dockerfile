@@ -31,7 +31,7 @@ RUN /opt/uv/bin/uv build --quiet --wheel --no-build-isolation --python /opt/souk
 FROM python:3.11-slim-bookworm AS runtime
 
 LABEL org.opencontainers.image.title="souk" \
-      org.opencontainers.image.description="From raw search logs to a gated, served, personalised product retriever" \
+      org.opencontainers.image.description="From raw search logs to a gated, served, personalized product retriever" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.source="https://github.com/souk-search/souk"
 

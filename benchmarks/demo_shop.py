@@ -10,10 +10,10 @@ from marketplace.simulation import simulate
 EXAMPLES, MODEL, SERVABLE = ("SoukExampleGen", "examples"), ("Trainer", "model"), ("IndexBuilder", "servable")
 
 
-def simulate_once(preset: str, folder: Path, catalogue: str | None = None) -> None:
+def simulate_once(preset: str, folder: Path, catalog: str | None = None) -> None:
     """Simulates a preset into `folder`, unless it is there already."""
     if not (folder / "shop.json").exists():
-        simulate(choose_settings(preset, catalogue, seed=0), folder)
+        simulate(choose_settings(preset, catalog, seed=0), folder)
 
 
 def run_demo(folder: Path, settings: Sequence[str], outputs: Sequence[tuple[str, str]]) -> list[Path]:

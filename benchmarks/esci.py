@@ -4,7 +4,7 @@
 
 Simulates logs over the 6,764 real products of ESCI-150 (Reddy et al., arXiv 2206.06588), runs the pipeline on them and
 measures the pushed model on the 150 real queries and their judgments, beside BM25. Queries and judgments are used for
-this measurement only: the simulated searches are made from the catalogue's own fields.
+this measurement only: the simulated searches are made from the catalog's own fields.
 """
 
 import argparse
@@ -21,13 +21,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--folder", type=Path, default=Path("runs/esci"))
     folder = parser.parse_args().folder
-    catalogue = ESCI / "items.jsonl.gz"
-    if not catalogue.exists():
+    catalog = ESCI / "items.jsonl.gz"
+    if not catalog.exists():
         raise SystemExit(
-            f"{catalogue} is not there; the benchmark reads ESCI-150 from a `shared` folder beside the project"
+            f"{catalog} is not there; the benchmark reads ESCI-150 from a `shared` folder beside the project"
         )
     data = folder / "data"
-    simulate_once("esci", data, str(catalogue))
+    simulate_once("esci", data, str(catalog))
     inputs = {
         "events": data / "events/*.jsonl.gz",
         "catalog": data / "catalog.jsonl.gz",
@@ -37,7 +37,7 @@ def main() -> None:
     souk("run", "--config", "esci", f"--set=root={folder}", *settings)
     pushed = folder / "serving" / "souk"
     judgments = ESCI / "judgments.jsonl.gz"
-    souk("evaluate", f"--model-dir={pushed}", f"--catalog={catalogue}", f"--judgments={judgments}")
+    souk("evaluate", f"--model-dir={pushed}", f"--catalog={catalog}", f"--judgments={judgments}")
 
 
 def souk(*arguments: str) -> None:

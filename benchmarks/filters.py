@@ -45,10 +45,10 @@ class Measured:
 
 def clustered(items: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Unit vectors [items, DIM] and the cluster of each, sizes as uneven as those of categories."""
-    centres = rng.normal(size=(CLUSTERS, DIM)).astype(np.float32)
+    centers = rng.normal(size=(CLUSTERS, DIM)).astype(np.float32)
     weights = rng.pareto(1.5, CLUSTERS) + 0.2
     cluster = rng.choice(CLUSTERS, items, p=weights / weights.sum())
-    vectors = centres[cluster] + 0.7 * rng.normal(size=(items, DIM)).astype(np.float32)
+    vectors = centers[cluster] + 0.7 * rng.normal(size=(items, DIM)).astype(np.float32)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True), cluster
 
 

@@ -50,7 +50,7 @@ def simulate(events: int, folder: Path) -> Path:
         overrides = [
             f"searches={int(events / EVENTS_PER_SEARCH)}",
             f"searchers.users={events // EVENTS_PER_USER}",
-            "catalogue.items=24000",
+            "catalog.items=24000",
             "queries.intents=20000",
         ]
         simulate_shop(choose_settings("large", None, 0, overrides), shop)

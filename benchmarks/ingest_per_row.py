@@ -67,7 +67,7 @@ def join_request(group: tuple[str, Iterable[Row]], items: frozenset[str], eval_s
 def user_examples(
     group: tuple[str, Iterable[tuple[str, Any]]], profiles: dict[str, Row], columns: tuple[str, ...], eval_start: int
 ) -> Iterator[Any]:
-    """The serialised examples of one user, tagged with their split."""
+    """The serialized examples of one user, tagged with their split."""
     user, rows = group
     asked: list[Any] = []
     did: list[Any] = []

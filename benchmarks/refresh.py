@@ -1,8 +1,8 @@
-"""What a refresh of the catalogue costs beside a whole run: seconds by step, on the demo shop's simulated logs.
+"""What a refresh of the catalog costs beside a whole run: seconds by step, on the demo shop's simulated logs.
 
     make bench-refresh    or    python -m benchmarks.refresh [--folder runs/bench-refresh]
 
-A whole run, then a refresh with a catalogue in which one item in a hundred has gone, one is new and five have another
+A whole run, then a refresh with a catalog in which one item in a hundred has gone, one is new and five have another
 price, then a refresh in which nothing has changed. A folder that has these already is begun anew.
 """
 
@@ -52,8 +52,8 @@ def measure(folder: Path) -> list[Run]:
     ]
     runs = []
     plan: list[tuple[Kind, Path]] = [("run", data / "catalog.jsonl.gz"), ("refresh", later), ("refresh", later)]
-    for kind, catalogue in plan:
-        loaded = config.load("demo", [*own, f"ingest.data.catalog={catalogue}"])
+    for kind, catalog in plan:
+        loaded = config.load("demo", [*own, f"ingest.data.catalog={catalog}"])
         runs.append(local_runner.run(loaded, create=CREATE[kind]))
     return runs
 

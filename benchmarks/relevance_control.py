@@ -27,7 +27,7 @@ from components.index_builder.servable import raw_search_spec
 from components.recall_gate.config import GateConfig
 from evaluation import metrics
 from evaluation.bootstrap import Estimate, QueryBootstrap
-from evaluation.eval_set import Catalogue, EvalRequests, normalise_query, read_catalogue, read_requests
+from evaluation.eval_set import Catalog, EvalRequests, normalize_query, read_catalog, read_requests
 from evaluation.servable import Servable
 from schema import features, transformed
 from schema.features import RelevanceControl, Stage
@@ -48,14 +48,14 @@ def main() -> None:
     parser.add_argument("--parts", nargs=3, metavar="DIR", help="examples, model and servable of a run that is there")
     arguments = parser.parse_args()
     examples, model_dir, servable_dir = arguments.parts or run(arguments.folder, arguments.model)
-    gate, catalogue = GateConfig(), read_catalogue(examples)
+    gate, catalog = GateConfig(), read_catalog(examples)
     gains = {int(Stage.CLICKED): gate.clicked_gain, int(Stage.ORDERED): gate.ordered_gain}
-    requests = read_requests(examples, catalogue, gate.max_eval_requests, gate.seed, gains)
+    requests = read_requests(examples, catalog, gate.max_eval_requests, gate.seed, gains)
     model, servable = artifact.load(model_dir), Servable(servable_dir)
     console = Console(width=130)
     console.print(f"{model.config.model} on the simulated demo shop, {len(requests):,} requests of the evaluation day")
-    console.print(understood_table(model, catalogue, requests))
-    console.print(answers_table(servable, catalogue, requests))
+    console.print(understood_table(model, catalog, requests))
+    console.print(answers_table(servable, catalog, requests))
 
 
 def run(folder: Path, model: str) -> tuple[str, str, str]:
@@ -64,18 +64,18 @@ def run(folder: Path, model: str) -> tuple[str, str, str]:
     return str(examples), str(trained / "Format-Serving"), str(servable / "Format-Serving")
 
 
-def understood_table(model: TrainedModel, catalogue: Catalogue, requests: EvalRequests) -> Table:
-    """By field: how many queries name something, and what is of it, among the clicked items and in the catalogue."""
+def understood_table(model: TrainedModel, catalog: Catalog, requests: EvalRequests) -> Table:
+    """By field: how many queries name something, and what is of it, among the clicked items and in the catalog."""
     columns = {name: model.table.columns[name] for name in FIELDS}
     row_of = {item.decode(): row for row, item in enumerate(model.table.item_ids)}
-    rows = np.array([row_of.get(item, model.table.size) for item in catalogue.item_ids])
+    rows = np.array([row_of.get(item, model.table.size) for item in catalog.item_ids])
     clicked, of_request = rows[requests.relevant.rows], requests.relevant.request
     allowed = understood(model, requests)
     kept = {name: np.array([leaves(columns, name, values[name]) for values in allowed]) for name in FIELDS}
     kept["all three"] = np.logical_and.reduce(list(kept.values()))
     bootstrap, terms = bootstrap_of(requests), model.understanding.terms() if model.understanding else {}
     table = Table(title="What is understood")
-    for column in ("field", "terms that say something", "queries that name it", "clicked items kept", "catalogue kept"):
+    for column in ("field", "terms that say something", "queries that name it", "clicked items kept", "catalog kept"):
         table.add_column(column, justify="left" if column == "field" else "right")
     for label, mask in kept.items():
         clicks = np.bincount(of_request, minlength=len(requests))
@@ -113,11 +113,11 @@ def understood(model: TrainedModel, requests: EvalRequests) -> list[dict[str, np
     return found
 
 
-def answers_table(servable: Servable, catalogue: Catalogue, requests: EvalRequests) -> Table:
+def answers_table(servable: Servable, catalog: Catalog, requests: EvalRequests) -> Table:
     """The answers with and without relevance control, and what is between them."""
     bootstrap = bootstrap_of(requests)
     answers = {name: with_option(requests.examples, name) for name in (b"off", b"on")}
-    plain, control = (servable.retrieve(examples, catalogue).rows for examples in answers.values())
+    plain, control = (servable.retrieve(examples, catalog).rows for examples in answers.values())
     table = Table(title="What is answered")
     for column in ("", "off", "on", "difference"):
         table.add_column(column, justify="right" if column else "left")
@@ -176,7 +176,7 @@ def interleaved_ms(servable: Servable, answers: dict[bytes, list[bytes]]) -> lis
 
 
 def bootstrap_of(requests: EvalRequests) -> QueryBootstrap:
-    return QueryBootstrap([normalise_query(query) for query in requests.queries], 1000, 0.95, 0)
+    return QueryBootstrap([normalize_query(query) for query in requests.queries], 1000, 0.95, 0)
 
 
 def shown(estimate: Estimate | None, sign: str = "") -> str:

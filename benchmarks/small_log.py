@@ -37,7 +37,7 @@ KS = (1, 10, 100)
 MIN_STEPS = (1, TrainerConfig().min_steps)
 SHOPS = {
     "24,000 items": [],
-    "450 items": ["catalogue.items=450", "searches=14000", "queries.intents=1500", "searchers.users=1000"],
+    "450 items": ["catalog.items=450", "searches=14000", "queries.intents=1500", "searchers.users=1000"],
 }
 
 

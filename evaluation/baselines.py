@@ -35,11 +35,11 @@ def most_popular(interactions: IntArray, requests: int, k: int) -> IntArray:
     return np.tile(_padded(rows[interactions[rows] > 0], k), (requests, 1))
 
 
-def tokenise(text: str, stemmer: Stemmer.Stemmer) -> list[str]:
-    """Terms of BM25: stemmed lower-case words; of CJK runs the characters and the pairs of neighbours.
+def tokenize(text: str, stemmer: Stemmer.Stemmer) -> list[str]:
+    """Terms of BM25: stemmed lower-case words; of CJK runs the characters and the pairs of neighbors.
 
     Chinese is written without spaces, so a word index over it would hold whole sentences; characters
-    and bigrams are what lexical engines index by default (Lucene's CJK analyser).
+    and bigrams are what lexical engines index by default (Lucene's CJK analyzer).
     """
     terms: list[str] = []
     for run in _RUNS.findall(unicodedata.normalize("NFKC", text).lower()):
@@ -62,7 +62,7 @@ class Bm25:
         self._stemmer = Stemmer.Stemmer("english")
         self._index = bm25s.BM25(method="lucene")
         self._items = len(texts)
-        terms = [tokenise(text, self._stemmer) for text in texts]
+        terms = [tokenize(text, self._stemmer) for text in texts]
         self._known = {term for document in terms for term in document}
         if self._known:
             self._index.index(terms, show_progress=False)
@@ -72,7 +72,7 @@ class Bm25:
         distinct, inverse = np.unique(np.asarray(queries, dtype=object).astype(str), return_inverse=True)
         ranked = np.full((len(distinct), k), NOT_AN_ITEM, dtype=np.int64)
         for place, query in enumerate(distinct):
-            terms = [term for term in tokenise(str(query), self._stemmer) if term in self._known]
+            terms = [term for term in tokenize(str(query), self._stemmer) if term in self._known]
             if terms:
                 scores = self._index.get_scores(terms)
                 rows = top_k(scores[None, :], k)[0]
@@ -84,7 +84,7 @@ class Bm25:
         found = np.zeros(rows.shape)
         is_item = (rows >= 0) & (rows < self._items)
         for place, query in enumerate(queries):
-            terms = [term for term in tokenise(query, self._stemmer) if term in self._known]
+            terms = [term for term in tokenize(query, self._stemmer) if term in self._known]
             if terms:
                 found[place, is_item[place]] = self._index.get_scores(terms)[rows[place, is_item[place]]]
         return found

@@ -7,7 +7,7 @@ import numpy as np
 from evaluation import metrics
 from evaluation.bootstrap import Estimate, QueryBootstrap
 from evaluation.config import EvaluationConfig
-from evaluation.eval_set import EvalRequests, normalise_query
+from evaluation.eval_set import EvalRequests, normalize_query
 from evaluation.metrics import FloatArray, IntArray
 from evaluation.results import (
     AS_SHOWN,
@@ -35,7 +35,7 @@ SYSTEM_LABELS = {
 
 def query_bootstrap(requests: EvalRequests, config: EvaluationConfig) -> QueryBootstrap:
     """The bootstrap over the requests' queries that all intervals of one evaluation share."""
-    queries = [normalise_query(query) for query in requests.queries]
+    queries = [normalize_query(query) for query in requests.queries]
     return QueryBootstrap(queries, config.bootstrap_samples, config.confidence, config.seed)
 
 
@@ -51,7 +51,7 @@ def compare_systems(
     Args:
       ranked: [requests, k] item rows by system key; must hold CANDIDATE.
       requests: the evaluation requests.
-      items: catalogue size.
+      items: catalog size.
       bootstrap: gives the intervals.
       config: gives ks and gains.
     """
@@ -97,7 +97,7 @@ def compare_slices(
                 group=piece.group,
                 name=piece.name,
                 requests=len(chosen),
-                queries=len({normalise_query(requests.queries[row]) for row in chosen}),
+                queries=len({normalize_query(requests.queries[row]) for row in chosen}),
                 recall=_estimates(inside, bootstrap),
                 behind_candidate=_estimates(behind, bootstrap),
             )

@@ -1,4 +1,4 @@
-"""Reads what the gate measures on out of an Examples artifact: the requests, the catalogue, training counts.
+"""Reads what the gate measures on out of an Examples artifact: the requests, the catalog, training counts.
 
 The requests are sampled by a hash of their id, so the same request is in or out of the sample whatever the
 order of the files, and two models are asked the same. What came of a request (items, stages, positions) is
@@ -25,22 +25,22 @@ StrPath = str | os.PathLike[str]
 
 _READ_BATCH = 2048
 _LABELS = (features.ITEMS, features.STAGES, features.POSITIONS)
-_CATALOGUE_FEATURES = (
+_CATALOG_FEATURES = (
     features.ITEM_ID,
     features.TITLE,
     features.BRAND,
     features.CATEGORY_PATH,
     features.TOP_CATEGORY,
 )
-_HISTORY = (features.HISTORY_QUERIES, *features.BEHAVIOUR_ITEM_FEATURES)
+_HISTORY = (features.HISTORY_QUERIES, *features.BEHAVIOR_ITEM_FEATURES)
 
 
 @dataclass(frozen=True)
-class Catalogue:
+class Catalog:
     """The items that can be found; an item's row is its place here.
 
     Attributes:
-      examples: serialised catalogue tf.Examples, as `encode_items` takes them.
+      examples: serialized catalog tf.Examples, as `encode_items` takes them.
     """
 
     item_ids: tuple[str, ...]
@@ -67,14 +67,14 @@ class EvalRequests:
     """The sampled requests that led to a click, a cart or an order.
 
     Attributes:
-      examples: serialised search tf.Examples without what came of them.
-      relevant: clicked, carted and ordered items. An item that is not in the catalogue keeps a row past
-        the catalogue's end: it cannot be found and counts as missed.
+      examples: serialized search tf.Examples without what came of them.
+      relevant: clicked, carted and ordered items. An item that is not in the catalog keeps a row past
+        the catalog's end: it cannot be found and counts as missed.
       stages: [relevant] the `Stage` of each relevant item.
       on_page: [relevant] whether it was on the page that the shop showed; others were found some other way.
       shown: [requests, widest page] item rows by position on the shop's own page, padded with -1.
       read, usable: requests in the split, and those of them with a relevant item.
-      gone: share of the split's clicked, carted and ordered items that the catalogue does not have.
+      gone: share of the split's clicked, carted and ordered items that the catalog does not have.
       window_ms: first and last request time of the sample, epoch ms; (0, 0) when empty.
     """
 
@@ -96,7 +96,7 @@ class EvalRequests:
 
 @dataclass(frozen=True)
 class TrainingCounts:
-    """What the training split saw: requests per normalised query, interactions per catalogue row."""
+    """What the training split saw: requests per normalized query, interactions per catalog row."""
 
     requests: int
     queries: Mapping[str, int]
@@ -104,57 +104,57 @@ class TrainingCounts:
     window_ms: tuple[int, int]
 
 
-def normalise_query(query: str) -> str:
+def normalize_query(query: str) -> str:
     """The form under which two queries count as the same one."""
     return " ".join(query.lower().split())
 
 
-def read_catalogue(examples_dir: StrPath) -> Catalogue:
+def read_catalog(examples_dir: StrPath) -> Catalog:
     """The catalog split.
 
     Raises:
       InputError: the split is missing or holds no item.
     """
-    catalogue = parse_catalogue(_read(examples_dir, features.CATALOG_SPLIT))
-    if not len(catalogue):
+    catalog = parse_catalog(_read(examples_dir, features.CATALOG_SPLIT))
+    if not len(catalog):
         raise InputError(
             f"{examples_dir}: the `{features.CATALOG_SPLIT}` split holds no item, so there is nothing to "
-            "find. Run the example generator with a catalogue."
+            "find. Run the example generator with a catalog."
         )
-    return catalogue
+    return catalog
 
 
-def parse_catalogue(batches: Iterable[list[bytes]]) -> Catalogue:
-    """A catalogue out of batches of serialised catalogue examples."""
+def parse_catalog(batches: Iterable[list[bytes]]) -> Catalog:
+    """A catalog out of batches of serialized catalog examples."""
     ids: list[str] = []
     titles: list[str] = []
     brands: list[str] = []
     paths: list[tuple[str, ...]] = []
     tops: list[str] = []
     examples: list[bytes] = []
-    for serialised in batches:
-        columns = _parse(serialised, _CATALOGUE_FEATURES)
-        examples.extend(serialised)
+    for serialized in batches:
+        columns = _parse(serialized, _CATALOG_FEATURES)
+        examples.extend(serialized)
         ids.extend(_first(columns[features.ITEM_ID]))
         titles.extend(_first(columns[features.TITLE]))
         brands.extend(_first(columns[features.BRAND]))
         tops.extend(_first(columns[features.TOP_CATEGORY]))
         paths.extend(tuple(map(_text, row)) for row in columns[features.CATEGORY_PATH].rows())
     rows = {item_id: row for row, item_id in enumerate(ids)}
-    return Catalogue(tuple(ids), tuple(titles), tuple(brands), tuple(paths), tuple(tops), tuple(examples), rows)
+    return Catalog(tuple(ids), tuple(titles), tuple(brands), tuple(paths), tuple(tops), tuple(examples), rows)
 
 
-def read_training(examples_dir: StrPath, catalogue: Catalogue) -> TrainingCounts:
+def read_training(examples_dir: StrPath, catalog: Catalog) -> TrainingCounts:
     """Counts over the train split, in one streaming pass."""
     queries: Counter[str] = Counter()
-    interactions = np.zeros(len(catalogue), dtype=np.int64)
+    interactions = np.zeros(len(catalog), dtype=np.int64)
     requests, first, last = 0, None, None
     wanted = (features.QUERY, features.TIMESTAMP_MS, features.ITEMS, features.STAGES)
-    for serialised, columns in _batches(examples_dir, features.TRAIN_SPLIT, wanted):
-        requests += len(serialised)
-        queries.update(normalise_query(query) for query in _first(columns[features.QUERY]))
+    for serialized, columns in _batches(examples_dir, features.TRAIN_SPLIT, wanted):
+        requests += len(serialized)
+        queries.update(normalize_query(query) for query in _first(columns[features.QUERY]))
         chosen = columns[features.ITEMS].values[columns[features.STAGES].values >= features.Stage.CLICKED]
-        rows = (catalogue.rows.get(_text(item), -1) for item in chosen)
+        rows = (catalog.rows.get(_text(item), -1) for item in chosen)
         np.add.at(interactions, [row for row in rows if row >= 0], 1)
         times = columns[features.TIMESTAMP_MS].values
         if len(times):
@@ -165,7 +165,7 @@ def read_training(examples_dir: StrPath, catalogue: Catalogue) -> TrainingCounts
 
 def read_requests(
     examples_dir: StrPath,
-    catalogue: Catalogue,
+    catalog: Catalog,
     max_requests: int,
     seed: int,
     gains: Mapping[int, float],
@@ -175,41 +175,41 @@ def read_requests(
 
     Args:
       examples_dir: root of an Examples artifact.
-      catalogue: gives the item rows.
+      catalog: gives the item rows.
       max_requests: size of the sample; fewer usable requests are all taken.
       seed: another seed draws another sample.
       gains: worth of an item by its `Stage` value, for every stage from CLICKED up.
-      counted: the items that may be relevant; None for all. Of an item that has left the catalogue no servable can be
+      counted: the items that may be relevant; None for all. Of an item that has left the catalog no servable can be
         asked, so what came of it says nothing.
     """
     read = usable = taken = left = 0
     sample: list[tuple[bytes, bytes]] = []
     wanted = (features.REQUEST_ID, features.ITEMS, features.STAGES)
-    for serialised, columns in _batches(examples_dir, features.EVAL_SPLIT, wanted):
-        read += len(serialised)
+    for serialized, columns in _batches(examples_dir, features.EVAL_SPLIT, wanted):
+        read += len(serialized)
         taken += int(_chosen(columns, None).sum())
-        left += int(_chosen(columns, catalogue.rows).sum())
+        left += int(_chosen(columns, catalog.rows).sum())
         relevant = _chosen(columns, counted)
-        clicked = np.bincount(columns[features.STAGES].row_ids(), relevant, len(serialised)) > 0
+        clicked = np.bincount(columns[features.STAGES].row_ids(), relevant, len(serialized)) > 0
         usable += int(clicked.sum())
         request_ids = _first(columns[features.REQUEST_ID])
-        sample.extend((_priority(request_ids[row], seed), serialised[row]) for row in np.flatnonzero(clicked))
+        sample.extend((_priority(request_ids[row], seed), serialized[row]) for row in np.flatnonzero(clicked))
         if len(sample) > 4 * max_requests + _READ_BATCH:
             sample = sorted(sample)[:max_requests]
-    chosen = [serialised for _, serialised in sorted(sample)[:max_requests]]
-    found = _requests(chosen, catalogue, gains, counted)
+    chosen = [serialized for _, serialized in sorted(sample)[:max_requests]]
+    found = _requests(chosen, catalog, gains, counted)
     return replace(found, read=read, usable=usable, gone=1.0 - left / taken if taken else 0.0)
 
 
 def _requests(
-    serialised: list[bytes], catalogue: Catalogue, gains: Mapping[int, float], counted: Container[str] | None
+    serialized: list[bytes], catalog: Catalog, gains: Mapping[int, float], counted: Container[str] | None
 ) -> EvalRequests:
-    columns = _parse(serialised, (features.QUERY, features.TIMESTAMP_MS, *_LABELS, *_HISTORY))
-    requests = len(serialised)
+    columns = _parse(serialized, (features.QUERY, features.TIMESTAMP_MS, *_LABELS, *_HISTORY))
+    requests = len(serialized)
     items, stages = columns[features.ITEMS], columns[features.STAGES].values
     positions = columns[features.POSITIONS].values
     request = items.row_ids()
-    rows = _rows(items.values, catalogue)
+    rows = _rows(items.values, catalog)
 
     # Of an item that comes twice in one request the furthest stage counts, and of equal ones that on the page.
     order = np.lexsort((-positions, -stages, rows, request))
@@ -222,7 +222,7 @@ def _requests(
     times = columns[features.TIMESTAMP_MS].values
     history = sum(columns[name].lengths() for name in _HISTORY)
     return EvalRequests(
-        examples=tuple(_without_labels(example) for example in serialised),
+        examples=tuple(_without_labels(example) for example in serialized),
         queries=tuple(_first(columns[features.QUERY])),
         has_history=np.asarray(history) > 0,
         relevant=Relevant(request[kept], rows[kept], worth, requests),
@@ -244,9 +244,9 @@ def _chosen(columns: "Mapping[str, _Column]", counted: Container[str] | None) ->
     return chosen & np.array([_text(item) in counted for item in columns[features.ITEMS].values], dtype=bool)
 
 
-def _rows(item_ids: NDArray[np.object_], catalogue: Catalogue) -> IntArray:
-    """Catalogue rows; ids outside of the catalogue get rows past its end, the same id the same row."""
-    known = dict(catalogue.rows)
+def _rows(item_ids: NDArray[np.object_], catalog: Catalog) -> IntArray:
+    """Catalog rows; ids outside of the catalog get rows past its end, the same id the same row."""
+    known = dict(catalog.rows)
     rows = (known.setdefault(_text(item), len(known)) for item in item_ids)
     return np.fromiter(rows, dtype=np.int64, count=len(item_ids))
 
@@ -262,8 +262,8 @@ def _pages(request: IntArray, rows: IntArray, positions: IntArray, requests: int
     return pages
 
 
-def _without_labels(serialised: bytes) -> bytes:
-    example = tf.train.Example.FromString(serialised)
+def _without_labels(serialized: bytes) -> bytes:
+    example = tf.train.Example.FromString(serialized)
     for name in _LABELS:
         example.features.feature.pop(name, None)
     return bytes(example.SerializeToString(deterministic=True))
@@ -305,8 +305,8 @@ def _text(value: bytes) -> str:
 def _batches(
     examples_dir: StrPath, split: str, names: tuple[str, ...]
 ) -> Iterator[tuple[list[bytes], dict[str, _Column]]]:
-    for serialised in _read(examples_dir, split):
-        yield serialised, _parse(serialised, names)
+    for serialized in _read(examples_dir, split):
+        yield serialized, _parse(serialized, names)
 
 
 def _read(examples_dir: StrPath, split: str) -> Iterator[list[bytes]]:
@@ -322,9 +322,9 @@ def _read(examples_dir: StrPath, split: str) -> Iterator[list[bytes]]:
         yield batch.tolist()
 
 
-def _parse(serialised: list[bytes], names: tuple[str, ...]) -> dict[str, _Column]:
+def _parse(serialized: list[bytes], names: tuple[str, ...]) -> dict[str, _Column]:
     spec = {name: tf.io.RaggedFeature(_dtype(name), row_splits_dtype=tf.int64) for name in names}
-    parsed = tf.io.parse_example(tf.constant(serialised, dtype=tf.string), spec)
+    parsed = tf.io.parse_example(tf.constant(serialized, dtype=tf.string), spec)
     return {name: _Column(ragged.flat_values.numpy(), ragged.row_splits.numpy()) for name, ragged in parsed.items()}
 
 

@@ -12,12 +12,12 @@ from evaluation import baselines
 from evaluation.comparison import compare_slices, compare_systems, query_bootstrap
 from evaluation.config import EvaluationConfig
 from evaluation.eval_set import (
-    Catalogue,
+    Catalog,
     EvalRequests,
     StrPath,
     TrainingCounts,
-    normalise_query,
-    read_catalogue,
+    normalize_query,
+    read_catalog,
     read_requests,
     read_training,
 )
@@ -56,8 +56,8 @@ def evaluate_servable(
     progress: Callable[[str], None] = _LOG.info,
     make_pipeline: MakePipeline | None = None,
     part_dir: StrPath | None = None,
-    catalogue_dir: StrPath | None = None,
-    baseline_catalogue_dir: StrPath | None = None,
+    catalog_dir: StrPath | None = None,
+    baseline_catalog_dir: StrPath | None = None,
 ) -> Evaluation:
     """The evaluation of the servable at `servable_dir`, with its verdict.
 
@@ -71,51 +71,49 @@ def evaluate_servable(
       make_pipeline: gives the Beam pipeline whose workers ask the servables, see `ReplayJob`; their latency is
         measured in this process.
       part_dir: a folder that these workers share, see there.
-      catalogue_dir: root of the Examples artifact whose catalog split the candidate was built of, where it is not that
+      catalog_dir: root of the Examples artifact whose catalog split the candidate was built of, where it is not that
         of `examples_dir`. Then only items that are in it count as relevant.
-      baseline_catalogue_dir: the same of the blessed servable; of items that only one of both has nothing is concluded.
+      baseline_catalog_dir: the same of the blessed servable; of items that only one of both has nothing is concluded.
 
     Raises:
       InputError: a folder is not what it should be, or a servable answers fewer items than `config.ks`.
     """
-    progress("reading the catalogue, the training counts and the eval requests")
-    catalogue = read_catalogue(catalogue_dir or examples_dir)
-    training = read_training(examples_dir, catalogue)
+    progress("reading the catalog, the training counts and the eval requests")
+    catalog = read_catalog(catalog_dir or examples_dir)
+    training = read_training(examples_dir, catalog)
     gains = {int(Stage.CLICKED): config.clicked_gain, int(Stage.ORDERED): config.ordered_gain}
     baseline_dir, baseline_note = _usable_baseline(baseline_dir)
-    counted = _items_in_both(catalogue, baseline_catalogue_dir) if catalogue_dir else None
-    requests = read_requests(examples_dir, catalogue, config.max_eval_requests, config.seed, gains, counted)
+    counted = _items_in_both(catalog, baseline_catalog_dir) if catalog_dir else None
+    requests = read_requests(examples_dir, catalog, config.max_eval_requests, config.seed, gains, counted)
 
     with ReplayJob(make_pipeline, part_dir) as job:
         progress("loading the candidate")
         card = job.servable(servable_dir).card
         asked = None
         if len(requests):
-            asked = _ask(job, servable_dir, baseline_dir, requests, catalogue, config, progress)
-    measured = Measurements(sample=_sample(requests, catalogue, training, catalogue_dir is not None))
+            asked = _ask(job, servable_dir, baseline_dir, requests, catalog, config, progress)
+    measured = Measurements(sample=_sample(requests, catalog, training, catalog_dir is not None))
     examples: tuple[RequestExample, ...] = ()
     if asked is not None:
         bootstrap = query_bootstrap(requests, config)
         progress("measuring the index against exact search")
         index = None
         if asked.vectors is not None:
-            indexed = card.get("indexed_items", len(catalogue))
-            index = measure_index(asked.candidate, asked.vectors, indexed, requests, catalogue, bootstrap, config)
+            indexed = card.get("indexed_items", len(catalog))
+            index = measure_index(asked.candidate, asked.vectors, indexed, requests, catalog, bootstrap, config)
         progress("ranking them by popularity and BM25")
-        ranked = asked.ranked | _unlearned(requests, catalogue, training, config.ks[-1])
+        ranked = asked.ranked | _unlearned(requests, catalog, training, config.ks[-1])
         progress("computing metrics and intervals")
-        slices = make_slices(requests, catalogue, training)
+        slices = make_slices(requests, catalog, training)
         measured = Measurements(
             sample=measured.sample,
-            systems=compare_systems(ranked, requests, len(catalogue), bootstrap, config),
+            systems=compare_systems(ranked, requests, len(catalog), bootstrap, config),
             slices=compare_slices(ranked, requests, slices, bootstrap, config),
             index_recall=index,
             latency=asked.latency,
             health=Health(asked.candidate.empty_share, asked.candidate.not_a_number, asked.candidate.unknown),
         )
-        examples = choose_examples(
-            requests, catalogue, slices, ranked[CANDIDATE], ranked[BM25], config.example_requests
-        )
+        examples = choose_examples(requests, catalog, slices, ranked[CANDIDATE], ranked[BM25], config.example_requests)
     return Evaluation(
         servable=os.fspath(servable_dir),
         baseline=os.fspath(baseline_dir or ""),
@@ -149,20 +147,20 @@ def _usable_baseline(baseline_dir: StrPath | None) -> tuple[StrPath | None, str]
     return baseline_dir, ""
 
 
-def _items_in_both(catalogue: Catalogue, other: StrPath | None) -> Set[str]:
+def _items_in_both(catalog: Catalog, other: StrPath | None) -> Set[str]:
     if other is None or not tf.io.gfile.isdir(os.fspath(other)):
-        return catalogue.rows.keys()
-    return catalogue.rows.keys() & read_catalogue(other).rows.keys()
+        return catalog.rows.keys()
+    return catalog.rows.keys() & read_catalog(other).rows.keys()
 
 
-def _sample(requests: EvalRequests, catalogue: Catalogue, training: TrainingCounts, refreshed: bool) -> Sample:
+def _sample(requests: EvalRequests, catalog: Catalog, training: TrainingCounts, refreshed: bool) -> Sample:
     return Sample(
         read=requests.read,
         usable=requests.usable,
         requests=len(requests),
-        queries=len({normalise_query(query) for query in requests.queries}),
+        queries=len({normalize_query(query) for query in requests.queries}),
         relevant_items=len(requests.relevant.rows),
-        catalogue_items=len(catalogue),
+        catalog_items=len(catalog),
         train_requests=training.requests,
         train_window_ms=training.window_ms,
         eval_window_ms=requests.window_ms,
@@ -191,7 +189,7 @@ def _ask(
     servable_dir: StrPath,
     baseline_dir: StrPath | None,
     requests: EvalRequests,
-    catalogue: Catalogue,
+    catalog: Catalog,
     config: EvaluationConfig,
     progress: Callable[[str], None],
 ) -> _Asked:
@@ -199,12 +197,12 @@ def _ask(
     questions = [Question(path, SIGNATURE_DEFAULT, requests.examples, config.batch_size) for path in both]
     can_encode = job.servable(servable_dir).can_encode()
     if can_encode:
-        questions += vector_questions(servable_dir, requests.examples[: config.index_recall_requests], catalogue)
+        questions += vector_questions(servable_dir, requests.examples[: config.index_recall_requests], catalog)
     progress(
         f"replaying {len(requests):,} requests through the candidate{' and the blessed servable' * (len(both) - 1)}"
     )
     answers = job.ask(questions)
-    found = [_checked(path, answer, catalogue, config) for path, answer in zip(both, answers, strict=False)]
+    found = [_checked(path, answer, catalog, config) for path, answer in zip(both, answers, strict=False)]
     vectors = Vectors.of(*answers[len(both) :]) if can_encode else None
     progress("measuring latency")
     latencies = [_latency(job.servable(path), requests, config) for path in both]
@@ -213,8 +211,8 @@ def _ask(
     return _Asked(found[0], vectors, latencies[0], found[1], latencies[1])
 
 
-def _checked(path: StrPath, answer: Answer, catalogue: Catalogue, config: EvaluationConfig) -> Retrieved:
-    found = retrieved(answer, catalogue)
+def _checked(path: StrPath, answer: Answer, catalog: Catalog, config: EvaluationConfig) -> Retrieved:
+    found = retrieved(answer, catalog)
     if found.rows.shape[1] < config.ks[-1]:
         raise InputError(
             f"{os.fspath(path)} answers {found.rows.shape[1]} items, but the gate measures at {config.ks[-1]} "
@@ -223,12 +221,10 @@ def _checked(path: StrPath, answer: Answer, catalogue: Catalogue, config: Evalua
     return found
 
 
-def _unlearned(
-    requests: EvalRequests, catalogue: Catalogue, training: TrainingCounts, depth: int
-) -> dict[str, IntArray]:
+def _unlearned(requests: EvalRequests, catalog: Catalog, training: TrainingCounts, depth: int) -> dict[str, IntArray]:
     return {
         POPULARITY: baselines.most_popular(training.interactions, len(requests), depth),
-        BM25: baselines.Bm25(catalogue.texts()).search(requests.queries, depth),
+        BM25: baselines.Bm25(catalog.texts()).search(requests.queries, depth),
         AS_SHOWN: baselines.as_shown(requests.shown, depth),
     }
 

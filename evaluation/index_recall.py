@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from evaluation import exact_search
 from evaluation.bootstrap import QueryBootstrap
 from evaluation.config import EvaluationConfig
-from evaluation.eval_set import Catalogue, EvalRequests, StrPath
+from evaluation.eval_set import Catalog, EvalRequests, StrPath
 from evaluation.replay_job import Question
 from evaluation.results import IndexRecall
 from evaluation.servable import ITEM_BATCH, Answer, Retrieved
@@ -25,7 +25,7 @@ _ITEM_BATCHES_PER_PART = 8
 
 @dataclass(frozen=True)
 class Vectors:
-    """A servable's own vectors: of the first requests [requests, heads, dim], of the catalogue [items, dim]."""
+    """A servable's own vectors: of the first requests [requests, heads, dim], of the catalog [items, dim]."""
 
     requests: NDArray[np.float32]
     items: NDArray[np.float32]
@@ -36,11 +36,11 @@ class Vectors:
         return cls(requests[features.OUTPUT_VECTORS], items[features.OUTPUT_VECTORS])
 
 
-def vector_questions(servable: StrPath, examples: Sequence[bytes], catalogue: Catalogue) -> tuple[Question, Question]:
-    """What to ask the servable at a path for the vectors of search examples and of the whole catalogue."""
+def vector_questions(servable: StrPath, examples: Sequence[bytes], catalog: Catalog) -> tuple[Question, Question]:
+    """What to ask the servable at a path for the vectors of search examples and of the whole catalog."""
     return (
         Question(servable, features.SIGNATURE_ENCODE_QUERY, examples, _REQUEST_BATCH),
-        Question(servable, features.SIGNATURE_ENCODE_ITEMS, catalogue.examples, ITEM_BATCH, _ITEM_BATCHES_PER_PART),
+        Question(servable, features.SIGNATURE_ENCODE_ITEMS, catalog.examples, ITEM_BATCH, _ITEM_BATCHES_PER_PART),
     )
 
 
@@ -49,7 +49,7 @@ def measure_index(
     vectors: Vectors,
     indexed_items: int,
     requests: EvalRequests,
-    catalogue: Catalogue,
+    catalog: Catalog,
     bootstrap: QueryBootstrap,
     config: EvaluationConfig,
 ) -> IndexRecall | None:
@@ -60,31 +60,31 @@ def measure_index(
       vectors: the servable's.
       indexed_items: how many items the index was given.
       requests: the evaluation requests.
-      catalogue: every item, in the order of the answer's rows.
+      catalog: every item, in the order of the answer's rows.
       bootstrap: gives the interval.
       config: which k.
     """
     count = len(vectors.requests)
     shares = np.full(len(requests), np.nan)
     shares[:count] = exact_search.index_recall(
-        answer.rows[:count], vectors.requests, vectors.items, config.primary_k, _indexed(indexed_items, catalogue)
+        answer.rows[:count], vectors.requests, vectors.items, config.primary_k, _indexed(indexed_items, catalog)
     )
     estimate = bootstrap.mean(shares)
     return None if estimate is None else IndexRecall(config.primary_k, count, estimate)
 
 
-def _indexed(indexed_items: int, catalogue: Catalogue) -> NDArray[np.bool_] | None:
+def _indexed(indexed_items: int, catalog: Catalog) -> NDArray[np.bool_] | None:
     """Which items the index builder kept; None for all. Of items that look alike it keeps the first by id."""
-    if indexed_items >= len(catalogue):
+    if indexed_items >= len(catalog):
         return None
     spec = raw_catalog_spec()
     looks: list[bytes] = []
-    for start in range(0, len(catalogue), _BATCH):
-        batch = tf.constant(catalogue.examples[start : start + _BATCH])
+    for start in range(0, len(catalog), _BATCH):
+        batch = tf.constant(catalog.examples[start : start + _BATCH])
         looks.extend(fingerprint(tf.io.parse_example(batch, spec)).numpy())
     first: dict[bytes, int] = {}
-    for row in sorted(range(len(catalogue)), key=lambda row: catalogue.item_ids[row].encode()):
+    for row in sorted(range(len(catalog)), key=lambda row: catalog.item_ids[row].encode()):
         first.setdefault(looks[row], row)
-    indexed = np.zeros(len(catalogue), dtype=bool)
+    indexed = np.zeros(len(catalog), dtype=bool)
     indexed[list(first.values())] = True
     return indexed

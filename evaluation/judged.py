@@ -1,4 +1,4 @@
-"""Measures a servable against graded judgments, beside BM25 over the same catalogue.
+"""Measures a servable against graded judgments, beside BM25 over the same catalog.
 
 Queries are asked bare, without a user. The servable answers a fixed number of items through its index ("as
 served"); deeper ks need an exact search over its vectors, which also shows what the index costs.
@@ -15,7 +15,7 @@ import tensorflow as tf
 from evaluation import metrics
 from evaluation.baselines import Bm25
 from evaluation.bootstrap import Estimate, QueryBootstrap
-from evaluation.eval_set import Catalogue
+from evaluation.eval_set import Catalog
 from evaluation.exact_search import exact_search
 from evaluation.index_recall import Vectors, vector_questions
 from evaluation.judgments import Judgments
@@ -49,7 +49,7 @@ class JudgedEvaluation:
       queries: queries with at least one right item; the means are over these.
       queries_without: queries that have none and are left out.
       right: judged pairs that recall counts, `right_name` says which.
-      right_missing: those of them that are not in the catalogue; they count as not found.
+      right_missing: those of them that are not in the catalog; they count as not found.
       served_k: items that the servable answers.
     """
 
@@ -59,7 +59,7 @@ class JudgedEvaluation:
     queries_without: int
     right: int
     right_missing: int
-    catalogue_items: int
+    catalog_items: int
     served_k: int
     ks: tuple[int, ...]
     confidence: float
@@ -75,7 +75,7 @@ class _Truth:
 
 def evaluate_judgments(
     servable_dir: str | os.PathLike[str],
-    catalogue: Catalogue,
+    catalog: Catalog,
     judgments: Judgments,
     ks: Sequence[int],
     bootstrap_samples: int = 1000,
@@ -87,7 +87,7 @@ def evaluate_judgments(
 
     Args:
       servable_dir: folder of the SavedModel.
-      catalogue: the items that the servable was built for.
+      catalog: the items that the servable was built for.
       judgments: what is right.
       ks: list lengths; those above the servable's own are measured by exact search only.
       bootstrap_samples: draws of queries for the intervals.
@@ -96,16 +96,16 @@ def evaluate_judgments(
       progress: told what is being done.
 
     Raises:
-      InputError: bad ks, no servable, or none of the judged items is in the catalogue.
+      InputError: bad ks, no servable, or none of the judged items is in the catalog.
     """
     ks = tuple(sorted(set(ks)))
     if not ks or ks[0] < 1:
         raise InputError(f"the list lengths are {list(ks)}; each k must be 1 or more")
-    truth = _truth(judgments, catalogue)
-    missing = int(np.count_nonzero(truth.right.rows >= len(catalogue)))
+    truth = _truth(judgments, catalog)
+    missing = int(np.count_nonzero(truth.right.rows >= len(catalog)))
     if missing == len(truth.right.rows):
         raise InputError(
-            "none of the judged items is in the catalogue: the judgments are of another catalogue, or the item "
+            "none of the judged items is in the catalog: the judgments are of another catalog, or the item "
             "ids are written otherwise"
         )
     with ReplayJob() as job:
@@ -115,17 +115,17 @@ def evaluate_judgments(
         questions = [Question(servable_dir, features.SIGNATURE_QUERY_TEXT, queries, _BATCH)]
         progress(f"asking it {len(queries):,} queries")
         if can_encode:
-            progress(f"embedding {len(catalogue):,} items for the exact search")
+            progress(f"embedding {len(catalog):,} items for the exact search")
             examples = [_query_example(query) for query in truth.queries]
-            questions += vector_questions(servable_dir, examples, catalogue)
+            questions += vector_questions(servable_dir, examples, catalog)
         answer, *embedded = job.ask(questions)
-    served = retrieved(answer, catalogue).rows
+    served = retrieved(answer, catalog).rows
     ranked = {SERVED: served}
     if can_encode:
         vectors = Vectors.of(*embedded)
         ranked[EXACT] = exact_search(vectors.requests, vectors.items, ks[-1])[0]
     progress("ranking by BM25")
-    ranked[BM25] = Bm25(catalogue.texts()).search(truth.queries, ks[-1])
+    ranked[BM25] = Bm25(catalog.texts()).search(truth.queries, ks[-1])
     depths = {SERVED: served.shape[1]}
     return JudgedEvaluation(
         servable=os.fspath(servable_dir),
@@ -134,7 +134,7 @@ def evaluate_judgments(
         queries_without=len(judgments.by_query) - len(truth.queries),
         right=len(truth.right.rows),
         right_missing=missing,
-        catalogue_items=len(catalogue),
+        catalog_items=len(catalog),
         served_k=served.shape[1],
         ks=ks,
         confidence=confidence,
@@ -187,9 +187,9 @@ def _estimates(values: Mapping[str, FloatArray], bootstrap: QueryBootstrap) -> d
     return {name: estimate for name, estimate in found.items() if estimate is not None}
 
 
-def _truth(judgments: Judgments, catalogue: Catalogue) -> _Truth:
+def _truth(judgments: Judgments, catalog: Catalog) -> _Truth:
     kept = {query: judged for query, judged in judgments.by_query.items() if any(one.right for one in judged)}
-    known = dict(catalogue.rows)
+    known = dict(catalog.rows)
     flat = [
         (place, known.setdefault(one.item_id, len(known)), one.gain, one.right)
         for place, judged in enumerate(kept.values())

@@ -58,7 +58,7 @@ def latest(
       kind: as for `record`.
       artifact_type: its type.
       other_than: an URI to leave out, the run's own.
-      splits: that it must have; those of a refreshed catalogue have one alone.
+      splits: that it must have; those of a refreshed catalog have one alone.
 
     Returns:
       The artifact, None where there is no other.

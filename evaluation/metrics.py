@@ -1,4 +1,4 @@
-"""Retrieval metrics, vectorised over requests.
+"""Retrieval metrics, vectorized over requests.
 
 Everything per request follows from one array: for each relevant item of each request, its rank in what was
 retrieved. `Relevant` holds the relevant items of all requests flat, so that no request is padded.
@@ -45,7 +45,7 @@ def first_ranks(retrieved: IntArray, relevant: Relevant) -> IntArray:
 
     Args:
       retrieved: [requests, k] item rows, best first; a negative row is no item (padding, or an id that is
-        in no catalogue) but keeps its place in the list. Of an item that comes twice the first counts.
+        in no catalog) but keeps its place in the list. Of an item that comes twice the first counts.
       relevant: the relevant items.
 
     Returns:
@@ -86,7 +86,7 @@ def reciprocal_rank(ranks: IntArray, relevant: Relevant, k: int) -> FloatArray:
 
 
 def ndcg_at(ranks: IntArray, relevant: Relevant, k: int) -> FloatArray:
-    """Normalised discounted cumulative gain of the first `k`, [requests]; NaN where none is relevant.
+    """Normalized discounted cumulative gain of the first `k`, [requests]; NaN where none is relevant.
 
     Discount 1 / log2(1 + rank); the ideal list holds all of the request's relevant items by falling gain.
     """
@@ -103,6 +103,6 @@ def ndcg_at(ranks: IntArray, relevant: Relevant, k: int) -> FloatArray:
 
 
 def coverage_at(retrieved: IntArray, k: int, items: int) -> float:
-    """Share of the catalogue's `items` that some request saw among its first `k`."""
+    """Share of the catalog's `items` that some request saw among its first `k`."""
     rows = np.unique(retrieved[:, :k])
     return float(np.count_nonzero((rows >= 0) & (rows < items)) / items) if items else 0.0

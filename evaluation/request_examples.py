@@ -6,7 +6,7 @@ from itertools import zip_longest
 import numpy as np
 
 from evaluation import metrics
-from evaluation.eval_set import Catalogue, EvalRequests
+from evaluation.eval_set import Catalog, EvalRequests
 from evaluation.metrics import IntArray
 from evaluation.results import ExampleItem, RequestExample
 from evaluation.slices import Slice
@@ -16,7 +16,7 @@ _RESULTS = 5
 
 def choose_examples(
     requests: EvalRequests,
-    catalogue: Catalogue,
+    catalog: Catalog,
     slices: Sequence[Slice],
     candidate: IntArray,
     bm25: IntArray,
@@ -28,7 +28,7 @@ def choose_examples(
 
     Args:
       requests: the evaluation requests.
-      catalogue: gives titles and brands.
+      catalog: gives titles and brands.
       slices: those of the group `query_frequency` are taken in turn.
       candidate: [requests, k] rows that the candidate returned.
       bm25: the same of BM25.
@@ -47,7 +47,7 @@ def choose_examples(
             break
         query = requests.queries[row]
         if query not in chosen:
-            chosen[query] = _example(row, frequency, requests, catalogue, candidate, bm25, ranks)
+            chosen[query] = _example(row, frequency, requests, catalog, candidate, bm25, ranks)
     return tuple(chosen.values())
 
 
@@ -55,18 +55,18 @@ def _example(
     row: int,
     frequency: str,
     requests: EvalRequests,
-    catalogue: Catalogue,
+    catalog: Catalog,
     candidate: IntArray,
     bm25: IntArray,
     ranks: IntArray,
 ) -> RequestExample:
     mine = np.flatnonzero(requests.relevant.request == row)
     relevant = {int(item) for item in requests.relevant.rows[mine]}
-    wanted = tuple((_title(int(requests.relevant.rows[place]), catalogue), int(ranks[place])) for place in mine)
+    wanted = tuple((_title(int(requests.relevant.rows[place]), catalog), int(ranks[place])) for place in mine)
 
     def results(rows: IntArray) -> tuple[ExampleItem, ...]:
         return tuple(
-            ExampleItem(_title(int(item), catalogue), catalogue.brands[item], int(item) in relevant)
+            ExampleItem(_title(int(item), catalog), catalog.brands[item], int(item) in relevant)
             for item in rows[row, :_RESULTS]
             if item >= 0
         )
@@ -81,7 +81,7 @@ def _example(
     )
 
 
-def _title(row: int, catalogue: Catalogue) -> str:
-    if row >= len(catalogue):
-        return "(an item that is not in the catalogue)"
-    return catalogue.titles[row] or catalogue.item_ids[row]
+def _title(row: int, catalog: Catalog) -> str:
+    if row >= len(catalog):
+        return "(an item that is not in the catalog)"
+    return catalog.titles[row] or catalog.item_ids[row]

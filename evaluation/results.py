@@ -25,7 +25,7 @@ class SystemResult:
     Attributes:
       key: CANDIDATE, BASELINE, POPULARITY, BM25 or AS_SHOWN.
       metrics: by name: `recall@k`, `ndcg@k`, `mrr@k`.
-      coverage: share of the catalogue shown at least once, by `coverage@k`.
+      coverage: share of the catalog shown at least once, by `coverage@k`.
       behind_candidate: candidate minus this system on the same requests, by metric; above zero where the
         candidate is better. Empty for the candidate itself.
     """
@@ -73,7 +73,7 @@ class Health:
     Attributes:
       empty_share: share of requests with no item in the answer.
       not_a_number: requests with a score that is not a number.
-      unknown_ids: answered ids that are not in the catalogue.
+      unknown_ids: answered ids that are not in the catalog.
     """
 
     empty_share: float
@@ -114,8 +114,8 @@ class Verdict:
 class Sample:
     """What was measured on. Windows are epoch milliseconds, (0, 0) where there is nothing.
 
-    `gone` is, of what the eval split's searchers clicked and ordered, the share that has left the catalogue since, on
-    which nothing is measured; None where the catalogue is that of the requests.
+    `gone` is, of what the eval split's searchers clicked and ordered, the share that has left the catalog since, on
+    which nothing is measured; None where the catalog is that of the requests.
     """
 
     read: int
@@ -123,7 +123,7 @@ class Sample:
     requests: int
     queries: int
     relevant_items: int
-    catalogue_items: int
+    catalog_items: int
     train_requests: int
     train_window_ms: tuple[int, int]
     eval_window_ms: tuple[int, int]

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from evaluation.eval_set import Catalogue, StrPath
+from evaluation.eval_set import Catalog, StrPath
 from evaluation.metrics import NOT_AN_ITEM, FloatArray, IntArray
 from schema import features
 from schema.artifacts import CARD_FILE
@@ -33,9 +33,9 @@ class Retrieved:
     """What a servable answered.
 
     Attributes:
-      rows: [requests, k] catalogue rows, best first; -1 for padding and for ids that are not in the catalogue.
+      rows: [requests, k] catalog rows, best first; -1 for padding and for ids that are not in the catalog.
       scores: [requests, k]; -inf for padding.
-      unknown: answered ids that are not in the catalogue (a servable built for another catalogue).
+      unknown: answered ids that are not in the catalog (a servable built for another catalog).
     """
 
     rows: IntArray
@@ -84,21 +84,21 @@ class Servable:
                 )
         self.card = read_card(self.path)
 
-    def retrieve(self, examples: Sequence[bytes], catalogue: Catalogue, batch_size: int = 256) -> Retrieved:
-        """Answers of `serving_default` to serialised search examples."""
-        return retrieved(self.ask(features.SIGNATURE_DEFAULT, examples, batch_size), catalogue)
+    def retrieve(self, examples: Sequence[bytes], catalog: Catalog, batch_size: int = 256) -> Retrieved:
+        """Answers of `serving_default` to serialized search examples."""
+        return retrieved(self.ask(features.SIGNATURE_DEFAULT, examples, batch_size), catalog)
 
-    def retrieve_text(self, queries: Sequence[str], catalogue: Catalogue, batch_size: int = 256) -> Retrieved:
+    def retrieve_text(self, queries: Sequence[str], catalog: Catalog, batch_size: int = 256) -> Retrieved:
         """Answers of `query_text` to bare queries."""
         encoded = [query.encode() for query in queries]
-        return retrieved(self.ask(features.SIGNATURE_QUERY_TEXT, encoded, batch_size), catalogue)
+        return retrieved(self.ask(features.SIGNATURE_QUERY_TEXT, encoded, batch_size), catalog)
 
     def encode_query(self, examples: Sequence[bytes], batch_size: int = 256) -> NDArray[np.float32]:
         """Query vectors, [requests, heads, dim]."""
         return self.ask(features.SIGNATURE_ENCODE_QUERY, examples, batch_size)[features.OUTPUT_VECTORS]
 
     def encode_items(self, examples: Sequence[bytes], batch_size: int = ITEM_BATCH) -> NDArray[np.float32]:
-        """Item vectors, [items, dim], of serialised catalogue examples."""
+        """Item vectors, [items, dim], of serialized catalog examples."""
         return self.ask(features.SIGNATURE_ENCODE_ITEMS, examples, batch_size)[features.OUTPUT_VECTORS]
 
     def ask(self, signature: str, inputs: Sequence[bytes], batch_size: int) -> Answer:
@@ -136,11 +136,11 @@ def concatenate(answers: Sequence[Answer]) -> Answer:
     return {name: np.concatenate([answer[name] for answer in answers]) for name in (answers[0] if answers else ())}
 
 
-def retrieved(answer: Answer, catalogue: Catalogue) -> Retrieved:
-    """The items of `catalogue` in an answer of `serving_default` or `query_text`."""
+def retrieved(answer: Answer, catalog: Catalog) -> Retrieved:
+    """The items of `catalog` in an answer of `serving_default` or `query_text`."""
     if not answer:
         return Retrieved(np.zeros((0, 0), np.int64), np.zeros((0, 0)), 0)
-    rows, unknown = _catalogue_rows(answer[features.OUTPUT_ITEM_IDS], catalogue)
+    rows, unknown = _catalog_rows(answer[features.OUTPUT_ITEM_IDS], catalog)
     return Retrieved(rows, answer[features.OUTPUT_SCORES], unknown)
 
 
@@ -165,7 +165,7 @@ def read_card(servable_dir: StrPath) -> dict[str, Any]:
     return {
         **_read_card(shard_map.folders_from(os.fspath(servable_dir))[largest]),
         "shards": shard_map.shards,
-        "catalogue_items": sum(shard_map.items),
+        "catalog_items": sum(shard_map.items),
         "indexed_items": sum(shard_map.indexed_items),
     }
 
@@ -214,10 +214,10 @@ def _rows(answer: Mapping[str, tf.Tensor]) -> list[Row]:
     return [Row(*parts) for parts in zip(ids, scores, done, strict=True)]
 
 
-def _catalogue_rows(item_ids: NDArray[np.object_], catalogue: Catalogue) -> tuple[IntArray, int]:
+def _catalog_rows(item_ids: NDArray[np.object_], catalog: Catalog) -> tuple[IntArray, int]:
     distinct, inverse = np.unique(item_ids.ravel().astype(object), return_inverse=True)
     known = np.array(
-        [catalogue.rows.get(item.decode("utf-8", errors="replace"), NOT_AN_ITEM) for item in distinct],
+        [catalog.rows.get(item.decode("utf-8", errors="replace"), NOT_AN_ITEM) for item in distinct],
         dtype=np.int64,
     )
     rows = known[inverse].reshape(item_ids.shape)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.eval_set import Catalogue, EvalRequests, TrainingCounts, normalise_query
+from evaluation.eval_set import Catalog, EvalRequests, TrainingCounts, normalize_query
 
 BoolArray = NDArray[np.bool_]
 
@@ -45,35 +45,31 @@ def query_frequency(queries: Mapping[str, int]) -> dict[str, str]:
     return names
 
 
-def make_slices(
-    requests: EvalRequests, catalogue: Catalogue, training: TrainingCounts, categories: int = 8
-) -> list[Slice]:
+def make_slices(requests: EvalRequests, catalog: Catalog, training: TrainingCounts, categories: int = 8) -> list[Slice]:
     """All slices that hold a request.
 
     Args:
       requests: the evaluation requests.
-      catalogue: names the items' top categories.
+      catalog: names the items' top categories.
       training: tells frequent from rare queries and known from new items.
       categories: how many of the most requested top categories get a slice of their own.
     """
     known = query_frequency(training.queries)
-    frequency = np.array([known.get(normalise_query(query), "unseen") for query in requests.queries])
+    frequency = np.array([known.get(normalize_query(query), "unseen") for query in requests.queries])
     slices = [Slice("query_frequency", name, frequency == name) for name in ("head", "torso", "tail", "unseen")]
     slices.append(Slice("history", "with", requests.has_history))
     slices.append(Slice("history", "without", ~requests.has_history))
 
     relevant = requests.relevant
-    in_catalogue = relevant.rows < len(catalogue)
+    in_catalog = relevant.rows < len(catalog)
     new = np.zeros(len(relevant.rows), dtype=bool)
-    new[in_catalogue] = training.interactions[relevant.rows[in_catalogue]] == 0
+    new[in_catalog] = training.interactions[relevant.rows[in_catalog]] == 0
     slices.append(Slice("items", "new", _any_per_request(new, requests), new))
 
     for name, found in (("on_page", requests.on_page), ("off_page", ~requests.on_page)):
         slices.append(Slice("exposure", name, _any_per_request(found, requests), found))
 
-    top = np.array(
-        [catalogue.top_categories[row] if row < len(catalogue) else "" for row in relevant.rows], dtype=object
-    )
+    top = np.array([catalog.top_categories[row] if row < len(catalog) else "" for row in relevant.rows], dtype=object)
     by_name = {name: _any_per_request(top == name, requests) for name in sorted(set(top) - {""})}
     most = sorted(by_name, key=lambda name: (-int(by_name[name].sum()), name))[:categories]
     slices.extend(Slice("top_category", name, by_name[name], top == name) for name in most)

@@ -1,12 +1,12 @@
-"""A simulated shop: a catalogue, searchers with tastes, a lexical engine, and the log of what they do.
+"""A simulated shop: a catalog, searchers with tastes, a lexical engine, and the log of what they do.
 
 Everything it writes is simulated, and every figure computed from it has to be called simulated.
 
 What it simulates
-  - A catalogue in a category tree with brands, shops, attributes, prices and titles; or any given catalogue.
+  - A catalog in a category tree with brands, shops, attributes, prices and titles; or any given catalog.
   - Needs under a Zipf law with a long tail, each met by at least one item, and their wordings: as titles say it,
-    by synonyms that no title holds, by words that mean several categories ("apple"), and misspelt.
-  - Searchers with lasting tastes (brands, style, colours and the like, price level, categories) that follow
+    by synonyms that no title holds, by words that mean several categories ("apple"), and misspelled.
+  - Searchers with lasting tastes (brands, style, colors and the like, price level, categories) that follow
     partly from their profile, and sessions with a focus of their own. One query of two people may mean two leaf
     categories, and two items within one.
   - Result pages as shops build them. Two thirds of the slots come from an imperfect lexical engine: BM25 over title

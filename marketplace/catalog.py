@@ -1,4 +1,4 @@
-"""What the shop sells: the catalogue as arrays, and the generated one."""
+"""What the shop sells: the catalog as arrays, and the generated one."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
-from marketplace.config import CatalogueSettings
+from marketplace.config import CatalogSettings
 from marketplace.vocabulary import LeafWords, Vocabulary
 
 NONE = -1
@@ -15,11 +15,11 @@ TASTE_FACETS = 4
 
 
 @dataclass(frozen=True)
-class Catalogue:
-    """The catalogue as the simulation needs it; row = item.
+class Catalog:
+    """The catalog as the simulation needs it; row = item.
 
     A facet is anything else that an item can be asked for by: an attribute value, a series name, or, for a given
-    catalogue, a word of the title.
+    catalog, a word of the title.
 
     Attributes:
       rows: what is written to `catalog.jsonl.gz`, without `available_from` [items].
@@ -35,8 +35,8 @@ class Catalogue:
       brand_names: per brand.
       brand_style: hidden style of a brand [brands, style dimensions].
       facet_names: per facet.
-      facet_is_taste: facets that one may like for good, as a colour [facets].
-      leaf_words: how generated leaves are named; empty for a given catalogue.
+      facet_is_taste: facets that one may like for good, as a color [facets].
+      leaf_words: how generated leaves are named; empty for a given catalog.
       audience: audience key per leaf, None where it has none.
     """
 
@@ -79,7 +79,7 @@ def launch_days(items: int, share: float, days: int, rng: np.random.Generator) -
     return available
 
 
-def standardised(values: np.ndarray) -> np.ndarray:
+def standardized(values: np.ndarray) -> np.ndarray:
     """`values` with mean 0 and deviation 1, as float32."""
     return ((values - values.mean()) / max(values.std(), 1e-9)).astype(np.float32)
 
@@ -103,10 +103,8 @@ class _Brands:
     popularity: np.ndarray
 
 
-def generate_catalogue(
-    settings: CatalogueSettings, vocabulary: Vocabulary, days: int, rng: np.random.Generator
-) -> Catalogue:
-    """A catalogue of `settings.items` items in the words of `vocabulary`."""
+def generate_catalog(settings: CatalogSettings, vocabulary: Vocabulary, days: int, rng: np.random.Generator) -> Catalog:
+    """A catalog of `settings.items` items in the words of `vocabulary`."""
     leaves = vocabulary.leaves
     items = settings.items
     sizes = (1 + rng.permutation(len(leaves))) ** -settings.leaf_size_exponent
@@ -114,8 +112,8 @@ def generate_catalogue(
     leaf[: min(items, len(leaves))] = np.arange(min(items, len(leaves)))
     brands = _brands(settings, vocabulary, rng)
     brand = _brands_of_items(leaf, leaves, brands, rng)
-    quality = standardised(rng.normal(size=items) + 0.5 * brands.popularity[brand])
-    popularity = standardised(brands.popularity[brand] + 0.6 * quality + rng.normal(size=items))
+    quality = standardized(rng.normal(size=items) + 0.5 * brands.popularity[brand])
+    popularity = standardized(brands.popularity[brand] + 0.6 * quality + rng.normal(size=items))
     available = launch_days(items, settings.new_items_share, days, rng)
     popularity[available > 0] = popularity.min()
     median = np.array([words.median_price for words in leaves])[leaf]
@@ -124,7 +122,7 @@ def generate_catalogue(
     titles = _titles(leaf, leaves, brand, brands, facets, facet_names, facet_group, vocabulary, rng)
     shops = max(2, items // 150)
     shop = (brand * 7 + rng.integers(0, 4, items)) % shops
-    colours = _values_of_group(facets, facet_names, facet_group, vocabulary.colour_group)
+    colors = _values_of_group(facets, facet_names, facet_group, vocabulary.color_group)
     rows = pl.DataFrame(
         {
             "item_id": [f"i{number:06d}" for number in rng.permutation(items)],
@@ -133,14 +131,14 @@ def generate_catalogue(
             "category": [list(leaves[number].path) for number in leaf],
             "shop": [f"shop-{number:03d}" for number in shop],
             "price": prices,
-            "color": [values[0] if values else None for values in colours],
+            "color": [values[0] if values else None for values in colors],
             "attributes": [[facet_names[facet] for facet in row if facet != NONE] for row in facets],
             "rating": np.round(np.clip(4.0 + 0.4 * quality.astype(float), 1, 5), 1),
             "popularity": np.round(popularity.astype(float), 4),
         },
         schema_overrides={"color": pl.String, "attributes": pl.List(pl.String)},
     )
-    return Catalogue(
+    return Catalog(
         rows=rows,
         leaf=leaf,
         brand=brand,
@@ -160,7 +158,7 @@ def generate_catalogue(
     )
 
 
-def _brands(settings: CatalogueSettings, vocabulary: Vocabulary, rng: np.random.Generator) -> _Brands:
+def _brands(settings: CatalogSettings, vocabulary: Vocabulary, rng: np.random.Generator) -> _Brands:
     middles = sorted({words.path[-2] for words in vocabulary.leaves})
     made = [first + last for first in vocabulary.first_syllables for last in vocabulary.last_syllables if first != last]
     wanted = min(len(made), max(len(middles), settings.items // settings.items_per_brand))

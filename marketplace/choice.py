@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from marketplace.catalog import NONE, Catalogue
-from marketplace.config import BehaviourSettings
+from marketplace.catalog import NONE, Catalog
+from marketplace.config import BehaviorSettings
 from marketplace.intents import Intents
 from marketplace.searchers import Searchers
 from marketplace.shelves import Shelves
@@ -39,17 +39,17 @@ class Clicks:
 class Chooser:
     """All that decides what people do with what they see."""
 
-    catalogue: Catalogue
+    catalog: Catalog
     intents: Intents
     searchers: Searchers
     shelves: Shelves
     branch: np.ndarray
-    settings: BehaviourSettings
+    settings: BehaviorSettings
 
     def utility(self, requests: Requests, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Utility in logits and relevance in (0, 1], both [requests, items]; items must not be NONE."""
-        met = relevance(self.catalogue, self.intents, self.branch, requests.intent, items)
-        liked = liking(self.catalogue, self.searchers, self.settings, requests, items)
+        met = relevance(self.catalog, self.intents, self.branch, requests.intent, items)
+        liked = liking(self.catalog, self.searchers, self.settings, requests, items)
         return liked + self.settings.relevance_weight * np.log(met), met
 
     def looked_at(self, pages: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -114,9 +114,9 @@ class Chooser:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Take the best of the items shown as similar to a clicked one: its leaf, half of them its brand."""
         width = self.settings.similar_width
-        leaf = self.catalogue.leaf[item]
+        leaf = self.catalog.leaf[item]
         items = self.shelves.of_leaf(leaf, width, rng)
-        of_brand = self.shelves.of_brand(leaf, self.catalogue.brand[item], width // 2, rng)
+        of_brand = self.shelves.of_brand(leaf, self.catalog.brand[item], width // 2, rng)
         items[:, : width // 2] = np.where(of_brand == NONE, items[:, : width // 2], of_brand)
         items = np.where(items == item[:, None], NONE, items)
         return self._best(requests, rows, items, day, 0.0, rng)
@@ -125,7 +125,7 @@ class Chooser:
         self, requests: Requests, remembered: np.ndarray, day: int, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Take again, out of the "recently viewed" row, something remembered that meets the need."""
-        met = relevance(self.catalogue, self.intents, self.branch, requests.intent, np.maximum(remembered, 0))
+        met = relevance(self.catalog, self.intents, self.branch, requests.intent, np.maximum(remembered, 0))
         fits = (remembered != NONE) & (met >= DISAPPOINTING)
         rows = np.flatnonzero(fits.any(axis=1) & (rng.random(len(fits)) < self.settings.come_back))
         items = np.where(fits[rows], remembered[rows], NONE)
@@ -141,7 +141,7 @@ class Chooser:
         rng: np.random.Generator,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         utility, _ = self.utility(requests.take(rows), np.maximum(items, 0))
-        on_sale = (items != NONE) & (self.catalogue.available_day[items] <= day)
+        on_sale = (items != NONE) & (self.catalog.available_day[items] <= day)
         felt = np.where(on_sale, utility + self.settings.choice_noise * gumbel(utility.shape, rng), -np.inf)
         here = np.arange(len(rows))
         best = felt.argmax(axis=1)

@@ -16,15 +16,15 @@ from pydantic import Field
 from schema.settings import Settings
 
 
-class CatalogueSettings(Settings):
+class CatalogSettings(Settings):
     """What the shop sells."""
 
-    path: str = Field(default="", description="a given catalogue file, as --catalog sets it; empty: generate one")
+    path: str = Field(default="", description="a given catalog file, as --catalog sets it; empty: generate one")
     ignored_columns: tuple[str, ...] = Field(default=("esci_query_ids",), description="columns not to be looked at")
     language: Literal["english", "chinese"] = "english"
-    items: int = Field(default=24_000, ge=50, description="items of a generated catalogue; a given one has its own")
+    items: int = Field(default=24_000, ge=50, description="items of a generated catalog; a given one has its own")
     items_per_brand: int = Field(default=60, ge=1)
-    leaves: int = Field(default=0, ge=0, description="leaf categories of a generated catalogue; 0: all known")
+    leaves: int = Field(default=0, ge=0, description="leaf categories of a generated catalog; 0: all known")
     leaf_size_exponent: float = Field(default=0.7, ge=0, description="Zipf exponent of the sizes of leaf categories")
     new_items_share: float = Field(default=0.15, ge=0, le=0.9, description="items that go on sale during the log")
     style_dimensions: int = Field(default=6, ge=1, description="hidden dimensions of brand style and of liking it")
@@ -35,8 +35,8 @@ class SearcherSettings(Settings):
 
     users: int = Field(default=3_000, ge=1)
     late_joiners_share: float = Field(default=0.2, ge=0, le=1, description="users whose first day is not the first day")
-    favourite_leaves: int = Field(default=8, ge=1)
-    favourite_leaf_share: float = Field(default=0.75, ge=0, le=1, description="sessions that start in a favourite leaf")
+    favorite_leaves: int = Field(default=8, ge=1)
+    favorite_leaf_share: float = Field(default=0.75, ge=0, le=1, description="sessions that start in a favorite leaf")
     loyal_brands: int = Field(default=6, ge=1)
     missing_profile_share: float = Field(default=0.05, ge=0, le=1)
     mean_searches_per_session: float = Field(default=2.2, ge=1)
@@ -74,7 +74,7 @@ class PageSettings(Settings):
     recommended_share: float = Field(default=0.4, ge=0, le=1, description="of the other slots: to the user's taste")
 
 
-class BehaviourSettings(Settings):
+class BehaviorSettings(Settings):
     """What people do with a page. Utilities are in logits."""
 
     look_further: float = Field(default=0.82, ge=0, lt=1, description="chance to look at the next slot of the page")
@@ -116,10 +116,10 @@ class MarketplaceSettings(Settings):
     days: int = Field(default=45, ge=2)
     searches: int = Field(default=94_000, ge=10, description="expected searches over all days")
     daily_growth: float = Field(default=0.028, gt=-0.5, lt=0.5, description="growth of traffic per day")
-    catalogue: CatalogueSettings = CatalogueSettings()
+    catalog: CatalogSettings = CatalogSettings()
     searchers: SearcherSettings = SearcherSettings()
     queries: QuerySettings = QuerySettings()
     engine: EngineSettings = EngineSettings()
     page: PageSettings = PageSettings()
-    behaviour: BehaviourSettings = BehaviourSettings()
+    behavior: BehaviorSettings = BehaviorSettings()
     log: LogSettings = LogSettings()

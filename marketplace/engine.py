@@ -80,7 +80,7 @@ class LexicalEngine:
         popularity: np.ndarray,
         popularity_weight: float = 0.08,
     ) -> Self:
-        """An engine over a catalogue, `popularity` with mean 0 and deviation 1 [items]."""
+        """An engine over a catalog, `popularity` with mean 0 and deviation 1 [items]."""
         vocabulary: dict[str, int] = {}
         documents = []
         for title, brand in zip(titles, brands, strict=True):
@@ -97,14 +97,14 @@ class LexicalEngine:
         return cls(tuple(item_ids), vocabulary, weights, prior)
 
     @classmethod
-    def from_catalogue(cls, path: str | Path, popularity_weight: float = 0.08) -> Self:
+    def from_catalog(cls, path: str | Path, popularity_weight: float = 0.08) -> Self:
         """The engine of a shop out of the `catalog.jsonl.gz` that `simulate` wrote, free of per-request noise.
 
         Raises:
           InputError: there is no such file, or it lacks a column.
         """
         if not Path(path).is_file():
-            raise InputError(f"there is no catalogue file {path}; give the catalog.jsonl.gz of a simulated shop")
+            raise InputError(f"there is no catalog file {path}; give the catalog.jsonl.gz of a simulated shop")
         rows = pl.read_ndjson(path, infer_schema_length=None)
         missing = {"item_id", "title", "brand", "popularity"} - set(rows.columns)
         if missing:

@@ -1,4 +1,4 @@
-"""A shop over a given catalogue file: what can be asked for is read off the catalogue's own fields."""
+"""A shop over a given catalog file: what can be asked for is read off the catalog's own fields."""
 
 from collections import Counter
 from pathlib import Path
@@ -6,23 +6,23 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from marketplace.catalog import NONE, Catalogue, launch_days, price_levels, standardised
-from marketplace.config import CatalogueSettings
+from marketplace.catalog import NONE, Catalog, launch_days, price_levels, standardized
+from marketplace.config import CatalogSettings
 from marketplace.engine import STOPWORDS, stem, words_of
 from schema.features import CATEGORY_SEPARATOR
 from schema.settings import InputError
 
 TITLE_WORDS = 14
-COLOUR_WORDS = 2
+COLOR_WORDS = 2
 _REGIONS = 8
 
 
-def read_catalogue(settings: CatalogueSettings, days: int, rng: np.random.Generator) -> Catalogue:
-    """The catalogue of `settings.path`: JSONL, JSONL.GZ, CSV or Parquet with `item_id` and `title`.
+def read_catalog(settings: CatalogSettings, days: int, rng: np.random.Generator) -> Catalog:
+    """The catalog of `settings.path`: JSONL, JSONL.GZ, CSV or Parquet with `item_id` and `title`.
 
     `brand`, `category` (a list from the root, or "A > B"), `shop`, `price`, `color`, `rating` and `rating_count` are
     used where they are given; further columns are kept for display, `settings.ignored_columns` are dropped. Facets
-    are stems of title and colour words, in the order of the title. Which day an item goes on sale is drawn.
+    are stems of title and color words, in the order of the title. Which day an item goes on sale is drawn.
 
     Raises:
       InputError: no such file, a format that is not known, a missing column, or a row that cannot be an item.
@@ -38,13 +38,13 @@ def read_catalogue(settings: CatalogueSettings, days: int, rng: np.random.Genera
     prices = rows["price"].to_numpy().astype(float)
     shops: dict[str | None, int] = {}
     shop = np.array([shops.setdefault(name, len(shops)) for name in rows["shop"]])
-    facets, names, is_colour = _facets(rows["title"].to_list(), rows["color"].to_list())
+    facets, names, is_color = _facets(rows["title"].to_list(), rows["color"].to_list())
     available = launch_days(items, settings.new_items_share, days, rng)
-    popularity = standardised(_numbers(rows, ("rating_count", "popularity"), np.log1p) + 0.3 * rng.normal(size=items))
+    popularity = standardized(_numbers(rows, ("rating_count", "popularity"), np.log1p) + 0.3 * rng.normal(size=items))
     popularity[available > 0] = popularity.min()
-    quality = standardised(_numbers(rows, ("rating",), lambda values: values) + rng.normal(size=items))
+    quality = standardized(_numbers(rows, ("rating",), lambda values: values) + rng.normal(size=items))
     style = rng.normal(size=(max(len(brands), 1), settings.style_dimensions)).astype(np.float32)
-    return Catalogue(
+    return Catalog(
         rows=rows.drop("popularity", strict=False).with_columns(popularity=np.round(popularity.astype(float), 4)),
         leaf=leaf,
         brand=brand,
@@ -58,7 +58,7 @@ def read_catalogue(settings: CatalogueSettings, days: int, rng: np.random.Genera
         brand_names=tuple(brands) or ("",),
         brand_style=style / np.linalg.norm(style, axis=1, keepdims=True),
         facet_names=tuple(names),
-        facet_is_taste=is_colour,
+        facet_is_taste=is_color,
         leaf_words=(),
         audience=(None,) * len(paths),
     )
@@ -66,7 +66,7 @@ def read_catalogue(settings: CatalogueSettings, days: int, rng: np.random.Genera
 
 def _read(path: Path) -> pl.DataFrame:
     if not path.is_file():
-        raise InputError(f"there is no catalogue file {path}; give a JSONL, JSONL.GZ, CSV or Parquet file")
+        raise InputError(f"there is no catalog file {path}; give a JSONL, JSONL.GZ, CSV or Parquet file")
     name = path.name.removesuffix(".gz")
     if path.stat().st_size == 0:
         return pl.DataFrame()
@@ -137,25 +137,25 @@ def _prices(rows: pl.DataFrame, source: str) -> pl.Series:
 
 
 def _numbers(rows: pl.DataFrame, columns: tuple[str, ...], scale) -> np.ndarray:  # type: ignore[no-untyped-def]
-    """The first of `columns` that is there, scaled and standardised, its mean where it is null; or zeros."""
+    """The first of `columns` that is there, scaled and standardized, its mean where it is null; or zeros."""
     for column in columns:
         if column in rows.columns and rows[column].dtype.is_numeric():
             values = scale(rows[column].to_numpy().astype(float))
             known = np.isfinite(values)
             if known.any():
-                return standardised(np.where(known, values, values[known].mean()))
+                return standardized(np.where(known, values, values[known].mean()))
     return np.zeros(len(rows))
 
 
-def _facets(titles: list[str], colours: list[str | None]) -> tuple[np.ndarray, list[str], np.ndarray]:
-    """Stems of title and colour words [items, words], the commonest word of each stem, and which name colours."""
+def _facets(titles: list[str], colors: list[str | None]) -> tuple[np.ndarray, list[str], np.ndarray]:
+    """Stems of title and color words [items, words], the commonest word of each stem, and which name colors."""
     number: dict[str, int] = {}
     forms: list[Counter[str]] = []
-    facets = np.full((len(titles), TITLE_WORDS + COLOUR_WORDS), NONE, np.int32)
-    colour_count: Counter[int] = Counter()
-    for row, (title, colour) in enumerate(zip(titles, colours, strict=True)):
+    facets = np.full((len(titles), TITLE_WORDS + COLOR_WORDS), NONE, np.int32)
+    color_count: Counter[int] = Counter()
+    for row, (title, color) in enumerate(zip(titles, colors, strict=True)):
         wanted = _telling_words(title)[:TITLE_WORDS]
-        tinted = _telling_words(colour or "")[:COLOUR_WORDS]
+        tinted = _telling_words(color or "")[:COLOR_WORDS]
         own: list[int] = []
         for word in (*wanted, *tinted):
             facet = number.setdefault(stem(word), len(number))
@@ -165,9 +165,9 @@ def _facets(titles: list[str], colours: list[str | None]) -> tuple[np.ndarray, l
             if facet not in own:
                 own.append(facet)
         facets[row, : len(own)] = own
-        colour_count.update(number[stem(word)] for word in tinted)
+        color_count.update(number[stem(word)] for word in tinted)
     names = [counted.most_common(1)[0][0] for counted in forms]
-    return facets, names, np.array([colour_count[facet] >= 3 for facet in range(len(names))], bool)
+    return facets, names, np.array([color_count[facet] >= 3 for facet in range(len(names))], bool)
 
 
 def _telling_words(text: str) -> list[str]:

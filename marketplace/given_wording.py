@@ -1,6 +1,6 @@
-"""How needs over a given catalogue are put into words: its category names, brands, title and colour words.
+"""How needs over a given catalog are put into words: its category names, brands, title and color words.
 
-Besides the catalogue's own words there are only two fixed patterns, "... for women" (men, girls, boys, baby, kids,
+Besides the catalog's own words there are only two fixed patterns, "... for women" (men, girls, boys, baby, kids,
 where the category path says so) and the four words of `PRICE_WORDS`.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from marketplace.catalog import NONE, Catalogue
+from marketplace.catalog import NONE, Catalog
 from marketplace.engine import stem, words_of
 from marketplace.intents import Intents
 from marketplace.wording import AMBIGUOUS, PLAIN, SYNONYM, Wording
@@ -24,7 +24,7 @@ PRICE_WORDS = {-1: ("cheap", "affordable"), 1: ("premium", "luxury")}
 
 @dataclass(frozen=True)
 class GivenWords:
-    """What the titles of a given catalogue call things.
+    """What the titles of a given catalog call things.
 
     Attributes:
       nouns: names of each leaf with the kind of their wording, best first.
@@ -37,22 +37,22 @@ class GivenWords:
     chinese: bool
 
     @classmethod
-    def of(cls, catalogue: Catalogue) -> Self:
-        """The words of a given catalogue."""
+    def of(cls, catalog: Catalog) -> Self:
+        """The words of a given catalog."""
         members: dict[int, list[set[str]]] = defaultdict(list)
         forms: dict[str, Counter[str]] = defaultdict(Counter)
-        for leaf, title in zip(catalogue.leaf, catalogue.rows["title"], strict=True):
+        for leaf, title in zip(catalog.leaf, catalog.rows["title"], strict=True):
             words = words_of(title)
             members[int(leaf)].append({stem(word) for word in words})
             for word in words:
                 forms[stem(word)][word] += 1
-        holders = Counter(int(facet) for facet in catalogue.facets[catalogue.facets != NONE])
+        holders = Counter(int(facet) for facet in catalog.facets[catalog.facets != NONE])
         everywhere = Counter(stem_ for sets in members.values() for held in sets for stem_ in held)
         nouns = tuple(
-            tuple(_nouns(path, members[leaf], forms, everywhere, catalogue.items))
-            for leaf, path in enumerate(catalogue.paths)
+            tuple(_nouns(path, members[leaf], forms, everywhere, catalog.items))
+            for leaf, path in enumerate(catalog.paths)
         )
-        chinese = any(name and name[0] >= "\u3400" for name in catalogue.facet_names)
+        chinese = any(name and name[0] >= "\u3400" for name in catalog.facet_names)
         return cls(nouns, holders, chinese)
 
     def join(self, parts: Sequence[str]) -> str:
@@ -61,13 +61,13 @@ class GivenWords:
         return re.sub(r"(?<=[\u3400-\u9fff]) (?=[\u3400-\u9fff])", "", text) if self.chinese else text
 
 
-def wordings_of_given(intent: int, intents: Intents, catalogue: Catalogue, words: GivenWords) -> list[Wording]:
+def wordings_of_given(intent: int, intents: Intents, catalog: Catalog, words: GivenWords) -> list[Wording]:
     """Ways to type the need."""
     nouns = words.nouns[intents.leaf[intent]]
-    path = catalogue.paths[intents.leaf[intent]]
+    path = catalog.paths[intents.leaf[intent]]
     wanted = [int(facet) for facet in intents.facets[intent] if facet != NONE]
-    facets = [catalogue.facet_names[facet] for facet in wanted]
-    brand = "" if intents.brand[intent] == NONE else catalogue.brand_names[intents.brand[intent]].lower()
+    facets = [catalog.facet_names[facet] for facet in wanted]
+    brand = "" if intents.brand[intent] == NONE else catalog.brand_names[intents.brand[intent]].lower()
     facets = [word for word in facets if word not in brand.split()]
     wish = intents.price_wish[intent]
     price = "" if wish != wish else PRICE_WORDS[-1 if wish < 0 else 1][0]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from marketplace.catalog import NONE, Catalogue
+from marketplace.catalog import NONE, Catalog
 from marketplace.config import QuerySettings
 
 WANTED_FACETS = 3
@@ -65,15 +65,15 @@ class Intents:
         return np.clip(place, self.leaf_start[leaf], self.leaf_start[leaf + 1] - 1)
 
 
-def derive_intents(catalogue: Catalogue, settings: QuerySettings, rng: np.random.Generator) -> Intents:
-    """Up to `settings.intents` needs drawn from the catalogue's items, the commonest first in the Zipf law."""
+def derive_intents(catalog: Catalog, settings: QuerySettings, rng: np.random.Generator) -> Intents:
+    """Up to `settings.intents` needs drawn from the catalog's items, the commonest first in the Zipf law."""
     drawn = max(4 * settings.intents, 2_000)
-    appeal = np.exp(0.5 * catalogue.popularity)
-    item = rng.choice(catalogue.items, drawn, p=appeal / appeal.sum())
+    appeal = np.exp(0.5 * catalog.popularity)
+    item = rng.choice(catalog.items, drawn, p=appeal / appeal.sum())
     shares = np.array([share for _, share in KINDS])
     kind = rng.choice(len(KINDS), drawn, p=shares / shares.sum())
-    keys = _keys(catalogue, item, kind, rng)
-    named = np.flatnonzero([len(path) > 0 for path in catalogue.paths])
+    keys = _keys(catalog, item, kind, rng)
+    named = np.flatnonzero([len(path) > 0 for path in catalog.paths])
     every_leaf = np.zeros((len(named), keys.shape[1]), keys.dtype)
     every_leaf[:, 0] = named
     every_leaf[:, 2 : 3 + WANTED_FACETS] = NONE
@@ -95,36 +95,36 @@ def derive_intents(catalogue: Catalogue, settings: QuerySettings, rng: np.random
         facets=rows[:, 3 : 3 + WANTED_FACETS].astype(np.int32),
         price_wish=np.where(rows[:, -1] == 0, np.nan, PRICE_WISH * rows[:, -1]).astype(np.float32),
         weight=weight,
-        leaf_start=np.searchsorted(rows[:, 0], np.arange(len(catalogue.paths) + 1)),
+        leaf_start=np.searchsorted(rows[:, 0], np.arange(len(catalog.paths) + 1)),
         cumulative=np.concatenate([[0.0], np.cumsum(weight)]),
     )
 
 
-def _keys(catalogue: Catalogue, item: np.ndarray, kind: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _keys(catalog: Catalog, item: np.ndarray, kind: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Intent keys (leaf, broad, brand, facets..., sign of the price wish) [draws, 4 + WANTED_FACETS]."""
     name = np.array([label for label, _ in KINDS])[kind]
     facets = np.full((len(item), WANTED_FACETS), NONE, np.int64)
     wanted = np.select([np.isin(name, ["facet", "brand_facet"]), name == "two_facets"], [1, 2], 0)
-    own = catalogue.facets[item]
-    chosen = _choose_facets(catalogue, own, wanted, name == "series", rng)
+    own = catalog.facets[item]
+    chosen = _choose_facets(catalog, own, wanted, name == "series", rng)
     facets[:, : chosen.shape[1]] = chosen
-    brand = np.where(np.isin(name, ["brand", "brand_facet", "series"]), catalogue.brand[item], NONE)
-    level = catalogue.price_level[item]
+    brand = np.where(np.isin(name, ["brand", "brand_facet", "series"]), catalog.brand[item], NONE)
+    level = catalog.price_level[item]
     price = np.where((name == "price") & (np.abs(level) > 0.5), np.sign(np.nan_to_num(level)), 0)
-    return np.column_stack([catalogue.leaf[item], name == "branch", brand, facets, price]).astype(np.int64)
+    return np.column_stack([catalog.leaf[item], name == "branch", brand, facets, price]).astype(np.int64)
 
 
 def _choose_facets(
-    catalogue: Catalogue, own: np.ndarray, wanted: np.ndarray, series: np.ndarray, rng: np.random.Generator
+    catalog: Catalog, own: np.ndarray, wanted: np.ndarray, series: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
     """Facets that each draw wants, of its item's own [draws, WANTED_FACETS].
 
     Of a generated item the first column is its series, the others are attribute values in no order. Of a given
-    item they are the words of its title in order, and neighbours are chosen, so that needs read like titles.
+    item they are the words of its title in order, and neighbors are chosen, so that needs read like titles.
     """
     draws, columns = own.shape
     chosen = np.full((draws, WANTED_FACETS), NONE, np.int64)
-    if catalogue.leaf_words:
+    if catalog.leaf_words:
         chosen[series, 0] = own[series, 0]
         priority = rng.random((draws, columns)) + 2.0 * (own == NONE)
         priority[:, 0] = 9.0

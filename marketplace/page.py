@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from marketplace.catalog import NONE, Catalogue
+from marketplace.catalog import NONE, Catalog
 from marketplace.config import MarketplaceSettings
 from marketplace.engine import LexicalEngine
 from marketplace.queries import QueryPool
@@ -48,10 +48,10 @@ class ResultCache:
         return items[inverse], scores[inverse]
 
 
-def understood_leaf(catalogue: Catalogue, items: np.ndarray) -> np.ndarray:
+def understood_leaf(catalog: Catalog, items: np.ndarray) -> np.ndarray:
     """Leaf that the shop takes a query to mean: the commonest of its ten best matches, NONE without [requests]."""
     best = items[:, :10]
-    leaf = np.where(best == NONE, NONE, catalogue.leaf[best])
+    leaf = np.where(best == NONE, NONE, catalog.leaf[best])
     votes = ((leaf[:, :, None] == leaf[:, None, :]) & (leaf != NONE)[:, :, None]).sum(axis=2)
     winner = votes.argmax(axis=1)
     rows = np.arange(len(items))
@@ -60,7 +60,7 @@ def understood_leaf(catalogue: Catalogue, items: np.ndarray) -> np.ndarray:
 
 def build_pages(
     settings: MarketplaceSettings,
-    catalogue: Catalogue,
+    catalog: Catalog,
     searchers: Searchers,
     shelves: Shelves,
     cache: ResultCache,
@@ -73,29 +73,29 @@ def build_pages(
     page = settings.page
     organic_slots = max(1, round(page.slots * page.organic_share))
     matches, scores = cache.top(queries)
-    candidates, lexical = _engine_picks(settings, catalogue, matches, scores, day, rng)
-    guess = _guessed_liking(settings, catalogue, searchers, requests, candidates, rng)
+    candidates, lexical = _engine_picks(settings, catalog, matches, scores, day, rng)
+    guess = _guessed_liking(settings, catalog, searchers, requests, candidates, rng)
     ranking = lexical + page.ranking_weight * guess
     order = np.argsort(-ranking, axis=1, kind="stable")[:, :organic_slots]
     organic = np.take_along_axis(candidates, order, axis=1)
     organic = np.where(np.isfinite(np.take_along_axis(ranking, order, axis=1)), organic, NONE)
-    leaf = understood_leaf(catalogue, matches)
+    leaf = understood_leaf(catalog, matches)
     usual = searchers.leaves[requests.user, rng.integers(0, searchers.leaves.shape[1], len(leaf))]
     leaf = np.where(leaf == NONE, usual, leaf)
-    others = _other_slots(settings, catalogue, searchers, shelves, requests, leaf, page.slots - organic_slots, day, rng)
+    others = _other_slots(settings, catalog, searchers, shelves, requests, leaf, page.slots - organic_slots, day, rng)
     return _blend(organic, others, rng)
 
 
 def _engine_picks(
     settings: MarketplaceSettings,
-    catalogue: Catalogue,
+    catalog: Catalog,
     matches: np.ndarray,
     scores: np.ndarray,
     day: int,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The engine's best matches on sale under this request's noise, with their scores [requests, ranked]."""
-    on_sale = (matches != NONE) & (catalogue.available_day[matches] <= day)
+    on_sale = (matches != NONE) & (catalog.available_day[matches] <= day)
     noisy = np.where(on_sale, scores + settings.engine.noise * gumbel(scores.shape, rng), -np.inf)
     ranked = settings.page.ranked
     if matches.shape[1] <= ranked:
@@ -110,7 +110,7 @@ def _engine_picks(
 
 def _other_slots(
     settings: MarketplaceSettings,
-    catalogue: Catalogue,
+    catalog: Catalog,
     searchers: Searchers,
     shelves: Shelves,
     requests: Requests,
@@ -129,22 +129,22 @@ def _other_slots(
     for column in range(width):
         rows = np.flatnonzero(recommended[:, column])
         candidates = shelves.of_leaf(leaf[rows], RECOMMENDER_WIDTH, rng)
-        guess = _guessed_liking(settings, catalogue, searchers, requests.take(rows), candidates, rng)
-        guess = np.where((candidates == NONE) | (catalogue.available_day[candidates] > day), -np.inf, guess)
+        guess = _guessed_liking(settings, catalog, searchers, requests.take(rows), candidates, rng)
+        guess = np.where((candidates == NONE) | (catalog.available_day[candidates] > day), -np.inf, guess)
         items[rows, column] = candidates[np.arange(len(rows)), guess.argmax(axis=1)]
-    return np.where((items != NONE) & (catalogue.available_day[items] <= day), items, NONE)
+    return np.where((items != NONE) & (catalog.available_day[items] <= day), items, NONE)
 
 
 def _guessed_liking(
     settings: MarketplaceSettings,
-    catalogue: Catalogue,
+    catalog: Catalog,
     searchers: Searchers,
     requests: Requests,
     items: np.ndarray,
     rng: np.random.Generator,
 ) -> np.ndarray:
     """What the shop takes the users' liking to be: right on average, but noisy [requests, items]."""
-    guess = liking(catalogue, searchers, settings.behaviour, requests, items)
+    guess = liking(catalog, searchers, settings.behavior, requests, items)
     return guess + settings.page.taste_noise * gumbel(guess.shape, rng)
 
 

@@ -6,27 +6,27 @@ from typing import Any
 
 import yaml
 
-from marketplace.config import CatalogueSettings, MarketplaceSettings, QuerySettings, SearcherSettings
+from marketplace.config import CatalogSettings, MarketplaceSettings, QuerySettings, SearcherSettings
 from schema.settings import InputError
 
 PRESETS: dict[str, MarketplaceSettings] = {
     "tiny": MarketplaceSettings(
         searches=3_200,
-        catalogue=CatalogueSettings(items=600, items_per_brand=25),
+        catalog=CatalogSettings(items=600, items_per_brand=25),
         searchers=SearcherSettings(users=150),
         queries=QuerySettings(intents=600),
     ),
     # Few leaves, so that a plain query matches several times the hundred items that recall is measured at.
-    "demo": MarketplaceSettings(catalogue=CatalogueSettings(leaves=60)),
+    "demo": MarketplaceSettings(catalog=CatalogSettings(leaves=60)),
     "large": MarketplaceSettings(
         searches=1_500_000,
-        catalogue=CatalogueSettings(items=100_000, items_per_brand=160),
+        catalog=CatalogSettings(items=100_000, items_per_brand=160),
         searchers=SearcherSettings(users=60_000),
         queries=QuerySettings(intents=80_000),
     ),
     "chinese": MarketplaceSettings(
         searches=12_000,
-        catalogue=CatalogueSettings(language="chinese", items=3_000, items_per_brand=30),
+        catalog=CatalogSettings(language="chinese", items=3_000, items_per_brand=30),
         searchers=SearcherSettings(users=600),
         queries=QuerySettings(intents=3_000),
     ),
@@ -74,16 +74,16 @@ def with_overrides(settings: MarketplaceSettings, overrides: Sequence[str]) -> M
 
 
 def choose_settings(
-    name: str | None, catalogue: str | Path | None, seed: int, overrides: Sequence[str] = ()
+    name: str | None, catalog: str | Path | None, seed: int, overrides: Sequence[str] = ()
 ) -> MarketplaceSettings:
-    """Settings as a user asks for them: a preset, maybe a given catalogue, a seed and single settings.
+    """Settings as a user asks for them: a preset, maybe a given catalog, a seed and single settings.
 
     Raises:
-      InputError: an unknown preset or setting, or the preset for given catalogues without one.
+      InputError: an unknown preset or setting, or the preset for given catalogs without one.
     """
-    chosen = preset(name or ("esci" if catalogue else "demo"))
-    if name == "esci" and not catalogue:
-        raise InputError("the preset esci is for a given catalogue; say which with --catalog FILE")
-    given = {"path": str(catalogue)} if catalogue else {}
-    shop = chosen.catalogue.model_copy(update=given)
-    return with_overrides(chosen.model_copy(update={"seed": seed, "catalogue": shop}), overrides)
+    chosen = preset(name or ("esci" if catalog else "demo"))
+    if name == "esci" and not catalog:
+        raise InputError("the preset esci is for a given catalog; say which with --catalog FILE")
+    given = {"path": str(catalog)} if catalog else {}
+    shop = chosen.catalog.model_copy(update=given)
+    return with_overrides(chosen.model_copy(update={"seed": seed, "catalog": shop}), overrides)

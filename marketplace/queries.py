@@ -57,7 +57,7 @@ class QueryPool:
         text, spelling = divmod(int(query), self.spellings + 1)
         if spelling == 0:
             return self.texts[text]
-        return misspelt(self.texts[text], random.Random(f"{self.seed}:{text}:{spelling}"))
+        return misspelled(self.texts[text], random.Random(f"{self.seed}:{text}:{spelling}"))
 
 
 def build_query_pool(wordings: Iterable[list[Wording]], settings: QuerySettings, seed: int) -> QueryPool:
@@ -94,7 +94,7 @@ def build_query_pool(wordings: Iterable[list[Wording]], settings: QuerySettings,
     )
 
 
-def misspelt(text: str, rng: random.Random) -> str:
+def misspelled(text: str, rng: random.Random) -> str:
     """`text` with one slip: two letters swapped, one dropped, doubled, or the key beside it hit.
 
     In Chinese the last one is a character of the same sound.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from marketplace.catalog import NONE, Catalogue
+from marketplace.catalog import NONE, Catalog
 from marketplace.config import SearcherSettings
 from marketplace.intents import Intents
 from marketplace.shelves import Shelves
@@ -31,11 +31,11 @@ class Searchers:
       first_day: first day on which the user may search [users].
       activity: sum of the activities before each user, and of all [users + 1].
       region: region [users].
-      price_taste: liked price level, in the standard deviations of `Catalogue.price_level` [users].
-      style: liked style, to be multiplied with `Catalogue.brand_style` [users, style dimensions].
+      price_taste: liked price level, in the standard deviations of `Catalog.price_level` [users].
+      style: liked style, to be multiplied with `Catalog.brand_style` [users, style dimensions].
       brands: brands the user is loyal to, NONE possible [users, loyal brands].
       tastes: liked facets, NONE possible [users, TASTES].
-      leaves: favourite leaves, the first the dearest [users, favourite leaves].
+      leaves: favorite leaves, the first the dearest [users, favorite leaves].
     """
 
     rows: pl.DataFrame
@@ -72,7 +72,7 @@ class Searches:
 
 def generate_searchers(
     settings: SearcherSettings,
-    catalogue: Catalogue,
+    catalog: Catalog,
     intents: Intents,
     shelves: Shelves,
     days: int,
@@ -84,8 +84,8 @@ def generate_searchers(
     age = rng.choice(len(AGE_GROUPS), users, p=[0.18, 0.28, 0.22, 0.2, 0.12])
     power = rng.choice(len(PURCHASING_POWER), users, p=[0.3, 0.4, 0.22, 0.08])
     region = rng.integers(0, len(REGIONS), users)
-    leaves = _favourite_leaves(settings, catalogue, intents, gender * len(AGE_GROUPS) + age, rng)
-    dimensions = catalogue.brand_style.shape[1]
+    leaves = _favorite_leaves(settings, catalog, intents, gender * len(AGE_GROUPS) + age, rng)
+    dimensions = catalog.brand_style.shape[1]
     age_style = rng.normal(size=(len(AGE_GROUPS) * len(GENDERS), dimensions))
     style = rng.normal(size=(users, dimensions)) + 0.7 * age_style[gender * len(AGE_GROUPS) + age]
     style *= 2.0 / np.linalg.norm(style, axis=1, keepdims=True)
@@ -107,8 +107,8 @@ def generate_searchers(
         region=region,
         price_taste=(0.8 * (power - 1.1) + 0.5 * rng.normal(size=users)).astype(np.float32),
         style=style.astype(np.float32),
-        brands=_loyal_brands(settings, catalogue, shelves, leaves, style, rng),
-        tastes=_tastes(catalogue, shelves, leaves, rng),
+        brands=_loyal_brands(settings, catalog, shelves, leaves, style, rng),
+        tastes=_tastes(catalog, shelves, leaves, rng),
         leaves=leaves,
     )
 
@@ -127,8 +127,8 @@ def searches_of_day(
     sessions = int(rng.poisson(expected / settings.mean_searches_per_session))
     point = rng.random(sessions) * searchers.activity[joined]
     user = np.clip(np.searchsorted(searchers.activity, point, side="right") - 1, 0, joined - 1)
-    usual = rng.random(sessions) < settings.favourite_leaf_share
-    # Squaring the draw makes the dearest of the favourite leaves the most frequent one.
+    usual = rng.random(sessions) < settings.favorite_leaf_share
+    # Squaring the draw makes the dearest of the favorite leaves the most frequent one.
     nth = (rng.random(sessions) ** 2 * searchers.leaves.shape[1]).astype(int)
     anywhere = _any_leaf(intents, sessions, rng)
     leaf = np.where(usual, searchers.leaves[user, nth], anywhere)
@@ -181,61 +181,61 @@ def _start_of_session(sessions: int, rng: np.random.Generator) -> np.ndarray:
     return (hour * 3_600_000).astype(np.int64)
 
 
-def _favourite_leaves(
+def _favorite_leaves(
     settings: SearcherSettings,
-    catalogue: Catalogue,
+    catalog: Catalog,
     intents: Intents,
     group: np.ndarray,
     rng: np.random.Generator,
 ) -> np.ndarray:
     """Leaves drawn by how much they are searched for and what the user's group likes [users, leaves]."""
     groups = len(GENDERS) * len(AGE_GROUPS)
-    tops = {path[:1]: None for path in catalogue.paths}
-    top = np.array([list(tops).index(path[:1]) for path in catalogue.paths])
+    tops = {path[:1]: None for path in catalog.paths}
+    top = np.array([list(tops).index(path[:1]) for path in catalog.paths])
     liking = rng.normal(0, 0.7, (groups, len(tops)))[:, top]
-    words = [{word for name in path for word in name.lower().split()} for path in catalogue.paths]
+    words = [{word for name in path for word in name.lower().split()} for path in catalog.paths]
     women = np.array([bool(found & _WOMEN) for found in words])
     men = np.array([bool(found & _MEN) for found in words])
     female = np.arange(groups)[:, None] < len(AGE_GROUPS)
     liking = liking - 2.5 * (female & (men & ~women)) - 2.5 * (~female & (women & ~men))
     with np.errstate(divide="ignore"):
         base = np.log(intents.leaf_weight())
-    chosen = min(settings.favourite_leaves, len(base))
-    favourites = []
+    chosen = min(settings.favorite_leaves, len(base))
+    favorites = []
     for start in range(0, len(group), _CHUNK):
         score = base + liking[group[start : start + _CHUNK]]
         score = score + rng.gumbel(size=score.shape)
-        favourites.append(np.argsort(-score, axis=1)[:, :chosen])
-    return np.concatenate(favourites)
+        favorites.append(np.argsort(-score, axis=1)[:, :chosen])
+    return np.concatenate(favorites)
 
 
 def _loyal_brands(
     settings: SearcherSettings,
-    catalogue: Catalogue,
+    catalog: Catalog,
     shelves: Shelves,
     leaves: np.ndarray,
     style: np.ndarray,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Brands of the favourite leaves that suit the user's style [users, loyal brands]."""
+    """Brands of the favorite leaves that suit the user's style [users, loyal brands]."""
     columns = []
     for _ in range(settings.loyal_brands):
         leaf = leaves[np.arange(len(leaves)), rng.integers(0, leaves.shape[1], len(leaves))]
-        brand = catalogue.brand[shelves.popular_of_leaf(leaf, 8, rng)]
-        fit = np.einsum("ud,ubd->ub", style, catalogue.brand_style[brand])
+        brand = catalog.brand[shelves.popular_of_leaf(leaf, 8, rng)]
+        fit = np.einsum("ud,ubd->ub", style, catalog.brand_style[brand])
         fit = np.where(brand == NONE, -np.inf, fit)
         columns.append(brand[np.arange(len(leaves)), fit.argmax(axis=1)])
     return np.stack(columns, axis=1)
 
 
-def _tastes(catalogue: Catalogue, shelves: Shelves, leaves: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Facets that may be liked for good, seen on items of the favourite leaves [users, TASTES]."""
+def _tastes(catalog: Catalog, shelves: Shelves, leaves: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Facets that may be liked for good, seen on items of the favorite leaves [users, TASTES]."""
     columns = []
     users = np.arange(len(leaves))
     for _ in range(TASTES):
         leaf = leaves[users, rng.integers(0, leaves.shape[1], len(leaves))]
-        facets = catalogue.facets[shelves.of_leaf(leaf, 1, rng)[:, 0]]
-        allowed = (facets != NONE) & catalogue.facet_is_taste[facets]
+        facets = catalog.facets[shelves.of_leaf(leaf, 1, rng)[:, 0]]
+        allowed = (facets != NONE) & catalog.facet_is_taste[facets]
         pick = (rng.random(facets.shape) * allowed).argmax(axis=1)
         columns.append(np.where(allowed.any(axis=1), facets[users, pick], NONE))
     return np.stack(columns, axis=1)

@@ -5,7 +5,7 @@ from typing import Self
 
 import numpy as np
 
-from marketplace.catalog import NONE, Catalogue
+from marketplace.catalog import NONE, Catalog
 
 
 @dataclass(frozen=True)
@@ -22,18 +22,18 @@ class Shelves:
     day_stride: int
 
     @classmethod
-    def of(cls, catalogue: Catalogue) -> Self:
-        """The shelves of a catalogue."""
-        leaf = catalogue.leaf.astype(np.int64)
-        brand_stride = len(catalogue.brand_names) + 1
-        day_stride = int(catalogue.available_day.max()) + 2
-        brand_key = leaf * brand_stride + catalogue.brand + 1
-        day_key = leaf * day_stride + catalogue.available_day
+    def of(cls, catalog: Catalog) -> Self:
+        """The shelves of a catalog."""
+        leaf = catalog.leaf.astype(np.int64)
+        brand_stride = len(catalog.brand_names) + 1
+        day_stride = int(catalog.available_day.max()) + 2
+        brand_key = leaf * brand_stride + catalog.brand + 1
+        day_key = leaf * day_stride + catalog.available_day
         by_brand = np.argsort(brand_key, kind="stable")
         by_day = np.argsort(day_key, kind="stable")
-        appeal = np.concatenate([[0.0], np.cumsum(np.exp(0.5 * catalogue.popularity[by_brand].astype(float)))])
+        appeal = np.concatenate([[0.0], np.cumsum(np.exp(0.5 * catalog.popularity[by_brand].astype(float)))])
         return cls(
-            leaves=len(catalogue.paths),
+            leaves=len(catalog.paths),
             by_brand=by_brand.astype(np.int32),
             brand_key=brand_key[by_brand],
             brand_stride=brand_stride,

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from marketplace.catalog import Catalogue, generate_catalogue
+from marketplace.catalog import Catalog, generate_catalog
 from marketplace.choice import Chooser
 from marketplace.config import MarketplaceSettings
 from marketplace.delivery import Delivery
 from marketplace.engine import LexicalEngine
 from marketplace.events import CLICK, EVENT_TYPES, events_of_requests, written_rows
-from marketplace.given_catalog import read_catalogue
+from marketplace.given_catalog import read_catalog
 from marketplace.given_wording import GivenWords, wordings_of_given
 from marketplace.intents import Intents, derive_intents
 from marketplace.memory import Memory
@@ -28,7 +28,7 @@ from marketplace.taste import Requests, branches
 from marketplace.vocabulary import load_vocabulary, narrowed
 from marketplace.wording import wordings_of_generated
 from marketplace.write import (
-    CATALOGUE_FILE,
+    CATALOG_FILE,
     EVENTS_DIRECTORY,
     SHOP_FILE,
     USERS_FILE,
@@ -46,7 +46,7 @@ class World:
     """The shop and its searchers. Of it only the memory, and what the cache holds, change from day to day."""
 
     settings: MarketplaceSettings
-    catalogue: Catalogue
+    catalog: Catalog
     intents: Intents
     pool: QueryPool
     shelves: Shelves
@@ -78,31 +78,31 @@ class SimulationSummary:
 def build_world(settings: MarketplaceSettings) -> World:
     """The shop and its searchers as the seed gives them."""
     rng = np.random.default_rng([settings.seed, 0])
-    if settings.catalogue.path:
-        catalogue = read_catalogue(settings.catalogue, settings.days, rng)
+    if settings.catalog.path:
+        catalog = read_catalog(settings.catalog, settings.days, rng)
     else:
-        vocabulary = narrowed(load_vocabulary(settings.catalogue.language), settings.catalogue.leaves)
-        catalogue = generate_catalogue(settings.catalogue, vocabulary, settings.days, rng)
-    intents = derive_intents(catalogue, settings.queries, rng)
-    if settings.catalogue.path:
-        given = GivenWords.of(catalogue)
-        wordings = [wordings_of_given(intent, intents, catalogue, given) for intent in range(intents.count)]
+        vocabulary = narrowed(load_vocabulary(settings.catalog.language), settings.catalog.leaves)
+        catalog = generate_catalog(settings.catalog, vocabulary, settings.days, rng)
+    intents = derive_intents(catalog, settings.queries, rng)
+    if settings.catalog.path:
+        given = GivenWords.of(catalog)
+        wordings = [wordings_of_given(intent, intents, catalog, given) for intent in range(intents.count)]
     else:
-        wordings = [wordings_of_generated(intent, intents, catalogue, vocabulary) for intent in range(intents.count)]
+        wordings = [wordings_of_generated(intent, intents, catalog, vocabulary) for intent in range(intents.count)]
     pool = build_query_pool(wordings, settings.queries, settings.seed)
-    shelves = Shelves.of(catalogue)
-    searchers = generate_searchers(settings.searchers, catalogue, intents, shelves, settings.days, rng)
+    shelves = Shelves.of(catalog)
+    searchers = generate_searchers(settings.searchers, catalog, intents, shelves, settings.days, rng)
     engine = LexicalEngine.build(
-        catalogue.rows["item_id"].to_list(),
-        catalogue.rows["title"].to_list(),
-        catalogue.rows["brand"].to_list(),
-        catalogue.popularity,
+        catalog.rows["item_id"].to_list(),
+        catalog.rows["title"].to_list(),
+        catalog.rows["brand"].to_list(),
+        catalog.popularity,
         settings.engine.popularity_weight,
     )
-    chooser = Chooser(catalogue, intents, searchers, shelves, branches(catalogue), settings.behaviour)
+    chooser = Chooser(catalog, intents, searchers, shelves, branches(catalog), settings.behavior)
     cache = ResultCache(engine, pool, settings.engine.depth)
     memory = Memory.of(settings.searchers.users)
-    return World(settings, catalogue, intents, pool, shelves, searchers, cache, chooser, memory)
+    return World(settings, catalog, intents, pool, shelves, searchers, cache, chooser, memory)
 
 
 def searches_per_day(settings: MarketplaceSettings) -> np.ndarray:
@@ -126,7 +126,7 @@ def events_of_day(world: World, day: int, expected: float) -> pl.DataFrame:
         world.intents,
         day,
         expected,
-        settings.behaviour.session_focus_share,
+        settings.behavior.session_focus_share,
         rng,
     )
     frames = []
@@ -135,7 +135,7 @@ def events_of_day(world: World, day: int, expected: float) -> pl.DataFrame:
         requests = Requests.of(searches, rows)
         query = world.pool.draw(requests.intent, settings.queries.misspelling_share, rng)
         pages = build_pages(
-            settings, world.catalogue, world.searchers, world.shelves, world.cache, requests, query, day, rng
+            settings, world.catalog, world.searchers, world.shelves, world.cache, requests, query, day, rng
         )
         seen = world.chooser.looked_at(pages, rng)
         clicks = world.chooser.act(requests, pages, seen, world.memory.items[requests.user], day, rng)
@@ -153,7 +153,7 @@ def simulate(
     progress: Progress | None = None,
     force: bool = False,
 ) -> SimulationSummary:
-    """Write a simulated shop into `out_dir`: `events/day-*.jsonl.gz`, catalogue, users and `shop.json`.
+    """Write a simulated shop into `out_dir`: `events/day-*.jsonl.gz`, catalog, users and `shop.json`.
 
     Memory holds the shop, one day of events and what is still on its way, whatever the number of days.
 
@@ -171,7 +171,7 @@ def simulate(
         world = build_world(settings)
         midnight = datetime(settings.start.year, settings.start.month, settings.start.day, tzinfo=UTC)
         write_rows(made / USERS_FILE, world.searchers.rows)
-        write_rows(made / CATALOGUE_FILE, _catalogue_rows(world.catalogue, midnight))
+        write_rows(made / CATALOG_FILE, _catalog_rows(world.catalog, midnight))
         (made / EVENTS_DIRECTORY).mkdir()
         counts = np.zeros(len(EVENT_TYPES), np.int64)
         written = eval_requests = 0
@@ -181,7 +181,7 @@ def simulate(
                 arrived,
                 int(midnight.timestamp() * 1000),
                 world.searchers.rows["user_id"],
-                world.catalogue.rows["item_id"],
+                world.catalog.rows["item_id"],
                 world.pool,
             )
             write_rows(path, rows)
@@ -196,7 +196,7 @@ def simulate(
             first_day=midnight.date().isoformat(),
             eval_start=(midnight + timedelta(days=settings.days - 1)).strftime("%Y-%m-%dT%H:%M:%SZ"),
             days=settings.days,
-            items=world.catalogue.items,
+            items=world.catalog.items,
             users=settings.searchers.users,
             intents=world.intents.count,
             searches=int(counts[0]),
@@ -219,12 +219,12 @@ def _days(world: World) -> Iterator[tuple[int, pl.DataFrame, pl.DataFrame]]:
         yield day, events, delivery.deliver(events, day, rng)
 
 
-def _catalogue_rows(catalogue: Catalogue, midnight: datetime) -> pl.DataFrame:
+def _catalog_rows(catalog: Catalog, midnight: datetime) -> pl.DataFrame:
     first = pl.from_epoch(
-        pl.Series(catalogue.available_day.astype(np.int64)) * DAY_MS + int(midnight.timestamp() * 1000), "ms"
+        pl.Series(catalog.available_day.astype(np.int64)) * DAY_MS + int(midnight.timestamp() * 1000), "ms"
     )
-    rows = catalogue.rows.with_columns(
-        available_from=pl.when(pl.Series(catalogue.available_day) > 0).then(first.dt.to_string("%Y-%m-%d"))
+    rows = catalog.rows.with_columns(
+        available_from=pl.when(pl.Series(catalog.available_day) > 0).then(first.dt.to_string("%Y-%m-%d"))
     )
     return rows.sort("item_id")
 

@@ -5,8 +5,8 @@ from typing import Self
 
 import numpy as np
 
-from marketplace.catalog import NONE, Catalogue
-from marketplace.config import BehaviourSettings
+from marketplace.catalog import NONE, Catalog
+from marketplace.config import BehaviorSettings
 from marketplace.intents import Intents
 from marketplace.searchers import Searchers, Searches
 
@@ -51,24 +51,24 @@ def gumbel(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     return -np.log(np.maximum(rng.standard_exponential(shape, np.float32), np.float32(1e-30)))
 
 
-def branches(catalogue: Catalogue) -> np.ndarray:
+def branches(catalog: Catalog) -> np.ndarray:
     """Number of the category above each leaf [leaves]."""
     above: dict[tuple[str, ...], int] = {}
-    return np.array([above.setdefault(path[:-1], len(above)) for path in catalogue.paths], np.int32)
+    return np.array([above.setdefault(path[:-1], len(above)) for path in catalog.paths], np.int32)
 
 
 def relevance(
-    catalogue: Catalogue, intents: Intents, branch: np.ndarray, intent: np.ndarray, items: np.ndarray
+    catalog: Catalog, intents: Intents, branch: np.ndarray, intent: np.ndarray, items: np.ndarray
 ) -> np.ndarray:
     """How well items meet needs, in (0, 1]; whoever searches [requests, items]."""
     wanted = intents.leaf[intent][:, None]
-    leaf = catalogue.leaf[items]
+    leaf = catalog.leaf[items]
     beside = branch[leaf] == branch[wanted]
     near = np.where(intents.broad[intent][:, None], BROAD_SIBLING, SIBLING)
     met = np.where(leaf == wanted, SAME_LEAF, np.where(beside, near, ELSEWHERE))
     brand = intents.brand[intent][:, None]
-    met = np.where((brand != NONE) & (catalogue.brand[items] != brand), met * MISSED_BRAND, met)
-    own = catalogue.facets[items]
+    met = np.where((brand != NONE) & (catalog.brand[items] != brand), met * MISSED_BRAND, met)
+    own = catalog.facets[items]
     for column in range(intents.facets.shape[1]):
         facet = intents.facets[intent, column]
         asked = np.flatnonzero(facet != NONE)
@@ -77,35 +77,35 @@ def relevance(
         missed = (own[asked] != facet[asked, None, None]).all(axis=2)
         met[asked] = np.where(missed, met[asked] * MISSED_FACET, met[asked])
     wish = intents.price_wish[intent][:, None]
-    level = catalogue.price_level[items]
+    level = catalog.price_level[items]
     distance = np.where(np.isnan(wish) | np.isnan(level), 0.0, level - wish)
     return met * np.exp(-0.5 * distance**2)
 
 
 def liking(
-    catalogue: Catalogue,
+    catalog: Catalog,
     searchers: Searchers,
-    settings: BehaviourSettings,
+    settings: BehaviorSettings,
     requests: Requests,
     items: np.ndarray,
 ) -> np.ndarray:
     """How much the users like items, whatever they search for [requests, items]."""
     user = requests.user
-    brand = catalogue.brand[items]
-    style = np.einsum("rd,rnd->rn", searchers.style[user], catalogue.brand_style[brand])
+    brand = catalog.brand[items]
+    style = np.einsum("rd,rnd->rn", searchers.style[user], catalog.brand_style[brand])
     value = settings.style_weight * style
     value += settings.loyalty_weight * _any_equal(brand, searchers.brands[user])
     value += settings.session_weight * (brand == requests.focus_brand[:, None])
     value *= brand != NONE
-    facets = catalogue.taste_facets[:, items]
+    facets = catalog.taste_facets[:, items]
     for taste in searchers.tastes[user].T:
         value += settings.taste_weight * _holds(facets, taste)
     value += settings.session_weight * _holds(facets, requests.focus_facet)
-    level = catalogue.price_level[items]
+    level = catalog.price_level[items]
     distance = level - (searchers.price_taste[user] + requests.price_shift)[:, None]
     value -= settings.price_weight * np.where(np.isnan(level), 1.0, np.minimum(distance**2, 6.0))
-    value += settings.region_weight * (catalogue.shop_region[items] == searchers.region[user][:, None])
-    value += settings.quality_weight * catalogue.quality[items]
+    value += settings.region_weight * (catalog.shop_region[items] == searchers.region[user][:, None])
+    value += settings.quality_weight * catalog.quality[items]
     return value
 
 

@@ -39,7 +39,7 @@ class Vocabulary:
     joiner: str
     leaves: tuple[LeafWords, ...]
     attributes: dict[str, dict[str, tuple[str, ...]]]
-    colour_group: str
+    color_group: str
     taste_groups: frozenset[str]
     audiences: dict[str, Audience]
     price_words: dict[str, tuple[str, ...]]
@@ -73,7 +73,7 @@ def load_vocabulary(language: str) -> Vocabulary:
             group: {str(value): tuple(synonyms) for value, synonyms in values.items()}
             for group, values in words["attributes"].items()
         },
-        colour_group=next(iter(words["attributes"])),
+        color_group=next(iter(words["attributes"])),
         taste_groups=frozenset(words["taste_groups"]),
         audiences=audiences,
         price_words={level: tuple(texts) for level, texts in words["price_words"].items()},

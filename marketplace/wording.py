@@ -1,9 +1,9 @@
-"""How needs over a generated catalogue are put into words."""
+"""How needs over a generated catalog are put into words."""
 
 from dataclasses import dataclass
 from itertools import islice, product
 
-from marketplace.catalog import NONE, Catalogue
+from marketplace.catalog import NONE, Catalog
 from marketplace.intents import Intents
 from marketplace.vocabulary import Vocabulary
 
@@ -19,13 +19,13 @@ class Wording:
     kind: str
 
 
-def wordings_of_generated(intent: int, intents: Intents, catalogue: Catalogue, vocabulary: Vocabulary) -> list[Wording]:
+def wordings_of_generated(intent: int, intents: Intents, catalog: Catalog, vocabulary: Vocabulary) -> list[Wording]:
     """Ways to type the need."""
     synonyms = vocabulary.facet_synonyms
-    words = catalogue.leaf_words[intents.leaf[intent]]
-    facets = [catalogue.facet_names[facet] for facet in intents.facets[intent] if facet != NONE]
+    words = catalog.leaf_words[intents.leaf[intent]]
+    facets = [catalog.facet_names[facet] for facet in intents.facets[intent] if facet != NONE]
     brand = intents.brand[intent]
-    brand_words = [] if brand == NONE else [catalogue.brand_names[brand].lower()]
+    brand_words = [] if brand == NONE else [catalog.brand_names[brand].lower()]
     wish = intents.price_wish[intent]
     price: tuple[str, ...] = ()
     if wish == wish:

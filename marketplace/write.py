@@ -15,7 +15,7 @@ import polars as pl
 from schema.settings import InputError
 
 SHOP_FILE = "shop.json"
-CATALOGUE_FILE = "catalog.jsonl.gz"
+CATALOG_FILE = "catalog.jsonl.gz"
 USERS_FILE = "users.jsonl.gz"
 EVENTS_DIRECTORY = "events"
 
@@ -35,7 +35,7 @@ def write_shop(path: Path, facts: dict[str, Any]) -> None:
 
 def _foreign(directory: Path) -> set[str]:
     names = {path.name for path in directory.iterdir()}
-    ours = {SHOP_FILE, CATALOGUE_FILE, USERS_FILE, EVENTS_DIRECTORY}
+    ours = {SHOP_FILE, CATALOG_FILE, USERS_FILE, EVENTS_DIRECTORY}
     return names - ours if SHOP_FILE in names else names
 
 

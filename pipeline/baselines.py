@@ -81,7 +81,7 @@ class LastOtherGoodStatistics(ResolverStrategy):
     def resolve_artifacts(self, store: ml_metadata.MetadataStore, input_dict: Artifacts) -> Artifacts | None:
         """Resolves `statistics`; empty where there are none."""
         current = {artifact.id for artifact in input_dict[CURRENT]}
-        # Those of a refreshed catalogue have one split alone.
+        # Those of a refreshed catalog have one split alone.
         splits = {name for own in input_dict[CURRENT] for name in artifact_utils.decode_split_names(own.split_names)}
         others = {
             artifact.id: artifact

@@ -11,11 +11,11 @@ from schema.secrets import mask
 from schema.settings import InputError
 
 COMMANDS: Final = {
-    "simulate": "Write the logs of a simulated shop, over a generated or a given catalogue.",
-    "ingest": "Turn logs and a catalogue into training examples; no TFX, no metadata.",
+    "simulate": "Write the logs of a simulated shop, over a generated or a given catalog.",
+    "ingest": "Turn logs and a catalog into training examples; no TFX, no metadata.",
     "schema": "Infer a first data schema from a shop's own logs.",
     "run": "Run the pipeline on this machine, from logs to a pushed model.",
-    "refresh": "Give the last blessed model a new catalogue: index, gate and push, no training.",
+    "refresh": "Give the last blessed model a new catalog: index, gate and push, no training.",
     "compile": "Write the pipeline as a file that Kubeflow Pipelines or Vertex AI runs.",
     "schedule": "Run a compiled pipeline by the clock, on Kubeflow Pipelines or Vertex AI.",
     "status": "Show runs, steps, metrics, blessings and pushed versions.",
@@ -63,7 +63,7 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="souk", prog_name="souk")
 def main() -> None:
-    """Souk: from raw search logs to a gated, served, personalised product retriever."""
+    """Souk: from raw search logs to a gated, served, personalized product retriever."""
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
 

@@ -42,7 +42,7 @@ def compile_job(config: PipelineConfig, target: Target, use_cache: bool = True, 
       config: of the pipeline, with an image.
       target: where it is to run.
       use_cache: whether a step with unchanged inputs and parameters takes its outputs from an earlier run.
-      kind: the whole pipeline, or the shorter one that refreshes the catalogue.
+      kind: the whole pipeline, or the shorter one that refreshes the catalog.
 
     Raises:
       InputError: the configuration does not fit a cluster, or a pipeline refuses it.

@@ -49,12 +49,12 @@ class PipelineConfig(Settings):
       name: of the pipeline; runs of one name share a cache and a line of blessed models.
       root: folder of everything that a run leaves: metadata, artifacts, logs, and the pushed versions
         unless `serving.model_dir` says otherwise.
-      ingest: the inputs, splits and behaviour windows.
+      ingest: the inputs, splits and behavior windows.
       schema_gate: what data may enter.
       hard_negatives: what the last blessed model ranked well though nobody took it, for the next to learn from.
       transform: vocabularies and segmentation.
       train: the model, its loss and its training.
-      index: how the catalogue is indexed.
+      index: how the catalog is indexed.
       gate: what a model must reach to be pushed.
       canary: what the candidate must survive when really served.
       serving: the served model's name and the server's address.

@@ -15,7 +15,7 @@ class ExitCode(enum.IntEnum):
       BAD_INPUT: what was given is wrong. Trying again without changing it does not help.
       REFUSED: the run is whole, but the recall gate or the canary refused its model. No crash: the last good model
         stays in service.
-      BAD_DATA: the logs or the catalogue cannot be used: too many bad rows, or not what the schema says. Trying again
+      BAD_DATA: the logs or the catalog cannot be used: too many bad rows, or not what the schema says. Trying again
         helps once the data is mended or complete.
       BUSY: another run is at work in the same root (EX_TEMPFAIL of sysexits.h). Try again later.
       INTERRUPTED: by Ctrl-C or SIGTERM. The next run goes on from the last finished step.

@@ -14,7 +14,9 @@ from absl import logging as absl_logging
 
 # Code whose messages are ours to show; what all other code says only goes to the log.
 _ROOT = Path(__file__).resolve().parents[1]
-_OUR_CODE = tuple(f"{_ROOT / package}{os.sep}" for package in ("components", "evaluation", "trainer", "serving", "pipeline"))
+_OUR_CODE = tuple(
+    f"{_ROOT / package}{os.sep}" for package in ("components", "evaluation", "trainer", "serving", "pipeline")
+)
 
 
 @contextmanager

@@ -111,7 +111,7 @@ def _data_steps(config: PipelineConfig, compiled: bool = False) -> DataSteps:
         ),
         custom_config={TRANSFORM_CONFIG_KEY: config.transform.to_json()},
         disable_statistics=True,
-        # The cache of analyses pays off over many spans of data; with one it only costs time.
+        # The cache of analyzes pays off over many spans of data; with one it only costs time.
         disable_analyzer_cache=True,
         # TF 1 graphs are traced once per phase, TF 2 functions several times: less than half the time for a small shop.
         force_tf_compat_v1=True,
@@ -139,9 +139,9 @@ def pushing_steps(
     compiled: bool,
     index: IndexBuilder,
     examples: types.BaseChannel | None,
-    catalogue: types.BaseChannel | None = None,
+    catalog: types.BaseChannel | None = None,
 ) -> list[BaseNode]:
-    """The steps from a servable to a pushed version; `examples` and `catalogue` are those that it was built of."""
+    """The steps from a servable to a pushed version; `examples` and `catalog` are those that it was built of."""
     given, known = Given(compiled), known_baselines(config, compiled)
     servable = index.outputs["servable"]
     blessed = known.found_by(baselines.blessed_model, current=servable)
@@ -149,7 +149,7 @@ def pushing_steps(
         servable=servable,
         baseline_servable=baselines.output(blessed, baselines.MODEL),
         examples=examples,
-        catalogue=catalogue,
+        catalog=catalog,
         config_json=config.gate.to_json(),
         ledger=known.ledger,
         overrides=given("gate"),
@@ -157,7 +157,7 @@ def pushing_steps(
     canary = Canary(
         servable=servable,
         examples=examples,
-        catalogue=catalogue,
+        catalog=catalog,
         config_json=config.canary.to_json(),
         overrides=given("canary"),
     )

@@ -25,14 +25,14 @@ USER_ID: Final = "user_id"
 TIMESTAMP_MS: Final = "timestamp_ms"
 QUERY: Final = "query"
 
-# Behaviour before the request, newest first: any number of values.
+# Behavior before the request, newest first: any number of values.
 HISTORY_QUERIES: Final = "history_queries"
 REAL_TIME_ITEMS: Final = "real_time_items"
 SHORT_TERM_ITEMS: Final = "short_term_items"
 LONG_TERM_CLICKS: Final = "long_term_clicks"
 LONG_TERM_ORDERS: Final = "long_term_orders"
 LONG_TERM_CARTS: Final = "long_term_carts"
-BEHAVIOUR_ITEM_FEATURES: Final = (
+BEHAVIOR_ITEM_FEATURES: Final = (
     REAL_TIME_ITEMS,
     SHORT_TERM_ITEMS,
     LONG_TERM_CLICKS,
@@ -52,7 +52,7 @@ POSITIONS: Final = "positions"
 # item ids. Only in the train split, and only where hard negatives were mined.
 HARD_NEGATIVES: Final = "hard_negatives"
 
-# Catalogue features. `category_path` holds the names from the root down; `leaf_category` is that path
+# Catalog features. `category_path` holds the names from the root down; `leaf_category` is that path
 # joined by CATEGORY_SEPARATOR, because leaf names alone ("Accessories") repeat across branches.
 ITEM_ID: Final = "item_id"
 TITLE: Final = "title"
@@ -91,7 +91,7 @@ SEARCH_BYTES_FEATURES: Final = (
     USER_ID,
     QUERY,
     HISTORY_QUERIES,
-    *BEHAVIOUR_ITEM_FEATURES,
+    *BEHAVIOR_ITEM_FEATURES,
     ITEMS,
     HARD_NEGATIVES,
 )

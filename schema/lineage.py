@@ -12,18 +12,18 @@ from schema.settings import InputError
 
 TRAINED_MODEL: Final = "trained_model"
 REQUESTS: Final = "requests"
-CATALOGUE: Final = "catalogue"
+CATALOG: Final = "catalog"
 
 
 # A TFX artifact; what only names them must not import TFX.
 Artifact = TypeVar("Artifact", bound=Any)
 
 
-def describe(servable: Artifact, model: Artifact, requests: Artifact, catalogue: str) -> None:
+def describe(servable: Artifact, model: Artifact, requests: Artifact, catalog: str) -> None:
     """Sets the properties: the trained model, the examples of its requests, and whose catalog split is indexed."""
     servable.set_string_custom_property(TRAINED_MODEL, model.uri)
     servable.set_string_custom_property(REQUESTS, requests.uri)
-    servable.set_string_custom_property(CATALOGUE, catalogue)
+    servable.set_string_custom_property(CATALOG, catalog)
 
 
 def trained_model(servable: Artifact) -> Artifact:
@@ -51,6 +51,6 @@ def requests(servable: Any, artifact_type: type[Artifact]) -> Artifact:
     return examples
 
 
-def catalogue(servable: Any) -> str:
+def catalog(servable: Any) -> str:
     """Where the examples are whose catalog split is indexed; "" where the servable does not say."""
-    return str(servable.get_string_custom_property(CATALOGUE))
+    return str(servable.get_string_custom_property(CATALOG))

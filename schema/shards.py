@@ -1,6 +1,6 @@
 """How a servable is laid out that is cut into shards: who holds which item, what each is called, where it lies.
 
-A catalogue past one machine is cut by the hash of the item's id, so an item's shard is known without looking it up, is
+A catalog past one machine is cut by the hash of the item's id, so an item's shard is known without looking it up, is
 the same in every version, and no item moves when others come or go.
 """
 
@@ -25,7 +25,7 @@ class ShardMap(Settings):
       hash: says which shard holds an item: the 64-bit FarmHash fingerprint of the bytes of its id, modulo the number of
         shards (`farmhash::Fingerprint64`; `tf.strings.to_hash_bucket_fast`; `FARM_FINGERPRINT` in BigQuery, read as
         unsigned).
-      items: by shard, how many items of the catalogue are its own.
+      items: by shard, how many items of the catalog are its own.
       indexed_items: by shard, how many of these can be found; of items that look alike only one can.
       folders: by shard, where its SavedModel lies, from the folder of this file.
     """

@@ -44,11 +44,11 @@ HISTORY_QUERY_UNIGRAMS: Final = "history_query_unigrams"
 HISTORY_QUERY_INDEX: Final = "history_query_index"
 SEARCH_TOKENS: Final = (QUERY_UNIGRAMS, QUERY_BIGRAMS, QUERY_SEGMENTS, HISTORY_QUERY_UNIGRAMS)
 
-# Behaviour lists, outcome lists and hard negatives keep their raw names and hold item rows: ids of ITEM_IDS, where the
+# Behavior lists, outcome lists and hard negatives keep their raw names and hold item rows: ids of ITEM_IDS, where the
 # out-of-vocabulary id is the row of the unknown item.
-SEARCH_ITEM_ROWS: Final = (*features.BEHAVIOUR_ITEM_FEATURES, features.ITEMS, features.HARD_NEGATIVES)
+SEARCH_ITEM_ROWS: Final = (*features.BEHAVIOR_ITEM_FEATURES, features.ITEMS, features.HARD_NEGATIVES)
 
-# Catalogue features.
+# Catalog features.
 ITEM_ROW: Final = "item_row"
 TITLE_UNIGRAMS: Final = "title_unigrams"
 TITLE_BIGRAMS: Final = "title_bigrams"

@@ -11,7 +11,7 @@ import grpc
 from schema import features
 from schema.settings import InputError
 from serving import wire
-from serving.examples import Behaviour, search_example
+from serving.examples import Behavior, search_example
 from serving.filters import Filters
 from serving.protos import prediction_service_pb2
 
@@ -47,7 +47,7 @@ class Answer:
       places: k of the served model, the most hits that it returns for a query.
       relevance_control: what relevance control did, a value of `schema.features.RelevanceControl`; None from a model
         that has no such output.
-      missing_shards: shards of the catalogue that gave no answer, whose items cannot be among the hits.
+      missing_shards: shards of the catalog that gave no answer, whose items cannot be among the hits.
     """
 
     hits: list[Hit]
@@ -101,7 +101,7 @@ class Searcher(ABC):
         query: str,
         *,
         user: str | None = None,
-        behaviour: Behaviour | None = None,
+        behavior: Behavior | None = None,
         k: int | None = None,
         relevance_control: bool | None = None,
         filters: Filters | None = None,
@@ -111,7 +111,7 @@ class Searcher(ABC):
         Args:
           query: what the user typed.
           user: the user's id, or None for a user who is not known.
-          behaviour: what the user did before, or None.
+          behavior: what the user did before, or None.
           relevance_control: whether hits must be of the brands and categories that the query names; None leaves it to
             the model's own setting.
           filters: which items may be in the answer.
@@ -123,7 +123,7 @@ class Searcher(ABC):
           ServingError: if the server cannot be reached, refuses, or is too late.
         """
         return self.answer(
-            query, user=user, behaviour=behaviour, k=k, relevance_control=relevance_control, filters=filters
+            query, user=user, behavior=behavior, k=k, relevance_control=relevance_control, filters=filters
         ).hits
 
     def answer(
@@ -131,7 +131,7 @@ class Searcher(ABC):
         query: str,
         *,
         user: str | None = None,
-        behaviour: Behaviour | None = None,
+        behavior: Behavior | None = None,
         k: int | None = None,
         relevance_control: bool | None = None,
         filters: Filters | None = None,
@@ -139,10 +139,10 @@ class Searcher(ABC):
         """Like `search`, with the version of the model that answered, and what relevance control did."""
         if k is not None and k < 1:
             raise InputError(f"k is the number of items wanted and must be at least 1, got {k}.")
-        return self.answer_examples([search_example(query, user, behaviour, relevance_control, filters)], k=k)[0]
+        return self.answer_examples([search_example(query, user, behavior, relevance_control, filters)], k=k)[0]
 
     def answer_examples(self, examples: Sequence[bytes], *, k: int | None = None) -> list[Answer]:
-        """One answer for each serialised search tf.Example, in one call.
+        """One answer for each serialized search tf.Example, in one call.
 
         Raises:
           InputError: if there are no examples.

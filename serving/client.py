@@ -1,7 +1,7 @@
 """Asks Souk for items over gRPC: one small client for `souk serve` and for TF Serving itself.
 
     with Client("localhost:8500") as souk:
-        for hit in souk.search("red shoes", user="u42", behaviour=Behaviour(history_queries=["trainers"])):
+        for hit in souk.search("red shoes", user="u42", behavior=Behavior(history_queries=["trainers"])):
             print(hit.rank, hit.item_id, hit.score)
 
 It imports neither TensorFlow nor TFX. One client may be shared by many threads.
@@ -17,10 +17,10 @@ from schema.settings import InputError
 from serving import wire
 from serving.answers import Answer, Hit, Rows, Searcher, ServingError, rows_of
 from serving.config import DEFAULT_HOST, DEFAULT_MODEL_NAME, DEFAULT_PORT
-from serving.examples import Behaviour
+from serving.examples import Behavior
 from serving.protos import model_service_pb2, prediction_service_pb2, tensor_pb2
 
-__all__ = ["Answer", "Behaviour", "Client", "Hit", "ServingError", "Signature", "TensorSpec", "VersionStatus"]
+__all__ = ["Answer", "Behavior", "Client", "Hit", "ServingError", "Signature", "TensorSpec", "VersionStatus"]
 
 DEFAULT_TARGET = f"{DEFAULT_HOST}:{DEFAULT_PORT}"
 DEFAULT_TIMEOUT_S = 5.0

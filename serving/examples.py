@@ -1,4 +1,4 @@
-"""A search request as a serialised tf.Example, written without TensorFlow."""
+"""A search request as a serialized tf.Example, written without TensorFlow."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from serving.protos import example_pb2
 
 
 @dataclass(frozen=True)
-class Behaviour:
+class Behavior:
     """What a user did before the request; every list is newest first, and may be empty.
 
     Attributes:
@@ -35,23 +35,23 @@ class Behaviour:
     def empty(self) -> bool:
         """Whether nothing at all is known."""
         return not self.profile and not any(
-            getattr(self, name) for name in (features.HISTORY_QUERIES, *features.BEHAVIOUR_ITEM_FEATURES)
+            getattr(self, name) for name in (features.HISTORY_QUERIES, *features.BEHAVIOR_ITEM_FEATURES)
         )
 
 
 def search_example(
     query: str,
     user: str | None = None,
-    behaviour: Behaviour | None = None,
+    behavior: Behavior | None = None,
     relevance_control: bool | None = None,
     filters: Filters | None = None,
 ) -> bytes:
-    """The serialised tf.Example of one search request; what is not known is left out, not written empty.
+    """The serialized tf.Example of one search request; what is not known is left out, not written empty.
 
     Args:
       query: what the user typed.
       user: the user's id.
-      behaviour: what the user did before.
+      behavior: what the user did before.
       relevance_control: whether hits must be of the brands and categories that the query names; None leaves it to the
         model's own setting.
       filters: which items may be in the answer.
@@ -70,12 +70,12 @@ def search_example(
         feature[features.USER_ID].bytes_list.value.append(user.encode())
     if relevance_control is not None:
         feature[features.RELEVANCE_CONTROL].bytes_list.value.append(b"on" if relevance_control else b"off")
-    if behaviour is not None:
-        for name in (features.HISTORY_QUERIES, *features.BEHAVIOUR_ITEM_FEATURES):
-            values = getattr(behaviour, name)
+    if behavior is not None:
+        for name in (features.HISTORY_QUERIES, *features.BEHAVIOR_ITEM_FEATURES):
+            values = getattr(behavior, name)
             if values:
                 feature[name].bytes_list.value.extend(value.encode() for value in values)
-        for column, value in behaviour.profile.items():
+        for column, value in behavior.profile.items():
             feature[features.profile_feature(column)].bytes_list.value.append(value.encode())
     if filters is not None:
         for name, texts in (

@@ -1,4 +1,4 @@
-"""Titles, brands and prices of found items, out of the shop's catalogue file, for people to read."""
+"""Titles, brands and prices of found items, out of the shop's catalog file, for people to read."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ import polars as pl
 
 from schema import features
 from schema.settings import InputError
-from serving.catalogue_file import scan_catalogue, unreadable
+from serving.catalog_file import scan_catalog, unreadable
 
 _SHOWN = (features.TITLE, features.BRAND, features.PRICE)
 
 
 @dataclass(frozen=True)
 class ItemDetails:
-    """What is shown of an item; None for what the catalogue does not say."""
+    """What is shown of an item; None for what the catalog does not say."""
 
     title: str | None = None
     brand: str | None = None
@@ -23,7 +23,7 @@ class ItemDetails:
 
 
 def read_details(paths: Iterable[Path], item_ids: Collection[str]) -> dict[str, ItemDetails]:
-    """Details of those of `item_ids` that the catalogue's files (.jsonl, .csv, .parquet; texts also as .gz) hold.
+    """Details of those of `item_ids` that the catalog's files (.jsonl, .csv, .parquet; texts also as .gz) hold.
 
     Raises:
       InputError: if a file is missing or unreadable, of an unknown format, or without an `item_id` column.
@@ -38,9 +38,9 @@ def read_details(paths: Iterable[Path], item_ids: Collection[str]) -> dict[str, 
 
 def _read(path: Path, item_ids: Collection[str]) -> dict[str, ItemDetails]:
     if not path.is_file():
-        raise InputError(f"There is no catalogue file {path}. Check the path given with --catalog.")
+        raise InputError(f"There is no catalog file {path}. Check the path given with --catalog.")
     try:
-        table = scan_catalogue(path, (features.ITEM_ID, *_SHOWN))
+        table = scan_catalog(path, (features.ITEM_ID, *_SHOWN))
         columns = table.collect_schema().names()
         shown = [pl.col(name).cast(pl.String) for name in (features.ITEM_ID, *_SHOWN) if name in columns]
         rows = table.select(shown).filter(pl.col(features.ITEM_ID).is_in(list(item_ids))).collect().to_dicts()

@@ -1,4 +1,4 @@
-"""The answer of a whole catalogue out of those of its shards: the best k of all hits."""
+"""The answer of a whole catalog out of those of its shards: the best k of all hits."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Asks all shards of a catalogue at once and answers with the best of what they find.
+"""Asks all shards of a catalog at once and answers with the best of what they find.
 
     with ShardedClient(["host1:8500", "host2:8500", "host3:8500"]) as souk:
         for hit in souk.search("red shoes"):

@@ -6,13 +6,13 @@ import polars as pl
 
 from schema import features
 from schema.settings import InputError
-from serving.examples import Behaviour
+from serving.examples import Behavior
 
-_LISTS = (features.HISTORY_QUERIES, *features.BEHAVIOUR_ITEM_FEATURES)
+_LISTS = (features.HISTORY_QUERIES, *features.BEHAVIOR_ITEM_FEATURES)
 
 
-def read_behaviour(path: Path, user: str) -> Behaviour | None:
-    """The behaviour and profile of `user`, or None for a user who is not in the file.
+def read_behavior(path: Path, user: str) -> Behavior | None:
+    """The behavior and profile of `user`, or None for a user who is not in the file.
 
     Reads only the row groups that can hold the user. A column that the file does not have counts as empty.
 
@@ -35,7 +35,7 @@ def read_behaviour(path: Path, user: str) -> Behaviour | None:
         for column in columns
         if column.startswith(features.PROFILE_PREFIX) and row[column] is not None
     }
-    return Behaviour(**{name: tuple(row.get(name) or ()) for name in _LISTS}, profile=profile)
+    return Behavior(**{name: tuple(row.get(name) or ()) for name in _LISTS}, profile=profile)
 
 
 def scan_user_states(path: Path) -> pl.LazyFrame:

@@ -44,20 +44,20 @@ CATALOG = [
     {"item_id": [b"b"], "title": [b"red hat"], "price": [0.0]},
     {"item_id": [b"c"], "title": ["红色手机壳".encode()], "brand": [b"Acme Co"]},
 ]
-COLOURS = ("red", "green", "blue", "black", "white", "yellow")
+COLORS = ("red", "green", "blue", "black", "white", "yellow")
 THINGS = ("kettle", "lamp", "chair", "guitar", "tent", "kite", "mug", "clock")
 
 
 def _generated() -> tuple[list[dict], list[dict]]:
-    """Searches for a coloured thing, each of which led to the one item that is so called."""
+    """Searches for a colored thing, each of which led to the one item that is so called."""
     searches, catalog = [], []
-    for c, colour in enumerate(COLOURS):
+    for c, color in enumerate(COLORS):
         for t, thing in enumerate(THINGS):
-            item_id = f"{colour}-{thing}".encode()
+            item_id = f"{color}-{thing}".encode()
             catalog.append(
                 {
                     "item_id": [item_id],
-                    "title": [f"{thing} in {colour}".encode()],
+                    "title": [f"{thing} in {color}".encode()],
                     "brand": [f"brand {t % 3}".encode()],
                     "category_path": [b"Home", thing.encode()],
                     "leaf_category": [f"Home > {thing}".encode()],
@@ -67,14 +67,14 @@ def _generated() -> tuple[list[dict], list[dict]]:
                 }
             )
             search = {
-                "query": [f"{colour} {thing}".encode()],
+                "query": [f"{color} {thing}".encode()],
                 "items": [item_id],
                 "stages": [2 + (c + t) % 2],
                 "positions": [1],
                 "real_time_items": [b"a"] if t % 2 else [],
                 "profile_gender": [b"f" if c % 2 else b"m"],
             }
-            searches += [{**search, "request_id": [f"{colour}-{thing}-{n}".encode()]} for n in range(8)]
+            searches += [{**search, "request_id": [f"{color}-{thing}-{n}".encode()]} for n in range(8)]
     return searches, catalog
 
 

@@ -2,7 +2,7 @@
 
 <dir>/trainer.json     settings of the model and sizes of its vocabularies
 <dir>/weights.*        a TensorFlow checkpoint of the towers
-<dir>/item_table.npz   the catalogue that it was trained with
+<dir>/item_table.npz   the catalog that it was trained with
 <dir>/transform/       the transform graph whose ids it speaks
 <dir>/query_understanding.npz  what query terms say of brand and category; models of before it was learned lack it
 <dir>/history.json     loss, recall@k and speed by epoch
@@ -40,7 +40,7 @@ class TrainedModel:
       config: how they were trained.
       sizes: vocabulary sizes.
       towers: with trained weights.
-      table: the catalogue.
+      table: the catalog.
       transform: the transform graph.
       history: by metric, a value per epoch.
       understanding: what query terms say of brand and category, for relevance control; None where it was not learned.

@@ -25,7 +25,7 @@ NotNegative = Annotated[int, Field(ge=0)]
 
 
 class LossConfig(Settings):
-    """What a training step minimises.
+    """What a training step minimizes.
 
     Attributes:
       kind: `hinge` (DPSR, arXiv 2006.02282) or `softmax`, sampled softmax cross entropy.
@@ -56,7 +56,7 @@ class NegativesConfig(Settings):
 
     Attributes:
       per_positive: how many negatives each positive meets, shared by the whole batch.
-      random_ratio: DPSR's mixing ratio alpha; this share is drawn uniformly from the catalogue, the rest are other
+      random_ratio: DPSR's mixing ratio alpha; this share is drawn uniformly from the catalog, the rest are other
         positives of the batch. In-batch negatives alone push popular items down; random ones alone let them rise.
       mixed: MGDSPR's I_mix (arXiv 2106.09297), softmax only: this many of a positive's hardest negatives are moved
         towards the positive and are negatives once more; 0 for none. `mgdspr` has 32.
@@ -73,10 +73,10 @@ class NegativesConfig(Settings):
 
 
 class HistoryConfig(Settings):
-    """How much of a user's behaviour the query tower reads, newest first.
+    """How much of a user's behavior the query tower reads, newest first.
 
     Attributes:
-      enabled: off gives a model that is not personalised by behaviour.
+      enabled: off gives a model that is not personalized by behavior.
       real_time_items: items of the last day that are read.
       short_term_items: items of the days before that are read.
       long_term_items: items read of each of long-term clicks, orders and carts.
@@ -90,13 +90,13 @@ class HistoryConfig(Settings):
     query_units: Positive = 24
 
 
-class CatalogueQueriesConfig(Settings):
-    """Training queries made from the catalogue's own words, for items and words that no click has taught. [ours]
+class CatalogQueriesConfig(Settings):
+    """Training queries made from the catalog's own words, for items and words that no click has taught. [ours]
 
     Attributes:
       share: such queries per step, as a share of the batch; 0 for none. At most as many as there are random negatives,
         whose items they look for.
-      longest: units of title in a query, at most; they are neighbours in the title.
+      longest: units of title in a query, at most; they are neighbors in the title.
       attribute_share: share of the words of brand and category that are added to a query.
     """
 
@@ -114,14 +114,14 @@ class QueryUnderstandingConfig(Settings):
         Higher keeps more of what users want and discards less. A term that always led to one brand needs
         0.5 / (1 - coverage) clicks to be believed.
       max_values: brands or categories that a term may leave; one that would leave more says nothing.
-      catalogue_support: clicks that the items which bear a word of their brand's or category's name stand for, at most;
+      catalog_support: clicks that the items which bear a word of their brand's or category's name stand for, at most;
         0 goes by clicks alone.
     """
 
     min_support: float = Field(10.0, ge=1.0)
     coverage: float = Field(0.95, gt=0.5, lt=1.0)
     max_values: Positive = 8
-    catalogue_support: float = Field(10.0, ge=0.0)
+    catalog_support: float = Field(10.0, ge=0.0)
 
 
 class OptimizerConfig(Settings):
@@ -151,7 +151,7 @@ class TrainerConfig(Settings):
       dropout: share of the hidden layers' outputs that are dropped in training.
       lexical_skip: all but `two_tower`; whether both towers start from a weighted bag of words (`layers/lexical.py`).
       multi_grain: `mgdspr` and `mmse`; off reads the query as one grain, its unigrams.
-      fusion: `mgdspr`: whether a Transformer over all grains and behaviours makes the query vector; off concatenates
+      fusion: `mgdspr`: whether a Transformer over all grains and behaviors makes the query vector; off concatenates
         them. `mmse`: whether similarities are fused after the grains have met the item; off fuses the grains before.
       attention_heads: `mgdspr` only; heads of every self-attention, a divisor of `embedding_dim`.
       id_dropout: `mgdspr` only; share of items whose id is hidden in training, so that words alone can find new ones.
@@ -195,7 +195,7 @@ class TrainerConfig(Settings):
     history: HistoryConfig = HistoryConfig()
     loss: LossConfig = LossConfig()
     negatives: NegativesConfig = NegativesConfig()
-    catalogue_queries: CatalogueQueriesConfig = CatalogueQueriesConfig()
+    catalog_queries: CatalogQueriesConfig = CatalogQueriesConfig()
     query_understanding: QueryUnderstandingConfig = QueryUnderstandingConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     batch_size: Positive = 512

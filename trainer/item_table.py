@@ -1,4 +1,4 @@
-"""The catalogue's transformed features as dense arrays in memory, joined by row number.
+"""The catalog's transformed features as dense arrays in memory, joined by row number.
 
 DPSR (arXiv 2006.02282) keeps item features out of the training examples and joins them on the fly, which made its data
 90 % smaller. Row `i` is the item with id `i` of the item vocabulary; the last row is the unknown item.
@@ -20,7 +20,7 @@ class ItemTable:
     """Features of every item, padded with 0.
 
     Attributes:
-      item_ids: [items] of bytes, the catalogue's ids by row.
+      item_ids: [items] of bytes, the catalog's ids by row.
       columns: by feature name, [items + 1, width] or [items + 1] int32. Ids are shifted by one, 0 is "none"; the last
         row, of the unknown item, is all 0.
     """
@@ -79,7 +79,7 @@ def column_widths(title_units: int) -> dict[str, int]:
 
 
 def item_columns(features: Mapping[str, tf.RaggedTensor | tf.SparseTensor], title_units: int) -> dict[str, tf.Tensor]:
-    """Columns of a batch of transformed catalogue examples, in the form that an `ItemTable` holds."""
+    """Columns of a batch of transformed catalog examples, in the form that an `ItemTable` holds."""
     columns = {name: padded(features[name], width) for name, width in column_widths(title_units).items()}
     for name in (*transformed.CATALOG_CATEGORIES, transformed.ITEM_ROW):
         columns[name] = padded(features[name], 1)[:, 0]
@@ -87,10 +87,10 @@ def item_columns(features: Mapping[str, tf.RaggedTensor | tf.SparseTensor], titl
 
 
 def read_item_table(files: Sequence[str], item_ids: Sequence[bytes], title_units: int) -> ItemTable:
-    """The table of a transformed catalogue split.
+    """The table of a transformed catalog split.
 
     Args:
-      files: TFRecord (gzip) files of transformed catalogue examples, in any order.
+      files: TFRecord (gzip) files of transformed catalog examples, in any order.
       item_ids: the item vocabulary, by id.
       title_units: width kept of a title.
 
@@ -111,7 +111,7 @@ def read_item_table(files: Sequence[str], item_ids: Sequence[bytes], title_units
             columns[name][rows] = batch.numpy()
     if not seen.all():
         raise ValueError(
-            f"the transformed catalogue has {int(seen.sum())} of the {len(item_ids)} items of the item vocabulary; "
+            f"the transformed catalog has {int(seen.sum())} of the {len(item_ids)} items of the item vocabulary; "
             "it must come from the transform that made the vocabulary"
         )
     return ItemTable(np.asarray(item_ids, dtype="S"), columns)

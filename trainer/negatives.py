@@ -24,24 +24,24 @@ class Candidates:
 
 
 def sample_candidates(
-    positive_rows: tf.Tensor, catalogue_size: int, config: NegativesConfig, random: Random = tf.random
+    positive_rows: tf.Tensor, catalog_size: int, config: NegativesConfig, random: Random = tf.random
 ) -> Candidates:
-    """Shared negatives: other positives of the batch and a uniform sample of the catalogue (DPSR's N_batch and N_rand).
+    """Shared negatives: other positives of the batch and a uniform sample of the catalog (DPSR's N_batch and N_rand).
 
     Args:
       positive_rows: [positives] int32, the batch's positives in random order.
-      catalogue_size: items to draw from.
+      catalog_size: items to draw from.
       config: how many, and the mixing ratio.
       random: draws the sample.
     """
     random_count = round(config.per_positive * config.random_ratio)
     in_batch = positive_rows[: config.per_positive - random_count]
-    uniform = random.uniform([random_count], 0, catalogue_size, tf.int32)
+    uniform = random.uniform([random_count], 0, catalog_size, tf.int32)
     return Candidates(tf.concat([uniform, in_batch], axis=0), tf.size(in_batch), random_count)
 
 
 def log_expected_count(
-    rows: tf.Tensor, candidates: Candidates, positive_share: tf.Tensor, catalogue_size: int
+    rows: tf.Tensor, candidates: Candidates, positive_share: tf.Tensor, catalog_size: int
 ) -> tf.Tensor:
     """Log of how often items are expected among the candidates: what logQ correction subtracts.
 
@@ -49,14 +49,14 @@ def log_expected_count(
       rows: [...] int32, item rows.
       candidates: how many of each kind were drawn.
       positive_share: [items + 1] float32, each item's share of all training positives.
-      catalogue_size: items that the random ones are drawn from.
+      catalog_size: items that the random ones are drawn from.
 
     Returns:
       [...] float32.
     """
     in_batch = tf.cast(candidates.in_batch_count, tf.float32) * tf.gather(positive_share, rows)
     # The floor keeps an item that is no training positive finite where no random negatives are drawn.
-    return tf.math.log(tf.maximum(in_batch + candidates.random_count / catalogue_size, 1e-9))
+    return tf.math.log(tf.maximum(in_batch + candidates.random_count / catalog_size, 1e-9))
 
 
 def accidental_hits(candidate_rows: tf.Tensor, request_of_positive: tf.Tensor, positive_rows: tf.Tensor) -> tf.Tensor:

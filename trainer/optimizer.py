@@ -1,4 +1,4 @@
-"""Optimisers whose step costs what the batch touches, not what the vocabulary holds."""
+"""Optimizers whose step costs what the batch touches, not what the vocabulary holds."""
 
 from collections.abc import Sequence
 from typing import Final, TypeAlias
@@ -15,7 +15,7 @@ SMALL: Final = 2048
 
 
 def make_optimizer(config: OptimizerConfig) -> keras.optimizers.Optimizer:
-    """The configured optimiser, with gradients clipped by their global norm."""
+    """The configured optimizer, with gradients clipped by their global norm."""
     kinds = {"adagrad": RowAdagrad, "adam": RowAdam}
     return kinds[config.name](learning_rate=config.learning_rate, global_clipnorm=config.clip_norm, jit_compile=False)
 

@@ -1,4 +1,4 @@
-"""Learns what query terms say of brand and category: from the items that training requests led to, and the catalogue.
+"""Learns what query terms say of brand and category: from the items that training requests led to, and the catalog.
 
 Evidence for a term is which items were clicked or ordered by queries that hold it, and, for words of brand and category
 names, which items bear them: a new brand has no clicks yet. Shares are taken with absolute discounting (Ney, Essen and
@@ -35,7 +35,7 @@ def learn(
     Args:
       requests: parsed training requests in chunks of any size: query unigrams and bigrams, and the items that were
         clicked or better.
-      table: the catalogue.
+      table: the catalog.
       sizes: of the id spaces that units and bigrams are of.
       config: when evidence is strong.
     """
@@ -48,7 +48,7 @@ def learn(
     queries = np.where(keys < 0, 0, first_query + 1 + query_numbers)[:, np.newaxis]
     terms = np.concatenate([_known(units, known_units, 0), _known(pairs, known_pairs, first_pair), queries], axis=1)
     clicks = _counted(_distinct(terms), np.where(items <= table.size, items, 0))
-    named = named_in_catalogue(table, known_units, known_pairs, config.catalogue_support)
+    named = named_in_catalog(table, known_units, known_pairs, config.catalog_support)
     term, row, weight = (np.concatenate(parts) for parts in zip(clicks, named, strict=True))
 
     found, term = np.unique(term, return_inverse=True)
@@ -115,14 +115,14 @@ def _counted(terms: np.ndarray, items: np.ndarray) -> Evidence:
     return keys // base, keys % base, counts.astype(np.float64)
 
 
-def named_in_catalogue(table: ItemTable, known_units: int, known_pairs: int, most: float) -> Evidence:
+def named_in_catalog(table: ItemTable, known_units: int, known_pairs: int, most: float) -> Evidence:
     """Items that bear the words of brand and category names, in these names or in their titles.
 
     A word of a name may mean something else elsewhere, which is why titles count. Pairs are known from titles only, and
     only such where both units are in the item's names.
 
     Args:
-      table: the catalogue.
+      table: the catalog.
       known_units: units above this are hash buckets.
       known_pairs: pairs above this are hash buckets.
       most: clicks that all items of a term together stand for, at most; an item never stands for more than one.
@@ -152,24 +152,24 @@ def likely_values(
     value: np.ndarray,
     weight: np.ndarray,
     support: np.ndarray,
-    catalogue: np.ndarray,
+    catalog: np.ndarray,
     config: QueryUnderstandingConfig,
 ) -> np.ndarray:
     """The smallest sets of values that cover a term's mass, [terms, max_values] int32, padded with 0.
 
     All 0 for a term whose set would be larger, or hold 0 (who takes items that lack the field does not name it), or
-    hold the whole catalogue.
+    hold the whole catalog.
 
     Args:
       term: [evidence] int, below the number of terms.
       value: [evidence] int, values of one field.
       weight: [evidence] float.
       support: [terms] float, the sum of a term's weights.
-      catalogue: [items] int, the field's value of every item: how likely a value is where nothing else is known.
+      catalog: [items] int, the field's value of every item: how likely a value is where nothing else is known.
       config: how much to cover, with how many.
     """
-    base = int(catalogue.max(initial=0)) + 1
-    share = np.bincount(catalogue, minlength=base) / max(len(catalogue), 1)
+    base = int(catalog.max(initial=0)) + 1
+    share = np.bincount(catalog, minlength=base) / max(len(catalog), 1)
     keys, inverse = np.unique(term * base + value, return_inverse=True)
     mass = np.round(np.bincount(inverse, weight, minlength=len(keys)), 9)
     terms, values = keys // base, keys % base

@@ -1,7 +1,7 @@
 """What a query says of brand and category, looked up in the graph: MGDSPR's relevance control (arXiv 2106.09297).
 
 A *verdict* is the set of brands, or categories, that a term leaves as likely; an empty set says nothing. Terms are
-whole queries, pairs of neighbouring units and single units. The longer term knows better: a whole query with a verdict
+whole queries, pairs of neighboring units and single units. The longer term knows better: a whole query with a verdict
 of its own overrules its parts, and a pair its two units, even with a verdict that says nothing ("apple juice" is no
 Apple). What verdicts are left must agree; where no value is in all of them, any of them will do ("nike adidas"). [ours:
 the paper says no more than that brand and category terms are matched.]
@@ -112,7 +112,7 @@ def fingerprints(units: tf.Tensor, known: int) -> tf.Tensor:
 
 
 def pairs_of(units: tf.Tensor, bigrams: tf.Tensor) -> tf.Tensor:
-    """Pairs of neighbouring units: pair `i` is of the units `i` and `i + 1`. [batch, width - 1] int32.
+    """Pairs of neighboring units: pair `i` is of the units `i` and `i + 1`. [batch, width - 1] int32.
 
     Args:
       units: [batch, width] int32.

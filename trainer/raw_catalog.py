@@ -1,4 +1,4 @@
-"""Raw catalogue examples: how they are parsed, and which items are listings of one product."""
+"""Raw catalog examples: how they are parsed, and which items are listings of one product."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,7 @@ from schema import features
 
 
 def raw_catalog_spec() -> dict[str, tf.io.VarLenFeature]:
-    """Parsing spec of a raw catalogue example."""
+    """Parsing spec of a raw catalog example."""
     return {
         **{name: tf.io.VarLenFeature(tf.string) for name in features.CATALOG_BYTES_FEATURES},
         **{name: tf.io.VarLenFeature(tf.float32) for name in features.CATALOG_FLOAT_FEATURES},

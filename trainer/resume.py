@@ -1,6 +1,6 @@
 """Training that goes on where a killed one stopped.
 
-Keras' `BackupAndRestore` restores weights, optimiser slots and random generators, and the epoch and step. It knows
+Keras' `BackupAndRestore` restores weights, optimizer slots and random generators, and the epoch and step. It knows
 nothing of the input, of the other callbacks and of what an epoch has measured so far; that is added here.
 """
 

@@ -9,7 +9,7 @@ import tensorflow_recommenders as tfrs
 from schema import features
 from schema.features import Stage
 from trainer import item_table, losses, negatives
-from trainer.catalogue_queries import draw_queries
+from trainer.catalog_queries import draw_queries
 from trainer.config import TrainerConfig
 from trainer.input import SHOWN_ITEMS
 from trainer.item_table import ItemTable
@@ -26,7 +26,7 @@ class RetrievalModel(tfrs.models.Model):
     Args:
       towers: what is trained.
       config: loss, negatives and weights.
-      table: the catalogue that items are joined from and random negatives are drawn from.
+      table: the catalog that items are joined from and random negatives are drawn from.
       positive_counts: [items + 1], how often each item is a positive of the training requests (for logQ).
     """
 
@@ -35,7 +35,7 @@ class RetrievalModel(tfrs.models.Model):
         self.towers = towers
         self._config = config
         self._columns = table.as_tensors()
-        self._catalogue_size = table.size
+        self._catalog_size = table.size
         share = positive_counts / max(1, positive_counts.sum())
         self._positive_share = tf.constant(share, tf.float32)
         # Its state is a variable of the model: a checkpoint holds it, and what is drawn goes on from there.
@@ -59,8 +59,8 @@ class RetrievalModel(tfrs.models.Model):
           Scalar.
         """
         asked = tf.boolean_mask(inputs[features.ITEMS] - 1, inputs[features.ITEMS] > 0)
-        candidates = negatives.sample_candidates(asked, self._catalogue_size, self._config.negatives, self._random)
-        inputs = self._with_catalogue_queries(inputs, candidates)
+        candidates = negatives.sample_candidates(asked, self._catalog_size, self._config.negatives, self._random)
+        inputs = self._with_catalog_queries(inputs, candidates)
         request_items = inputs[features.ITEMS] - 1
         is_positive = request_items >= 0
         request = tf.cast(tf.where(is_positive)[:, 0], tf.int32)
@@ -92,11 +92,11 @@ class RetrievalModel(tfrs.models.Model):
             loss += self._config.loss.ranking_weight * tf.reduce_mean(ranking)
         return loss
 
-    def _with_catalogue_queries(
+    def _with_catalog_queries(
         self, inputs: Mapping[str, tf.Tensor], candidates: negatives.Candidates
     ) -> dict[str, tf.Tensor]:
         """The batch and, after its requests, queries made from the first of the random candidates."""
-        config = self._config.catalogue_queries
+        config = self._config.catalog_queries
         count = min(round(config.share * self._config.batch_size), candidates.random_count)
         if not count:
             return dict(inputs)
@@ -114,7 +114,7 @@ class RetrievalModel(tfrs.models.Model):
         One pass of the item tower for all, and over each item once: in-batch negatives are positives too.
         """
         flat = tf.concat([tf.reshape(part, [-1]) for part in rows.values()], axis=0)
-        distinct, place = tf.unique(tf.where(flat < 0, self._catalogue_size, flat))
+        distinct, place = tf.unique(tf.where(flat < 0, self._catalog_size, flat))
         items = self.towers.encode_items(item_table.gather(self._columns, distinct), training=training)
         parts = tf.split(tf.gather(items, place), [tf.size(part) for part in rows.values()])
         return {
@@ -144,7 +144,7 @@ class RetrievalModel(tfrs.models.Model):
         if not settings.logq_correction:
             return losses.sampled_softmax_loss(positive, negative, masked, settings.temperature)
         positive_log_expected, candidate_log_expected = (
-            negatives.log_expected_count(rows, candidates, self._positive_share, self._catalogue_size)
+            negatives.log_expected_count(rows, candidates, self._positive_share, self._catalog_size)
             for rows in (positive_rows, candidates.rows)
         )
         # What is a positive's own, mined or mixed, is always among its negatives: an expected count of one.

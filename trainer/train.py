@@ -18,7 +18,7 @@ from trainer.config import TrainerConfig
 from trainer.input import SearchReader, positive_counts, split_requests, training_batches
 from trainer.item_table import read_item_table
 from trainer.models import InputSizes
-from trainer.models.towers import start_from_catalogue
+from trainer.models.towers import start_from_catalog
 from trainer.optimizer import make_optimizer
 from trainer.recall import EpochMetrics
 from trainer.resume import Plan, Resumption, log_position, saved_position
@@ -92,7 +92,7 @@ def train(
 
     towers = artifact.make_towers(config, sizes)
     artifact.build(towers, reader, table)
-    start_from_catalogue(towers, table)
+    start_from_catalog(towers, table)
     if earlier is not None:
         warm_start.start_from(towers, transform, earlier)
     model = RetrievalModel(towers, config, table, counts)
@@ -122,7 +122,7 @@ def _fit(
     state_dir: str,
 ) -> dict[str, list[float]]:
     """Trains `model`, from where `state_dir` says, gives it the weights of its best epoch and returns its history."""
-    # What is restored needs its place: with no step left to do, nothing else would make the optimiser's variables.
+    # What is restored needs its place: with no step left to do, nothing else would make the optimizer's variables.
     model.optimizer.build(model.trainable_variables)
     position = saved_position(state_dir, planned.steps)
     log_position(position, planned.steps)
@@ -161,6 +161,6 @@ def _log_epoch(epoch: int, logs: dict[str, float]) -> None:
 
 
 def _plain(history: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
-    """Without what TFRS adds for regularisation, of which there is none."""
+    """Without what TFRS adds for regularization, of which there is none."""
     added = ("regularization_loss", "total_loss")
     return {name: [float(value) for value in values] for name, values in history.items() if name not in added}

@@ -29,7 +29,7 @@ from benchmarks.serving.libraries import FaissHnsw, FaissIvf, Hnswlib, Library, 
 from benchmarks.serving.memory import resident_mib
 from benchmarks.serving.servable import Built, build
 from benchmarks.serving.server import Server, Swap, cold_query_s, saturate, serving, swap, traffic
-from benchmarks.serving.towers import Towers, exact_neighbours, grow, train_towers
+from benchmarks.serving.towers import Towers, exact_neighbors, grow, train_towers
 from components.index_builder.config import IndexConfig
 from components.index_builder.parameters import recall_against_exact
 from serving.load.report import Report
@@ -62,9 +62,9 @@ def main() -> None:
 
     told("towers ...")
     towers = train_towers(arguments.folder, REQUESTS, arguments.model)
-    vectors, rows = grow(towers.catalogue, arguments.items)
+    vectors, rows = grow(towers.catalog, arguments.items)
     judged = towers.queries[REQUESTS // 2 :]
-    exact = exact_neighbours(vectors, judged, K)
+    exact = exact_neighbors(vectors, judged, K)
     console.print(
         f"{threads} processors; {len(vectors):,} vectors of {vectors.shape[1]}; {arguments.model} towers; "
         f"{REQUESTS:,} requests of a simulated day"
@@ -197,7 +197,7 @@ def growth_table(vectors: np.ndarray, towers: Towers, sizes: Sequence[int], back
     found = []
     with tempfile.TemporaryDirectory() as folder:
         if max(sizes) > len(vectors):
-            vectors, _ = grow(towers.catalogue, max(sizes))
+            vectors, _ = grow(towers.catalog, max(sizes))
         np.save(Path(folder) / "vectors.npy", vectors)
         np.save(Path(folder) / "queries.npy", towers.queries[: IndexConfig().sample_requests])
         for items in sizes:

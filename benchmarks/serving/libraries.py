@@ -42,7 +42,7 @@ class Library:
 
 
 class Scann(Library):
-    """ScaNN's own Python interface, with the partitions and the quantisation that Souk gives it."""
+    """ScaNN's own Python interface, with the partitions and the quantization that Souk gives it."""
 
     name = "ScaNN, bare"
 

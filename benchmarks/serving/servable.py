@@ -50,7 +50,7 @@ def build(
     index_s = time.perf_counter() - started
     found, _ = index.search(towers.queries[chosen_with:], config.k)
 
-    table = towers.catalogue.table
+    table = towers.catalog.table
     ids = np.char.add("item", np.char.zfill(np.arange(len(rows)).astype(str), 8)).astype("S")
     with_unknown = np.append(rows, table.size)
     grown = ItemTable(ids, {name: column[with_unknown] for name, column in table.columns.items()})
@@ -62,7 +62,7 @@ def build(
             grown,
             index,
             np.arange(len(rows), dtype=np.int32),
-            towers.catalogue.attributes.take(rows),
+            towers.catalog.attributes.take(rows),
             config,
             folder,
         )

@@ -1,4 +1,4 @@
-"""Real towers for generated catalogues: a model trained on the simulated demo shop, and requests of its last day."""
+"""Real towers for generated catalogs: a model trained on the simulated demo shop, and requests of its last day."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from benchmarks.demo_shop import EXAMPLES, MODEL, run_demo
 from components.index_builder.build import query_vectors, sample_requests
-from components.index_builder.catalogue import EmbeddedCatalogue, embed_catalogue, read_parts
+from components.index_builder.catalog import EmbeddedCatalog, embed_catalog, read_parts
 from schema.features import CATALOG_SPLIT, EVAL_SPLIT
 from trainer import artifact
 from trainer.artifact import TrainedModel
@@ -20,17 +20,17 @@ _SEED = 17
 
 @dataclass(frozen=True)
 class Towers:
-    """A trained model, the catalogue that it embedded, and requests of the day after its training.
+    """A trained model, the catalog that it embedded, and requests of the day after its training.
 
     Attributes:
       model: one vector of `DIM` per request and item.
-      catalogue: the demo shop's.
-      examples: serialised search examples.
+      catalog: the demo shop's.
+      examples: serialized search examples.
       queries: [examples, DIM] float32, their vectors.
     """
 
     model: TrainedModel
-    catalogue: EmbeddedCatalogue
+    catalog: EmbeddedCatalog
     examples: list[bytes]
     queries: np.ndarray
 
@@ -46,35 +46,35 @@ def train_towers(folder: Path, requests: int, model: str) -> Towers:
         unfinished = parts.with_suffix(".unfinished")
         unfinished.mkdir(exist_ok=True)
         with beam.Pipeline() as pipeline:
-            embed_catalogue(pipeline, model_dir, f"{examples}/Split-{CATALOG_SPLIT}/*", str(unfinished))
+            embed_catalog(pipeline, model_dir, f"{examples}/Split-{CATALOG_SPLIT}/*", str(unfinished))
         unfinished.rename(parts)
     loaded = artifact.load(model_dir)
     asked = sample_requests(f"{examples}/Split-{EVAL_SPLIT}/*", requests, _SEED)
     return Towers(loaded, read_parts(str(parts)), asked, query_vectors(loaded, asked))
 
 
-def grow(catalogue: EmbeddedCatalogue, items: int, noise: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
-    """Unit vectors scattered around those of a real catalogue, so that real requests ask among them.
+def grow(catalog: EmbeddedCatalog, items: int, noise: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
+    """Unit vectors scattered around those of a real catalog, so that real requests ask among them.
 
     Args:
-      catalogue: the items that become centres of clusters.
+      catalog: the items that become centers of clusters.
       items: how many vectors to make.
-      noise: length of the random part, to a centre's 1.
+      noise: length of the random part, to a center's 1.
 
     Returns:
-      Vectors [items, dim] float32, and the row of the catalogue that each is scattered around.
+      Vectors [items, dim] float32, and the row of the catalog that each is scattered around.
     """
     rng = np.random.default_rng(_SEED)
-    centres = catalogue.vectors / np.linalg.norm(catalogue.vectors, axis=1, keepdims=True)
-    rows = rng.integers(len(centres), size=items)
-    vectors = rng.standard_normal((items, centres.shape[1]), np.float32)
-    vectors *= noise / centres.shape[1] ** 0.5
-    vectors += centres[rows]
+    centers = catalog.vectors / np.linalg.norm(catalog.vectors, axis=1, keepdims=True)
+    rows = rng.integers(len(centers), size=items)
+    vectors = rng.standard_normal((items, centers.shape[1]), np.float32)
+    vectors *= noise / centers.shape[1] ** 0.5
+    vectors += centers[rows]
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors, rows
 
 
-def exact_neighbours(vectors: np.ndarray, queries: np.ndarray, k: int, at_once: int = 32) -> np.ndarray:
+def exact_neighbors(vectors: np.ndarray, queries: np.ndarray, k: int, at_once: int = 32) -> np.ndarray:
     """Positions [queries, k] of the best by inner product, in no order, by brute force."""
     found = []
     for start in range(0, len(queries), at_once):

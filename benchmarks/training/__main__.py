@@ -38,7 +38,7 @@ from trainer.optimizer import make_optimizer
 TUTORIALS_TASK = (
     "max_positives=1",
     "negatives.random_ratio=0.0",
-    "catalogue_queries.share=0.0",
+    "catalog_queries.share=0.0",
     "history.enabled=false",
     "profile=false",
 )
@@ -58,7 +58,7 @@ def beside_the_tutorials(artifacts: Artifacts, rounds: int) -> Table:
     table = _table(
         f"two_tower beside the tutorials' way: {config.batch_size} (query, item) pairs a step, {tokens:,} tokens, "
         f"width {config.embedding_dim}",
-        ("optimiser", "way", "ms a step", "CPU ms", "examples/s", "times the tutorials' way"),
+        ("optimizer", "way", "ms a step", "CPU ms", "examples/s", "times the tutorials' way"),
     )
     rate = config.optimizer.learning_rate
     with tempfile.TemporaryDirectory() as folder:
@@ -70,7 +70,7 @@ def beside_the_tutorials(artifacts: Artifacts, rounds: int) -> Table:
                 [
                     Contender("tutorials", stepper(model, theirs.batches(config.batch_size)), config.batch_size),
                     training.contender("Souk", ours),
-                    training.contender("Souk, Keras' optimiser", of_keras(rate)),
+                    training.contender("Souk, Keras' optimizer", of_keras(rate)),
                 ],
                 rounds,
             )
@@ -115,7 +115,7 @@ def models(artifacts: Artifacts, rounds: int) -> Table:
 
 
 def scaling(artifacts: Artifacts, rounds: int, model: str) -> list[Table]:
-    """What a step costs as the batch, the catalogue and the vocabulary grow."""
+    """What a step costs as the batch, the catalog and the vocabulary grow."""
     training = data.read_training(artifacts, data.trainer_config(model))
     by_batch = _table(f"{model} by batch size", ("", "requests a step", *_TIMES, "times the first"))
     contenders = []
@@ -124,14 +124,14 @@ def scaling(artifacts: Artifacts, rounds: int, model: str) -> list[Table]:
         contenders.append(larger.contender(f"{size:,}"))
     _add_rows(by_batch, "", interleave(contenders, rounds))
 
-    by_catalogue = _table(f"{model} by catalogue size", ("", "items", *_TIMES, "times the first"))
+    by_catalog = _table(f"{model} by catalog size", ("", "items", *_TIMES, "times the first"))
     contenders = []
     for times in (1, 4, 16):
-        larger = data.with_larger_catalogue(training, times)
+        larger = data.with_larger_catalog(training, times)
         contenders.append(larger.contender(f"{larger.table.size:,}"))
-    _add_rows(by_catalogue, "", interleave(contenders, rounds))
+    _add_rows(by_catalog, "", interleave(contenders, rounds))
 
-    by_vocabulary = _table(f"{model} by vocabulary size", ("optimiser", "tokens", *_TIMES, "times the first"))
+    by_vocabulary = _table(f"{model} by vocabulary size", ("optimizer", "tokens", *_TIMES, "times the first"))
     rate = training.config.optimizer.learning_rate
     makers: dict[str, Callable[[], keras.optimizers.Optimizer]] = {
         "Souk's Adam": lambda: make_optimizer(training.config.optimizer),
@@ -145,7 +145,7 @@ def scaling(artifacts: Artifacts, rounds: int, model: str) -> list[Table]:
     timings = interleave(contenders, max(rounds // 2, 3))
     for place, name in enumerate(makers):
         _add_rows(by_vocabulary, name, timings[place :: len(makers)])
-    return [by_batch, by_catalogue, by_vocabulary]
+    return [by_batch, by_catalog, by_vocabulary]
 
 
 def profile(artifacts: Artifacts, model: str) -> Table:

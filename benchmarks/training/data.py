@@ -74,7 +74,7 @@ class Training:
     Attributes:
       config: of the model.
       sizes: of its id spaces.
-      table: the catalogue.
+      table: the catalog.
       requests: chunks of requests, kept in memory once read.
       counts: [items + 1], how often each item is a positive.
       request_count: how many requests there are.
@@ -123,8 +123,8 @@ def read_training(artifacts: Artifacts, config: TrainerConfig) -> Training:
     return Training(config, sizes, table, requests, counts, count)
 
 
-def with_larger_catalogue(training: Training, times: int, seed: int = 0) -> Training:
-    """The catalogue `times` over, the positives spread over all of it."""
+def with_larger_catalog(training: Training, times: int, seed: int = 0) -> Training:
+    """The catalog `times` over, the positives spread over all of it."""
     rng = np.random.default_rng(seed)
     table, size = training.table, training.table.size
     columns = {

@@ -47,7 +47,7 @@ def check_answer(ids: Sequence[bytes], scores: Sequence[float], known: Collectio
     Args:
       ids: item ids as returned, "" where a place holds no item.
       scores: their scores, -inf where a place holds no item.
-      known: ids of the catalogue.
+      known: ids of the catalog.
       wanted: how many items the answer must hold.
     """
     if len(ids) != len(scores):
@@ -66,7 +66,7 @@ def check_answer(ids: Sequence[bytes], scores: Sequence[float], known: Collectio
         problems.append(Problem("an item is returned more than once", _shown(repeated[0])))
     unknown = [item_id for item_id in found if item_id not in known]
     if unknown:
-        problems.append(Problem("an item is not in the catalogue", _shown(unknown[0])))
+        problems.append(Problem("an item is not in the catalog", _shown(unknown[0])))
     if not all(math.isfinite(score) for score in found_scores):
         problems.append(Problem("a score is not a finite number"))
     elif any(later > earlier for earlier, later in itertools.pairwise(found_scores)):

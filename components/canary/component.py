@@ -27,7 +27,7 @@ def Canary(  # noqa: N802
     blessing: OutputArtifact[standard_artifacts.InfraBlessing],
     config_json: Parameter[str],
     examples: InputArtifact[standard_artifacts.Examples] = None,
-    catalogue: InputArtifact[standard_artifacts.Examples] = None,
+    catalog: InputArtifact[standard_artifacts.Examples] = None,
     overrides: Parameter[str] = "",
 ) -> None:
     """Blesses a servable that answers well in the real serving program; one that does not is not pushed.
@@ -38,14 +38,14 @@ def Canary(  # noqa: N802
       config_json: a `CanaryConfig`.
       examples: Souk's examples; requests are taken from `eval`, known ids from `catalog`. By default those that the
         servable says it was built of.
-      catalogue: examples whose `catalog` takes the place of that of `examples`.
+      catalog: examples whose `catalog` takes the place of that of `examples`.
       overrides: single settings to replace, see `Settings.from_json`.
     """
     config = CanaryConfig.from_json(config_json, "the canary's settings", overrides)
     with tempfile.TemporaryDirectory(prefix="souk-canary-model-") as scratch:
         folder = _local(path_utils.serving_model_path(servable.uri), Path(scratch) / "model")
         requests = examples or lineage.requests(servable, standard_artifacts.Examples)
-        result = probe(folder, requests.uri, config, (catalogue or requests).uri)
+        result = probe(folder, requests.uri, config, (catalog or requests).uri)
         written = Path(scratch) / "blessing"
         result.write(written)
         io_utils.copy_dir(str(written), blessing.uri)

@@ -31,7 +31,7 @@ class Interview:
     """Collects what is wrong with a candidate, from any number of questions.
 
     Args:
-      known: ids of the catalogue.
+      known: ids of the catalog.
       searchable: how many items the candidate can find at all: duplicates of a listing are not indexed.
       attempts: how often a question is asked that is answered too late.
 

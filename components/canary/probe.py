@@ -40,7 +40,7 @@ class Traffic:
     known: frozenset[bytes]
 
 
-def probe(servable: Path, examples_uri: str, config: CanaryConfig, catalogue_uri: str = "") -> CanaryResult:
+def probe(servable: Path, examples_uri: str, config: CanaryConfig, catalog_uri: str = "") -> CanaryResult:
     """Serves the servable in `servable` and asks it; what is wrong with it is in the result, not raised.
 
     Of one in shards, every shard is asked by itself, and then all of them as a client asks them, which is what must be
@@ -50,16 +50,16 @@ def probe(servable: Path, examples_uri: str, config: CanaryConfig, catalogue_uri
       servable: local folder of the candidate.
       examples_uri: of the Examples artifact; its eval split gives requests, its catalog split the known ids.
       config: how much is asked, and how fast the answers must be.
-      catalogue_uri: of the Examples artifact whose catalog split counts, if not that of `examples_uri`.
+      catalog_uri: of the Examples artifact whose catalog split counts, if not that of `examples_uri`.
 
     Raises:
       StartError: if the serving program does not come to load the candidate.
     """
-    catalogue_uri = catalogue_uri or examples_uri
-    sent = _traffic(examples_uri, catalogue_uri, config)
+    catalog_uri = catalog_uri or examples_uri
+    sent = _traffic(examples_uri, catalog_uri, config)
     for split, uri, content in (
         (features.EVAL_SPLIT, examples_uri, sent.questions),
-        (features.CATALOG_SPLIT, catalogue_uri, sent.known),
+        (features.CATALOG_SPLIT, catalog_uri, sent.known),
     ):
         if not content:
             return CanaryResult(failures=(f"the {split} split of {uri} is empty: nothing to ask with",))
@@ -122,14 +122,14 @@ def _interviews(folders: Sequence[Path], known: frozenset[bytes], attempts: int)
     return [Interview(known, searchable, attempts), *shards]
 
 
-def _traffic(examples_uri: str, catalogue_uri: str, config: CanaryConfig) -> Traffic:
+def _traffic(examples_uri: str, catalog_uri: str, config: CanaryConfig) -> Traffic:
     questions = traffic.eval_questions(examples_uri, config.requests, config.seed)
     queries = (traffic.query_of(question.example) for question in questions)
     return Traffic(
         questions=questions,
         edges=traffic.edge_questions(next(filter(None, queries), _ANY_QUERY)),
-        items=traffic.catalogue_examples(catalogue_uri, _ENCODED_ITEMS),
-        known=traffic.catalogue_ids(catalogue_uri),
+        items=traffic.catalog_examples(catalog_uri, _ENCODED_ITEMS),
+        known=traffic.catalog_ids(catalog_uri),
     )
 
 

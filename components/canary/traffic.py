@@ -23,7 +23,7 @@ class Question:
 
     Attributes:
       name: what it is, for the report.
-      example: serialised search tf.Example.
+      example: serialized search tf.Example.
       full: whether every place of the answer must hold an item, unless relevance control has left some out; a request
         without words may find less.
     """
@@ -57,11 +57,11 @@ def edge_questions(query: bytes) -> list[Question]:
     words = query + b" "
     long = words * (LONG_QUERY_CHARACTERS // len(words) + 1)
     return [
-        Question("no user and no behaviour", _example(query=query)),
+        Question("no user and no behavior", _example(query=query)),
         Question("relevance control", _example(query=query, control=b"on")),
         Question("relevance control with a value of no meaning", _example(query=query, control=b"\xffmaybe")),
         Question("a user never seen", _example(query=query, user_id=b"souk-canary: no such user")),
-        Question("behaviour of unknown items only", _example(query=query, behaviour=unknown)),
+        Question("behavior of unknown items only", _example(query=query, behavior=unknown)),
         Question("a query of unknown words", _example(query=b"xqzzv qqvxj")),
         Question("a query of 10,000 characters", _example(query=long[:LONG_QUERY_CHARACTERS])),
         Question("a word of 10,000 characters", _example(query=b"x" * LONG_QUERY_CHARACTERS)),
@@ -73,26 +73,26 @@ def edge_questions(query: bytes) -> list[Question]:
 
 
 def query_of(example: bytes) -> bytes:
-    """The query of a serialised search example; empty if it has none."""
+    """The query of a serialized search example; empty if it has none."""
     values = example_pb2.Example.FromString(example).features.feature[features.QUERY].bytes_list.value
     return values[0] if values else b""
 
 
-def catalogue_ids(examples_uri: str) -> frozenset[bytes]:
+def catalog_ids(examples_uri: str) -> frozenset[bytes]:
     """The ids of all items of the catalog split."""
     ids: set[bytes] = set()
     spec = {features.ITEM_ID: tf.io.FixedLenFeature([], tf.string)}
-    for batch in _catalogue(examples_uri).batch(4096):
+    for batch in _catalog(examples_uri).batch(4096):
         ids.update(tf.io.parse_example(batch, spec)[features.ITEM_ID].numpy().tolist())
     return frozenset(ids)
 
 
-def catalogue_examples(examples_uri: str, count: int) -> list[bytes]:
-    """The first `count` serialised examples of the catalog split."""
-    return list(_catalogue(examples_uri).take(count).as_numpy_iterator())
+def catalog_examples(examples_uri: str, count: int) -> list[bytes]:
+    """The first `count` serialized examples of the catalog split."""
+    return list(_catalog(examples_uri).take(count).as_numpy_iterator())
 
 
-def _catalogue(examples_uri: str) -> tf.data.Dataset:
+def _catalog(examples_uri: str) -> tf.data.Dataset:
     files = tf.io.gfile.glob(_pattern(examples_uri, features.CATALOG_SPLIT))
     return _read(sorted(files)) if files else tf.data.Dataset.from_tensor_slices(tf.constant([], tf.string))
 
@@ -116,24 +116,24 @@ def _without_outcome(record: bytes) -> bytes:
 def _example(
     query: bytes | None = None,
     user_id: bytes | None = None,
-    behaviour: list[bytes] | None = None,
+    behavior: list[bytes] | None = None,
     control: bytes | None = None,
 ) -> bytes:
     example = example_pb2.Example()
-    for name, values in _given(query, user_id, behaviour, control):
+    for name, values in _given(query, user_id, behavior, control):
         example.features.feature[name].bytes_list.value.extend(values)
     return example.SerializeToString()
 
 
 def _given(
-    query: bytes | None, user_id: bytes | None, behaviour: list[bytes] | None, control: bytes | None
+    query: bytes | None, user_id: bytes | None, behavior: list[bytes] | None, control: bytes | None
 ) -> Iterator[tuple[str, list[bytes]]]:
     if query is not None:
         yield features.QUERY, [query]
     if user_id is not None:
         yield features.USER_ID, [user_id]
-    if behaviour is not None:
-        for name in features.BEHAVIOUR_ITEM_FEATURES:
-            yield name, behaviour
+    if behavior is not None:
+        for name in features.BEHAVIOR_ITEM_FEATURES:
+            yield name, behavior
     if control is not None:
         yield features.RELEVANCE_CONTROL, [control]

@@ -1,4 +1,4 @@
-"""The catalogue: validated items, one row per id, as examples."""
+"""The catalog: validated items, one row per id, as examples."""
 
 import orjson
 import polars as pl
@@ -58,7 +58,7 @@ def one_row_per_item(items: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 def item_columns(items: pl.DataFrame) -> dict[str, pa.Array]:
-    """The catalogue features of `items` (schema `columns.CATALOG`)."""
+    """The catalog features of `items` (schema `columns.CATALOG`)."""
     path = items["category_path"]
     leaf = path.list.join(features.CATEGORY_SEPARATOR).replace("", None)
     columns = {
@@ -81,7 +81,7 @@ def _category_paths(category: pl.Series) -> pl.Series:
             pl.col("path").list.eval(pl.element().str.strip_chars().replace("", None).drop_nulls())
         )
         return stripped["path"].fill_null(pl.lit([], pl.List(pl.String)))
-    # A catalogue has far fewer categories than items, so only the distinct texts are read.
+    # A catalog has far fewer categories than items, so only the distinct texts are read.
     texts = category.unique().drop_nulls()
     paths = pl.DataFrame(
         {"text": texts, "path": [_names(text) for text in texts]},

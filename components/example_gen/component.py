@@ -13,12 +13,12 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, component_spec, standard_artifacts
 
 from components.example_gen.config import MILLISECONDS_PER_DAY, IngestConfig
-from components.example_gen.fingerprint import catalogue_fingerprint
-from components.example_gen.ingest import ingest_catalogue_into, ingest_into
+from components.example_gen.fingerprint import catalog_fingerprint
+from components.example_gen.ingest import ingest_catalog_into, ingest_into
 from schema import features
 
-# The property of examples that tells which catalogue is in them, see `fingerprint.catalogue_fingerprint`.
-CATALOGUE_FINGERPRINT: Final = "catalogue_fingerprint"
+# The property of examples that tells which catalog is in them, see `fingerprint.catalog_fingerprint`.
+CATALOG_FINGERPRINT: Final = "catalog_fingerprint"
 
 _logger = logging.getLogger(__name__)
 
@@ -53,8 +53,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         examples = artifact_utils.get_single_instance(output_dict["examples"])
         config = _given(exec_properties)
         examples.split_names = artifact_utils.encode_split_names(list(self.splits))
-        # Before the catalogue is read: one that is replaced meanwhile is then taken for a new one, never for the old.
-        examples.set_string_custom_property(CATALOGUE_FINGERPRINT, catalogue_fingerprint(config))
+        # Before the catalog is read: one that is replaced meanwhile is then taken for a new one, never for the old.
+        examples.set_string_custom_property(CATALOG_FINGERPRINT, catalog_fingerprint(config))
         examples_utils.set_payload_format(examples, example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE)
         examples_utils.set_file_format(examples, "tfrecords_gzip")
         for name, count in self.ingest(config, examples).items():
@@ -71,14 +71,14 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         return summary.counters
 
 
-class CatalogueExecutor(Executor):
-    """Runs the ingestion job for the catalogue alone."""
+class CatalogExecutor(Executor):
+    """Runs the ingestion job for the catalog alone."""
 
     splits = (features.CATALOG_SPLIT,)
 
     def ingest(self, config: IngestConfig, examples: types.Artifact) -> Mapping[str, int]:
-        """Writes the catalogue's split; gives what was counted."""
-        return ingest_catalogue_into(config, examples.uri, self._make_beam_pipeline).counters
+        """Writes the catalog's split; gives what was counted."""
+        return ingest_catalog_into(config, examples.uri, self._make_beam_pipeline).counters
 
 
 def _given(exec_properties: Mapping[str, Any]) -> IngestConfig:
@@ -89,7 +89,7 @@ def _given(exec_properties: Mapping[str, Any]) -> IngestConfig:
 
 
 class SoukExampleGen(base_beam_component.BaseBeamComponent):
-    """Turns search logs, a catalogue and user profiles into one Examples artifact with three splits.
+    """Turns search logs, a catalog and user profiles into one Examples artifact with three splits.
 
     Beside the splits the artifact holds `user_state.parquet`, `summary.json` and the dead letters; its custom
     properties are the counters of rows read, rows dropped by reason and examples written.
@@ -122,11 +122,11 @@ class SoukExampleGen(base_beam_component.BaseBeamComponent):
         )
 
 
-class CatalogueExampleGen(SoukExampleGen):
-    """Turns the catalogue alone into an Examples artifact with the one split `catalog`.
+class CatalogExampleGen(SoukExampleGen):
+    """Turns the catalog alone into an Examples artifact with the one split `catalog`.
 
     Beside the split it holds `summary.json` and the dead letters; for the arguments see `SoukExampleGen`, the
-    fingerprint is `fingerprint.catalogue_fingerprint`.
+    fingerprint is `fingerprint.catalog_fingerprint`.
     """
 
-    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(CatalogueExecutor)
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(CatalogExecutor)

@@ -1,4 +1,4 @@
-"""Settings of ingestion: where the inputs are, how the log is cut, which behaviour windows are kept."""
+"""Settings of ingestion: where the inputs are, how the log is cut, which behavior windows are kept."""
 
 import datetime
 from typing import Annotated, Literal
@@ -77,7 +77,7 @@ class DataConfig(Settings):
 
 
 class WindowConfig(Settings):
-    """The behaviour windows before a request, from the newest to the oldest, without overlap.
+    """The behavior windows before a request, from the newest to the oldest, without overlap.
 
     Real-time is the last `real_time_hours`, short-term the `short_term_days` before that, long-term the
     `long_term_days` before that (MGDSPR, arXiv 2106.09297). Each holds distinct items, newest first, at most
@@ -147,8 +147,8 @@ class IngestConfig(Settings):
     max_bad_fraction: Fraction = 0.01
     """More unusable rows than this share of an input fail the run."""
     max_unmatched_fraction: Fraction = 0.5
-    """The same for rows that are well formed but match nothing: an item that the catalogue does not have, a
-    request whose query nobody logged. A log that is older than the catalogue has some."""
+    """The same for rows that are well formed but match nothing: an item that the catalog does not have, a
+    request whose query nobody logged. A log that is older than the catalog has some."""
     max_query_characters: PositiveInt = 512
     """Longer queries are cut to this and counted."""
     keys: Annotated[int, Field(ge=1, le=4096)] | None = None
@@ -179,11 +179,11 @@ class IngestConfig(Settings):
         """
         return self._dated("events", "ubi_queries", "catalog", "users")
 
-    def for_catalogue(self) -> "IngestConfig":
-        """The same for a reading of the catalogue alone: without a day, so that it is the same on every day.
+    def for_catalog(self) -> "IngestConfig":
+        """The same for a reading of the catalog alone: without a day, so that it is the same on every day.
 
         Raises:
-          InputError: the catalogue's path has `{date}` and there is no `date`.
+          InputError: the catalog's path has `{date}` and there is no `date`.
         """
         times = dict.fromkeys(("date", "train_start", "eval_start"))
         return self.model_copy(update={"data": self._dated("catalog"), **times})

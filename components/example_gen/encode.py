@@ -1,4 +1,4 @@
-"""Columns into serialised tf.Examples.
+"""Columns into serialized tf.Examples.
 
 A feature that has no value for a row has no value in the example. Lists keep their kind even if they are empty
 everywhere, so that statistics know what the feature would hold.
@@ -19,7 +19,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as arrow
 
-from components.example_gen.behaviour import Lists
+from components.example_gen.behavior import Lists
 
 _ROWS_AT_ONCE = 8192
 # Tags of fields 1, 2 and 3 that hold a message, bytes or packed numbers.
@@ -28,7 +28,7 @@ _BYTES_LIST, _FLOAT_LIST, _INT64_LIST = _FIELD_1, _FIELD_2, _FIELD_3
 
 
 def encode_examples(columns: dict[str, pa.Array]) -> Iterator[list[bytes]]:
-    """Serialised tf.Examples of aligned list columns [rows], some thousands at a time.
+    """Serialized tf.Examples of aligned list columns [rows], some thousands at a time.
 
     Args:
       columns: large lists of large binary (dictionary-encoded or not), int64 or float32; a null list is a feature

@@ -1,4 +1,4 @@
-"""Search examples of some users: their requests, each with the behaviour and the profile at that moment."""
+"""Search examples of some users: their requests, each with the behavior and the profile at that moment."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from components.example_gen.behaviour import Behaviour, Moments
+from components.example_gen.behavior import Behavior, Moments
 from components.example_gen.config import WindowConfig
 from components.example_gen.encode import coded_lists, single_values, value_lists
 from components.example_gen.splits import Splits
@@ -36,7 +36,7 @@ class SearchLog:
     Args:
       log: of some users.
       profile_columns: which columns of the profiles become features.
-      windows: lengths and caps of the behaviour windows.
+      windows: lengths and caps of the behavior windows.
     """
 
     def __init__(self, log: UserLog, profile_columns: tuple[str, ...], windows: WindowConfig):
@@ -44,7 +44,7 @@ class SearchLog:
         self._profiles = log.profiles
         self._users = _user_codes(log)
         self._requests = _with_code(log.requests, self._users)
-        self._behaviour = Behaviour(
+        self._behavior = Behavior(
             self._requests.filter(pl.col("user") >= 0), _with_code(log.interactions, self._users), windows
         )
 
@@ -61,12 +61,12 @@ class SearchLog:
                 yield split, self._columns_of(block)
 
     def states(self, at: int) -> pl.DataFrame:
-        """Every user's behaviour and profile at the moment `at` (epoch milliseconds), named as the features are."""
+        """Every user's behavior and profile at the moment `at` (epoch milliseconds), named as the features are."""
         moments = Moments(np.arange(len(self._users)), np.full(len(self._users), at, np.int64))
         profiles = self._profiles_of(self._users)
         return pl.DataFrame(
             [self._users[USER_ID]]
-            + [values.to_series(name) for name, values in self._behaviour.at(moments).items()]
+            + [values.to_series(name) for name, values in self._behavior.at(moments).items()]
             + [profiles[name].alias(features.profile_feature(name)) for name in self._profile_columns]
         )
 
@@ -78,7 +78,7 @@ class SearchLog:
             features.TIMESTAMP_MS: chosen["timestamp_ms"],
             features.QUERY: chosen["query"],
         } | {features.profile_feature(name): profiles[name] for name in self._profile_columns}
-        lists = self._behaviour.at(Moments(chosen["user"].to_numpy(), chosen["timestamp_ms"].to_numpy()))
+        lists = self._behavior.at(Moments(chosen["user"].to_numpy(), chosen["timestamp_ms"].to_numpy()))
         labels = (features.ITEMS, features.STAGES, features.POSITIONS)
         return (
             {name: single_values(values) for name, values in singles.items()}

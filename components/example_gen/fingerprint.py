@@ -29,13 +29,13 @@ def fingerprint(config: IngestConfig) -> str:
     return _digest(config, inputs)
 
 
-def catalogue_fingerprint(config: IngestConfig) -> str:
-    """The same of the catalogue alone, whatever the log and the day are.
+def catalog_fingerprint(config: IngestConfig) -> str:
+    """The same of the catalog alone, whatever the log and the day are.
 
     Raises:
-      InputError: if the catalogue is missing or empty.
+      InputError: if the catalog is missing or empty.
     """
-    own = config.for_catalogue()
+    own = config.for_catalog()
     return _digest(own, {"catalog": own.data.catalog})
 
 

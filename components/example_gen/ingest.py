@@ -1,4 +1,4 @@
-"""The ingestion job: logs, catalogue and profiles in, an Examples artifact with three splits out.
+"""The ingestion job: logs, catalog and profiles in, an Examples artifact with three splits out.
 
     read  --events-->   join    --requests, interactions-->  cut --portions--> write_search --> train, eval, user states
       \\---items----> write_catalog --item ids--^              ^
@@ -19,13 +19,13 @@ from components.example_gen import job as kinds
 from components.example_gen import steps
 from components.example_gen.config import IngestConfig
 from components.example_gen.files import create, is_remote, make_directory, open_raw, remove_tree
-from components.example_gen.job import Job, ReadTask, plan_catalogue_job, plan_job
+from components.example_gen.job import Job, ReadTask, plan_catalog_job, plan_job
 from components.example_gen.output_folder import replaced
 from components.example_gen.partition import Slice
 from components.example_gen.portions import Portion
 from components.example_gen.progress import Progress, watch
 from components.example_gen.splits import Splits, resolve_splits
-from components.example_gen.summary import ActionRows, CatalogueSummary, IngestSummary, Tally, check, most_frequent
+from components.example_gen.summary import ActionRows, CatalogSummary, IngestSummary, Tally, check, most_frequent
 from components.example_gen.timestamps import format_timestamp
 from components.example_gen.ubi import event_type_of
 from components.example_gen.user_state import merge_user_states
@@ -107,19 +107,19 @@ def ingest_into(
     return summary
 
 
-def ingest_catalogue_into(
+def ingest_catalog_into(
     config: IngestConfig, output: str, make_pipeline: Callable[[], beam.Pipeline]
-) -> CatalogueSummary:
-    """Reads the catalogue alone, and writes the split `catalog` alone; otherwise as `ingest_into`."""
+) -> CatalogSummary:
+    """Reads the catalog alone, and writes the split `catalog` alone; otherwise as `ingest_into`."""
     started = time.monotonic()
-    job = plan_catalogue_job(config, output, _work(output))
+    job = plan_catalog_job(config, output, _work(output))
     try:
         tally = _run(job, make_pipeline)
         if not tally.counters.get(f"examples.{features.CATALOG_SPLIT}"):
-            raise DataError(f"{', '.join(job.files(kinds.CATALOG))}: the catalogue has no usable item")
+            raise DataError(f"{', '.join(job.files(kinds.CATALOG))}: the catalog has no usable item")
     finally:
         remove_tree(job.work)
-    summary = CatalogueSummary(output, _counted(tally), round(time.monotonic() - started, 3))
+    summary = CatalogSummary(output, _counted(tally), round(time.monotonic() - started, 3))
     with create(posixpath.join(output, INGESTION_FILE)) as stream:
         stream.write(summary.to_json().encode())
     return summary
@@ -321,5 +321,5 @@ def _check_splits(tally: Tally, splits: Splits) -> None:
             raise InputError(
                 f"the split `{split}` would be empty: no usable row is left for it. Train goes from "
                 f"{format_timestamp(splits.train_start)} to {format_timestamp(splits.eval_start)}, eval from there to "
-                f"{format_timestamp(splits.end)}; check train_start, eval_start and the catalogue"
+                f"{format_timestamp(splits.end)}; check train_start, eval_start and the catalog"
             )

@@ -56,7 +56,7 @@ class ReadTask:
 class Job:
     """A planned ingestion.
 
-    The log and the profiles are cut into `keys` parts, the catalogue into `item_keys`; 0 `keys` where the catalogue is
+    The log and the profiles are cut into `keys` parts, the catalog into `item_keys`; 0 `keys` where the catalog is
     read alone.
     """
 
@@ -117,9 +117,9 @@ def plan_job(config: IngestConfig, output: str, work: str) -> Job:
     )
 
 
-def plan_catalogue_job(config: IngestConfig, output: str, work: str) -> Job:
-    """As `plan_job`, for the catalogue alone; see `IngestConfig.for_catalogue`."""
-    own = config.for_catalogue()
+def plan_catalog_job(config: IngestConfig, output: str, work: str) -> Job:
+    """As `plan_job`, for the catalog alone; see `IngestConfig.for_catalog`."""
+    own = config.for_catalog()
     catalog = _inputs(own.data.catalog, "catalog", REQUIRED_CATALOG_COLUMNS, columns_of)
     items = _tasks(CATALOG, catalog, 0, own)
     return Job(own, output, work, tuple(items), 0, own.keys or _keys(items, least=1))

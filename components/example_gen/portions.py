@@ -72,7 +72,7 @@ class Portion:
 
 
 def owners(requests: pl.DataFrame) -> pl.Series:
-    """By what requests are kept together; those of nobody are spread by their id, as they meet no behaviour anyway."""
+    """By what requests are kept together; those of nobody are spread by their id, as they meet no behavior anyway."""
     return requests[USER_ID].zip_with(requests[USER_ID].is_not_null(), requests["request_id"])
 
 

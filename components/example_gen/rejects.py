@@ -29,12 +29,12 @@ BAD_ROW_REASONS: Final = {
 }
 # Well-formed rows that match nothing; they count towards `max_unmatched_fraction`.
 UNMATCHED_REASONS: Final = {
-    "unknown_item": "the item is not in the catalogue",
+    "unknown_item": "the item is not in the catalog",
     "request_without_query": "no event of the request holds its query",
 }
-# Repeated rows of the catalogue or the profiles: one is kept, the others are told of but fail nothing.
+# Repeated rows of the catalog or the profiles: one is kept, the others are told of but fail nothing.
 REPEATED_REASONS: Final = {
-    "duplicate_item": "the catalogue has this item_id more than once; one row was kept",
+    "duplicate_item": "the catalog has this item_id more than once; one row was kept",
     "duplicate_user": "the profiles have this user_id more than once; one row was kept",
 }
 # Rows that are in order and that nothing can be learned from; they are counted alone, and fail nothing.

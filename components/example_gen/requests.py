@@ -61,12 +61,12 @@ def join_requests(events: pl.DataFrame, known_items: pl.Series, eval_start: int)
     there is none (its query is ""), nothing was asked: the request's events are only counted. An item's stage is the
     largest that its events reach; its position the smallest that they name. An event that its clock puts before its own
     request is taken to be at the request's time. A row whose user is not its request's gives that request no
-    label; it stays its own user's behaviour. Requests before `eval_start` get no label from events at or after
+    label; it stays its own user's behavior. Requests before `eval_start` get no label from events at or after
     it: the model of that moment could not have seen them.
 
     Args:
       events: schema `columns.EVENTS`, in any order, deliveries repeated.
-      known_items: the item ids of the catalogue, sorted.
+      known_items: the item ids of the catalog, sorted.
       eval_start: epoch milliseconds.
     """
     unique = deduplicate(events)

@@ -57,7 +57,7 @@ def read(task: ReadTask, job: Job) -> Iterator[tuple[list[Keyed], Tally]]:
 
 
 def write_catalog(key: int, slices: Iterable[Slice], job: Job) -> tuple[str, Tally]:
-    """Writes the catalogue examples of a key; gives the path of the file that lists its item ids."""
+    """Writes the catalog examples of a key; gives the path of the file that lists its item ids."""
     items, repeated = one_row_per_item(read_slices(slices, CATALOG))
     letters = rejects.rejected(repeated, _file_names(job, kinds.CATALOG))
     rejects.write_dead_letters(letters, job.dead_letters(f"catalog-key-{key:05d}"))
@@ -187,7 +187,7 @@ def _tally_rejects(letters: pl.DataFrame, what: str) -> Tally:
 
 @lru_cache(maxsize=1)
 def _known_items(paths: tuple[str, ...]) -> pl.Series:
-    """The catalogue's item ids; a worker reads them once."""
+    """The catalog's item ids; a worker reads them once."""
     parts = []
     for path in paths:
         with open_raw(path) as stream:

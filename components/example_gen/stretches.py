@@ -1,4 +1,4 @@
-"""Works one user in stretches of time, each with as much of what came before as the behaviour windows can see.
+"""Works one user in stretches of time, each with as much of what came before as the behavior windows can see.
 
 A window [time - since, time - until) looks at no more than the `scan` newest of its events. For the requests of a
 stretch [t0, t1) it is therefore enough to know the events of [t0 - until, t1 - until), for the `until` of each window,
@@ -89,7 +89,7 @@ class _Kind:
     """Requests or interactions.
 
     Attributes:
-      order: what the behaviour windows order them by.
+      order: what the behavior windows order them by.
       scanned_by: the windows look at the newest of all, and the newest of each value of these columns.
     """
 

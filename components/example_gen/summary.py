@@ -119,8 +119,8 @@ class IngestSummary:
 
 
 @dataclass(frozen=True)
-class CatalogueSummary:
-    """What `ingest_catalogue_into` gives back; see `IngestSummary`."""
+class CatalogSummary:
+    """What `ingest_catalog_into` gives back; see `IngestSummary`."""
 
     output: str
     counters: dict[str, int]

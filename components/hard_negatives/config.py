@@ -13,7 +13,7 @@ class HardNegativesConfig(Settings):
       first_rank: the band begins here. What ranks higher is more likely good and merely unseen than wrong.
       last_rank: the band ends here; what ranks lower is hardly harder than a random item.
       per_request: items drawn of the band for each request.
-      max_requests: requests that are given hard negatives, drawn evenly; the catalogue is searched for each.
+      max_requests: requests that are given hard negatives, drawn evenly; the catalog is searched for each.
       batch_size: requests that are encoded at once.
       seed: of what is drawn.
     """

@@ -2,7 +2,7 @@
 
 The band of ranks is that of the request itself, with its user's history, and not of the bare query: what the model
 holds best for this user is then left out, as it may be good and merely unseen. Ranks come from exact search over the
-servable's own vectors, since the servable answers fewer items than the band is deep, and over the catalogue of the
+servable's own vectors, since the servable answers fewer items than the band is deep, and over the catalog of the
 new data, so that items that are gone do not come up and new ones do. The band of 101 to 500 is what Huang et al.
 found best (Embedding-based Retrieval in Facebook Search, KDD 2020, section 6.1).
 """
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from components.hard_negatives.config import HardNegativesConfig
 from components.hard_negatives.train_split import Request, TrainSplit, priority, read_requests, read_train_split
-from evaluation.eval_set import Catalogue, StrPath, read_catalogue
+from evaluation.eval_set import Catalog, StrPath, read_catalog
 from evaluation.exact_search import exact_search
 from evaluation.metrics import IntArray
 from evaluation.servable import Servable
@@ -45,7 +45,7 @@ class ItemGroups:
     Attributes:
       vectors: [groups, dim].
       item_ids: [groups] the id that stands for each group.
-      group_of: the group of every item of the catalogue.
+      group_of: the group of every item of the catalog.
     """
 
     vectors: NDArray[np.float32]
@@ -65,7 +65,7 @@ def mine(
       config: band and amounts.
 
     Raises:
-      InputError: the servable or the examples cannot be used, or the band begins past the catalogue's end.
+      InputError: the servable or the examples cannot be used, or the band begins past the catalog's end.
     """
     splits = [split for split in features.SPLITS if servable_dir is None or split != features.TRAIN_SPLIT]
     for split in splits:
@@ -75,7 +75,7 @@ def mine(
         return Mined()
 
     servable = Servable(servable_dir)
-    groups = group_items(read_catalogue(examples_dir), servable, config)
+    groups = group_items(read_catalog(examples_dir), servable, config)
     files = _files(examples_dir, features.TRAIN_SPLIT)
     train = read_train_split(files, groups.group_of, config.max_requests, config.seed)
     mined = negatives = 0
@@ -92,24 +92,24 @@ def mine(
     return Mined(train.requests, mined, negatives)
 
 
-def group_items(catalogue: Catalogue, servable: Servable, config: HardNegativesConfig) -> ItemGroups:
-    """The catalogue's items by their vectors.
+def group_items(catalog: Catalog, servable: Servable, config: HardNegativesConfig) -> ItemGroups:
+    """The catalog's items by their vectors.
 
     Raises:
       InputError: there are fewer groups than `first_rank`.
     """
-    vectors = servable.encode_items(catalogue.examples)
+    vectors = servable.encode_items(catalog.examples)
     as_bytes = np.ascontiguousarray(vectors).view(np.dtype((np.void, vectors.itemsize * vectors.shape[1]))).ravel()
     _, first, group = np.unique(as_bytes, return_index=True, return_inverse=True)
     if len(first) < config.first_rank:
         raise InputError(
-            f"the band of hard negatives begins at rank {config.first_rank}, but the catalogue has only "
-            f"{len(first)} items that the model tells apart ({len(catalogue)} in all). Lower "
+            f"the band of hard negatives begins at rank {config.first_rank}, but the catalog has only "
+            f"{len(first)} items that the model tells apart ({len(catalog)} in all). Lower "
             "`hard_negatives.first_rank` (and `last_rank`), or set `hard_negatives.enabled: false`"
         )
     if len(first) < config.last_rank:
-        _logger.warning("the band of hard negatives ends at rank %d, where the catalogue ends", len(first))
-    ids = [item_id.encode() for item_id in catalogue.item_ids]
+        _logger.warning("the band of hard negatives ends at rank %d, where the catalog ends", len(first))
+    ids = [item_id.encode() for item_id in catalog.item_ids]
     return ItemGroups(
         vectors[first], tuple(ids[row] for row in first), dict(zip(ids, group.ravel().tolist(), strict=True))
     )
@@ -149,7 +149,7 @@ def draw(band: IntArray, excluded: IntArray, count: int, request_id: bytes, seed
 
 
 def with_hard_negatives(example: bytes, item_ids: Sequence[bytes]) -> bytes:
-    """A serialised tf.Example with `hard_negatives`; as it was where there are none."""
+    """A serialized tf.Example with `hard_negatives`; as it was where there are none."""
     if not item_ids:
         return example
     parsed = tf.train.Example.FromString(example)

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from evaluation.eval_set import StrPath, normalise_query
+from evaluation.eval_set import StrPath, normalize_query
 from evaluation.metrics import IntArray
 from schema import features
 
@@ -27,8 +27,8 @@ class Request:
     """One search example and what of it mining looks at.
 
     Attributes:
-      example: the serialised tf.Example.
-      query: normalised.
+      example: the serialized tf.Example.
+      query: normalized.
       items: all that came of it, clicked or only shown.
       taken: those of `items` that were clicked, carted or ordered.
     """
@@ -45,7 +45,7 @@ class TrainSplit:
     """What the train split says as a whole.
 
     Attributes:
-      query_ids: a number for each normalised query that an item was taken for.
+      query_ids: a number for each normalized query that an item was taken for.
       taken: ascending codes `query number * groups + item group`, one per query and item taken for it.
       groups: how many item groups there are.
       requests: how many requests took an item.
@@ -59,7 +59,7 @@ class TrainSplit:
     last_priority: int
 
     def taken_for(self, query: str) -> IntArray:
-        """Groups of the items that anybody clicked, carted or ordered for the normalised `query`."""
+        """Groups of the items that anybody clicked, carted or ordered for the normalized `query`."""
         number = self.query_ids.get(query)
         if number is None:
             return np.zeros(0, np.int64)
@@ -76,7 +76,7 @@ def read_requests(file: StrPath) -> Iterator[list[Request]]:
             Request(
                 example,
                 request_id[0] if request_id else b"",
-                normalise_query(query[0].decode("utf-8", errors="replace")) if query else "",
+                normalize_query(query[0].decode("utf-8", errors="replace")) if query else "",
                 tuple(items),
                 tuple(item for item, stage in zip(items, stages, strict=True) if stage >= features.Stage.CLICKED),
             )
@@ -91,7 +91,7 @@ def read_train_split(files: list[str], group_of: Mapping[bytes, int], max_reques
 
     Args:
       files: of the train split.
-      group_of: the group of each item of the catalogue; other items are left out.
+      group_of: the group of each item of the catalog; other items are left out.
       max_requests: how many of the requests that took an item are to be mined for.
       seed: another seed picks other requests.
     """

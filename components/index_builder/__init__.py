@@ -1,1 +1,1 @@
-"""From a trained model and a catalogue to the servable: query tower, item table and index in one SavedModel."""
+"""From a trained model and a catalog to the servable: query tower, item table and index in one SavedModel."""

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from schema import features
 
-# Between a field's name and its value; in no text of a catalogue.
+# Between a field's name and its value; in no text of a catalog.
 FIELD_SEPARATOR = b"\x1f"
 BRAND_KEY = features.BRAND.encode() + FIELD_SEPARATOR
 CATEGORY_KEY = features.CATEGORY_PATH.encode() + FIELD_SEPARATOR

@@ -1,4 +1,4 @@
-"""Builds a servable: embed the catalogue, choose the index, put all into one SavedModel."""
+"""Builds a servable: embed the catalog, choose the index, put all into one SavedModel."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from components.index_builder.catalogue import EmbeddedCatalogue, embed_catalogue, read_parts, rows_to_index
+from components.index_builder.catalog import EmbeddedCatalog, embed_catalog, read_parts, rows_to_index
 from components.index_builder.config import IndexConfig
 from components.index_builder.parameters import MeasuredIndex, choose_index
 from components.index_builder.servable import Servable, raw_search_spec
@@ -31,7 +31,7 @@ class ServableSummary:
     Attributes:
       model: kind of model.
       k, heads, dim: shape of what it answers and encodes.
-      catalogue_items: items in the catalogue (of a shard: its own); indexed_items: those that can be found.
+      catalog_items: items in the catalog (of a shard: its own); indexed_items: those that can be found.
       index: kind of the chosen index.
       index_parameters: its parameters.
       index_curve: every measured point.
@@ -45,7 +45,7 @@ class ServableSummary:
     k: int
     heads: int
     dim: int
-    catalogue_items: int
+    catalog_items: int
     indexed_items: int
     index: str
     index_parameters: dict[str, int | float]
@@ -69,27 +69,27 @@ def build_servable(
 
     Args:
       model_dir: a trained model (`trainer.artifact`).
-      catalog_pattern: glob of raw catalogue examples, gzip TFRecords.
+      catalog_pattern: glob of raw catalog examples, gzip TFRecords.
       request_pattern: glob of raw search examples, of which a sample measures the index and warms the server.
       output_dir: of the servable.
-      part_dir: for the embedded catalogue, reachable by Beam's workers.
+      part_dir: for the embedded catalog, reachable by Beam's workers.
       config: how to index.
-      make_pipeline: gives the Beam pipeline that embeds the catalogue.
+      make_pipeline: gives the Beam pipeline that embeds the catalog.
 
     Raises:
       InputError: there are so many shards that one would have no item.
     """
     with make_pipeline() as pipeline:
-        embed_catalogue(pipeline, model_dir, catalog_pattern, part_dir)
-    catalogue = read_parts(part_dir)
-    rows = rows_to_index(catalogue, config.drop_duplicates)
-    logging.info("%d items embedded, %d indexed", catalogue.table.size, len(rows))
+        embed_catalog(pipeline, model_dir, catalog_pattern, part_dir)
+    catalog = read_parts(part_dir)
+    rows = rows_to_index(catalog, config.drop_duplicates)
+    logging.info("%d items embedded, %d indexed", catalog.table.size, len(rows))
 
     model = artifact.load(model_dir)
     requests = sample_requests(request_pattern, config.sample_requests, config.seed)
-    work = _Work(model, catalogue, requests, query_vectors(model, requests), config)
+    work = _Work(model, catalog, requests, query_vectors(model, requests), config)
     if config.shards == 1:
-        return work.save(rows, catalogue.table.size, output_dir, config.model_name)
+        return work.save(rows, catalog.table.size, output_dir, config.model_name)
     return _save_shards(work, rows, output_dir)
 
 
@@ -98,7 +98,7 @@ class _Work:
     """What all shards are made from; `query_vectors` are those of `requests`."""
 
     model: TrainedModel
-    catalogue: EmbeddedCatalogue
+    catalog: EmbeddedCatalog
     requests: list[bytes]
     query_vectors: np.ndarray
     config: IndexConfig
@@ -110,24 +110,24 @@ class _Work:
 
         Args:
           rows: of the items that can be found.
-          items: how many the catalogue has, those left out with them.
+          items: how many the catalog has, those left out with them.
           output_dir: of the SavedModel.
           model_name: under which it is served.
         """
         model, config = self.model, self.config
-        index, curve = choose_index(self.catalogue.vectors[rows], self.query_vectors, config)
+        index, curve = choose_index(self.catalog.vectors[rows], self.query_vectors, config)
         chosen = next(point for point in curve if point.chosen)
         logging.info("index: %s %s, recall %.4f", chosen.name, chosen.parameters, chosen.recall)
         with tempfile.TemporaryDirectory() as vocabulary_dir:
-            attributes = self.catalogue.attributes.take(rows)
-            Servable(model, self.catalogue.table, index, rows, attributes, config, vocabulary_dir).save(output_dir)
+            attributes = self.catalog.attributes.take(rows)
+            Servable(model, self.catalog.table, index, rows, attributes, config, vocabulary_dir).save(output_dir)
         write_warmup_requests(output_dir, model_name, self.requests[: config.warmup_requests])
         summary = ServableSummary(
             model=model.config.model,
             k=config.k,
             heads=model.config.heads,
             dim=model.config.dim,
-            catalogue_items=items,
+            catalog_items=items,
             indexed_items=len(rows),
             index=chosen.name,
             index_parameters=chosen.parameters,
@@ -148,7 +148,7 @@ def _save_shards(work: _Work, rows: np.ndarray, output_dir: str) -> ServableSumm
     Items that look alike are left out before, so that they are not found again in another shard.
     """
     shards = work.config.shards
-    owner = shard_of(work.catalogue.table.item_ids, shards)
+    owner = shard_of(work.catalog.table.item_ids, shards)
     items, indexed = (items_per_shard(of, shards) for of in (owner, owner[rows]))
     summaries = []
     for shard, name in enumerate(shard_models(work.config.model_name, shards)):
@@ -158,11 +158,11 @@ def _save_shards(work: _Work, rows: np.ndarray, output_dir: str) -> ServableSumm
     folders = tuple(shard_folder(shard, shards) for shard in range(shards))
     write_shard_map(output_dir, ShardMap(items=items, indexed_items=indexed, folders=folders))
     largest = max(summaries, key=lambda summary: summary.indexed_items)
-    return replace(largest, catalogue_items=work.catalogue.table.size, indexed_items=len(rows))
+    return replace(largest, catalog_items=work.catalog.table.size, indexed_items=len(rows))
 
 
 def sample_requests(pattern: str, count: int, seed: int) -> list[bytes]:
-    """A sample of the serialised examples of a split; the same for the same seed and data."""
+    """A sample of the serialized examples of a split; the same for the same seed and data."""
     files = sorted(tf.io.gfile.glob(pattern))
     dataset = tf.data.TFRecordDataset(files, compression_type="GZIP")
     return [example.numpy() for example in dataset.shuffle(64 * count, seed=seed).take(count)]

@@ -21,18 +21,18 @@ from schema.features import CATALOG_SPLIT, TRAIN_SPLIT
 from schema.settings import InputError
 
 NOTHING_BLESSED: Final = (
-    "no model has been blessed yet whose catalogue could be refreshed; run `souk run` first, which trains, gates and "
+    "no model has been blessed yet whose catalog could be refreshed; run `souk run` first, which trains, gates and "
     "pushes one"
 )
 
 
 @dataclass(frozen=True)
 class Sources:
-    """What a servable is built of: the trained model, the examples of its requests, and those of its catalogue."""
+    """What a servable is built of: the trained model, the examples of its requests, and those of its catalog."""
 
     model: types.Artifact
     requests: types.Artifact
-    catalogue: types.Artifact
+    catalog: types.Artifact
 
 
 class IndexBuilderSpec(component_spec.ComponentSpec):
@@ -46,7 +46,7 @@ class IndexBuilderSpec(component_spec.ComponentSpec):
     INPUTS = {  # noqa: RUF012
         "model": component_spec.ChannelParameter(type=standard_artifacts.Model, optional=True),
         "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples, optional=True),
-        "catalogue": component_spec.ChannelParameter(type=standard_artifacts.Examples, optional=True),
+        "catalog": component_spec.ChannelParameter(type=standard_artifacts.Examples, optional=True),
     }
     OUTPUTS = {"servable": component_spec.ChannelParameter(type=standard_artifacts.Model)}  # noqa: RUF012
 
@@ -64,11 +64,11 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         sources = find_sources(input_dict, exec_properties.get("ledger") or "")
         model = sources.model
         servable = artifact_utils.get_single_instance(output_dict["servable"])
-        part_dir = os.path.join(self._get_tmp_dir() or tempfile.mkdtemp(), "embedded_catalogue")
+        part_dir = os.path.join(self._get_tmp_dir() or tempfile.mkdtemp(), "embedded_catalog")
         fileio.makedirs(part_dir)
         summary = build_servable(
             model_dir=path_utils.serving_model_path(model.uri, path_utils.is_old_model_artifact(model)),
-            catalog_pattern=_split_pattern(sources.catalogue, CATALOG_SPLIT),
+            catalog_pattern=_split_pattern(sources.catalog, CATALOG_SPLIT),
             request_pattern=_split_pattern(sources.requests, TRAIN_SPLIT),
             output_dir=path_utils.serving_model_path(servable.uri),
             part_dir=part_dir,
@@ -78,7 +78,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             make_pipeline=self._make_beam_pipeline,
         )
         fileio.rmtree(part_dir)
-        lineage.describe(servable, model, sources.requests, sources.catalogue.uri)
+        lineage.describe(servable, model, sources.requests, sources.catalog.uri)
         servable.set_string_custom_property("model", summary.model)
         servable.set_string_custom_property("index", summary.index)
         servable.set_int_custom_property("indexed_items", summary.indexed_items)
@@ -90,24 +90,22 @@ def find_sources(input_dict: Mapping[str, Sequence[types.Artifact]], ledger: str
     Raises:
       InputError: there is neither.
     """
-    model, requests, catalogue = (
-        next(iter(input_dict.get(key) or ()), None) for key in ("model", "examples", "catalogue")
-    )
+    model, requests, catalog = (next(iter(input_dict.get(key) or ()), None) for key in ("model", "examples", "catalog"))
     if model is None and (servable := latest(ledger, SERVABLES, standard_artifacts.Model)):
         model, requests = lineage.trained_model(servable), lineage.requests(servable, standard_artifacts.Examples)
     if model is None or requests is None:
         raise InputError(NOTHING_BLESSED)
-    return Sources(model, requests, catalogue or requests)
+    return Sources(model, requests, catalog or requests)
 
 
 class IndexBuilder(base_beam_component.BaseBeamComponent):
-    """Embeds the catalogue, chooses the index and writes the servable that is gated, pushed and served.
+    """Embeds the catalog, chooses the index and writes the servable that is gated, pushed and served.
 
     Args:
       model: the Trainer's output; by default what the servable was built of that was blessed last.
       examples: that the model was trained on; by default those of that servable.
       config_json: `IndexConfig.to_json()`.
-      catalogue: examples whose catalog split is indexed in place of that of `examples`.
+      catalog: examples whose catalog split is indexed in place of that of `examples`.
       ledger: where the servable that was blessed last is looked up where no Resolver can; see `evaluation.ledger`.
       overrides: single settings to replace, see `Settings.from_json`.
     """
@@ -120,7 +118,7 @@ class IndexBuilder(base_beam_component.BaseBeamComponent):
         config_json: str,
         model: types.BaseChannel | None = None,
         examples: types.BaseChannel | None = None,
-        catalogue: types.BaseChannel | None = None,
+        catalog: types.BaseChannel | None = None,
         ledger: str = "",
         overrides: str | RuntimeParameter = "",
     ):
@@ -131,7 +129,7 @@ class IndexBuilder(base_beam_component.BaseBeamComponent):
                 ledger=ledger,
                 model=model,
                 examples=examples,
-                catalogue=catalogue,
+                catalog=catalog,
                 servable=types.Channel(type=standard_artifacts.Model),
             )
         )

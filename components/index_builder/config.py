@@ -29,14 +29,14 @@ class RelevanceControlConfig(Settings):
 
 
 class IndexConfig(Settings):
-    """How the catalogue is indexed.
+    """How the catalog is indexed.
 
     Attributes:
       k: hits that the servable answers with. Fewer cost less; the gate's largest recall@k cannot exceed it.
       backend: `scann` needs a server that has ScaNN's ops. `portable` is made of TensorFlow's own, for TF Serving's
         stock image.
-      kind: `auto` goes by the catalogue's size. `scann`: `exact` below `exact_below` items (brute force, no error),
-        `scan` below `scan_below` (every item is scored in quantised form, the best again in full), `tree` from there on
+      kind: `auto` goes by the catalog's size. `scann`: `exact` below `exact_below` items (brute force, no error),
+        `scan` below `scan_below` (every item is scored in quantized form, the best again in full), `tree` from there on
         (only the nearest partitions are scanned). `portable`: `exact` below `portable_exact_below`, `inverted_file`
         from there on (8-bit vectors of the nearest partitions, the best again in full).
       exact_below, scan_below, portable_exact_below: see `kind`.
@@ -46,7 +46,7 @@ class IndexConfig(Settings):
       drop_duplicates: whether items that are alike in title, brand, category, shop and price are indexed once.
       exact_filter_up_to: a request whose filters leave as many items as this or fewer, by the sizes of the inverted
         lists, has all of those scored, without loss; above it, more hits than k are taken from the index and matched.
-      shards: in how many parts the index is cut, by the hash of the item's id, for a catalogue that does not fit one
+      shards: in how many parts the index is cut, by the hash of the item's id, for a catalog that does not fit one
         machine. Each becomes a servable of its own, with as many hits, and a client asks all and merges; see
         docs/sharding.md. Which kind of index a shard gets goes by its own size.
       model_name: under which it is served; the recorded requests name it.
@@ -98,7 +98,7 @@ class IndexConfig(Settings):
         return self
 
     def kind_for(self, items: int) -> str:
-        """The kind of index for a catalogue of this many items."""
+        """The kind of index for a catalog of this many items."""
         if self.kind != "auto":
             return self.kind
         if self.backend == "portable":

@@ -22,7 +22,7 @@ _CHUNK = 16_384
 
 @dataclass(frozen=True)
 class Partition:
-    """A catalogue split up by nearness.
+    """A catalog split up by nearness.
 
     Attributes:
       centroids: [leaves, dim] float32.

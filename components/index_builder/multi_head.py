@@ -1,6 +1,6 @@
 """Every head searches on its own; the results are united, de-duplicated and re-ranked, all in the graph.
 
-DPSR (arXiv 2006.02282): online, each of a query's heads runs its own nearest-neighbour search over the one item index.
+DPSR (arXiv 2006.02282): online, each of a query's heads runs its own nearest-neighbor search over the one item index.
 """
 
 import tensorflow as tf

@@ -15,7 +15,7 @@ from components.index_builder.search_index import ExactIndex, Parameters, ScannI
 _LATENCY_SEARCHES = 64
 # Exact search holds a score for each query and item; at ten million items this many queries take 1.3 GB.
 _QUERIES_AT_ONCE = 32
-# ScaNN trains 16 centres per block of dimensions; fewer items than this leave some of them empty.
+# ScaNN trains 16 centers per block of dimensions; fewer items than this leave some of them empty.
 SCANN_MINIMUM = 256
 
 

@@ -27,7 +27,7 @@ class SearchIndex(tf.Module):
 
     @abstractmethod
     def vectors_at(self, positions: tf.Tensor) -> tf.Tensor:
-        """The indexed vectors themselves, unquantised: [some] int32 to [some, dim] float32."""
+        """The indexed vectors themselves, unquantized: [some] int32 to [some, dim] float32."""
 
 
 def gather_uncopied(variable: tf.Variable, rows: tf.Tensor) -> tf.Tensor:
@@ -39,7 +39,7 @@ def gather_uncopied(variable: tf.Variable, rows: tf.Tensor) -> tf.Tensor:
 
 
 class ExactIndex(SearchIndex):
-    """Brute force: every vector is scored. No error, no build time, time linear in the catalogue."""
+    """Brute force: every vector is scored. No error, no build time, time linear in the catalog."""
 
     def __init__(self, vectors: np.ndarray):
         super().__init__()
@@ -56,7 +56,7 @@ class ExactIndex(SearchIndex):
 
 
 class ScannIndex(SearchIndex):
-    """ScaNN (Guo et al., ICML 2020): quantised scan, in nearest partitions only where there is a tree.
+    """ScaNN (Guo et al., ICML 2020): quantized scan, in nearest partitions only where there is a tree.
 
     Its TensorFlow ops cannot update in place, so an index is immutable, and they must be loaded (`import scann`) before
     a SavedModel that holds one is. Results are always re-scored in full precision.

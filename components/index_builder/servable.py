@@ -27,7 +27,7 @@ def raw_search_spec(profile_features: tuple[str, ...]) -> dict[str, tf.io.VarLen
     names = (
         features.QUERY,
         features.HISTORY_QUERIES,
-        *features.BEHAVIOUR_ITEM_FEATURES,
+        *features.BEHAVIOR_ITEM_FEATURES,
         *profile_features,
     )
     return {name: tf.io.VarLenFeature(tf.string) for name in names}
@@ -42,7 +42,7 @@ class Servable(tf.Module):
 
     Args:
       model: the trained towers and their transform graph.
-      table: the catalogue that is served; may be newer than the one that the model was trained with.
+      table: the catalog that is served; may be newer than the one that the model was trained with.
       index: over the vectors of `indexed_rows`.
       indexed_rows: [indexed] int32, table rows by index position.
       attributes: what the indexed items can be filtered by, by index position.
@@ -103,20 +103,20 @@ class Servable(tf.Module):
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=features.INPUT_EXAMPLES)])
     def encode_query(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Serialised search examples [batch] to `vectors` [batch, heads, dim]."""
+        """Serialized search examples [batch] to `vectors` [batch, heads, dim]."""
         vectors, _, _ = self._encode(tf.io.parse_example(examples, self._search_spec))
         return {features.OUTPUT_VECTORS: vectors}
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=features.INPUT_EXAMPLES)])
     def encode_items(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Serialised catalogue examples [batch] to `vectors` [batch, dim]."""
+        """Serialized catalog examples [batch] to `vectors` [batch, dim]."""
         raw = tf.io.parse_example(examples, self._catalog_spec)
         columns = item_columns(self._transform(raw), self._title_units)
         return {features.OUTPUT_VECTORS: self._towers.encode_items(columns)}
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=features.INPUT_EXAMPLES)])
     def search(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Serialised search examples [batch] to `item_ids` and `scores` [batch, k], and `relevance_control` [batch]."""
+        """Serialized search examples [batch] to `item_ids` and `scores` [batch, k], and `relevance_control` [batch]."""
         raw = tf.io.parse_example(examples, {**self._search_spec, **self._option_spec})
         options = {name: raw.pop(name) for name in self._option_spec}
         wanted = asked_for(options[features.RELEVANCE_CONTROL], self._control_by_default)
@@ -135,7 +135,7 @@ class Servable(tf.Module):
         """Vectors of requests [batch, heads, dim], and the unigrams and bigrams of their queries."""
         values = dict(self._transform(dict(raw)))
         # The transform graph knows the items of its training day; the served table may be newer.
-        for name in features.BEHAVIOUR_ITEM_FEATURES:
+        for name in features.BEHAVIOR_ITEM_FEATURES:
             ids = tf.RaggedTensor.from_sparse(raw[name])
             values[name] = ids.with_values(self._row_of_id.lookup(ids.values))
         query = self._reader.query_batch(values)

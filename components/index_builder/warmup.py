@@ -1,4 +1,4 @@
-"""Requests that a server replays before it answers, so that no user waits for lazy initialisation.
+"""Requests that a server replays before it answers, so that no user waits for lazy initialization.
 
 TF Serving reads them from `assets.extra/tf_serving_warmup_requests` of a SavedModel.
 """
@@ -14,12 +14,12 @@ WARMUP_FILE = os.path.join("assets.extra", "tf_serving_warmup_requests")
 
 
 def write_warmup_requests(directory: str, model_name: str, examples: Sequence[bytes]) -> None:
-    """Records one `Predict` request per serialised search example, and one by query text.
+    """Records one `Predict` request per serialized search example, and one by query text.
 
     Args:
       directory: of the SavedModel.
       model_name: under which it is served.
-      examples: serialised search examples.
+      examples: serialized search examples.
     """
     from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 

@@ -37,7 +37,7 @@ class RecallGateSpec(component_spec.ComponentSpec):
     INPUTS = {  # noqa: RUF012
         "servable": component_spec.ChannelParameter(type=standard_artifacts.Model),
         "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples, optional=True),
-        "catalogue": component_spec.ChannelParameter(type=standard_artifacts.Examples, optional=True),
+        "catalog": component_spec.ChannelParameter(type=standard_artifacts.Examples, optional=True),
         "baseline_servable": component_spec.ChannelParameter(type=standard_artifacts.Model, optional=True),
     }
     OUTPUTS = {  # noqa: RUF012
@@ -66,7 +66,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         baseline = blessed[0] if blessed else latest(ledger, SERVABLES, standard_artifacts.Model, servable.uri)
         examples = input_dict.get("examples") or [lineage.requests(servable, standard_artifacts.Examples)]
         examples_uri = artifact_utils.get_single_uri(examples)
-        catalogue = input_dict.get("catalogue")
+        catalog = input_dict.get("catalog")
         evaluation = evaluate_and_judge(
             path_utils.serving_model_path(servable.uri),
             examples_uri,
@@ -74,10 +74,10 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             path_utils.serving_model_path(baseline.uri) if baseline else None,
             make_pipeline=self._make_beam_pipeline,
             part_dir=self._get_tmp_dir(),
-            catalogue_dir=artifact_utils.get_single_uri(catalogue) if catalogue else None,
-            baseline_catalogue_dir=(lineage.catalogue(baseline) or None) if baseline else None,
+            catalog_dir=artifact_utils.get_single_uri(catalog) if catalog else None,
+            baseline_catalog_dir=(lineage.catalog(baseline) or None) if baseline else None,
         )
-        if catalogue and (newest := latest(ledger, SERVABLES, standard_artifacts.Model)):
+        if catalog and (newest := latest(ledger, SERVABLES, standard_artifacts.Model)):
             evaluation = replace(evaluation, verdict=_unless_overtaken(evaluation.verdict, servable, newest))
         written = artifact_utils.get_single_instance(output_dict["evaluation"])
         _write_evaluation(evaluation, written)
@@ -90,10 +90,10 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
 
 def _unless_overtaken(verdict: Verdict, servable: types.Artifact, newest: types.Artifact) -> Verdict:
-    """Refuses an older model with a new catalogue if a newer model has been blessed since its index was begun."""
+    """Refuses an older model with a new catalog if a newer model has been blessed since its index was begun."""
     if lineage.trained_model(servable).uri == lineage.trained_model(newest).uri:
         return verdict
-    reason = "A newer model was blessed while this catalogue was indexed; the next refresh gives the catalogue to it."
+    reason = "A newer model was blessed while this catalog was indexed; the next refresh gives the catalog to it."
     return replace(verdict, blessed=False, reasons=(reason, *(() if verdict.blessed else verdict.reasons)))
 
 
@@ -137,7 +137,7 @@ class RecallGate(base_beam_component.BaseBeamComponent):
         servable: types.BaseChannel,
         config_json: str,
         examples: types.BaseChannel | None = None,
-        catalogue: types.BaseChannel | None = None,
+        catalog: types.BaseChannel | None = None,
         baseline_servable: types.BaseChannel | None = None,
         ledger: str = "",
         overrides: str | RuntimeParameter = "",
@@ -149,7 +149,7 @@ class RecallGate(base_beam_component.BaseBeamComponent):
           config_json: a `GateConfig`; checked here, before anything runs.
           examples: of SoukExampleGen, with the splits `train`, `eval` and `catalog`; by default those that the servable
             says it was built of.
-          catalogue: examples whose catalog split was indexed in place of that of `examples`.
+          catalog: examples whose catalog split was indexed in place of that of `examples`.
           baseline_servable: the latest blessed servable, as a Resolver finds it; nothing in a first run.
           ledger: where the latest blessed servable is looked up, and a newly blessed one is recorded, where no
             Resolver can; see `evaluation.ledger`.
@@ -163,7 +163,7 @@ class RecallGate(base_beam_component.BaseBeamComponent):
             RecallGateSpec(
                 servable=servable,
                 examples=examples,
-                catalogue=catalogue,
+                catalog=catalog,
                 baseline_servable=baseline_servable,
                 config_json=config_json,
                 overrides=overrides,

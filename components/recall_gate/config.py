@@ -47,7 +47,7 @@ class GateConfig(EvaluationConfig):
     min_index_recall: float = Field(0.9, ge=0.0, le=1.0)
     # Share of requests that may come back with no item at all.
     max_empty_share: float = Field(0.01, ge=0.0, le=1.0)
-    # Of what searchers clicked and ordered, the share that a refreshed catalogue may lack: with more missing it is
+    # Of what searchers clicked and ordered, the share that a refreshed catalog may lack: with more missing it is
     # taken for incomplete.
     max_gone_share: float = Field(0.2, ge=0.0, le=1.0)
     # Milliseconds, one request per call, in process. None: measured and reported, not judged.

@@ -37,7 +37,7 @@ def evaluate_and_judge(
 
 def judge(measured: Measurements, config: GateConfig) -> Verdict:
     """The verdict, with every check that was made and, in `reasons`, those that decided."""
-    size = [*_catalogue_checks(measured.sample, config), *_size_checks(measured.sample, config)]
+    size = [*_catalog_checks(measured.sample, config), *_size_checks(measured.sample, config)]
     if any(check.status != "passed" for check in size):
         # Further numbers of too small a sample would only look like evidence.
         return _verdict(size)
@@ -52,17 +52,17 @@ def _verdict(checks: Sequence[Check]) -> Verdict:
     return Verdict(True, passed, tuple(checks))
 
 
-def _catalogue_checks(sample: Sample, config: GateConfig) -> Iterator[Check]:
+def _catalog_checks(sample: Sample, config: GateConfig) -> Iterator[Check]:
     if sample.gone is None:
         return
     share, limit = sample.gone, config.max_gone_share
     reason = (
-        f"The catalogue lacks {share:.1%} of what searchers clicked and ordered in the eval requests (at most "
+        f"The catalog lacks {share:.1%} of what searchers clicked and ordered in the eval requests (at most "
         f"{limit:.1%} may be missing): is it complete? If it is, raise `gate.max_gone_share`, or train on it."
     )
     missing = share > limit
     yield Check(
-        "items gone from the catalogue",
+        "items gone from the catalog",
         "failed" if missing else "passed",
         f"{share:.1%}",
         f"<= {limit:.1%}",

@@ -25,7 +25,7 @@ def learn(
     min_count: int | None = None,
     store_counts: bool = False,
 ) -> tf.Tensor:
-    """A vocabulary of the terms of the whole analysed data, most frequent first.
+    """A vocabulary of the terms of the whole analyzed data, most frequent first.
 
     Args:
       terms: [batch, (terms)] string.
@@ -72,7 +72,7 @@ def look_up_counted_ids(
 
 
 def look_up_counts(terms: Sequence[Terms], vocabulary_file: tf.Tensor) -> list[Terms]:
-    """How often each term was seen in the analysed data (int64); 0 for one that is not in the vocabulary."""
+    """How often each term was seen in the analyzed data (int64); 0 for one that is not in the vocabulary."""
 
     def make_table(filename: tf.Tensor) -> tf.lookup.StaticHashTable:
         return tf.lookup.StaticHashTable(_column(filename, _COUNT_COLUMN), default_value=0)

@@ -1,6 +1,6 @@
-"""The `preprocessing_fn` of the pipeline: raw search and catalogue features to ids.
+"""The `preprocessing_fn` of the pipeline: raw search and catalog features to ids.
 
-One function serves both environments: a search example has no catalogue features and a catalogue example no
+One function serves both environments: a search example has no catalog features and a catalog example no
 search features, and what is absent comes out absent. The vocabularies are learned over both at once, so
 queries and titles share their token ids (DPSR, arXiv 2006.02282: both towers share the embedding matrix).
 """
@@ -92,7 +92,7 @@ def _text_features(inputs: Mapping[str, tf.SparseTensor], config: TransformConfi
     )
     total_units = tft.sum(query.row_lengths() + title.row_lengths())
 
-    # Search and catalogue are looked up apart: an output is served only where all that it depends on is fed.
+    # Search and catalog are looked up apart: an output is served only where all that it depends on is fed.
     (query_ids, history_ids), unigram_space = lexicon.look_up_counted_ids(
         [query, history_units], unigram_file, transformed.UNIGRAMS
     )
@@ -129,10 +129,10 @@ def _item_rows(inputs: Mapping[str, tf.SparseTensor]) -> dict[str, tf.RaggedTens
     vocabulary_file = lexicon.learn(inputs[features.ITEM_ID], transformed.ITEM_IDS)
     # A shop's own schema from before hard negatives lacks them.
     outcomes = [name for name in (features.ITEMS, features.HARD_NEGATIVES) if name in inputs]
-    # Behaviour, outcome and catalogue apart: a served request has the first alone.
+    # Behavior, outcome and catalog apart: a served request has the first alone.
     outputs: dict[str, tf.RaggedTensor] = {}
     for sources in (
-        {name: name for name in features.BEHAVIOUR_ITEM_FEATURES},
+        {name: name for name in features.BEHAVIOR_ITEM_FEATURES},
         {name: name for name in outcomes},
         {transformed.ITEM_ROW: features.ITEM_ID},
     ):

@@ -26,7 +26,7 @@ def segment_scores(counts: tf.Tensor, total_units: tf.Tensor, segment_units: int
 
     Args:
       counts: [...] int64, occurrences; 0 where the segment is not in the lexicon.
-      total_units: scalar int64, units in the analysed text.
+      total_units: scalar int64, units in the analyzed text.
       segment_units: how many units these segments have. A single unknown unit scores as if seen
         half a time, so that every text can be cut; an unknown phrase is `IMPOSSIBLE`.
       phrase_penalty: nats per join.

@@ -13,7 +13,7 @@ LEFT, RIGHT, TOP, BOTTOM = 48.0, 16.0, 12.0, 40.0
 
 @dataclass(frozen=True)
 class Tick:
-    """A labelled place on an axis; `at` in percent of a track or in SVG units."""
+    """A labeled place on an axis; `at` in percent of a track or in SVG units."""
 
     at: float
     label: str

@@ -17,7 +17,7 @@ from evaluation.results import AS_SHOWN, BASELINE, BM25, CANDIDATE, Evaluation, 
 _FOLDER = Path(__file__).parent
 _GROUP_NAMES = {
     "query_frequency": "Query frequency in training",
-    "history": "Searcher's behaviour before the request",
+    "history": "Searcher's behavior before the request",
     "items": "Items without any training interaction",
     "exposure": "Wanted items that the shop's page showed, and those that searchers found otherwise",
     "top_category": "Top category of the wanted items",

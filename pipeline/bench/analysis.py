@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from evaluation import metrics
 from evaluation.bootstrap import Estimate, QueryBootstrap
-from evaluation.eval_set import normalise_query
+from evaluation.eval_set import normalize_query
 from evaluation.metrics import FloatArray, IntArray
 from pipeline.bench.data import EvalDay
 from pipeline.bench.page_order import pairwise_auc
@@ -136,7 +136,7 @@ def _best(names: Sequence[str], key: tuple[str, str], values: Mapping[str, Value
 
 def slice_sizes(day: EvalDay) -> tuple[SliceSize, ...]:
     """The slices, and how many requests and distinct queries each holds."""
-    queries = np.array([normalise_query(query) for query in day.requests.queries])
+    queries = np.array([normalize_query(query) for query in day.requests.queries])
     return tuple(
         SliceSize(piece.key, int(piece.requests.sum()), len(set(queries[piece.requests]))) for piece in day.slices
     )

@@ -11,11 +11,11 @@ import tensorflow as tf
 from components.example_gen.fingerprint import fingerprint
 from components.recall_gate.config import GateConfig
 from evaluation.eval_set import (
-    Catalogue,
+    Catalog,
     EvalRequests,
     TrainingCounts,
-    normalise_query,
-    read_catalogue,
+    normalize_query,
+    read_catalog,
     read_requests,
     read_training,
 )
@@ -64,12 +64,12 @@ class EvalDay:
     """What every system is measured on.
 
     Attributes:
-      catalogue: the items; requests: the sample of the evaluation day; training: counts of the train split.
+      catalog: the items; requests: the sample of the evaluation day; training: counts of the train split.
       stages: [requests, page] how far each shown item got, 0 for none.
       slices: groups of requests, among them `meaning=ambiguous`.
     """
 
-    catalogue: Catalogue
+    catalog: Catalog
     requests: EvalRequests
     training: TrainingCounts
     stages: IntArray
@@ -108,24 +108,22 @@ def read_eval_day(data: BenchData, gate: GateConfig) -> EvalDay:
       InputError: no request of it led to a click, a cart or an order.
     """
     examples_dir = data.examples_dir
-    catalogue = read_catalogue(examples_dir)
+    catalog = read_catalog(examples_dir)
     gains = {int(Stage.CLICKED): gate.clicked_gain, int(Stage.ORDERED): gate.ordered_gain}
-    requests = read_requests(examples_dir, catalogue, gate.max_eval_requests, gate.seed, gains)
+    requests = read_requests(examples_dir, catalog, gate.max_eval_requests, gate.seed, gains)
     if not len(requests):
         raise InputError(
             f"none of the {requests.read:,} requests of the evaluation days led to a click, a cart or an order, so "
             "there is nothing to measure on; take more days with `ingest.eval_days`"
         )
-    training = read_training(examples_dir, catalogue)
-    slices = [
-        piece for piece in make_slices(requests, catalogue, training, categories=0) if piece.group in _SLICE_GROUPS
-    ]
+    training = read_training(examples_dir, catalog)
+    slices = [piece for piece in make_slices(requests, catalog, training, categories=0) if piece.group in _SLICE_GROUPS]
     clicks = read_clicks(data.files(features.TRAIN_SPLIT, transformed=False))
-    ambiguous = ambiguous_queries(clicks_by_category(_clicked_categories(clicks, catalogue)))
-    is_ambiguous = np.array([normalise_query(query) in ambiguous for query in requests.queries])
+    ambiguous = ambiguous_queries(clicks_by_category(_clicked_categories(clicks, catalog)))
+    is_ambiguous = np.array([normalize_query(query) in ambiguous for query in requests.queries])
     if is_ambiguous.any():
         slices.append(Slice("meaning", "ambiguous", is_ambiguous))
-    return EvalDay(catalogue, requests, training, page_stages(requests, len(catalogue)), tuple(slices))
+    return EvalDay(catalog, requests, training, page_stages(requests, len(catalog)), tuple(slices))
 
 
 @dataclass(frozen=True)
@@ -156,12 +154,12 @@ def read_clicks(files: list[str]) -> Iterator[Clicks]:
             yield Clicks(bucket, _text(query[0]) if query else "", tuple(map(_text, chosen)))
 
 
-def _clicked_categories(clicks: Iterator[Clicks], catalogue: Catalogue) -> Iterator[tuple[str, str]]:
+def _clicked_categories(clicks: Iterator[Clicks], catalog: Catalog) -> Iterator[tuple[str, str]]:
     for request in clicks:
         for item in request.items:
-            if (row := catalogue.rows.get(item)) is not None:
-                leaf = features.CATEGORY_SEPARATOR.join(catalogue.category_paths[row])
-                yield normalise_query(request.query), leaf
+            if (row := catalog.rows.get(item)) is not None:
+                leaf = features.CATEGORY_SEPARATOR.join(catalog.category_paths[row])
+                yield normalize_query(request.query), leaf
 
 
 def _text(value: bytes) -> str:

@@ -35,10 +35,10 @@ def _systems(axes: Axes, result: BenchResult) -> None:
     shown = [system for system in result.systems if main in system.metrics]
     for row, system in enumerate(shown):
         measured = system.metrics[main]
-        colour = _REFERENCE if system.kind == "reference" else _PART if system.base else _MODEL
-        _whisker(axes, row, measured.estimate, colour)
+        color = _REFERENCE if system.kind == "reference" else _PART if system.base else _MODEL
+        _whisker(axes, row, measured.estimate, color)
         if len(measured.by_seed) > 1:
-            axes.plot(measured.by_seed, [row] * len(measured.by_seed), "|", color=colour, markersize=9, alpha=0.7)
+            axes.plot(measured.by_seed, [row] * len(measured.by_seed), "|", color=color, markersize=9, alpha=0.7)
     _rows(axes, [system.label for system in shown])
     note = f", {result.data_note}" if result.data_note else ""
     axes.set_title(f"{main}{note}", loc="left", fontsize=11, fontweight="bold")
@@ -50,17 +50,17 @@ def _parts(axes: Axes, parts: list[tuple[str, Estimate]], result: BenchResult) -
     for row, (_, change) in enumerate(parts):
         percent = Estimate(100 * change.value, 100 * change.low, 100 * change.high)
         certain = percent.low > 0 or percent.high < 0
-        colour = _REFERENCE if not certain else _WORSE if percent.value < 0 else _MODEL
-        _whisker(axes, row, percent, colour)
+        color = _REFERENCE if not certain else _WORSE if percent.value < 0 else _MODEL
+        _whisker(axes, row, percent, color)
     _rows(axes, [name for name, _ in parts])
     axes.axvline(0, color=_SOFT, linewidth=0.8)
     axes.set_title(f"recall@{result.ks[-1]} against the full model, %", loc="left", fontsize=11, fontweight="bold")
     axes.set_xlabel("grey: the interval holds zero", fontsize=8, color=_SOFT)
 
 
-def _whisker(axes: Axes, row: int, estimate: Estimate, colour: str) -> None:
-    axes.plot([estimate.low, estimate.high], [row, row], color=colour, linewidth=2, solid_capstyle="butt")
-    axes.plot([estimate.value], [row], "o", color=colour, markersize=6)
+def _whisker(axes: Axes, row: int, estimate: Estimate, color: str) -> None:
+    axes.plot([estimate.low, estimate.high], [row, row], color=color, linewidth=2, solid_capstyle="butt")
+    axes.plot([estimate.value], [row], "o", color=color, markersize=6)
 
 
 def _rows(axes: Axes, labels: list[str]) -> None:

@@ -10,11 +10,11 @@ _ROWS_AT_ONCE = 256
 
 
 def page_stages(requests: EvalRequests, items: int) -> IntArray:
-    """The `Stage` of each item of each page, [requests, widest page]; 0 for padding and what left the catalogue.
+    """The `Stage` of each item of each page, [requests, widest page]; 0 for padding and what left the catalog.
 
     Args:
       requests: the evaluation requests.
-      items: size of the catalogue.
+      items: size of the catalog.
     """
     shown = requests.shown
     stages = np.where((shown >= 0) & (shown < items), int(Stage.SHOWN), 0)
@@ -29,7 +29,7 @@ def pairwise_auc(scores: FloatArray, stages: IntArray, above: int = 1) -> FloatA
     """Share of a page's pairs of different stage that the scores order as the searcher did, [requests].
 
     Equal scores count half. NaN where a page has no such pair. The pages are those that the shop showed, and a searcher
-    takes what stands above: who repeats the shop's order is favoured.
+    takes what stands above: who repeats the shop's order is favored.
 
     Args:
       scores: [requests, page].

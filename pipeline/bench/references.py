@@ -20,16 +20,16 @@ LABELS = {
 }
 
 
-def untrained(day: EvalDay, depth: int, catalogue_file: Path) -> dict[str, Answer]:
+def untrained(day: EvalDay, depth: int, catalog_file: Path) -> dict[str, Answer]:
     """Answers of all references but the tutorial's model.
 
     Args:
       day: what is asked.
       depth: items to answer with.
-      catalogue_file: of the shop; with a `shop.json` beside it the shop is simulated and its engine known.
+      catalog_file: of the shop; with a `shop.json` beside it the shop is simulated and its engine known.
     """
-    requests, items = day.requests, len(day.catalogue)
-    bm25 = baselines.Bm25(day.catalogue.texts())
+    requests, items = day.requests, len(day.catalog)
+    bm25 = baselines.Bm25(day.catalog.texts())
     popularity = np.append(day.training.interactions, 0).astype(np.float64)
     rows = np.where(day.stages > 0, requests.shown, items)
     by_position = np.tile(-np.arange(requests.shown.shape[1], dtype=np.float64), (len(requests), 1))
@@ -37,15 +37,15 @@ def untrained(day: EvalDay, depth: int, catalogue_file: Path) -> dict[str, Answe
         BM25: Answer(bm25.search(requests.queries, depth), bm25.scores(requests.queries, requests.shown)),
         POPULARITY: Answer(baselines.most_popular(day.training.interactions, len(requests), depth), popularity[rows]),
     }
-    if catalogue_file.is_file() and (catalogue_file.parent / "shop.json").exists():
-        found[ENGINE] = Answer(_replayed(day, depth, catalogue_file), None)
+    if catalog_file.is_file() and (catalog_file.parent / "shop.json").exists():
+        found[ENGINE] = Answer(_replayed(day, depth, catalog_file), None)
     found[SHOWN] = Answer(baselines.as_shown(requests.shown, depth), by_position)
     return found
 
 
-def _replayed(day: EvalDay, depth: int, catalogue_file: Path) -> IntArray:
-    engine = LexicalEngine.from_catalogue(catalogue_file)
+def _replayed(day: EvalDay, depth: int, catalog_file: Path) -> IntArray:
+    engine = LexicalEngine.from_catalog(catalog_file)
     # One more for the padding, which is row -1.
-    row_of = np.array([*(day.catalogue.rows.get(item, NOT_AN_ITEM) for item in engine.item_ids), NOT_AN_ITEM])
+    row_of = np.array([*(day.catalog.rows.get(item, NOT_AN_ITEM) for item in engine.item_ids), NOT_AN_ITEM])
     found, _ = engine.top(day.requests.queries, depth)
     return row_of[found]

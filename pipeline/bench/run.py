@@ -11,7 +11,7 @@ import numpy as np
 
 from evaluation.bootstrap import QueryBootstrap
 from evaluation.comparison import query_bootstrap
-from evaluation.eval_set import normalise_query
+from evaluation.eval_set import normalize_query
 from pipeline.bench import analysis, references, training, trial
 from pipeline.bench.analysis import Answer
 from pipeline.bench.data import BenchData, EvalDay
@@ -131,7 +131,7 @@ def _summary(result: Trial, day: EvalDay, config: PipelineConfig) -> str:
     )
 
 
-def summarise(
+def summarize(
     bench: BenchFile,
     variants: Mapping[str, Variant],
     jobs: Sequence[Job],
@@ -164,8 +164,8 @@ def summarise(
     return BenchResult(
         data_note=gate.data_note,
         requests=len(day.requests),
-        queries=len({normalise_query(query) for query in day.requests.queries}),
-        items=len(day.catalogue),
+        queries=len({normalize_query(query) for query in day.requests.queries}),
+        items=len(day.catalog),
         train_requests=day.training.requests,
         order_requests=int(np.isfinite(values[BM25][analysis.AUC, analysis.ALL]).sum()),
         ks=gate.ks,

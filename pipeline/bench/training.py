@@ -16,7 +16,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from components.index_builder.build import build_servable
 from components.index_builder.config import IndexConfig
 from components.recall_gate.config import GateConfig
-from evaluation.eval_set import normalise_query
+from evaluation.eval_set import normalize_query
 from evaluation.metrics import FloatArray, IntArray
 from evaluation.servable import Servable
 from pipeline.bench import tutorial_two_tower
@@ -101,7 +101,7 @@ def run_variant(
         history={metric: list(values) for metric, values in model.history.items()},
         examples_per_second=steady(model.history["examples_per_second"]),
         latency_ms=_percentiles(servable.latencies_ms(day.requests.examples[: config.gate.latency_requests])),
-        rows=servable.retrieve(day.requests.examples, day.catalogue, config.gate.batch_size).rows,
+        rows=servable.retrieve(day.requests.examples, day.catalog, config.gate.batch_size).rows,
         page_scores=_page_scores(servable, day),
         seconds=time.perf_counter() - started,
     )
@@ -116,18 +116,18 @@ def run_tutorial(
     pairs: list[tuple[str, str]] = []
     validation: list[tuple[str, str]] = []
     training_requests = 0
-    known = day.catalogue.rows
+    known = day.catalog.rows
     for request in read_clicks(data.files(features.TRAIN_SPLIT, transformed=False)):
-        clicked = [(normalise_query(request.query), item) for item in request.items if item in known]
+        clicked = [(normalize_query(request.query), item) for item in request.items if item in known]
         in_validation = request.bucket < int(train.validation_share * HASH_BUCKETS)
         (validation if in_validation else pairs).extend(clicked)
         training_requests += bool(clicked) and not in_validation
-    ids, k = day.catalogue.item_ids, config.gate.ks[-1]
+    ids, k = day.catalog.item_ids, config.gate.ks[-1]
     trained = tutorial_two_tower.train(
         pairs, validation, ids, train.dim, train.batch_size, train.epochs, train.patience, k, train.seed
     )
     tutorial_two_tower.export(trained.model, ids, min(k, len(ids)), str(work / "servable"))
-    queries = [normalise_query(query) for query in day.requests.queries]
+    queries = [normalize_query(query) for query in day.requests.queries]
     served = tf.saved_model.load(str(work / "servable"))
     rows = _tutorial_rows(served, queries, day, config.gate)
     return Trial(
@@ -159,7 +159,7 @@ def steady(per_epoch: Sequence[float]) -> float:
 def _tutorial_rows(
     served: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]], queries: Sequence[str], day: EvalDay, gate: GateConfig
 ) -> IntArray:
-    rows = day.catalogue.rows
+    rows = day.catalog.rows
     answers = []
     for start in range(0, len(queries), gate.batch_size):
         _, ids = served(tf.constant(queries[start : start + gate.batch_size]))
@@ -183,7 +183,7 @@ def _percentiles(times: FloatArray) -> tuple[float, float]:
 
 def _page_scores(servable: Servable, day: EvalDay) -> FloatArray:
     """Score of the best head for each item of each shown page, [requests, page]; 0 where there is no item."""
-    items = servable.encode_items(day.catalogue.examples)
+    items = servable.encode_items(day.catalog.examples)
     queries = servable.encode_query(day.requests.examples)
     is_item = day.stages > 0
     page = items[np.where(is_item, day.requests.shown, 0)]

@@ -33,7 +33,7 @@ class Trial:
       examples_per_second: training requests per second, median of all epochs but the first, which also traces.
       latency_ms: of single requests, each in process: median and 95th percentile.
       seconds: what the whole trial took.
-      rows: [requests, k] catalogue rows that it answered, padded with -1.
+      rows: [requests, k] catalog rows that it answered, padded with -1.
       page_scores: [requests, page] its score of each item of the page that the shop showed.
     """
 

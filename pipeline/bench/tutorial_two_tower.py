@@ -1,7 +1,7 @@
 """The two-tower model of TensorFlow Recommenders' own tutorial, as a reference that has no settings of Souk.
 
 https://www.tensorflow.org/recommenders/examples/basic_retrieval: each tower is a `StringLookup` and an `Embedding`, the
-loss is `tfrs.tasks.Retrieval` (softmax over the batch's other items), the optimiser Adagrad, the model is served as a
+loss is `tfrs.tasks.Retrieval` (softmax over the batch's other items), the optimizer Adagrad, the model is served as a
 `factorized_top_k.BruteForce` layer in a SavedModel. Here the query text takes the place of the user id.
 
 So that it has a fair chance, these differ from the tutorial: vectors are as wide as those that it is compared with (the
@@ -88,7 +88,7 @@ def train(
     Args:
       pairs: (query, clicked item) to train on.
       validation: (query, clicked item) that no step sees.
-      item_ids: the catalogue.
+      item_ids: the catalog.
       dim: width of the vectors.
       batch_size: pairs per step.
       epochs: passes over the pairs, at most.

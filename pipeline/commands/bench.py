@@ -90,7 +90,7 @@ def models(
             else output.watched(lambda tell: run.run_jobs(jobs, config, data, day, out, tell, keep_models), out)
         )
         with quiet():
-            result = run.summarise(bench, chosen, jobs, finished, config, day)
+            result = run.summarize(bench, chosen, jobs, finished, config, day)
     except local_runner.StepFailedError as error:
         click.echo(f"Error: {error}", err=True)
         context.exit(ExitCode.FAILED)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     default="run",
     show_default=True,
     type=click.Choice(["run", "refresh"]),
-    help="The whole pipeline, or the shorter one that refreshes the catalogue.",
+    help="The whole pipeline, or the shorter one that refreshes the catalog.",
 )
 @click.option(
     "--output",

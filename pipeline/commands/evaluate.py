@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     help="ESCI judgments as JSON lines, or TREC qrels; also .gz.",
 )
 @click.option(
-    "--catalog", required=True, metavar="FILE", help="The catalogue the model was trained on (.jsonl, .csv, .parquet)."
+    "--catalog", required=True, metavar="FILE", help="The catalog the model was trained on (.jsonl, .csv, .parquet)."
 )
 @click.option("--model-dir", type=click.Path(path_type=Path), metavar="DIR", help="Folder of pushed versions.")
 @click.option("--servable", type=click.Path(path_type=Path), metavar="DIR", help="Folder of one version instead.")
@@ -55,7 +55,7 @@ def command(
     ks: str,
     as_json: bool,
 ) -> None:
-    """Measure a pushed model against graded judgments, beside BM25 over the same catalogue.
+    """Measure a pushed model against graded judgments, beside BM25 over the same catalog.
 
     Prints the mean over queries of the share of right items (ESCI: E) among the first k, and NDCG. "As served"
     is what the model answers through its index; ks beyond the length of its answer are measured by exact
@@ -70,15 +70,15 @@ def command(
     from evaluation.judgments import read_judgments
 
     judged = read_judgments(judgments, form, queries)  # type: ignore[arg-type]
-    from components.example_gen.catalogue_file import read_catalogue_file
+    from components.example_gen.catalog_file import read_catalog_file
     from evaluation.judged import evaluate_judgments, newest_version
 
-    found = read_catalogue_file(catalog)
+    found = read_catalog_file(catalog)
     if found.unusable_rows:
-        click.echo(f"note: {found.unusable_rows:,} catalogue rows cannot be used and are left out", err=True)
+        click.echo(f"note: {found.unusable_rows:,} catalog rows cannot be used and are left out", err=True)
     path = servable if servable is not None else newest_version(model_dir)  # type: ignore[arg-type]
     result = evaluate_judgments(
-        path, found.catalogue, judged, lengths, progress=lambda step: click.echo(f"{step} ...", err=True)
+        path, found.catalog, judged, lengths, progress=lambda step: click.echo(f"{step} ...", err=True)
     )
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(result), ensure_ascii=False))
@@ -103,8 +103,8 @@ def _print(result: "JudgedEvaluation") -> None:
     console = Console()
     console.print(f"[bold]{escape(result.servable)}[/]", highlight=False)
     console.print(
-        f"{result.queries:,} queries, {result.right:,} {result.right_name}, {result.catalogue_items:,} items in the "
-        f"catalogue. Means over queries, below them their {result.confidence:.0%} intervals.",
+        f"{result.queries:,} queries, {result.right:,} {result.right_name}, {result.catalog_items:,} items in the "
+        f"catalog. Means over queries, below them their {result.confidence:.0%} intervals.",
         highlight=False,
     )
     for prefix, title in (("recall", f"Share of {result.right_name} among the first k"), ("ndcg", "NDCG")):
@@ -113,7 +113,7 @@ def _print(result: "JudgedEvaluation") -> None:
         console.print(f"{result.queries_without:,} queries have none of the {result.right_name} and are left out.")
     if result.right_missing:
         console.print(
-            f"{result.right_missing:,} of the {result.right_name} are not in the catalogue and count as not found."
+            f"{result.right_missing:,} of the {result.right_name} are not in the catalog and count as not found."
         )
     if result.served_k < result.ks[-1]:
         console.print(f"The model answers {result.served_k} items; beyond that only exact search is measured.")

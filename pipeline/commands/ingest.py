@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _STEPS = {
     "read": "Read and validate",
-    "catalog": "Write the catalogue",
+    "catalog": "Write the catalog",
     "join": "Join by request",
     "write": "Write searches",
 }
@@ -49,7 +49,7 @@ def command(
     workers: int | None,
     as_json: bool,
 ) -> None:
-    """Turn logs and a catalogue into training examples; no TFX, no metadata.
+    """Turn logs and a catalog into training examples; no TFX, no metadata.
 
     Writes the splits train, eval and catalog as gzipped TFRecords of tf.Example, user_state.parquet, and what could
     not be used, with the reason, under dead_letters.

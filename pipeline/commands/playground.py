@@ -17,7 +17,7 @@ DEFAULT_PORT = 8600
 
 @click.command(name="playground")
 @click.option(
-    "--config", metavar="FILE", help="The pipeline's configuration: its server, user states and catalogue are used."
+    "--config", metavar="FILE", help="The pipeline's configuration: its server, user states and catalog are used."
 )
 @click.option(
     "--target",
@@ -40,7 +40,7 @@ DEFAULT_PORT = 8600
     type=click.Path(path_type=Path),
     multiple=True,
     metavar="FILE",
-    help="Catalogue to show titles, brands and prices from (.jsonl, .csv, .parquet); repeatable.",
+    help="Catalog to show titles, brands and prices from (.jsonl, .csv, .parquet); repeatable.",
 )
 @click.option("--host", default=DEFAULT_HOST, show_default=True, help="Address to listen on.")
 @click.option(
@@ -72,7 +72,7 @@ def command(
     It asks only the port that TensorFlow Serving or `souk serve` answers on. Stop it with Ctrl-C.
     """
     from serving.playground.api import Playground
-    from serving.playground.catalogue import CatalogueReader
+    from serving.playground.catalog import CatalogReader
     from serving.playground.models import Models, ServedModel, parse_model
     from serving.playground.server import PlaygroundServer
     from serving.playground.users import Users
@@ -89,7 +89,7 @@ def command(
     allowed = access(token_file, ca)
     playground = Playground(
         Models(served, timeout, credentials=allowed.credentials, token=allowed.token),
-        CatalogueReader(catalogs or sources.catalog),
+        CatalogReader(catalogs or sources.catalog),
         Users(sources.user_state if user_state is None else user_state),
     )
     server = PlaygroundServer(playground, host, port)

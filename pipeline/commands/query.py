@@ -12,7 +12,7 @@ from pipeline import config as pipeline_config
 from pipeline.access import access, access_options
 from schema.features import RelevanceControl
 from schema.settings import InputError
-from serving.client import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, Answer, Behaviour, ServingError
+from serving.client import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, Answer, Behavior, ServingError
 from serving.config import DEFAULT_HOST, DEFAULT_MODEL_NAME
 from serving.filters import Filters
 from serving.sharded_client import connect
@@ -47,7 +47,7 @@ class Sources:
 @click.option("--user", metavar="ID", help="Id of the user who asks.")
 @click.option("--k", default=10, show_default=True, help="Most items to show.")
 @click.option(
-    "--config", metavar="FILE", help="The pipeline's configuration: its server, user states and catalogue are used."
+    "--config", metavar="FILE", help="The pipeline's configuration: its server, user states and catalog are used."
 )
 @click.option(
     "--target",
@@ -73,7 +73,7 @@ class Sources:
     "--catalog",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Catalogue to show titles, brands and prices from (.jsonl, .csv, .parquet).",
+    help="Catalog to show titles, brands and prices from (.jsonl, .csv, .parquet).",
 )
 @click.option(
     "--relevance-control/--no-relevance-control",
@@ -122,7 +122,7 @@ def command(
         user_state=sources.user_state if user_state is None else user_state,
         catalog=sources.catalog if catalog is None else (catalog,),
     )
-    behaviour = _behaviour(user, sources.user_state)
+    behavior = _behavior(user, sources.user_state)
     wanted = Filters.parse(filters, source="the command line")
     allowed = access(token_file, ca)
     try:
@@ -136,7 +136,7 @@ def command(
             allow_partial=allow_partial,
         ) as client:
             answer = client.answer(
-                query, user=user, behaviour=behaviour, k=k, relevance_control=relevance_control, filters=wanted
+                query, user=user, behavior=behavior, k=k, relevance_control=relevance_control, filters=wanted
             )
     except ServingError as error:
         raise InputError(str(error)) from error
@@ -153,8 +153,8 @@ def command(
 
         details = read_details(sources.catalog, [hit.item_id for hit in answer.hits])
     if as_json:
-        personalised = behaviour is not None and not behaviour.empty
-        click.echo(json.dumps(_as_dict(query, user, personalised, answer, details), ensure_ascii=False))
+        personalized = behavior is not None and not behavior.empty
+        click.echo(json.dumps(_as_dict(query, user, personalized, answer, details), ensure_ascii=False))
     elif answer.hits:
         _print_table(query, answer, details, with_details=bool(sources.catalog))
     else:
@@ -186,22 +186,22 @@ def _newest_user_state(artifacts: Path) -> Path | None:
     return max(found, key=lambda path: int(path.parent.name), default=None)
 
 
-def _behaviour(user: str | None, user_state: Path | None) -> Behaviour | None:
+def _behavior(user: str | None, user_state: Path | None) -> Behavior | None:
     if user is None:
         return None
     if user_state is None:
         _note(f"no user state file is given or found, so nothing is known of what {user} did before")
         return None
-    from serving.user_state import read_behaviour
+    from serving.user_state import read_behavior
 
-    behaviour = read_behaviour(user_state, user)
-    if behaviour is None:
-        _note(f"{user} is not in {user_state}, so the answer is not personalised")
-    return behaviour
+    behavior = read_behavior(user_state, user)
+    if behavior is None:
+        _note(f"{user} is not in {user_state}, so the answer is not personalized")
+    return behavior
 
 
 def _as_dict(
-    query: str, user: str | None, personalised: bool, answer: Answer, details: "dict[str, ItemDetails]"
+    query: str, user: str | None, personalized: bool, answer: Answer, details: "dict[str, ItemDetails]"
 ) -> dict[str, object]:
     hits = [
         {"rank": hit.rank, "item_id": hit.item_id, "score": hit.score, **vars(details[hit.item_id])}
@@ -212,7 +212,7 @@ def _as_dict(
     return {
         "query": query,
         "user": user,
-        "personalised": personalised,
+        "personalized": personalized,
         "model_version": answer.model_version,
         "relevance_control": answer.relevance_control,
         "missing_shards": answer.missing_shards,

@@ -42,7 +42,7 @@ def command(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Write the logs of a simulated shop, over a generated or a given catalogue.
+    """Write the logs of a simulated shop, over a generated or a given catalog.
 
     The directory gets events/day-YYYY-MM-DD.jsonl.gz, catalog.jsonl.gz, users.jsonl.gz and shop.json, which names
     the last day, the one to evaluate on. Nothing in it is real; see the docstring of `marketplace`.

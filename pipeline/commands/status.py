@@ -73,7 +73,7 @@ def _show_run(config: "PipelineConfig", config_name: str, number: int, as_json: 
 
     history = run_summary.history(config)
     run = metadata.numbered(history.runs, number, config.name, config.root, config_name)
-    summary = run_summary.summarise(run, history)
+    summary = run_summary.summarize(run, history)
     if as_json:
         click.echo(summary.to_json())
         return

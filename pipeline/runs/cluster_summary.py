@@ -88,14 +88,14 @@ def write_summary(
     if SUMMARIES not in given:
         return
     try:
-        summary = summarise(given[PIPELINE], *(_found(each) for each in ([pushed], servable, blessing, canary)))
+        summary = summarize(given[PIPELINE], *(_found(each) for each in ([pushed], servable, blessing, canary)))
         fileio.makedirs(given[SUMMARIES])
         io_utils.write_string_file(os.path.join(given[SUMMARIES], f"{summary.run_id}.json"), summary.to_json())
     except Exception:
         _logger.exception("the summary of the run could not be written to %s", given[SUMMARIES])
 
 
-def summarise(
+def summarize(
     pipeline: str, pushed: Found | None, servable: Found | None, blessing: Found | None, canary: Found | None
 ) -> RunSummary:
     """What these artifacts, and the files that they name, tell of their run."""

@@ -97,14 +97,14 @@ def model_of(trained: Source, card: Mapping[str, Any], started_from: Source | No
 
 
 def index_of(servable: Found, card: Mapping[str, Any], evaluation: Evaluation | None) -> Index:
-    """What the catalogue is searched by."""
+    """What the catalog is searched by."""
     chosen: Mapping[str, Any] = next((point for point in card.get("index_curve", ()) if point.get("chosen")), {})
     return Index(
         kind=str(servable.properties.get("index", card.get("index", ""))),
         uri=servable.uri,
         parameters=dict(card.get("index_parameters", {})),
         indexed_items=int(servable.properties.get("indexed_items", card.get("indexed_items", 0))),
-        catalogue_items=card.get("catalogue_items"),
+        catalog_items=card.get("catalog_items"),
         recall=chosen.get("recall"),
         latency_ms=chosen.get("latency_ms"),
         measured=evaluation.index_recall.estimate if evaluation and evaluation.index_recall else None,

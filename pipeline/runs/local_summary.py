@@ -88,7 +88,7 @@ def write_summaries(history: History) -> None:
         path = summary_path(history.root, run.number)
         is_newest = run is history.runs[-1]
         if is_newest or not path.exists():
-            write(path, summarise(run, history, is_over=True).to_json())
+            write(path, summarize(run, history, is_over=True).to_json())
 
 
 def write(path: Path, text: str) -> None:
@@ -106,7 +106,7 @@ def write(path: Path, text: str) -> None:
         raise InputError(f"{path} cannot be written ({error.strerror}); give `root` a folder that can be") from None
 
 
-def summarise(run: Run, history: History, is_over: bool = False) -> RunSummary:
+def summarize(run: Run, history: History, is_over: bool = False) -> RunSummary:
     """What there is to say of a run, as far as it came.
 
     Args:
@@ -183,7 +183,7 @@ def _result(run: Run, code: ExitCode) -> Result:
 
 
 def _data(step: StepRun, run: Run) -> Data:
-    """What the step that reads the data read, be that all of it or the catalogue alone."""
+    """What the step that reads the data read, be that all of it or the catalog alone."""
     [examples] = step.outputs["examples"]
     given: Mapping[str, Any] = run.config.get("ingest", {}).get("data", {})
     files = {name: tuple(given[name]) for name in _INPUTS if given.get(name)}

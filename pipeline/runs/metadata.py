@@ -26,7 +26,7 @@ _CURRENT_MODEL: Final = "current_model_id"
 
 # Steps that a refresh alone has.
 MODEL_TO_REFRESH: Final = "ModelToRefresh"
-CATALOGUE_EXAMPLE_GEN: Final = "CatalogueExampleGen"
+CATALOG_EXAMPLE_GEN: Final = "CatalogExampleGen"
 
 Kind = Literal["run", "refresh"]
 
@@ -114,9 +114,9 @@ class Run:
 
     @property
     def kind(self) -> Kind:
-        """Whether it trained a model, or refreshed the catalogue of one."""
+        """Whether it trained a model, or refreshed the catalog of one."""
         names = {step.name for step in self.steps}
-        return "refresh" if names & {MODEL_TO_REFRESH, CATALOGUE_EXAMPLE_GEN} else "run"
+        return "refresh" if names & {MODEL_TO_REFRESH, CATALOG_EXAMPLE_GEN} else "run"
 
     @property
     def started_ms(self) -> int:

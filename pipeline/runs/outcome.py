@@ -19,7 +19,7 @@ class Outcome:
       state: `cached` if nothing had changed, `failed` if a step failed.
       started_ms: epoch milliseconds.
       seconds: how long it took.
-      kind: `refresh` if the model is that of an earlier run, with a new catalogue.
+      kind: `refresh` if the model is that of an earlier run, with a new catalog.
       model: type of the model.
       metrics: of the candidate on the eval split, by name; empty if the gate did not run.
       blessed: by the recall gate; None if it did not run.

@@ -137,7 +137,7 @@ def _model(model: Model) -> list[Row]:
 
 def _index(index: Index) -> list[Row]:
     parameters = ", ".join(f"{name} {value}" for name, value in index.parameters.items())
-    of = f" of {index.catalogue_items:,}" if index.catalogue_items is not None else ""
+    of = f" of {index.catalog_items:,}" if index.catalog_items is not None else ""
     rows = [("kind", f"[bold]{escape(index.kind)}[/] {escape(parameters)}".rstrip())]
     rows.append(("items", f"{index.indexed_items:,}{of}"))
     if index.recall is not None:

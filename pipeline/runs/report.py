@@ -11,7 +11,7 @@ from evaluation.results import Evaluation
 from pipeline.runs import collect
 from pipeline.runs.collect import Found
 from components.schema_gate.findings import Finding, find, read_anomalies, refused_directory
-from pipeline.runs.metadata import CATALOGUE_EXAMPLE_GEN, Artifact, Run
+from pipeline.runs.metadata import CATALOG_EXAMPLE_GEN, Artifact, Run
 from pipeline.runs.outcome import outcome_of
 from pipeline.runs.page import canary_facts
 from schema.artifacts import CANARY_FILE, EVALUATION_FILE, INGESTION_FILE
@@ -88,7 +88,7 @@ def write_report(run: Run, root: str, artifacts_root: str, pipeline: str, out: P
 
 def _counters(run: Run) -> dict[str, int]:
     """Ingestion's counters in reading order, which ML Metadata does not keep."""
-    examples = run.output("SoukExampleGen", "examples") or run.output(CATALOGUE_EXAMPLE_GEN, "examples")
+    examples = run.output("SoukExampleGen", "examples") or run.output(CATALOG_EXAMPLE_GEN, "examples")
     counters: dict[str, int] = json.loads(_read(examples, INGESTION_FILE))["counters"] if examples else {}
     return counters
 

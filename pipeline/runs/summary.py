@@ -120,7 +120,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Index:
-    """What the catalogue is searched by.
+    """What the catalog is searched by.
 
     Attributes:
       recall: share of the exact nearest items that it finds, as the index builder measured it; None if it did not.
@@ -132,7 +132,7 @@ class Index:
     uri: str
     parameters: dict[str, Any]
     indexed_items: int
-    catalogue_items: int | None = None
+    catalog_items: int | None = None
     recall: float | None = None
     latency_ms: float | None = None
     measured: Estimate | None = None

@@ -44,7 +44,7 @@ class Generator:
 
     Args:
       target: "host:port" of the server.
-      values: what to send, one row each: serialised tf.Examples, or texts where the signature takes them. Each request
+      values: what to send, one row each: serialized tf.Examples, or texts where the signature takes them. Each request
         is one of them, drawn at random.
       config: how to send it.
       inspect: gets every answer; what it returns, unless None, says what is wrong with it.

@@ -1,4 +1,4 @@
-"""The requests of a load: serialised once, before the clock runs."""
+"""The requests of a load: serialized once, before the clock runs."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from serving.protos import prediction_service_pb2
 
 
 def examples_of(queries: Sequence[str]) -> list[bytes]:
-    """A serialised search tf.Example of each text.
+    """A serialized search tf.Example of each text.
 
     Raises:
       InputError: if a text is empty.
@@ -19,7 +19,7 @@ def examples_of(queries: Sequence[str]) -> list[bytes]:
 
 
 def predict_requests(values: Sequence[bytes], config: LoadConfig) -> list[bytes]:
-    """A serialised PredictRequest of one row for each value: a serialised tf.Example, or a text for `query_text`.
+    """A serialized PredictRequest of one row for each value: a serialized tf.Example, or a text for `query_text`.
 
     Raises:
       InputError: if there is no value.

@@ -9,8 +9,8 @@ from typing import Any, Final
 from schema import features
 from schema.settings import InputError
 from serving.client import Answer, ServingError
-from serving.examples import Behaviour
-from serving.playground.catalogue import Catalogue, CatalogueReader, Item
+from serving.examples import Behavior
+from serving.playground.catalog import Catalog, CatalogReader, Item
 from serving.playground.comparison import compare
 from serving.playground.filter_check import check_filters
 from serving.playground.models import Models
@@ -19,8 +19,8 @@ from serving.playground.users import Users
 
 SUGGESTIONS: Final = 20
 _COUNTED: Final = {"brand": "brands", "category": "categories"}
-# Titles are worth a short wait; a large catalogue is read in the background, and the page says so.
-_CATALOGUE_WAIT_S: Final = 3.0
+# Titles are worth a short wait; a large catalog is read in the background, and the page says so.
+_CATALOG_WAIT_S: Final = 3.0
 
 
 @dataclass(frozen=True)
@@ -36,16 +36,16 @@ class SideAnswer:
 class Playground:
     """The served models with what is known of the shop beside them."""
 
-    def __init__(self, models: Models, catalogue: CatalogueReader, users: Users) -> None:
+    def __init__(self, models: Models, catalog: CatalogReader, users: Users) -> None:
         self._models = models
-        self._catalogue = catalogue
+        self._catalog = catalog
         self._users = users
 
     def models(self) -> dict[str, Any]:
         """The models with their versions, and what is known of the shop."""
         return {
             "models": self._models.describe(),
-            "catalogue": self._catalogue.state(),
+            "catalog": self._catalog.state(),
             "users": self._users.count() if self._users.known else None,
         }
 
@@ -61,29 +61,29 @@ class Playground:
         """Values of `field`, brand or category, that hold `text`, with the items of each; those that begin so first.
 
         Raises:
-          InputError: if the field is another one, or the catalogue cannot be read.
+          InputError: if the field is another one, or the catalog cannot be read.
         """
         if field not in _COUNTED:
             raise InputError(f"Values are suggested for {' and '.join(_COUNTED)}, not for {field!r}.")
-        catalogue = self._catalogue.get(_CATALOGUE_WAIT_S)
-        counted: Sequence[tuple[str, int]] = () if catalogue is None else getattr(catalogue, _COUNTED[field])
+        catalog = self._catalog.get(_CATALOG_WAIT_S)
+        counted: Sequence[tuple[str, int]] = () if catalog is None else getattr(catalog, _COUNTED[field])
         wanted = text.strip().lower()
         found = [(value, count) for value, count in counted if wanted in value.lower()]
         found.sort(key=lambda entry: not entry[0].lower().startswith(wanted))
         return {"values": [{"value": value, "items": count} for value, count in found[:SUGGESTIONS]]}
 
     def user(self, user: str) -> dict[str, Any]:
-        """What is known of a user: profile, queries, and the items with what the catalogue says of them."""
-        behaviour = self._users.behaviour(user)
-        if behaviour is None:
+        """What is known of a user: profile, queries, and the items with what the catalog says of them."""
+        behavior = self._users.behavior(user)
+        if behavior is None:
             return {"user": user, "known": False, "profile": {}, "queries": [], "items": {}}
-        lists = {name: getattr(behaviour, name) for name in features.BEHAVIOUR_ITEM_FEATURES}
+        lists = {name: getattr(behavior, name) for name in features.BEHAVIOR_ITEM_FEATURES}
         details = self._details([item_id for ids in lists.values() for item_id in ids])
         return {
             "user": user,
             "known": True,
-            "profile": dict(behaviour.profile),
-            "queries": list(behaviour.history_queries),
+            "profile": dict(behavior.profile),
+            "queries": list(behavior.history_queries),
             "items": {name: [_shown(item_id, details) for item_id in ids] for name, ids in lists.items()},
         }
 
@@ -93,13 +93,13 @@ class Playground:
         Raises:
           InputError: if the query is empty, a model is not among those that may be asked, or a file cannot be read.
         """
-        behaviour = self._users.behaviour(request.user) if request.user else None
-        answered = [self._ask(request, side, behaviour) for side in request.sides]
+        behavior = self._users.behavior(request.user) if request.user else None
+        answered = [self._ask(request, side, behavior) for side in request.sides]
         hits = [[] if one.answer is None else one.answer.hits for one in answered]
         details = self._details([hit.item_id for found in hits for hit in found])
         found: dict[str, Any] = {
-            "user_known": behaviour is not None if request.user else None,
-            "catalogue": self._catalogue.state(),
+            "user_known": behavior is not None if request.user else None,
+            "catalog": self._catalog.state(),
             "sides": [_side(request, one, details) for one in answered],
             "comparison": None,
         }
@@ -116,8 +116,8 @@ class Playground:
         """Ends the connections."""
         self._models.close()
 
-    def _ask(self, request: SearchRequest, side: Side, behaviour: Behaviour | None) -> SideAnswer:
-        example = example_of(request, side, behaviour)
+    def _ask(self, request: SearchRequest, side: Side, behavior: Behavior | None) -> SideAnswer:
+        example = example_of(request, side, behavior)
         try:
             client = self._models.client(side.model, side.version)
             answers, latency_ms = _timed(lambda: client.answer_examples([example]))
@@ -126,11 +126,11 @@ class Playground:
         return SideAnswer(side, answers[0], latency_ms)
 
     def _details(self, item_ids: Sequence[str]) -> dict[str, Item]:
-        if self._catalogue.state()["state"] == "failed":
+        if self._catalog.state()["state"] == "failed":
             # The page says so; hits without titles are better than none.
             return {}
-        catalogue: Catalogue | None = self._catalogue.get(_CATALOGUE_WAIT_S)
-        return {} if catalogue is None else catalogue.items(item_ids)
+        catalog: Catalog | None = self._catalog.get(_CATALOG_WAIT_S)
+        return {} if catalog is None else catalog.items(item_ids)
 
 
 def _side(request: SearchRequest, one: SideAnswer, details: dict[str, Item]) -> dict[str, Any]:
@@ -160,7 +160,7 @@ def _side(request: SearchRequest, one: SideAnswer, details: dict[str, Item]) -> 
 
 def _shown(item_id: str, details: dict[str, Item]) -> dict[str, Any]:
     item = details.get(item_id)
-    return {"item_id": item_id, "in_catalogue": item is not None, **asdict(item or Item())}
+    return {"item_id": item_id, "in_catalog": item is not None, **asdict(item or Item())}
 
 
 def _timed(call: Callable[[], list[Answer]]) -> tuple[list[Answer], float]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from schema import features
 from serving.client import Hit
 from serving.filters import Filters
-from serving.playground.catalogue import Item
+from serving.playground.catalog import Item
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class FilterCheck:
       name: brand, category, price or exclude.
       kept: hits that the filter allows.
       broken: hits that it should have left out.
-      unknown: hits of which it cannot be told, as the catalogue does not have them.
+      unknown: hits of which it cannot be told, as the catalog does not have them.
     """
 
     name: str

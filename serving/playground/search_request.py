@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final, Self
 from pydantic import Field, ValidationError
 
 from schema.settings import InputError, Settings
-from serving.examples import Behaviour, search_example
+from serving.examples import Behavior, search_example
 from serving.filters import Filters
 
 MAX_ITEMS: Final = 1000
@@ -18,12 +18,12 @@ class Side(Settings):
     Attributes:
       model: a key of `Models`.
       version: None asks the newest.
-      personalised: whether the user and the behaviour are sent.
+      personalized: whether the user and the behavior are sent.
     """
 
     model: _Text
     version: Annotated[int, Field(ge=0, lt=2**63)] | None = None
-    personalised: bool = True
+    personalized: bool = True
 
 
 class SearchRequest(Settings):
@@ -58,13 +58,13 @@ class SearchRequest(Settings):
             raise InputError(f"The search cannot be understood: {'; '.join(_problems(error))}.") from None
 
 
-def example_of(request: SearchRequest, side: Side, behaviour: Behaviour | None) -> bytes:
-    """The serialised tf.Example that asks for one side's answer; an unset filter has no feature.
+def example_of(request: SearchRequest, side: Side, behavior: Behavior | None) -> bytes:
+    """The serialized tf.Example that asks for one side's answer; an unset filter has no feature.
 
     Raises:
       InputError: if the query is empty.
     """
-    user, known = (request.user, behaviour) if side.personalised else (None, None)
+    user, known = (request.user, behavior) if side.personalized else (None, None)
     return search_example(request.query, user, known, request.relevance_control, request.filters)
 
 

@@ -7,8 +7,8 @@ from typing import Final
 import polars as pl
 
 from schema import features
-from serving.examples import Behaviour
-from serving.user_state import check_exists, read_behaviour, scan_user_states, unreadable
+from serving.examples import Behavior
+from serving.user_state import check_exists, read_behavior, scan_user_states, unreadable
 
 # Users whose queries the suggestions are drawn from; more would cost memory and change little.
 _QUERY_USERS: Final = 20_000
@@ -48,7 +48,7 @@ class Users:
     def find(self, text: str, limit: int) -> list[dict[str, object]]:
         """Users whose id begins with `text`, then those whose id holds it; of whom most is known first.
 
-        Each has `user`, and the numbers of `items` and `queries` of the behaviour.
+        Each has `user`, and the numbers of `items` and `queries` of the behavior.
 
         Raises:
           InputError: if the file cannot be read.
@@ -70,13 +70,13 @@ class Users:
             for row in found.iter_rows(named=True)
         ]
 
-    def behaviour(self, user: str) -> Behaviour | None:
+    def behavior(self, user: str) -> Behavior | None:
         """What is known of a user, or None for one who is not in the file.
 
         Raises:
           InputError: if the file cannot be read.
         """
-        return None if self._path is None else read_behaviour(self._path, user)
+        return None if self._path is None else read_behavior(self._path, user)
 
     def frequent_queries(self, limit: int) -> list[str]:
         """Queries that many users typed before.
@@ -108,7 +108,7 @@ def _read(path: Path) -> pl.DataFrame:
     try:
         scan = scan_user_states(path)
         columns = scan.collect_schema().names()
-        lists = [pl.col(name).list.len().fill_null(0) for name in features.BEHAVIOUR_ITEM_FEATURES if name in columns]
+        lists = [pl.col(name).list.len().fill_null(0) for name in features.BEHAVIOR_ITEM_FEATURES if name in columns]
         queries = [pl.col(name).list.len().fill_null(0) for name in (features.HISTORY_QUERIES,) if name in columns]
         none = pl.lit(0, pl.Int64)
         return scan.select(

@@ -221,7 +221,7 @@ class BatchingRunner:
             self._metrics.wrapped_run_count.add()
             outputs = self._run_joined(batch, waiting)
         except Exception:
-            # One request's input must not fail its neighbours.
+            # One request's input must not fail its neighbors.
             for task in waiting:
                 self._run_alone(batch, task)
             return

@@ -10,7 +10,7 @@ def examples_dir(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def servables(tmp_path_factory):
-    """Real SavedModels by name: the same tower and catalogue, each with something else about it."""
+    """Real SavedModels by name: the same tower and catalog, each with something else about it."""
     folder = tmp_path_factory.mktemp("servables")
     return {
         "good": world.save_servable(folder / "good", noise=0.10),

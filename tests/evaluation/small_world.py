@@ -27,7 +27,7 @@ DAY_MS = 86_400_000
 START_MS = 1_750_000_000_000
 
 TOPIC_WORDS = [f"{a}{b}" for a in ("lam", "ket", "sho", "bag", "cam") for b in "aeiouyxz"]
-NOT_IN_CATALOGUE = "item-of-yesterday"
+NOT_IN_CATALOG = "item-of-yesterday"
 
 
 def item_id(item: int) -> str:
@@ -109,7 +109,7 @@ def search_example(request: Request) -> bytes:
     ).SerializeToString()
 
 
-def catalogue_example(item: int) -> bytes:
+def catalog_example(item: int) -> bytes:
     topic = item_topic(item)
     top = "Home" if topic % 2 else "Outdoors"
     return tf.train.Example(
@@ -125,13 +125,13 @@ def catalogue_example(item: int) -> bytes:
     ).SerializeToString()
 
 
-def write_split(examples_dir: Path, split: str, serialised: Sequence[bytes], shards: int = 1) -> None:
+def write_split(examples_dir: Path, split: str, serialized: Sequence[bytes], shards: int = 1) -> None:
     folder = Path(examples_dir) / f"Split-{split}"
     folder.mkdir(parents=True, exist_ok=True)
     for shard in range(shards):
         path = folder / f"part-{shard:05d}-of-{shards:05d}.tfrecord.gz"
         with tf.io.TFRecordWriter(str(path), options="GZIP") as writer:
-            for example in serialised[shard::shards]:
+            for example in serialized[shard::shards]:
                 writer.write(example)
 
 
@@ -148,7 +148,7 @@ def write_examples(examples_dir: Path, eval_count: int = EVAL_REQUESTS) -> Path:
     write_split(
         examples_dir, features.EVAL_SPLIT, [search_example(request) for request in eval_requests(eval_count)], 2
     )
-    write_split(examples_dir, features.CATALOG_SPLIT, [catalogue_example(item) for item in range(ITEMS)])
+    write_split(examples_dir, features.CATALOG_SPLIT, [catalog_example(item) for item in range(ITEMS)])
     return Path(examples_dir)
 
 
@@ -173,7 +173,7 @@ class TopicModel(tf.Module):
         self.queries = tf.Variable(np.concatenate([heads, np.zeros((1, 2, DIM))]).astype(np.float32))
         self.query_rows = _table([query_text(query) for query in range(QUERIES)], QUERIES)
         self.item_rows = _table([item_id(item) for item in range(ITEMS)], 0)
-        self.ids = tf.constant([item_id(item) for item in range(ITEMS - 1)] + [NOT_IN_CATALOGUE])
+        self.ids = tf.constant([item_id(item) for item in range(ITEMS - 1)] + [NOT_IN_CATALOG])
         self.broken_index, self.scores_nan = broken_index, scores_nan
         self.shard, self.shards = shard
 

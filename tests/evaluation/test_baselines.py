@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import Stemmer
 
-from evaluation.baselines import Bm25, as_shown, most_popular, tokenise
+from evaluation.baselines import Bm25, as_shown, most_popular, tokenize
 
 ENGLISH = Stemmer.Stemmer("english")
 
@@ -27,17 +27,17 @@ def test_popularity_gives_everyone_the_most_clicked_items_and_none_without_click
     ],
 )
 def test_terms_are_stemmed_words_and_for_chinese_characters_and_pairs(text, terms):
-    assert tokenise(text, ENGLISH) == terms
+    assert tokenize(text, ENGLISH) == terms
 
 
 def test_bm25_ranks_by_the_textbook_formula():
     texts = ["red running shoes", "blue shoes", "red lamp for the red room", "kettle", "running water kettle kettle"]
-    documents = [Counter(tokenise(text, ENGLISH)) for text in texts]
+    documents = [Counter(tokenize(text, ENGLISH)) for text in texts]
     average = sum(sum(document.values()) for document in documents) / len(documents)
 
     def score(query, document):
         total = 0.0
-        for term in tokenise(query, ENGLISH):
+        for term in tokenize(query, ENGLISH):
             holding = sum(term in other for other in documents)
             idf = math.log(1 + (len(documents) - holding + 0.5) / (holding + 0.5))
             norm = 1.5 * (1 - 0.75 + 0.75 * sum(document.values()) / average)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from evaluation.eval_set import read_catalogue, read_requests, read_training
+from evaluation.eval_set import read_catalog, read_requests, read_training
 from schema import features
 from schema.features import Stage
 from schema.settings import InputError
@@ -19,11 +19,11 @@ def request(request_id, items, stages, positions=None, history=(), query="lamp")
 
 @pytest.fixture
 def written(tmp_path):
-    """Writes an Examples artifact with a catalogue of three items and the given eval and train requests."""
+    """Writes an Examples artifact with a catalog of three items and the given eval and train requests."""
 
     def write(eval_split, train_split=(), shards=1):
-        catalogue = [world.catalogue_example(item) for item in range(3)]
-        world.write_split(tmp_path, features.CATALOG_SPLIT, catalogue)
+        catalog = [world.catalog_example(item) for item in range(3)]
+        world.write_split(tmp_path, features.CATALOG_SPLIT, catalog)
         for split, requests in ((features.EVAL_SPLIT, eval_split), (features.TRAIN_SPLIT, train_split)):
             world.write_split(tmp_path, split, [world.search_example(one) for one in requests], shards)
         return tmp_path
@@ -31,18 +31,18 @@ def written(tmp_path):
     return write
 
 
-def test_the_catalogue_is_read_with_absent_values_as_empty(examples_dir):
-    catalogue = read_catalogue(examples_dir)
-    assert len(catalogue) == world.ITEMS
-    row = catalogue.rows[world.item_id(5)]
-    assert catalogue.brands[row] == ""
-    assert catalogue.category_paths[row] == ("Home", "Topic 5")
-    assert catalogue.texts()[row] == f"{catalogue.titles[row]} Home Topic 5"
+def test_the_catalog_is_read_with_absent_values_as_empty(examples_dir):
+    catalog = read_catalog(examples_dir)
+    assert len(catalog) == world.ITEMS
+    row = catalog.rows[world.item_id(5)]
+    assert catalog.brands[row] == ""
+    assert catalog.category_paths[row] == ("Home", "Topic 5")
+    assert catalog.texts()[row] == f"{catalog.titles[row]} Home Topic 5"
 
 
 def test_clicked_carted_and_ordered_items_are_relevant_with_their_worth(written):
     folder = written([request("r", ("item-002", "item-000", "item-001"), (1, 3, 2))])
-    found = read_requests(folder, read_catalogue(folder), 10, 0, GAINS)
+    found = read_requests(folder, read_catalog(folder), 10, 0, GAINS)
     labels = zip(found.relevant.rows.tolist(), found.relevant.gains.tolist(), found.stages.tolist(), strict=True)
     assert sorted(labels) == [(0, 3.0, Stage.ORDERED), (1, 1.0, Stage.CLICKED)]
     assert found.shown.tolist() == [[2, 0, 1]]
@@ -50,14 +50,14 @@ def test_clicked_carted_and_ordered_items_are_relevant_with_their_worth(written)
 
 def test_an_item_that_comes_twice_counts_once_with_its_furthest_stage(written):
     folder = written([request("r", ("item-001", "item-001"), (2, 3))])
-    found = read_requests(folder, read_catalogue(folder), 10, 0, GAINS)
+    found = read_requests(folder, read_catalog(folder), 10, 0, GAINS)
     assert found.relevant.rows.tolist() == [1]
     assert found.stages.tolist() == [Stage.ORDERED]
 
 
-def test_items_outside_of_the_catalogue_count_and_cannot_be_found(written):
+def test_items_outside_of_the_catalog_count_and_cannot_be_found(written):
     folder = written([request("r", ("gone", "item-001", "gone too"), (2, 2, 2))])
-    found = read_requests(folder, read_catalogue(folder), 10, 0, GAINS)
+    found = read_requests(folder, read_catalog(folder), 10, 0, GAINS)
     assert sorted(found.relevant.rows.tolist()) == [1, 3, 4]
 
 
@@ -71,17 +71,17 @@ def test_of_items_that_do_not_count_nothing_is_measured(written):
         ]
     )
     counted = {"item-001", "item-002"}
-    found = read_requests(folder, read_catalogue(folder), 10, 0, GAINS, counted)
+    found = read_requests(folder, read_catalog(folder), 10, 0, GAINS, counted)
     assert (found.read, found.usable, len(found)) == (3, 2, 2)
     assert sorted(found.relevant.rows.tolist()) == [1, 2]
-    # Of five that were chosen two have gone; that another one does not count is no loss of the catalogue's.
+    # Of five that were chosen two have gone; that another one does not count is no loss of the catalog's.
     assert found.gone == pytest.approx(2 / 5)
-    assert len(read_requests(folder, read_catalogue(folder), 10, 0, GAINS, frozenset())) == 0
+    assert len(read_requests(folder, read_catalog(folder), 10, 0, GAINS, frozenset())) == 0
 
 
 def test_a_click_off_the_page_is_relevant_but_not_shown(written):
     folder = written([request("r", ("item-002", "item-001"), (2, 1), (0, 1))])
-    found = read_requests(folder, read_catalogue(folder), 10, 0, GAINS)
+    found = read_requests(folder, read_catalog(folder), 10, 0, GAINS)
     assert found.relevant.rows.tolist() == [2]
     assert found.on_page.tolist() == [False]
     assert found.shown.tolist() == [[1]]
@@ -89,30 +89,30 @@ def test_a_click_off_the_page_is_relevant_but_not_shown(written):
 
 def test_requests_without_a_click_are_counted_but_not_measured(written):
     folder = written([request("a", ("item-000",), (1,)), request("b", ("item-000",), (2,)), request("c", (), ())])
-    found = read_requests(folder, read_catalogue(folder), 10, 0, GAINS)
+    found = read_requests(folder, read_catalog(folder), 10, 0, GAINS)
     assert (found.read, found.usable, len(found)) == (3, 1, 1)
 
 
 def test_a_servable_is_not_shown_what_came_of_the_request(examples_dir):
-    found = read_requests(examples_dir, read_catalogue(examples_dir), 50, 0, GAINS)
-    for serialised in found.examples:
-        names = set(tf.train.Example.FromString(serialised).features.feature)
+    found = read_requests(examples_dir, read_catalog(examples_dir), 50, 0, GAINS)
+    for serialized in found.examples:
+        names = set(tf.train.Example.FromString(serialized).features.feature)
         assert names == {"request_id", "user_id", "query", "timestamp_ms", "real_time_items"}
 
 
 def test_history_tells_known_searchers_from_new_ones(written):
     folder = written([request("a", ("item-000",), (2,), history=("item-001",)), request("b", ("item-000",), (2,))])
-    found = read_requests(folder, read_catalogue(folder), 10, 0, GAINS)
+    found = read_requests(folder, read_catalog(folder), 10, 0, GAINS)
     assert sorted(found.has_history.tolist()) == [False, True]
 
 
 def test_the_sample_is_the_same_in_any_file_order_and_another_with_another_seed(tmp_path, examples_dir):
     requests = world.eval_requests()
-    catalogue = read_catalogue(examples_dir)
+    catalog = read_catalog(examples_dir)
     ids = []
     for name, order, shards, seed in (("a", 1, 1, 0), ("b", -1, 3, 0), ("c", 1, 1, 1)):
         world.write_split(tmp_path / name, "eval", [world.search_example(one) for one in requests[::order]], shards)
-        found = read_requests(tmp_path / name, catalogue, 40, seed, GAINS)
+        found = read_requests(tmp_path / name, catalog, 40, seed, GAINS)
         ids.append([tf.train.Example.FromString(e).features.feature["request_id"] for e in found.examples])
         assert len(found) == 40
         assert found.usable == sum(max(one.stages) >= 2 for one in requests)
@@ -121,12 +121,12 @@ def test_the_sample_is_the_same_in_any_file_order_and_another_with_another_seed(
 
 
 def test_training_counts_equal_a_count_by_hand(examples_dir):
-    catalogue = read_catalogue(examples_dir)
-    counts = read_training(examples_dir, catalogue)
+    catalog = read_catalog(examples_dir)
+    counts = read_training(examples_dir, catalog)
     clicks = np.zeros(world.ITEMS, int)
     for one in world.train_requests():
         for item, stage in zip(one.items, one.stages, strict=True):
-            clicks[catalogue.rows[item]] += stage >= 2
+            clicks[catalog.rows[item]] += stage >= 2
     assert counts.requests == world.TRAIN_REQUESTS
     assert counts.interactions.tolist() == clicks.tolist()
     assert sum(counts.queries.values()) == world.TRAIN_REQUESTS
@@ -135,15 +135,15 @@ def test_training_counts_equal_a_count_by_hand(examples_dir):
 
 def test_queries_that_differ_in_case_and_blanks_are_one(written):
     folder = written([], [request(str(n), (), (), query=text) for n, text in enumerate(["Red  Shoes", "red shoes "])])
-    assert read_training(folder, read_catalogue(folder)).queries == {"red shoes": 2}
+    assert read_training(folder, read_catalog(folder)).queries == {"red shoes": 2}
 
 
 def test_a_folder_without_the_split_is_named(tmp_path):
     with pytest.raises(InputError, match=r"no folder `Split-catalog`.*souk ingest --out"):
-        read_catalogue(tmp_path)
+        read_catalog(tmp_path)
 
 
-def test_an_empty_catalogue_is_named(tmp_path):
+def test_an_empty_catalog_is_named(tmp_path):
     world.write_split(tmp_path, features.CATALOG_SPLIT, [])
     with pytest.raises(InputError, match="holds no item"):
-        read_catalogue(tmp_path)
+        read_catalog(tmp_path)

@@ -56,7 +56,7 @@ def test_items_that_the_index_was_not_given_are_not_missed():
     assert index_recall(found, queries, items, 10).max() < 1.0
 
 
-def test_a_catalogue_smaller_than_k_can_still_be_found_whole():
+def test_a_catalog_smaller_than_k_can_still_be_found_whole():
     items = np.eye(3, dtype=np.float32)
     retrieved = np.array([[0, 1, 2, -1, -1]])
     assert index_recall(retrieved, items[None, :1], items, 5).tolist() == [1.0]

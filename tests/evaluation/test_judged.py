@@ -3,14 +3,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.example_gen.catalogue_file import read_catalogue_file
+from components.example_gen.catalog_file import read_catalog_file
 from evaluation.judged import evaluate_judgments, newest_version
 from evaluation.judgments import Judgment, Judgments, read_judgments
 from schema.settings import InputError
 from tests.evaluation.word_servable import save_word_servable
 
 ESCI = Path(__file__).parents[3] / ".." / "shared" / "data" / "esci150"
-CATALOGUE = """{"item_id": "a", "title": "red running shoes", "brand": "Acme"}
+CATALOG = """{"item_id": "a", "title": "red running shoes", "brand": "Acme"}
 {"item_id": "b", "title": "blue shoes"}
 {"item_id": "c", "title": "desk lamp", "category": ["Home", "Lamps"]}
 {"item_id": "d", "title": "red desk"}
@@ -22,9 +22,9 @@ CATALOGUE = """{"item_id": "a", "title": "red running shoes", "brand": "Acme"}
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory):
     folder = tmp_path_factory.mktemp("judged")
-    (folder / "catalog.jsonl").write_text(CATALOGUE)
-    found = read_catalogue_file(str(folder / "catalog.jsonl"))
-    servable = save_word_servable(folder / "versions" / "7", found.catalogue.item_ids, found.catalogue.titles, k=3)
+    (folder / "catalog.jsonl").write_text(CATALOG)
+    found = read_catalog_file(str(folder / "catalog.jsonl"))
+    servable = save_word_servable(folder / "versions" / "7", found.catalog.item_ids, found.catalog.titles, k=3)
     return found, servable
 
 
@@ -38,20 +38,20 @@ def judged(**by_query):
     )
 
 
-def test_the_catalogue_file_gives_usable_items_and_counts_the_others(shop):
+def test_the_catalog_file_gives_usable_items_and_counts_the_others(shop):
     found, _ = shop
-    assert found.catalogue.item_ids == ("a", "b", "c", "d")
+    assert found.catalog.item_ids == ("a", "b", "c", "d")
     assert found.unusable_rows == 2
-    assert found.catalogue.texts()[2] == "desk lamp Home Lamps"
+    assert found.catalog.texts()[2] == "desk lamp Home Lamps"
 
 
 def test_recall_counts_right_items_and_ndcg_all_gains(shop):
     found, servable = shop
     result = evaluate_judgments(
-        servable, found.catalogue, judged(red_shoes={"a": 1.0, "b": 0.1}, lamp={"c": 1.0, "gone": 1.0}), [1, 4]
+        servable, found.catalog, judged(red_shoes={"a": 1.0, "b": 0.1}, lamp={"c": 1.0, "gone": 1.0}), [1, 4]
     )
     systems = {system.key: system.metrics for system in result.systems}
-    # "red shoes": the item with both words is first. "lamp": one of two right items is in the catalogue.
+    # "red shoes": the item with both words is first. "lamp": one of two right items is in the catalog.
     assert systems["served"]["recall@1"].value == pytest.approx((1.0 + 0.5) / 2)
     assert systems["bm25"]["recall@1"].value == pytest.approx((1.0 + 0.5) / 2)
     best_lamp = 1 + 1 / np.log2(3)
@@ -61,7 +61,7 @@ def test_recall_counts_right_items_and_ndcg_all_gains(shop):
 
 def test_ks_beyond_the_answer_are_measured_by_exact_search_only(shop):
     found, servable = shop
-    result = evaluate_judgments(servable, found.catalogue, judged(red_desk={"d": 1.0, "c": 1.0}), [3, 4])
+    result = evaluate_judgments(servable, found.catalog, judged(red_desk={"d": 1.0, "c": 1.0}), [3, 4])
     systems = {system.key: system.metrics for system in result.systems}
     assert result.served_k == 3
     assert "recall@4" not in systems["served"]
@@ -71,13 +71,13 @@ def test_ks_beyond_the_answer_are_measured_by_exact_search_only(shop):
 
 def test_queries_without_a_right_item_are_left_out_and_counted(shop):
     found, servable = shop
-    result = evaluate_judgments(servable, found.catalogue, judged(lamp={"c": 1.0}, shoes={"a": 0.1}), [1])
+    result = evaluate_judgments(servable, found.catalog, judged(lamp={"c": 1.0}, shoes={"a": 0.1}), [1])
     assert (result.queries, result.queries_without) == (1, 1)
 
 
 def test_the_lead_over_bm25_is_paired(shop):
     found, servable = shop
-    result = evaluate_judgments(servable, found.catalogue, judged(lamp={"c": 1.0}, red_shoes={"a": 1.0}), [1])
+    result = evaluate_judgments(servable, found.catalog, judged(lamp={"c": 1.0}, red_shoes={"a": 1.0}), [1])
     served = next(system for system in result.systems if system.key == "served")
     assert served.over_bm25["recall@1"].value == 0.0
     assert served.over_bm25["recall@1"].high == 0.0
@@ -86,9 +86,9 @@ def test_the_lead_over_bm25_is_paired(shop):
 def test_bad_ks_and_foreign_judgments_are_named(shop):
     found, servable = shop
     with pytest.raises(InputError, match="each k must be 1 or more"):
-        evaluate_judgments(servable, found.catalogue, judged(lamp={"c": 1.0}), [0, 10])
-    with pytest.raises(InputError, match="none of the judged items is in the catalogue"):
-        evaluate_judgments(servable, found.catalogue, judged(lamp={"x": 1.0}), [1])
+        evaluate_judgments(servable, found.catalog, judged(lamp={"c": 1.0}), [0, 10])
+    with pytest.raises(InputError, match="none of the judged items is in the catalog"):
+        evaluate_judgments(servable, found.catalog, judged(lamp={"x": 1.0}), [1])
 
 
 def test_the_newest_version_is_the_highest_number(shop, tmp_path):
@@ -121,20 +121,20 @@ def test_a_folder_without_versions_is_named(shop, tmp_path):
         ("c.jsonl", "", "is empty"),
     ],
 )
-def test_a_catalogue_that_cannot_be_used_is_named(tmp_path, name, text, message):
+def test_a_catalog_that_cannot_be_used_is_named(tmp_path, name, text, message):
     (tmp_path / name).write_text(text)
     with pytest.raises(InputError, match=message):
-        read_catalogue_file(str(tmp_path / name))
+        read_catalog_file(str(tmp_path / name))
 
 
 @pytest.mark.skipif(not ESCI.is_dir(), reason="the ESCI-150 data is not at ../shared/data/esci150")
 def test_bm25_reaches_its_known_recall_on_esci_150(tmp_path):
     """The figures of the data's README; a servable is needed to ask, its own figures are not the point here."""
-    catalogue = read_catalogue_file(str(ESCI / "items.jsonl.gz")).catalogue
-    assert len(catalogue) == 6764
-    servable = save_word_servable(tmp_path / "1", catalogue.item_ids, catalogue.titles, k=50)
+    catalog = read_catalog_file(str(ESCI / "items.jsonl.gz")).catalog
+    assert len(catalog) == 6764
+    servable = save_word_servable(tmp_path / "1", catalog.item_ids, catalog.titles, k=50)
     judgments = read_judgments(ESCI / "judgments.jsonl.gz")
-    result = evaluate_judgments(servable, catalogue, judgments, [10, 50, 100, 200], bootstrap_samples=200)
+    result = evaluate_judgments(servable, catalog, judgments, [10, 50, 100, 200], bootstrap_samples=200)
     systems = {system.key: system.metrics for system in result.systems}
     assert (result.queries, result.right, result.right_missing) == (150, 3389, 0)
     for k, known in ((10, 0.265), (50, 0.786), (100, 0.865), (200, 0.899)):

@@ -66,7 +66,7 @@ def test_every_metric_equals_its_definition_request_by_request(case):
 
 @settings(deadline=None, max_examples=50)
 @given(cases())
-def test_coverage_counts_distinct_catalogue_items_within_k(case):
+def test_coverage_counts_distinct_catalog_items_within_k(case):
     retrieved, _, k = case
     seen = {row for results in retrieved.tolist() for row in results[:k] if 0 <= row < ITEMS - 2}
     assert metrics.coverage_at(retrieved, k, ITEMS - 2) == pytest.approx(len(seen) / (ITEMS - 2))

@@ -7,7 +7,7 @@ import pytest
 
 from components.example_gen.ingest import local_pipeline
 from evaluation import replay_job
-from evaluation.eval_set import read_catalogue
+from evaluation.eval_set import read_catalog
 from evaluation.replay_job import Question, ReplayJob
 from evaluation.servable import Servable
 from schema import features
@@ -21,13 +21,13 @@ def in_another_process():
     return local_pipeline(["--direct_running_mode=multi_processing", "--direct_num_workers=1"])
 
 
-def questions(servables, catalogue):
+def questions(servables, catalog):
     return [
         Question(servables["good"], features.SIGNATURE_DEFAULT, REQUESTS, 20),
         Question(servables["weaker"], features.SIGNATURE_DEFAULT, REQUESTS, 20, batches_per_part=2),
         Question(servables["good"], features.SIGNATURE_QUERY_TEXT, [b"bage new", b"?", b""], 1),
         Question(servables["good"], features.SIGNATURE_ENCODE_QUERY, REQUESTS[:7], 256),
-        Question(servables["good"], features.SIGNATURE_ENCODE_ITEMS, catalogue.examples, 50, batches_per_part=3),
+        Question(servables["good"], features.SIGNATURE_ENCODE_ITEMS, catalog.examples, 50, batches_per_part=3),
     ]
 
 
@@ -35,8 +35,8 @@ def questions(servables, catalogue):
 def test_the_answers_are_those_of_the_servables_themselves_in_the_order_of_the_inputs(
     make_pipeline, servables, examples_dir, tmp_path
 ):
-    catalogue = read_catalogue(examples_dir)
-    asked = questions(servables, catalogue)
+    catalog = read_catalog(examples_dir)
+    asked = questions(servables, catalog)
     with ReplayJob(make_pipeline, tmp_path) as job:
         answers = job.ask(asked)
     for question, answer in zip(asked, answers, strict=True):

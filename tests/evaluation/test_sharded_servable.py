@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from components.recall_gate.verdict import evaluate_and_judge
-from evaluation.eval_set import read_catalogue
+from evaluation.eval_set import read_catalog
 from evaluation.judged import newest_version
 from evaluation.servable import Servable, holds_servable
 from schema.settings import InputError
@@ -35,11 +35,11 @@ def diverged(tmp_path_factory):
     return save(tmp_path_factory.mktemp("diverged"), scores_nan=True)
 
 
-def test_shards_answer_together_what_the_catalogue_in_one_piece_answers(sharded, servables, examples_dir):
-    catalogue = read_catalogue(examples_dir)
+def test_shards_answer_together_what_the_catalog_in_one_piece_answers(sharded, servables, examples_dir):
+    catalog = read_catalog(examples_dir)
     examples = [world.search_example(request) for request in world.eval_requests(50)]
     whole, parts = Servable(servables["good"]), Servable(sharded)
-    for ask in (lambda s: s.retrieve(examples, catalogue), lambda s: s.retrieve_text(["bage new", "?"], catalogue, 1)):
+    for ask in (lambda s: s.retrieve(examples, catalog), lambda s: s.retrieve_text(["bage new", "?"], catalog, 1)):
         expected, merged = ask(whole), ask(parts)
         np.testing.assert_allclose(merged.scores, expected.scores, rtol=1e-6)
         distinct = np.diff(expected.scores, axis=1).min(axis=1) < -1e-6
@@ -75,7 +75,7 @@ def test_a_pushed_version_is_found_by_its_map_and_is_none_without_one_of_its_sha
         (tmp_path / f"souk-shard-{shard}-of-3" / "7").symlink_to(sharded / f"shard-{shard}-of-3")
     (pushed / SHARD_MAP_FILE).write_text(ShardMap(items=SIZES, indexed_items=SIZES, folders=folders).to_json())
     assert newest_version(pushed.parent) == pushed
-    assert len(Servable(pushed).retrieve_text(["bage new"], read_catalogue(examples_dir)).rows) == 1
+    assert len(Servable(pushed).retrieve_text(["bage new"], read_catalog(examples_dir)).rows) == 1
     (tmp_path / "souk-shard-2-of-3" / "7").unlink()
     assert not holds_servable(pushed)
     with pytest.raises(InputError, match="souk-shard-2-of-3/7 holds no"):

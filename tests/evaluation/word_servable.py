@@ -1,4 +1,4 @@
-"""A servable over any catalogue that needs no training: texts are sums of fixed random word vectors."""
+"""A servable over any catalog that needs no training: texts are sums of fixed random word vectors."""
 
 import os
 from collections.abc import Sequence

@@ -14,7 +14,7 @@ ESCI_ITEMS = Path(__file__).parents[3] / "shared" / "data" / "esci150" / "items.
 @pytest.fixture(scope="session")
 def world() -> World:
     """A shop larger than `tiny`, so that shares can be measured in it."""
-    sizes = ["catalogue.items=4000", "searchers.users=600", "queries.intents=4000", "searches=20000"]
+    sizes = ["catalog.items=4000", "searchers.users=600", "queries.intents=4000", "searches=20000"]
     return build_world(with_overrides(preset("tiny"), sizes))
 
 
@@ -44,7 +44,7 @@ def tiny_events(tiny_log: pl.DataFrame) -> pl.DataFrame:
 
 @pytest.fixture
 def esci_items() -> Path:
-    """The ESCI-150 catalogue."""
+    """The ESCI-150 catalog."""
     if not ESCI_ITEMS.is_file():
-        pytest.skip(f"needs the ESCI-150 catalogue at {ESCI_ITEMS}")
+        pytest.skip(f"needs the ESCI-150 catalog at {ESCI_ITEMS}")
     return ESCI_ITEMS

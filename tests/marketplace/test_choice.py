@@ -16,7 +16,7 @@ def acted(
 ) -> tuple[np.ndarray, np.ndarray, Clicks]:
     rng = np.random.default_rng(seed)
     pages = build_pages(
-        world.settings, world.catalogue, world.searchers, world.shelves, world.cache, requests, queries, DAY, rng
+        world.settings, world.catalog, world.searchers, world.shelves, world.cache, requests, queries, DAY, rng
     )
     seen = world.chooser.looked_at(pages, rng)
     if remembered is None:
@@ -37,7 +37,7 @@ def test_people_look_from_the_top_and_stop_at_each_slot_with_the_set_chance(worl
     seen = world.chooser.looked_at(np.zeros((40_000, 12), int), np.random.default_rng(0))
     assert (np.diff(seen.astype(int), axis=1) <= 0).all()
     assert seen[:, 0].all()
-    further = world.settings.behaviour.look_further
+    further = world.settings.behavior.look_further
     assert seen.mean(axis=0) == pytest.approx(further ** np.arange(12), abs=0.01)
 
 
@@ -57,7 +57,7 @@ def test_upper_slots_get_more_clicks(day) -> None:
 
 
 def test_nothing_is_clicked_before_it_is_on_sale(world: World, day) -> None:
-    assert (world.catalogue.available_day[day[3].item] <= DAY).all()
+    assert (world.catalog.available_day[day[3].item] <= DAY).all()
 
 
 def test_relevant_and_liked_items_are_preferred(world: World, day) -> None:
@@ -89,12 +89,12 @@ def test_the_disappointed_browse_on_to_what_they_wanted(world: World, day) -> No
     assert (off & disappointed & ~on).sum() / (disappointed & ~on).sum() > 0.2
     outside = clicks.position == 0
     wanted = world.intents.leaf[requests.intent[clicks.request[outside]]]
-    assert (world.catalogue.leaf[clicks.item[outside]] == wanted).mean() > 0.8
+    assert (world.catalog.leaf[clicks.item[outside]] == wanted).mean() > 0.8
 
 
 def test_an_ambiguous_word_gets_the_leaf_that_its_user_means(world: World) -> None:
-    """Who types "apple" clicks fruit or phones, as his favourite leaves have it: the query alone cannot tell."""
-    pool, intents, paths = world.pool, world.intents, world.catalogue.paths
+    """Who types "apple" clicks fruit or phones, as his favorite leaves have it: the query alone cannot tell."""
+    pool, intents, paths = world.pool, world.intents, world.catalog.paths
     wordings = np.flatnonzero(pool.wording_text == pool.texts.index("apple"))
     meant = np.searchsorted(pool.intent_start, wordings, side="right") - 1
     fruit = [intent for intent in meant if paths[intents.leaf[intent]][0] == "Grocery"]
@@ -107,7 +107,7 @@ def test_an_ambiguous_word_gets_the_leaf_that_its_user_means(world: World) -> No
     requests = Requests(user, intent, none, none, np.zeros(600, np.float32))
     query = pool.texts.index("apple") * (pool.spellings + 1)
     _, _, clicks = acted(world, requests, np.full(600, query), 5)
-    top = np.array([paths[leaf][0] for leaf in world.catalogue.leaf[clicks.item]])
+    top = np.array([paths[leaf][0] for leaf in world.catalog.leaf[clicks.item]])
     by_fruit = wants_fruit[clicks.request]
     assert by_fruit.sum() > 50
     assert (~by_fruit).sum() > 50
@@ -117,7 +117,7 @@ def test_an_ambiguous_word_gets_the_leaf_that_its_user_means(world: World) -> No
 
 def test_the_same_need_of_two_users_gets_their_own_brands(world: World) -> None:
     intents, searchers = world.intents, world.searchers
-    leaf = int(np.bincount(world.catalogue.leaf).argmax())
+    leaf = int(np.bincount(world.catalog.leaf).argmax())
     plain = np.flatnonzero(
         (intents.leaf == leaf) & (intents.brand == NONE) & (intents.facets == NONE).all(axis=1) & ~intents.broad
     )[0]
@@ -126,7 +126,7 @@ def test_the_same_need_of_two_users_gets_their_own_brands(world: World) -> None:
     requests = Requests(user, np.full(3_000, plain), none, none, np.zeros(3_000, np.float32))
     query = world.pool.draw(requests.intent[:1], 0.0, np.random.default_rng(0)).repeat(3_000)
     _, _, clicks = acted(world, requests, query, 6)
-    brand = world.catalogue.brand[clicks.item]
+    brand = world.catalog.brand[clicks.item]
     clicker = user[clicks.request]
     own = (searchers.brands[clicker] == brand[:, None]).any(axis=1).mean()
     others = (searchers.brands[np.roll(clicker, 101)] == brand[:, None]).any(axis=1).mean()

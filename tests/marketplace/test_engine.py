@@ -83,15 +83,15 @@ def test_a_query_of_ten_thousand_characters_is_answered() -> None:
     assert np.isfinite(scores).all()
 
 
-def test_the_engine_of_a_written_catalogue_is_the_one_of_the_simulation(
+def test_the_engine_of_a_written_catalog_is_the_one_of_the_simulation(
     tiny_shop: tuple[Path, SimulationSummary],
 ) -> None:
     from marketplace.presets import preset
     from marketplace.simulation import build_world
 
     world = build_world(preset("tiny"))
-    replayed = LexicalEngine.from_catalogue(tiny_shop[0] / "catalog.jsonl.gz", world.settings.engine.popularity_weight)
-    ids = world.catalogue.rows["item_id"]
+    replayed = LexicalEngine.from_catalog(tiny_shop[0] / "catalog.jsonl.gz", world.settings.engine.popularity_weight)
+    ids = world.catalog.rows["item_id"]
     for query in ("headphones", "black running shoes", "apple", world.pool.text(41), world.pool.text(801)):
         items, scores = world.cache.engine.top([query], 1_000)
         again, rescored = replayed.top([query], 1_000)
@@ -109,9 +109,9 @@ def test_chinese_terms_are_the_overlapping_pairs_of_each_run(text: str) -> None:
     assert found == [run[at : at + 2] for run in runs for at in range(max(1, len(run) - 1))]
 
 
-def test_a_missing_or_foreign_catalogue_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="there is no catalogue file"):
-        LexicalEngine.from_catalogue(tmp_path / "none.jsonl.gz")
+def test_a_missing_or_foreign_catalog_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="there is no catalog file"):
+        LexicalEngine.from_catalog(tmp_path / "none.jsonl.gz")
     (tmp_path / "other.jsonl").write_text('{"item_id":"1","title":"x"}\n')
     with pytest.raises(InputError, match="no column brand, popularity"):
-        LexicalEngine.from_catalogue(tmp_path / "other.jsonl")
+        LexicalEngine.from_catalog(tmp_path / "other.jsonl")

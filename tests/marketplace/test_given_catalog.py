@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 
 from marketplace.catalog import NONE
-from marketplace.config import CatalogueSettings
+from marketplace.config import CatalogSettings
 from marketplace.engine import stem, words_of
-from marketplace.given_catalog import read_catalogue
+from marketplace.given_catalog import read_catalog
 from marketplace.presets import preset, with_overrides
 from marketplace.simulation import World, build_world, simulate
 from marketplace.wording import AMBIGUOUS, SYNONYM
@@ -23,7 +23,7 @@ ROWS = [
 
 
 def read(path: Path):
-    return read_catalogue(CatalogueSettings(path=str(path)), 10, np.random.default_rng(0))
+    return read_catalog(CatalogSettings(path=str(path)), 10, np.random.default_rng(0))
 
 
 def as_jsonl(path: Path, rows: list[dict]) -> Path:
@@ -36,9 +36,9 @@ def esci_world(tmp_path_factory: pytest.TempPathFactory) -> World:
     from tests.marketplace.conftest import ESCI_ITEMS
 
     if not ESCI_ITEMS.is_file():
-        pytest.skip(f"needs the ESCI-150 catalogue at {ESCI_ITEMS}")
+        pytest.skip(f"needs the ESCI-150 catalog at {ESCI_ITEMS}")
     settings = with_overrides(
-        preset("esci"), [f"catalogue.path={ESCI_ITEMS}", "queries.intents=4000", "searchers.users=200", "searches=3000"]
+        preset("esci"), [f"catalog.path={ESCI_ITEMS}", "queries.intents=4000", "searchers.users=200", "searches=3000"]
     )
     return build_world(settings)
 
@@ -91,7 +91,7 @@ def test_rows_that_cannot_be_sold_are_refused(tmp_path: Path, rows: list[dict], 
 
 
 def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="there is no catalogue file"):
+    with pytest.raises(InputError, match="there is no catalog file"):
         read(tmp_path / "none.csv")
     (tmp_path / "items.xlsx").write_text("x")
     with pytest.raises(InputError, match="of no known kind"):
@@ -109,21 +109,21 @@ def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
 
 def test_a_shop_of_three_items_without_much_can_be_simulated(tmp_path: Path) -> None:
     bare = as_jsonl(tmp_path / "items.jsonl", [{"item_id": row["item_id"], "title": row["title"]} for row in ROWS])
-    settings = with_overrides(preset("tiny"), [f"catalogue.path={bare}", "days=5", "searches=200"])
+    settings = with_overrides(preset("tiny"), [f"catalog.path={bare}", "days=5", "searches=200"])
     summary = simulate(settings, tmp_path / "shop")
     assert summary.items == 3
     assert summary.events_by_type["click"] > 0
 
 
-def test_esci_queries_are_words_of_the_catalogue_and_of_nothing_else(esci_world: World) -> None:
+def test_esci_queries_are_words_of_the_catalog_and_of_nothing_else(esci_world: World) -> None:
     from marketplace.given_wording import PRICE_WORDS
 
-    catalogue = esci_world.catalogue
+    catalog = esci_world.catalog
     known = {stem(word) for words in PRICE_WORDS.values() for text in words for word in words_of(text)} | {"for"}
-    columns = [catalogue.rows["title"], catalogue.rows["brand"], catalogue.rows["color"]]
+    columns = [catalog.rows["title"], catalog.rows["brand"], catalog.rows["color"]]
     for text in (text for column in columns for text in column if text):
         known |= {stem(word) for word in words_of(text)}
-    known |= {stem(word) for path in catalogue.paths for name in path for word in words_of(name)}
+    known |= {stem(word) for path in catalog.paths for name in path for word in words_of(name)}
     assert len(esci_world.pool.texts) > 5_000
     foreign = {word for text in esci_world.pool.texts for word in words_of(text) if stem(word) not in known}
     assert foreign == set()
@@ -137,8 +137,8 @@ def test_esci_needs_are_met_and_some_are_worded_as_no_title_is(esci_world: World
     assert all(text.strip() for text in esci_world.pool.texts)
 
 
-def test_esci_catalogue_is_kept_whole(esci_world: World, esci_items: Path) -> None:
+def test_esci_catalog_is_kept_whole(esci_world: World, esci_items: Path) -> None:
     given = pl.read_ndjson(esci_items, infer_schema_length=None)
-    kept = esci_world.catalogue.rows
+    kept = esci_world.catalog.rows
     for column in ("item_id", "title", "brand", "category", "color", "price", "rating", "rating_count"):
         assert kept[column].to_list() == given[column].to_list(), column

@@ -6,11 +6,11 @@ from marketplace.taste import relevance
 
 
 def test_every_need_is_met_by_some_item(world: World) -> None:
-    intents, catalogue = world.intents, world.catalogue
-    everything = np.arange(catalogue.items)[None, :]
+    intents, catalog = world.intents, world.catalog
+    everything = np.arange(catalog.items)[None, :]
     for intent in range(0, intents.count, 61):
         wish = intents.price_wish[intent]
-        met = relevance(catalogue, intents, world.chooser.branch, np.array([intent]), everything)
+        met = relevance(catalog, intents, world.chooser.branch, np.array([intent]), everything)
         assert met.max() > (0.99 if np.isnan(wish) else 0.2), intent
 
 

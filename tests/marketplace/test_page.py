@@ -21,7 +21,7 @@ def pages(world: World) -> tuple[Requests, np.ndarray, np.ndarray]:
 
 def build(world: World, requests: Requests, queries: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return build_pages(
-        world.settings, world.catalogue, world.searchers, world.shelves, world.cache, requests, queries, DAY, rng
+        world.settings, world.catalog, world.searchers, world.shelves, world.cache, requests, queries, DAY, rng
     )
 
 
@@ -30,7 +30,7 @@ def test_no_page_shows_an_item_twice_or_before_it_is_on_sale(world: World, pages
         shown = page[page != NONE]
         assert len(set(shown.tolist())) == len(shown) > 0
         assert (page[: len(shown)] != NONE).all()
-        assert (world.catalogue.available_day[shown] <= DAY).all()
+        assert (world.catalog.available_day[shown] <= DAY).all()
 
 
 def test_pages_blend_the_engine_with_other_slots(world: World, pages) -> None:
@@ -45,15 +45,15 @@ def test_pages_blend_the_engine_with_other_slots(world: World, pages) -> None:
 
 
 def test_some_pages_show_new_arrivals_that_no_engine_would_put_first(world: World, pages) -> None:
-    day = world.catalogue.available_day[np.maximum(pages[2], 0)]
+    day = world.catalog.available_day[np.maximum(pages[2], 0)]
     new = (pages[2] != NONE) & (day > DAY - 7) & (day > 0)
-    share_of_catalogue = ((world.catalogue.available_day > DAY - 7) & (world.catalogue.available_day <= DAY)).mean()
-    assert new.sum() / (pages[2] != NONE).sum() > 1.5 * share_of_catalogue
+    share_of_catalog = ((world.catalog.available_day > DAY - 7) & (world.catalog.available_day <= DAY)).mean()
+    assert new.sum() / (pages[2] != NONE).sum() > 1.5 * share_of_catalog
 
 
 def test_the_same_query_of_two_users_gives_pages_to_their_taste(world: World) -> None:
     intents, searchers = world.intents, world.searchers
-    leaf = int(np.bincount(world.catalogue.leaf).argmax())
+    leaf = int(np.bincount(world.catalog.leaf).argmax())
     plain = np.flatnonzero(
         (intents.leaf == leaf) & (intents.brand == NONE) & (intents.facets == NONE).all(axis=1) & ~intents.broad
     )[0]
@@ -62,7 +62,7 @@ def test_the_same_query_of_two_users_gives_pages_to_their_taste(world: World) ->
     requests = Requests(users, np.full(400, plain), none, none, np.zeros(400, np.float32))
     queries = world.pool.draw(requests.intent[:1], 0.0, np.random.default_rng(0)).repeat(400)
     shown = build(world, requests, queries, np.random.default_rng(1))
-    brand = np.where(shown != NONE, world.catalogue.brand[shown], NONE - 1)
+    brand = np.where(shown != NONE, world.catalog.brand[shown], NONE - 1)
 
     def share(loyal: np.ndarray) -> float:
         return (brand[:, :, None] == loyal[:, None, :]).any(axis=2).mean()
@@ -71,13 +71,13 @@ def test_the_same_query_of_two_users_gives_pages_to_their_taste(world: World) ->
 
 
 def test_the_understood_leaf_is_the_commonest_of_the_ten_best(world: World) -> None:
-    leaf = world.catalogue.leaf
+    leaf = world.catalog.leaf
     largest = np.bincount(leaf).argmax()
     first, other = np.flatnonzero(leaf == largest)[:3], np.flatnonzero(leaf != largest)[:2]
     row = np.full(30, NONE)
     row[:5] = [other[0], *first, other[1]]
     row[12:] = other[0]
-    found = understood_leaf(world.catalogue, np.stack([row, np.full(30, NONE)]))
+    found = understood_leaf(world.catalog, np.stack([row, np.full(30, NONE)]))
     assert found.tolist() == [largest, NONE]
 
 

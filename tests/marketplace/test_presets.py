@@ -7,17 +7,17 @@ from schema.settings import InputError
 
 def test_presets_are_of_the_promised_sizes() -> None:
     assert set(PRESETS) == {"tiny", "demo", "large", "chinese", "esci"}
-    assert preset("demo").catalogue.items == 24_000
-    assert preset("chinese").catalogue.language == "chinese"
+    assert preset("demo").catalog.items == 24_000
+    assert preset("chinese").catalog.language == "chinese"
     # Seven events per search, as the demo has.
     assert preset("large").searches * 7 > 10_000_000
 
 
 def test_overrides_reach_into_groups_and_are_read_as_yaml() -> None:
-    settings = with_overrides(preset("tiny"), ["page.slots=5", "start=2026-01-31", "catalogue.language=chinese"])
+    settings = with_overrides(preset("tiny"), ["page.slots=5", "start=2026-01-31", "catalog.language=chinese"])
     assert settings.page.slots == 5
     assert settings.start.isoformat() == "2026-01-31"
-    assert settings.catalogue.language == "chinese"
+    assert settings.catalog.language == "chinese"
     assert settings.searches == preset("tiny").searches
     assert with_overrides(preset("tiny"), []) == preset("tiny")
 
@@ -39,9 +39,9 @@ def test_a_wrong_override_says_what_is_wrong(pair: str, message: str) -> None:
         with_overrides(preset("tiny"), [pair])
 
 
-def test_a_given_catalogue_is_sold_by_the_esci_preset_unless_another_is_asked_for() -> None:
+def test_a_given_catalog_is_sold_by_the_esci_preset_unless_another_is_asked_for() -> None:
     assert choose_settings(None, "items.csv", 3).searches == preset("esci").searches
-    assert choose_settings("tiny", "items.csv", 3).catalogue.path == "items.csv"
+    assert choose_settings("tiny", "items.csv", 3).catalog.path == "items.csv"
     assert choose_settings(None, None, 3) == preset("demo").model_copy(update={"seed": 3})
     with pytest.raises(InputError, match="--catalog"):
         choose_settings("esci", None, 0)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from marketplace.config import QuerySettings
-from marketplace.queries import build_query_pool, misspelt
+from marketplace.queries import build_query_pool, misspelled
 from marketplace.simulation import World
 from marketplace.wording import AMBIGUOUS, PLAIN, SYNONYM, Wording
 
@@ -28,7 +28,7 @@ def next_row(row: list[int], i: int, left: str, other: str) -> list[int]:
 @settings(deadline=None, max_examples=60)
 @given(st.text("abcdefghij xyz跑步鞋红色", min_size=4, max_size=20).map(str.strip), st.integers(0, 1000))
 def test_a_misspelling_is_one_slip_away(text: str, seed: int) -> None:
-    wrong = misspelt(text, random.Random(seed))
+    wrong = misspelled(text, random.Random(seed))
     # Two letters swapped are two edits; a letter dropped at the end may take a space with it.
     assert edit_distance(text, wrong) <= 2
 
@@ -63,7 +63,7 @@ def test_a_word_of_several_leaves_is_one_query(world: World) -> None:
     apple = pool.texts.index("apple")
     wordings = np.flatnonzero(pool.wording_text == apple)
     meant = np.searchsorted(pool.intent_start, wordings, side="right") - 1
-    tops = {world.catalogue.paths[leaf][0] for leaf in intents.leaf[meant]}
+    tops = {world.catalog.paths[leaf][0] for leaf in intents.leaf[meant]}
     assert {"Grocery", "Electronics"} <= tops
     assert set(pool.wording_kind[wordings]) == {AMBIGUOUS}
 

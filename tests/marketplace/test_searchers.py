@@ -21,9 +21,9 @@ def test_purchasing_power_shows_in_the_price_taste(world: World) -> None:
     assert means[-1] - means[0] > 1
 
 
-def test_gender_shows_in_the_favourite_leaves(world: World) -> None:
+def test_gender_shows_in_the_favorite_leaves(world: World) -> None:
     gender = np.array(world.searchers.rows["gender"].fill_null("").to_list())
-    audience = np.array([name or "" for name in world.catalogue.audience])[world.searchers.leaves]
+    audience = np.array([name or "" for name in world.catalog.audience])[world.searchers.leaves]
     women_of_women = (audience[gender == "female"] == "women").mean()
     women_of_men = (audience[gender == "male"] == "women").mean()
     assert women_of_women > 3 * women_of_men
@@ -36,12 +36,12 @@ def test_some_profile_values_are_missing(world: World) -> None:
 
 
 def test_loyal_brands_suit_the_style_and_tastes_may_be_liked(world: World) -> None:
-    searchers, catalogue = world.searchers, world.catalogue
-    chosen = np.einsum("ud,ubd->ub", searchers.style, catalogue.brand_style[searchers.brands]).mean()
-    anyone = (searchers.style @ catalogue.brand_style.T).mean()
+    searchers, catalog = world.searchers, world.catalog
+    chosen = np.einsum("ud,ubd->ub", searchers.style, catalog.brand_style[searchers.brands]).mean()
+    anyone = (searchers.style @ catalog.brand_style.T).mean()
     assert chosen > anyone + 0.5
     tastes = searchers.tastes[searchers.tastes != NONE]
-    assert catalogue.facet_is_taste[tastes].all()
+    assert catalog.facet_is_taste[tastes].all()
 
 
 def test_searches_are_in_time_order_on_their_day_about_as_many_as_expected(world: World) -> None:
@@ -59,11 +59,11 @@ def test_nobody_searches_before_the_first_day(world: World) -> None:
     assert (world.searchers.first_day > 0).mean() == pytest.approx(0.2, abs=0.06)
 
 
-def test_most_sessions_are_about_a_favourite_leaf(world: World) -> None:
+def test_most_sessions_are_about_a_favorite_leaf(world: World) -> None:
     found = searches(world, 5)
     leaf = world.intents.leaf[found.intent]
-    favourite = (world.searchers.leaves[found.user] == leaf[:, None]).any(axis=1)
-    assert favourite.mean() > 0.6
+    favorite = (world.searchers.leaves[found.user] == leaf[:, None]).any(axis=1)
+    assert favorite.mean() > 0.6
 
 
 def test_a_session_mostly_rewords_one_need(world: World) -> None:

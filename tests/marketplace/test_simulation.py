@@ -25,7 +25,7 @@ def test_same_seed_gives_the_same_bytes_and_another_seed_does_not(tmp_path: Path
     assert all(one[name] != other[name] for name in one)
 
 
-def test_layout_is_one_events_file_per_day_a_catalogue_users_and_facts(
+def test_layout_is_one_events_file_per_day_a_catalog_users_and_facts(
     tiny_shop: tuple[Path, SimulationSummary],
 ) -> None:
     directory, summary = tiny_shop
@@ -108,8 +108,8 @@ def test_duplicates_late_and_out_of_order_events_come_at_their_rates(tiny_log: p
 def test_new_items_go_on_sale_every_day_and_are_never_seen_before(
     tiny_shop: tuple[Path, SimulationSummary], tiny_events: pl.DataFrame
 ) -> None:
-    catalogue = pl.read_ndjson(tiny_shop[0] / "catalog.jsonl.gz", infer_schema_length=None)
-    new = catalogue.filter(pl.col("available_from").is_not_null())
+    catalog = pl.read_ndjson(tiny_shop[0] / "catalog.jsonl.gz", infer_schema_length=None)
+    new = catalog.filter(pl.col("available_from").is_not_null())
     assert new["available_from"].n_unique() == 44
     seen = tiny_events.filter(pl.col("item_id").is_not_null()).join(new, on="item_id")
     assert len(seen) > 100
@@ -121,7 +121,7 @@ def test_impressions_thin_out_down_the_page(tiny_events: pl.DataFrame) -> None:
     counts = shown["count"].to_list()
     assert counts == sorted(counts, reverse=True)
     # Faster than people stop looking, because some pages are short.
-    assert 0.15 < counts[5] / counts[0] < preset("tiny").behaviour.look_further ** 5
+    assert 0.15 < counts[5] / counts[0] < preset("tiny").behavior.look_further ** 5
 
 
 def test_traffic_grows_and_sums_to_the_wanted_searches() -> None:

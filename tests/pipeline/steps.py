@@ -25,21 +25,21 @@ def _refuse(row):
 
 @component
 def Read(  # noqa: N802
-    behaviour: Parameter[str],
+    behavior: Parameter[str],
     written: InputArtifact[standard_artifacts.String],
     read: OutputArtifact[standard_artifacts.String],
 ):
-    if behaviour == "fail":
+    if behavior == "fail":
         raise ValueError("the tower fell over\nand hit the ground")
-    if behaviour == "refuse":
-        raise InputError("the price -3 is negative; mend the catalogue")
-    if behaviour == "refuse in a Beam worker":
+    if behavior == "refuse":
+        raise InputError("the price -3 is negative; mend the catalog")
+    if behavior == "refuse in a Beam worker":
         with beam.Pipeline() as p:
             _ = p | beam.Create([7]) | beam.Map(_refuse)
-    if behaviour == "be interrupted":
+    if behavior == "be interrupted":
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(10)
-    if behaviour == "be killed once":
+    if behavior == "be killed once":
         flag = written.uri + ".killed"
         if not os.path.exists(flag):
             open(flag, "w").close()
@@ -50,13 +50,13 @@ def Read(  # noqa: N802
         target.write(source.read().upper())
 
 
-def two_steps(root: str, behaviour: str, text: str = "hello"):
+def two_steps(root: str, behavior: str, text: str = "hello"):
     """Write -> Read, in `root`."""
     from tfx.orchestration import metadata
     from tfx.orchestration.pipeline import Pipeline
 
     write = Write(text=text)
-    read = Read(behaviour=behaviour, written=write.outputs["written"])
+    read = Read(behavior=behavior, written=write.outputs["written"])
     return Pipeline(
         pipeline_name="two",
         pipeline_root=f"{root}/artifacts",

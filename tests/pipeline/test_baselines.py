@@ -67,7 +67,7 @@ def test_the_runs_own_data_is_no_baseline_even_when_an_earlier_run_passed_with_i
     assert resolved_statistics(store, [older, own], [own]) == [older]
 
 
-def test_a_refreshed_catalogues_data_is_no_baseline_for_a_whole_run(store):
+def test_a_refreshed_catalogs_data_is_no_baseline_for_a_whole_run(store):
     run, refresh, own = statistics(store, _Execution.COMPLETE, _Execution.COMPLETE, None)
     run.split_names = own.split_names = '["train", "eval", "catalog"]'
     refresh.split_names = '["catalog"]'
@@ -152,7 +152,7 @@ def test_a_refresh_finds_the_examples_that_the_servable_was_built_of(store):
     examples = [artifact(standard_artifacts.Examples, number) for number in ids]
     for n, servable in enumerate(servables):
         [build] = [event.execution_id for event in store.get_events_by_artifact_ids([servable.id])]
-        for key, made in (("examples", examples[n]), ("catalogue", examples[n + 2])):
+        for key, made in (("examples", examples[n]), ("catalog", examples[n + 2])):
             event = _Event(artifact_id=made.id, execution_id=build, type=_Event.INPUT)
             event.path.steps.add(key=key)
             store.put_events([event])

@@ -114,8 +114,8 @@ def test_what_is_mined_and_started_from_is_looked_up_in_the_ledger():
 def test_a_refresh_looks_up_model_and_requests_in_the_ledger_and_trains_nothing():
     spec = compile_job(cluster_config(), "kubeflow", kind="refresh")["pipelineSpec"]
     tasks = spec["root"]["dag"]["tasks"]
-    assert set(tasks["IndexBuilder"]["inputs"]["artifacts"]) == {"catalogue"}
-    assert set(tasks["RecallGate"]["inputs"]["artifacts"]) == {"catalogue", "servable"}
+    assert set(tasks["IndexBuilder"]["inputs"]["artifacts"]) == {"catalog"}
+    assert set(tasks["RecallGate"]["inputs"]["artifacts"]) == {"catalog", "servable"}
     assert "train" not in spec["root"]["inputDefinitions"]["parameters"]
 
 
@@ -144,7 +144,7 @@ def test_a_step_gets_the_default_but_for_what_is_said_of_it():
         ("vertex", ("root=s3://shop/souk",), r"Vertex keeps artifacts in Cloud Storage alone"),
         ("vertex", ("resources.steps.Trianer={cpu: 4}",), r"`resources.steps.Trianer`: .* did you mean `Trainer`"),
         ("vertex", ("resources.steps.Canary={accelerators: 1}",), r"`accelerator` and `accelerators` go together"),
-        ("vertex", ("resources.steps.CatalogueExampleGn={cpu: 1}",), r"did you mean `CatalogueExampleGen`"),
+        ("vertex", ("resources.steps.CatalogExampleGn={cpu: 1}",), r"did you mean `CatalogExampleGen`"),
         ("vertex", ("schema_gate.schema_path=no.pbtxt",), r"no.pbtxt cannot be read"),
     ],
 )

@@ -38,7 +38,7 @@ class Runs:
       root: `root` of the configuration.
       first: the whole run.
       second: its gate lets nothing through.
-      refresh: of a later day's catalogue, which lacks an item; nothing is pushed.
+      refresh: of a later day's catalog, which lacks an item; nothing is pushed.
       gone: that item.
     """
 
@@ -100,7 +100,7 @@ def test_a_run_pushes_a_model(runs):
     assert {step.attempts for step in runs.first.values()} == {1}
 
 
-def test_the_date_cuts_the_log_and_finds_the_days_catalogue(runs):
+def test_the_date_cuts_the_log_and_finds_the_days_catalog(runs):
     examples = runs.first["SoukExampleGen"]
     assert examples.property("examples", "events.not_before_date") > 0
     assert examples.property("examples", "examples.catalog") > 0
@@ -146,8 +146,8 @@ def test_a_refused_model_is_not_pushed_and_later_runs_are_not_compared_with_it(r
     assert [json.loads(entry.read_text())["uri"] for entry in entries] == blessed
 
 
-def test_a_refresh_indexes_the_days_catalogue_with_the_model_and_the_requests_of_the_blessed_servable(runs):
-    assert runs.refresh["CatalogueExampleGen"].outputs["examples"]["metadata"]["split_names"] == '["catalog"]'
+def test_a_refresh_indexes_the_days_catalog_with_the_model_and_the_requests_of_the_blessed_servable(runs):
+    assert runs.refresh["CatalogExampleGen"].outputs["examples"]["metadata"]["split_names"] == '["catalog"]'
     before, after = (made["IndexBuilder"].outputs["servable"]["metadata"] for made in (runs.first, runs.refresh))
     assert after["trained_model"] == before["trained_model"]
     assert after["requests"] == before["requests"] == runs.first["SoukExampleGen"].outputs["examples"]["uri"]
@@ -158,8 +158,8 @@ def test_a_refresh_indexes_the_days_catalogue_with_the_model_and_the_requests_of
 
 
 def test_a_refresh_leaves_out_the_item_that_has_gone(runs):
-    catalogue = Path(runs.refresh["CatalogueExampleGen"].outputs["examples"]["uri"], "Split-catalog")
-    records = tf.data.TFRecordDataset([str(path) for path in catalogue.iterdir()], "GZIP")
+    catalog = Path(runs.refresh["CatalogExampleGen"].outputs["examples"]["uri"], "Split-catalog")
+    records = tf.data.TFRecordDataset([str(path) for path in catalog.iterdir()], "GZIP")
     ids = {
         tf.train.Example.FromString(record).features.feature["item_id"].bytes_list.value[0].decode()
         for record in records.as_numpy_iterator()

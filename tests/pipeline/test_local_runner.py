@@ -12,9 +12,9 @@ from tests.pipeline.steps import two_steps
 
 @pytest.fixture
 def run(tmp_path):
-    def run_two_steps(behaviour: str = "", text: str = "hello") -> metadata.Run:
+    def run_two_steps(behavior: str = "", text: str = "hello") -> metadata.Run:
         local_runner.clear_up(f"{tmp_path}/metadata.sqlite", f"{tmp_path}/artifacts")
-        local_runner.run_dag(two_steps(str(tmp_path), behaviour, text), tmp_path / "run.log")
+        local_runner.run_dag(two_steps(str(tmp_path), behavior, text), tmp_path / "run.log")
         return last_run(tmp_path)
 
     return run_two_steps
@@ -46,7 +46,7 @@ def test_unchanged_steps_come_from_cache_and_changed_ones_do_not(run):
     assert again.state == "cached"
     assert again.output("Read", "read") == first.output("Read", "read")
     assert states(run(text="other")) == {"Write": "done", "Read": "done"}
-    assert states(run(behaviour="ok")) == {"Write": "cached", "Read": "done"}
+    assert states(run(behavior="ok")) == {"Write": "cached", "Read": "done"}
 
 
 def test_a_failed_step_is_named_with_its_reason_and_the_log(run, tmp_path):
@@ -64,15 +64,15 @@ def test_a_failed_step_is_named_with_its_reason_and_the_log(run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "message"),
+    ("behavior", "message"),
     [
-        ("refuse", "the price -3 is negative; mend the catalogue"),
+        ("refuse", "the price -3 is negative; mend the catalog"),
         ("refuse in a Beam worker", "row 7 is not a row; mend the file"),
     ],
 )
-def test_bad_input_found_by_a_step_stays_an_input_error(run, behaviour, message):
+def test_bad_input_found_by_a_step_stays_an_input_error(run, behavior, message):
     with pytest.raises(InputError) as error:
-        run(behaviour)
+        run(behavior)
     assert str(error.value) == message
 
 

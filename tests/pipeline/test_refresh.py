@@ -1,4 +1,4 @@
-"""A new catalogue for the model of the tiny shop's run, by the command that a user types."""
+"""A new catalog for the model of the tiny shop's run, by the command that a user types."""
 
 import gzip
 import json
@@ -22,13 +22,13 @@ LOOKUPS = {"ModelToRefresh", "LastGoodStatistics", "LastBlessedModel"}
 
 @dataclass(frozen=True)
 class Refreshed:
-    """What came of one refresh with a catalogue in which an item is new, one is gone, one is dearer, then of another.
+    """What came of one refresh with a catalog in which an item is new, one is gone, one is dearer, then of another.
 
     Attributes:
       config: both ran with it.
       earlier: how many runs there are before the last one of the tiny shop.
       folder: its root is `run` in it.
-      rows: the new catalogue's.
+      rows: the new catalog's.
       gone: id of the item that was removed, `dearer` of the one whose price is now PRICE.
       first, second: what `souk refresh --json` printed.
     """
@@ -48,14 +48,14 @@ class Refreshed:
         return metadata.read_runs(self.config.metadata_path, self.config.name)[self.earlier :]
 
 
-def catalogue_of(config: str) -> list[dict]:
+def catalog_of(config: str) -> list[dict]:
     [path] = load(config).ingest.data.catalog
     with gzip.open(path, "rt") as file:
         return [json.loads(line) for line in file]
 
 
-def write_catalogue(folder: Path, config: str, rows: list[dict]) -> None:
-    """Gives the configuration another catalogue, in `folder`, and measurements that take less time."""
+def write_catalog(folder: Path, config: str, rows: list[dict]) -> None:
+    """Gives the configuration another catalog, in `folder`, and measurements that take less time."""
     path = folder / "catalog.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     settings = yaml.safe_load(Path(config).read_text())
@@ -69,10 +69,10 @@ def write_catalogue(folder: Path, config: str, rows: list[dict]) -> None:
 def refreshed(tiny_shop, tmp_path_factory) -> Refreshed:
     folder = tmp_path_factory.mktemp("refresh")
     config = continued(tiny_shop, folder)
-    first, second, *others = catalogue_of(config)
+    first, second, *others = catalog_of(config)
     new = {**first, "item_id": NEW, "price": 1.25}
     rows = [first, *others[1:], {**others[0], "price": PRICE}, new]
-    write_catalogue(folder, config, rows)
+    write_catalog(folder, config, rows)
     settings = load(config)
     earlier = metadata.count_runs(settings.metadata_path, settings.name) - 1
     outcomes = [json.loads(souk_here("refresh", "--config", config, "--json").stdout) for _ in range(2)]
@@ -96,12 +96,12 @@ def ask(served, query: str, **filters: float) -> list[str]:
     return [item.decode() for item in answer[features.OUTPUT_ITEM_IDS].numpy()[0]]
 
 
-def test_no_model_is_trained_and_the_new_catalogue_is_pushed(tiny_shop, refreshed):
+def test_no_model_is_trained_and_the_new_catalog_is_pushed(tiny_shop, refreshed):
     run = refreshed.runs[1]
     assert refreshed.first["kind"] == run.kind == "refresh"
     assert refreshed.runs[0].kind == "run"
     assert states_of(run) == dict.fromkeys(
-        ["CatalogueExampleGen", "StatisticsGen", "SchemaGate", "IndexBuilder", "RecallGate", "Canary", "Pusher"], "done"
+        ["CatalogExampleGen", "StatisticsGen", "SchemaGate", "IndexBuilder", "RecallGate", "Canary", "Pusher"], "done"
     ) | dict.fromkeys(LOOKUPS, "done")
     assert refreshed.first["blessed"]
     assert refreshed.first["canary_passed"]
@@ -134,7 +134,7 @@ def test_it_is_measured_on_the_requests_of_the_models_own_run_against_what_was_p
     assert samples[0]["gone"] is None
     assert 0 <= samples[1]["gone"] < 0.05
     assert samples[1]["eval_window_ms"][1] == pytest.approx(samples[0]["eval_window_ms"][1], abs=3_600_000)
-    assert samples[1]["catalogue_items"] == len(refreshed.rows)
+    assert samples[1]["catalog_items"] == len(refreshed.rows)
     assert refreshed.first["pushed_version"] in Path(refreshed.first["report"]).read_text()
 
 
@@ -163,7 +163,7 @@ def test_a_refused_refresh_pushes_nothing(refreshed):
     assert pushed_versions(refreshed.config.push_directory) == [refreshed.first["pushed_version"]]
 
 
-def test_after_a_run_with_the_same_catalogue_there_is_nothing_to_refresh(tiny_shop, tmp_path):
+def test_after_a_run_with_the_same_catalog_there_is_nothing_to_refresh(tiny_shop, tmp_path):
     # A push into another folder would be another push.
     here = ("--config", continued(tiny_shop, tmp_path), "--set", f"serving.model_dir={tiny_shop.root}/serving/souk")
     outcome = json.loads(souk_here("refresh", *here, "--json").stdout)

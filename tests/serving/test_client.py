@@ -11,7 +11,7 @@ import tensorflow as tf
 from schema import features
 from schema.features import RelevanceControl
 from schema.settings import InputError
-from serving.client import Behaviour, Client, Hit, ServingError, Signature, TensorSpec, VersionStatus
+from serving.client import Behavior, Client, Hit, ServingError, Signature, TensorSpec, VersionStatus
 from tests.serving import tiny_retriever
 
 HEAVY = ("tensorflow", "tfx", "tensorflow_serving", "numpy", "pandas", "pyarrow", "polars", "apache_beam", "scann")
@@ -44,9 +44,9 @@ def test_a_k_beyond_the_models_returns_what_the_model_has(client):
     assert (len(answer.hits), answer.places) == (10, 10)
 
 
-def test_behaviour_changes_the_answer(client):
+def test_behavior_changes_the_answer(client):
     plain = client.search("shirt", user="u1")
-    personal = client.search("shirt", user="u1", behaviour=Behaviour(history_queries=["black lamp"]))
+    personal = client.search("shirt", user="u1", behavior=Behavior(history_queries=["black lamp"]))
     assert [hit.item_id for hit in plain] != [hit.item_id for hit in personal]
 
 
@@ -169,7 +169,7 @@ def test_an_unknown_model_or_version_is_named(server):
         assert str(*wrong.values()) in str(caught.value)
 
 
-def test_a_model_that_is_not_souks_is_recognised(client):
+def test_a_model_that_is_not_souks_is_recognized(client):
     response = client.predict("encode_query", "examples", [b""])
     client.predict = lambda *_: response
     with pytest.raises(ServingError, match="a form that is not Souk's"):

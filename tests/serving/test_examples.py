@@ -3,10 +3,10 @@ import tensorflow as tf
 
 from schema import features
 from schema.settings import InputError
-from serving.examples import Behaviour, search_example
+from serving.examples import Behavior, search_example
 from serving.filters import Filters
 
-EVERYTHING = Behaviour(
+EVERYTHING = Behavior(
     history_queries=["shoes", "красные"],
     real_time_items=["i1"],
     short_term_items=["i2", "i3"],
@@ -53,9 +53,9 @@ def test_relevance_control_is_written_where_it_is_decided(asked, written):
     assert read(search_example("red", relevance_control=asked))[features.RELEVANCE_CONTROL] == written
 
 
-@pytest.mark.parametrize("behaviour", [None, Behaviour()])
-def test_what_is_not_known_is_left_out(behaviour):
-    assert read(search_example("red shoes", None, behaviour)) == {features.QUERY: ["red shoes"]}
+@pytest.mark.parametrize("behavior", [None, Behavior()])
+def test_what_is_not_known_is_left_out(behavior):
+    assert read(search_example("red shoes", None, behavior)) == {features.QUERY: ["red shoes"]}
 
 
 @pytest.mark.parametrize("query", ["", "  \t\n"])
@@ -64,7 +64,7 @@ def test_an_empty_query_is_refused(query):
         search_example(query)
 
 
-def test_a_behaviour_knows_whether_it_says_anything():
-    assert Behaviour().empty
+def test_a_behavior_knows_whether_it_says_anything():
+    assert Behavior().empty
     assert not EVERYTHING.empty
-    assert not Behaviour(profile={"gender": "f"}).empty
+    assert not Behavior(profile={"gender": "f"}).empty

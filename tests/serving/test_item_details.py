@@ -35,7 +35,7 @@ def write(path):
 
 
 @pytest.mark.parametrize("name", ["c.jsonl", "c.ndjson", "c.json", "c.jsonl.gz", "c.csv", "c.csv.gz", "c.parquet"])
-def test_every_format_of_a_catalogue_is_read(tmp_path, name):
+def test_every_format_of_a_catalog_is_read(tmp_path, name):
     assert read_details([write(tmp_path / name)], ["i1", "i2", "unknown"]) == EXPECTED
 
 
@@ -45,7 +45,7 @@ def test_numbers_as_ids_and_lines_that_are_not_json_do_no_harm(tmp_path):
     assert read_details([path], ["7"]) == {"7": ItemDetails("seven")}
 
 
-def test_a_catalogue_of_several_files_is_searched_until_all_is_found(tmp_path):
+def test_a_catalog_of_several_files_is_searched_until_all_is_found(tmp_path):
     first = write(tmp_path / "a.jsonl")
     second = tmp_path / "b.jsonl"
     second.write_text('{"item_id": "i1", "title": "another i1"}\n{"item_id": "i9", "title": "nine"}\n')
@@ -53,8 +53,8 @@ def test_a_catalogue_of_several_files_is_searched_until_all_is_found(tmp_path):
     assert (found["i1"].title, found["i9"].title) == (ROWS[0]["title"], "nine")
 
 
-def test_a_file_that_is_no_catalogue_is_explained(tmp_path):
-    with pytest.raises(InputError, match="There is no catalogue file"):
+def test_a_file_that_is_no_catalog_is_explained(tmp_path):
+    with pytest.raises(InputError, match="There is no catalog file"):
         read_details([tmp_path / "missing.csv"], ["i1"])
     (tmp_path / "catalog.txt").write_text("")
     with pytest.raises(InputError, match="is not known by its name"):

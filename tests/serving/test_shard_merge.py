@@ -18,7 +18,7 @@ def padded(hits: list[tuple[float, bytes]], k: int, control: str | None) -> Row:
 
 
 @st.composite
-def catalogues(draw):
+def catalogs(draw):
     """Scored items, the shard that each is in, and k; few scores, so that many are equal."""
     scores = draw(st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0]) | st.floats(-2, 2, width=32), max_size=40))
     shards = draw(st.integers(1, 5))
@@ -27,13 +27,13 @@ def catalogues(draw):
     return [[h for h, o in zip(hits, owners, strict=True) if o == shard] for shard in range(shards)]
 
 
-@given(catalogues(), st.integers(1, 12), PLAIN)
+@given(catalogs(), st.integers(1, 12), PLAIN)
 def test_the_merge_of_shards_is_the_exact_top_k_of_the_whole(shards, k, control):
     whole = [hit for shard in shards for hit in shard]
     assert merge([padded(shard, k, control) for shard in shards]) == padded(whole, k, control)
 
 
-@given(catalogues(), st.integers(1, 12), st.data())
+@given(catalogs(), st.integers(1, 12), st.data())
 def test_where_any_shard_matched_only_those_that_did_count(shards, k, data):
     """Each item matches or not; a shard without a match answers with all it has."""
     matching = [[hit for hit in shard if data.draw(st.booleans())] for shard in shards]

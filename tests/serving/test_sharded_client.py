@@ -1,4 +1,4 @@
-"""Three servers, each with a third of the tiny retriever's catalogue."""
+"""Three servers, each with a third of the tiny retriever's catalog."""
 
 import shutil
 import subprocess
@@ -95,13 +95,13 @@ def cluster(tmp_path) -> Iterator[Cluster]:
 
 @pytest.mark.parametrize("query", ["blue kettle", "crème 跑步鞋", "no such words", "red"])
 @pytest.mark.parametrize("k", [None, 1, 7, 1000])
-def test_the_answer_is_that_of_the_catalogue_in_one_piece(shared, server, query, k):
+def test_the_answer_is_that_of_the_catalog_in_one_piece(shared, server, query, k):
     with Client(server.address) as whole, ShardedClient(shared.targets) as client:
         expected, answer = whole.answer(query, k=k), client.answer(query, k=k)
     assert [hit.rank for hit in answer.hits] == [hit.rank for hit in expected.hits]
     assert [hit.score for hit in answer.hits] == pytest.approx([hit.score for hit in expected.hits], abs=1e-6)
     assert (answer.places, answer.model_version, answer.missing_shards) == (expected.places, 3, ())
-    # Items of equal score stand in any order in the whole catalogue's answer, which may end between them.
+    # Items of equal score stand in any order in the whole catalog's answer, which may end between them.
     last = expected.hits[-1].score if expected.hits else 0.0
     surely = {hit.item_id for hit in expected.hits if hit.score > last + 1e-6}
     assert surely <= {hit.item_id for hit in answer.hits}

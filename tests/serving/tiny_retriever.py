@@ -30,14 +30,14 @@ Flaw = Literal[
 
 DIM, BUCKETS, LONG_QUERY = 8, 512, 1000
 TITLES = [
-    f"{colour} {thing}"
-    for colour in ("red", "blue", "green", "black", "white", "crème")
+    f"{color} {thing}"
+    for color in ("red", "blue", "green", "black", "white", "crème")
     for thing in ("shoes", "shirt", "kettle", "lamp", "phone case", "跑步鞋")
 ]
 
 
 def item_ids(version: int) -> list[str]:
-    """The ids of the catalogue as `version` returns them."""
+    """The ids of the catalog as `version` returns them."""
     return [f"v{version}-{number}" for number in range(len(TITLES))]
 
 
@@ -90,7 +90,7 @@ class TinyRetriever(tf.Module):
         if self.flaw == "duplicate_ids":
             ids = tf.where(tf.range(found) == 1, ids[:, :1], ids)
         if self.flaw == "unknown_ids":
-            ids = tf.where(tf.range(found) == 1, tf.constant("of another catalogue"), ids)
+            ids = tf.where(tf.range(found) == 1, tf.constant("of another catalog"), ids)
         if self.flaw == "unsorted":
             scores = tf.reverse(scores, axis=[1])
         if self.flaw == "short":

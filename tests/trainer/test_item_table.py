@@ -27,7 +27,7 @@ def test_rows_follow_the_vocabulary_and_ids_are_shifted_by_one(files):
     assert table.size == 2
 
 
-def test_a_catalogue_of_another_transform_is_refused(files):
+def test_a_catalog_of_another_transform_is_refused(files):
     with pytest.raises(ValueError, match=r"has 2 of the 3 items.*transform that made the vocabulary"):
         read_item_table(files, [*IDS, b"z"], title_units=2)
 

@@ -8,7 +8,7 @@ from trainer.config import HistoryConfig, TrainerConfig
 from trainer.input import SearchReader
 from trainer.item_table import ItemTable, column_widths
 from trainer.models import InputSizes
-from trainer.models.towers import start_from_catalogue
+from trainer.models.towers import start_from_catalog
 
 SIZES = InputSizes(50, 60, 30, 20, 5, 6, 4, 3, {"profile_gender": 3})
 CONFIGS = {
@@ -126,11 +126,11 @@ def test_a_vector_does_not_depend_on_the_batch_it_is_in(config):
         if config.history.enabled and config.heads == 1 and config.model != "two_tower"
     ],
 )
-def test_each_part_of_behaviour_moves_the_query(name):
+def test_each_part_of_behavior_moves_the_query(name):
     towers, reader, table = make(CONFIGS[name])
     query, columns = make_query(reader), table.as_tensors()
     vectors = towers.encode_query(query, columns).numpy()
-    for feature in (*features.BEHAVIOUR_ITEM_FEATURES, transformed.HISTORY_QUERY_UNIGRAMS):
+    for feature in (*features.BEHAVIOR_ITEM_FEATURES, transformed.HISTORY_QUERY_UNIGRAMS):
         other = {**query, feature: tf.zeros_like(query[feature])}
         if feature == transformed.HISTORY_QUERY_UNIGRAMS:
             other[transformed.HISTORY_QUERY_INDEX] = tf.zeros_like(query[transformed.HISTORY_QUERY_INDEX])
@@ -151,7 +151,7 @@ def test_the_unknown_item_in_a_history_is_like_an_item_without_fields():
     towers, _, table = make(CONFIGS["dpsr 1 head"])
     columns = table.as_tensors()
     history = tf.constant([[table.size + 1] + [0] * 19])
-    np.testing.assert_array_equal(towers.behaviour(history, columns), np.zeros((1, 8)))
+    np.testing.assert_array_equal(towers.behavior(history, columns), np.zeros((1, 8)))
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
@@ -167,9 +167,9 @@ def test_every_weight_learns(config):
     assert not unmoved
 
 
-def test_words_start_with_the_rarity_that_they_have_in_the_catalogue():
+def test_words_start_with_the_rarity_that_they_have_in_the_catalog():
     towers, _, table = make(CONFIGS["dpsr 1 head"])
-    start_from_catalogue(towers, table)
+    start_from_catalog(towers, table)
     held = [
         set(title) | set(attributes) - {0} | {SIZES.unigrams + bigram for bigram in bigrams if bigram}
         for title, attributes, bigrams in zip(
@@ -188,5 +188,5 @@ def test_words_start_with_the_rarity_that_they_have_in_the_catalogue():
 
 def test_a_model_without_words_of_its_own_starts_as_it_is():
     towers, _, table = make(CONFIGS["two_tower"])
-    start_from_catalogue(towers, table)
+    start_from_catalog(towers, table)
     assert towers.lexical is None

@@ -106,10 +106,10 @@ class Oracle:
             names |= naming
             for term in naming | {(u,) for u in words if u <= UNITS}:
                 bearers[term].append(row + 1)
-        for term in names if config.catalogue_support else ():
+        for term in names if config.catalog_support else ():
             for item in bearers[term]:
                 count = len(bearers[term])
-                self.clicks[term][item] += min(count, config.catalogue_support) / count
+                self.clicks[term][item] += min(count, config.catalog_support) / count
         self.verdicts = {
             term: {name: self.verdict(clicks, name, table, config) for name in FIELDS}
             for term, clicks in self.clicks.items()
@@ -192,7 +192,7 @@ def click_logs(draw):
         min_support=st.sampled_from([1.0, 3.0, 10.0]),
         coverage=st.sampled_from([0.6, 0.8, 0.95]),
         max_values=st.integers(1, 3),
-        catalogue_support=st.sampled_from([0.0, 2.5, 10.0]),
+        catalog_support=st.sampled_from([0.0, 2.5, 10.0]),
     ),
     st.lists(st.lists(unit, max_size=5), min_size=1, max_size=6),
 )
@@ -206,7 +206,7 @@ def test_learning_and_look_up_equal_plain_counting(log, config, unseen):
 
 
 NIKE, ADIDAS, CHEAP, SHOE, HAT, GIFT = range(1, UNITS + 1)
-CLICKS_ONLY = QueryUnderstandingConfig(catalogue_support=0, max_values=2)
+CLICKS_ONLY = QueryUnderstandingConfig(catalog_support=0, max_values=2)
 
 
 def item(brand: int, leaf: int, title: list[int], names: list[int] | None = None) -> dict:
@@ -267,7 +267,7 @@ def test_a_hash_bucket_is_never_evidence(learned):
 def test_ten_clicks_on_as_many_brands_are_no_evidence_for_those():
     many = shop([item(n, 1 + n % 5, []) for n in range(1, 41)])
     log = [([GIFT], [n]) for n in range(1, 11)]
-    config = QueryUnderstandingConfig(catalogue_support=0, max_values=12, coverage=0.9)
+    config = QueryUnderstandingConfig(catalog_support=0, max_values=12, coverage=0.9)
     assert understood(learn([chunk(log)], many, SIZES, config), [[GIFT]])[0][features.BRAND] == set()
     ten_times = learn([chunk(log * 10)], many, SIZES, config)
     assert understood(ten_times, [[GIFT]])[0][features.BRAND] == set(range(1, 11))
@@ -278,7 +278,7 @@ def test_a_pair_that_means_something_else_overrules_its_words():
     apple, juice = NIKE, HAT
     items = shop([item(1, 1, []), item(2, 2, []), item(3, 2, [])])
     log = [*([([apple], [1])] * 60), *([([apple, juice], [2])] * 12), *([([CHEAP, apple, juice], [3])] * 12)]
-    config = QueryUnderstandingConfig(catalogue_support=0, coverage=0.6)
+    config = QueryUnderstandingConfig(catalog_support=0, coverage=0.6)
     understanding = learn([chunk(log)], items, SIZES, config)
     alone, drink, long = understood(understanding, [[apple], [apple, juice], [GIFT, apple, juice]])
     assert alone[features.BRAND] == {1}
@@ -286,7 +286,7 @@ def test_a_pair_that_means_something_else_overrules_its_words():
     assert long[features.BRAND] == {2, 3}
 
 
-def test_a_brand_without_clicks_is_known_from_the_catalogue():
+def test_a_brand_without_clicks_is_known_from_the_catalog():
     items = shop([*(item(1, 1, [SHOE], names=[NIKE, SHOE]) for _ in range(12)), item(2, 1, [SHOE]), item(2, 2, [])])
     by_name = learn([chunk([([GIFT], [13])])], items, SIZES, QueryUnderstandingConfig())
     assert understood(by_name, [[NIKE]])[0][features.BRAND] == {1}

@@ -30,7 +30,7 @@ def attend(query: tf.Tensor, memory: tf.Tensor, present: tf.Tensor) -> tf.Tensor
 
 
 class SelfAttention(keras.layers.Layer):
-    """Multi-head self-attention with a residual connection and layer normalisation; a Transformer block with `inner`.
+    """Multi-head self-attention with a residual connection and layer normalization; a Transformer block with `inner`.
 
     Args:
       dim: width of inputs and outputs, a multiple of `heads`.

@@ -39,7 +39,7 @@ class EmbeddedLists:
 
     def mean(self) -> tf.Tensor:
         """Mean over each list, [lists, dim]; zero for an empty one."""
-        # The division itself is not vectorised, hence one reciprocal for a list.
+        # The division itself is not vectorized, hence one reciprocal for a list.
         return self.sum() * tf.math.reciprocal_no_nan(tf.cast(self.count, self.vectors.dtype))[:, tf.newaxis]
 
 

@@ -9,7 +9,7 @@ from trainer.randomness import Dropout
 
 
 class Projection(keras.layers.Layer):
-    """ReLU layers of decreasing width and an L2 normalisation: a DPSR projection head (arXiv 2006.02282, section 4).
+    """ReLU layers of decreasing width and an L2 normalization: a DPSR projection head (arXiv 2006.02282, section 4).
 
     The last layer is linear where the paper draws a third ReLU: vectors confined to the positive orthant can only have
     cosines above zero, which leaves the loss less room ([ours]).
@@ -34,7 +34,7 @@ class Projection(keras.layers.Layer):
 
         Args:
           inputs: [batch, width].
-          skip: [batch, dim], added to the last layer before the normalisation.
+          skip: [batch, dim], added to the last layer before the normalization.
           training: whether dropout is on.
 
         Returns:

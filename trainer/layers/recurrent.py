@@ -1,4 +1,4 @@
-"""A recurrent reading of a sequence of behaviour."""
+"""A recurrent reading of a sequence of behavior."""
 
 import tensorflow as tf
 import tf_keras as keras

@@ -9,7 +9,7 @@ Both towers share the input embeddings. The loss (hinge in the paper) and the mi
 set by `TrainerConfig`.
 
 Our reading [ours]: a history item is the sum of its field embeddings (brand, categories, shop, price), with one mean
-over items for each behaviour window; brand and category names are also read as words, in the token matrix. Our
+over items for each behavior window; brand and category names are also read as words, in the token matrix. Our
 addition: `LexicalSkip`, which `TrainerConfig.lexical_skip` switches off.
 """
 
@@ -24,7 +24,7 @@ from trainer.models.towers import InputSizes, Tensors, Towers
 
 
 class Dpsr(Towers):
-    """Personalised multi-head query tower and single-vector item tower."""
+    """Personalized multi-head query tower and single-vector item tower."""
 
     def __init__(self, config: TrainerConfig, sizes: InputSizes, **kwargs):
         super().__init__(config, sizes, **kwargs)
@@ -41,7 +41,7 @@ class Dpsr(Towers):
         """See `Towers.encode_query`."""
         parts = [embedding(query[name][:, 0]) for name, embedding in self.profile_fields.items()]
         if self.settings.history.enabled:
-            parts += [self.behaviour(query[name], items) for name in features.BEHAVIOUR_ITEM_FEATURES]
+            parts += [self.behavior(query[name], items) for name in features.BEHAVIOR_ITEM_FEATURES]
             parts.append(self.tokens.mean(query[transformed.HISTORY_QUERY_UNIGRAMS]))
         tokens = self.tokens.lists(self.query_tokens(query))
         inputs = tf.concat([*parts, tokens.mean()], axis=-1)

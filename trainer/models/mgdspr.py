@@ -11,7 +11,7 @@
 Sampled softmax with temperature, in-batch negatives and the hard mixtures I_mix are set by `TrainerConfig`.
 
 Our reading [ours]: title words are the title's segments and the words of brand and category, which Taobao's titles
-hold; the Transformer has learned positions; a past query is the mean of its unigrams; an item of a behaviour list and
+hold; the Transformer has learned positions; a past query is the mean of its unigrams; an item of a behavior list and
 the item tower share one id embedding; with `multi_grain` off Q_mgs is q_1gram alone; with `fusion` off the means of
 the four blocks are concatenated and mapped linearly. Our additions, all of them switched by `TrainerConfig`: vectors of
 unit length, hidden ids in training, `LexicalSkip`.
@@ -31,13 +31,13 @@ from trainer.models.towers import InputSizes, Tensors, Towers, behaved_items
 
 _ITEM_FIELDS = (transformed.ITEM_ROW, features.LEAF_CATEGORY, features.TOP_CATEGORY, features.BRAND, features.SHOP)
 _LONG_TERM_ATTRIBUTES = (transformed.ITEM_ROW, features.SHOP, features.LEAF_CATEGORY, features.BRAND)
-# Items up to which a behaviour list is read among the short ones.
+# Items up to which a behavior list is read among the short ones.
 _SHORT_LIST = 5
 _LONG_TERM = (features.LONG_TERM_CLICKS, features.LONG_TERM_ORDERS, features.LONG_TERM_CARTS)
 
 
 class Mgdspr(Towers):
-    """Query of six grains and three spans of behaviour, fused by a Transformer; item of id and title."""
+    """Query of six grains and three spans of behavior, fused by a Transformer; item of id and title."""
 
     def __init__(self, config: TrainerConfig, sizes: InputSizes, **kwargs):
         super().__init__(config, sizes, **kwargs)
@@ -150,7 +150,7 @@ class Mgdspr(Towers):
         return tf.add_n(found)
 
     def fuse(self, blocks: list[tf.Tensor], training: bool = False) -> tf.Tensor:
-        """H_qu: one vector of the grains and what they found in behaviour.
+        """H_qu: one vector of the grains and what they found in behavior.
 
         Args:
           blocks: [batch, grains, dim] each.
@@ -164,7 +164,7 @@ class Mgdspr(Towers):
         cls = tf.tile(self.cls[tf.newaxis, tf.newaxis], [tf.shape(blocks[0])[0], 1, 1])
         sequence = tf.concat([cls, *blocks], axis=1)
         everything = tf.ones(tf.shape(sequence)[:2], tf.bool)
-        # The normalisation at the end of the block gives length sqrt(dim); this brings it to that of a lexical vector.
+        # The normalization at the end of the block gives length sqrt(dim); this brings it to that of a lexical vector.
         return self.fusion(sequence, everything, first_only=True, training=training)[:, 0] / self.settings.dim**0.5
 
     def _unigrams(self, query: Tensors) -> tf.Tensor:
@@ -182,7 +182,7 @@ class Mgdspr(Towers):
 
 
 def _attend_where_any(grains: tf.Tensor, rows: tf.Tensor, states: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
-    """Attends to the states of behaviour lists: the short ones together, the long ones together, the empty ones not.
+    """Attends to the states of behavior lists: the short ones together, the long ones together, the empty ones not.
 
     Most lists are empty or short; side by side with the long ones they would cost as much as those.
 

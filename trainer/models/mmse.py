@@ -1,6 +1,6 @@
 """MMSE: Learning Multi-Stage Multi-Grained Semantic Embeddings for E-Commerce Search (JD.com, WWW 2023, 2303.11009).
 
-    v_g   = tower_g(grain g of the request),  g in {unigrams, bigrams, segments, behaviour, profile}
+    v_g   = tower_g(grain g of the request),  g in {unigrams, bigrams, segments, behavior, profile}
     s     = sum over g of w_g(q) (v_g . i)                              (post-fusion)
     L     = L_retrieval (ordered and clicked against random and in-batch items)
             + lambda L_ranking (ordered over clicked over unclicked within one search)
@@ -68,9 +68,9 @@ class Mmse(Towers):
             grains["bigrams"] = self.tokens.mean(self.bigram_tokens(query[transformed.QUERY_BIGRAMS]))
             grains["segments"] = self.tokens.mean(self.segment_tokens(query[transformed.QUERY_SEGMENTS]))
         if self.settings.history.enabled:
-            past = [self.behaviour(query[name], items) for name in features.BEHAVIOUR_ITEM_FEATURES]
+            past = [self.behavior(query[name], items) for name in features.BEHAVIOR_ITEM_FEATURES]
             past.append(self.tokens.mean(query[transformed.HISTORY_QUERY_UNIGRAMS]))
-            grains["behaviour"] = tf.concat(past, axis=-1)
+            grains["behavior"] = tf.concat(past, axis=-1)
         if self.profile_fields:
             fields = [embedding(query[name][:, 0]) for name, embedding in self.profile_fields.items()]
             grains["profile"] = tf.concat(fields, axis=-1)
@@ -78,5 +78,5 @@ class Mmse(Towers):
 
     def _grain_names(self) -> tuple[str, ...]:
         text = ("unigrams", "bigrams", "segments") if self.settings.multi_grain else ("unigrams",)
-        behaviour = ("behaviour",) if self.settings.history.enabled else ()
-        return text + behaviour + (("profile",) if self.profile_fields else ())
+        behavior = ("behavior",) if self.settings.history.enabled else ()
+        return text + behavior + (("profile",) if self.profile_fields else ())

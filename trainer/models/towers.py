@@ -84,9 +84,9 @@ class Towers(keras.layers.Layer):
         """Vectors of search requests.
 
         Args:
-          query: the query tower's input, [batch, width] int32 by feature (`SearchReader.query_batch`). Behaviour lists
+          query: the query tower's input, [batch, width] int32 by feature (`SearchReader.query_batch`). Behavior lists
             hold item rows shifted by one.
-          items: columns of the item table, from which behaviour is joined.
+          items: columns of the item table, from which behavior is joined.
           training: whether dropout is on.
 
         Returns:
@@ -170,8 +170,8 @@ class Towers(keras.layers.Layer):
         inputs = tf.concat([title.mean(), attributes.mean(), *self.fields(item)], axis=-1)
         return projection(inputs, skip=self.lexical(title, attributes) if self.lexical else None, training=training)
 
-    def behaviour(self, rows: tf.Tensor, items: Tensors) -> tf.Tensor:
-        """Mean over a behaviour list of the items' embeddings, each the sum of its fields' embeddings.
+    def behavior(self, rows: tf.Tensor, items: Tensors) -> tf.Tensor:
+        """Mean over a behavior list of the items' embeddings, each the sum of its fields' embeddings.
 
         Args:
           rows: [batch, width] int32 item rows shifted by one, 0 is padding.
@@ -185,7 +185,7 @@ class Towers(keras.layers.Layer):
 
 
 def behaved_items(rows: tf.Tensor, items: Tensors, names: Sequence[str]) -> dict[str, tf.Tensor]:
-    """One-valued features of the items of a behaviour list, 0 where it is padded.
+    """One-valued features of the items of a behavior list, 0 where it is padded.
 
     Args:
       rows: [...] int32 item rows shifted by one, 0 is padding.
@@ -200,8 +200,8 @@ def behaved_items(rows: tf.Tensor, items: Tensors, names: Sequence[str]) -> dict
     return {name: ids * present for name, ids in behaved.items()}
 
 
-def start_from_catalogue(towers: Towers, table: ItemTable) -> None:
-    """Starts the words' weights, where the model has them, from how rare each is in the catalogue."""
+def start_from_catalog(towers: Towers, table: ItemTable) -> None:
+    """Starts the words' weights, where the model has them, from how rare each is in the catalog."""
     if towers.lexical is None:
         return
     frequency = np.zeros(towers.tokens.size + 1, np.int64)

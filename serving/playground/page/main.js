@@ -1,7 +1,7 @@
 // The page: its controls, its address, and one search after another.
 
 import * as api from "./api.js";
-import { renderBehaviour, renderProfile, seenBefore } from "./behaviour.js";
+import { renderBehavior, renderProfile, seenBefore } from "./behavior.js";
 import { Combobox } from "./combobox.js";
 import { byId, chip, count, el, whole } from "./dom.js";
 import { fillPickers } from "./pickers.js";
@@ -12,7 +12,7 @@ const MODELS_EVERY_MS = 15000;
 const NARROW = matchMedia("(max-width: 860px)");
 
 let state = permalink.read(location.search);
-let served = { models: [], catalogue: { state: "absent" }, users: null };
+let served = { models: [], catalog: { state: "absent" }, users: null };
 let known = null;
 let searching = null;
 
@@ -75,13 +75,13 @@ async function search() {
 
 function notice(answer) {
   const words = [];
-  const { state: reading, error } = answer.catalogue;
-  if (reading === "reading") words.push("The catalogue is still being read; search again in a moment to see titles.");
+  const { state: reading, error } = answer.catalog;
+  if (reading === "reading") words.push("The catalog is still being read; search again in a moment to see titles.");
   if (reading === "failed") words.push(error);
-  if (reading === "absent") words.push("No catalogue is given, so items are shown by their ids. Start the playground with --catalog FILE or --config FILE.");
+  if (reading === "absent") words.push("No catalog is given, so items are shown by their ids. Start the playground with --catalog FILE or --config FILE.");
   if (answer.user_known === false) words.push(served.users === null
     ? "No user states are given, so nothing is known of what users did before. Start the playground with --user-state FILE or --config FILE."
-    : `${state.user} is not among the user states, so the answer is not personalised.`);
+    : `${state.user} is not among the user states, so the answer is not personalized.`);
   return words.join(" ");
 }
 
@@ -93,7 +93,7 @@ async function showStart() {
   const tries = queries.map((query) => el("button", { type: "button", class: "chip", onclick: () => change({ query }) }, query));
   byId("sides").replaceChildren(el("div", { class: "start" },
     el("h2", {}, "Search as one of your users"),
-    el("p", {}, "Type a query, choose whose behaviour goes with it, and look at what the served model finds. Set a second model or version beside it to see what differs."),
+    el("p", {}, "Type a query, choose whose behavior goes with it, and look at what the served model finds. Set a second model or version beside it to see what differs."),
     tries.length > 0 && el("div", {}, el("p", {}, "What this shop's users search for:"), el("div", { class: "chips" }, ...tries)),
     el("p", {}, el("kbd", {}, "/"), " goes to the query, ", el("kbd", {}, "↓"), " through suggestions, ", el("kbd", {}, "Enter"), " takes one.")));
 }
@@ -107,7 +107,7 @@ async function loadUser(user) {
   }
   if (user !== state.user) return;
   renderProfile(byId("profile"), user, known, () => setUser(""));
-  byId("behaviour-section").hidden = !renderBehaviour(byId("behaviour"), known, (query) => change({ query }));
+  byId("behavior-section").hidden = !renderBehavior(byId("behavior"), known, (query) => change({ query }));
 }
 
 async function setUser(user) {
@@ -147,7 +147,7 @@ const userBox = new Combobox(byId("user-box"), {
 });
 for (const [name, key, label] of [["brand", "brands", "Brand"], ["category", "categories", "Category"]]) {
   new Combobox(byId(`${name}-box`), {
-    id: name, label, placeholder: "any", none: "None in the catalogue.", choose: (value) => change({ [key]: add(state[key], value) }),
+    id: name, label, placeholder: "any", none: "None in the catalog.", choose: (value) => change({ [key]: add(state[key], value) }),
     find: async (text) => (await api.values(name, text)).values.map(({ value, items }) => ({ value, note: whole.format(items) })),
   });
   byId(`${name}-box`).append(el("div", { class: "chips", id: `${name}-chips` }));

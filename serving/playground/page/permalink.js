@@ -38,7 +38,7 @@ export const writeSide = (model, version) => (version === null ? model : `${mode
 // JSON for /api/search. A version has more digits than a JavaScript number may hold exactly, so it goes as text.
 export function request(state) {
   const price = (text) => (text === "" || !Number.isFinite(Number(text)) ? null : Number(text));
-  const sides = [state.left, state.right].filter(Boolean).map((text, place) => ({ ...readSide(text), personalised: !(place && state.plain) }));
+  const sides = [state.left, state.right].filter(Boolean).map((text, place) => ({ ...readSide(text), personalized: !(place && state.plain) }));
   return {
     query: state.query, user: state.user || null, k: state.k, relevance_control: { on: true, off: false }[state.control] ?? null, sides,
     filters: { brands: state.brands, categories: state.categories, exclude: state.exclude, min_price: price(state.min), max_price: price(state.max) },

@@ -54,7 +54,7 @@ function facts(side, answer, state, plain) {
     el("span", {}, `${count(side.found, "item", "items")} found${shown}`),
   ];
   if (state.k > side.places) parts.push(el("span", { class: "warn" }, `the model returns ${side.places} at most`));
-  if (state.user && answer.user_known && !plain) parts.push(el("span", {}, `personalised for ${state.user}`));
+  if (state.user && answer.user_known && !plain) parts.push(el("span", {}, `personalized for ${state.user}`));
   const done = side.relevance_control;
   if (CONTROL[done]) parts.push(el("span", { class: { applied: "good", fallback: "warn" }[done] ?? "" }, CONTROL[done]));
   else if (state.control === "on") parts.push(el("span", { class: "warn" }, "no relevance control in this model"));
@@ -64,7 +64,7 @@ function facts(side, answer, state, plain) {
   for (const check of side.filters) {
     const [what] = FILTERS[check.name];
     if (check.broken) continue;
-    if (check.unknown) parts.push(el("span", { class: "warn" }, `${what} not checked: the catalogue lacks ${count(check.unknown, "item", "items")}`));
+    if (check.unknown) parts.push(el("span", { class: "warn" }, `${what} not checked: the catalog lacks ${count(check.unknown, "item", "items")}`));
     // Beside an ignored filter, another one is met by chance.
     else if (check.kept && !ignored) parts.push(el("span", { class: "good" }, `${what} kept`));
   }

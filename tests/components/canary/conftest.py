@@ -1,4 +1,4 @@
-"""An examples artifact of the tiny retriever's catalogue, as ingestion would write it."""
+"""An examples artifact of the tiny retriever's catalog, as ingestion would write it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from schema import features
-from serving.examples import Behaviour, search_example
+from serving.examples import Behavior, search_example
 from serving.protos import example_pb2
 from tests.serving import tiny_retriever
 
@@ -27,8 +27,8 @@ def write_split(examples: Path, split: str, shard: int, records: list[bytes]) ->
 
 def search_record(number: int) -> bytes:
     query = tiny_retriever.TITLES[number % len(tiny_retriever.TITLES)]
-    behaviour = Behaviour(history_queries=[query] * (number % 3), real_time_items=["v1-0"] * (number % 2))
-    example = example_pb2.Example.FromString(search_example(query, f"u{number}", behaviour))
+    behavior = Behavior(history_queries=[query] * (number % 3), real_time_items=["v1-0"] * (number % 2))
+    example = example_pb2.Example.FromString(search_example(query, f"u{number}", behavior))
     example.features.feature[features.ITEMS].bytes_list.value.append(b"v1-0")
     example.features.feature[features.STAGES].int64_list.value.append(3)
     example.features.feature[features.POSITIONS].int64_list.value.append(1)

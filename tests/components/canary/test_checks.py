@@ -37,7 +37,7 @@ def test_a_good_answer_has_no_problem(ids, scores, wanted):
         ([b"a", b"", b"c"], [0.9, -inf, -inf], 1, "an item comes after an empty place", "place 2 is empty"),
         ([b"a", b""], [0.9, 0.1], 1, "an empty place has a score other than -inf", ""),
         ([b"a", b"b", b"a"], [0.9, 0.8, 0.7], 3, "an item is returned more than once", "'a'"),
-        ([b"a", b"z\xff"], [0.9, 0.8], 2, "an item is not in the catalogue", "'z\ufffd'"),
+        ([b"a", b"z\xff"], [0.9, 0.8], 2, "an item is not in the catalog", "'z\ufffd'"),
         ([b"a", b"b"], [0.9, nan], 2, "a score is not a finite number", ""),
         ([b"a", b"b"], [inf, 0.9], 2, "a score is not a finite number", ""),
         ([b"a", b"b"], [0.9, -inf], 2, "a score is not a finite number", ""),
@@ -53,7 +53,7 @@ def test_an_answer_can_have_several_problems():
     assert [problem.kind for problem in found] == [
         "too few items are found",
         "an item is returned more than once",
-        "an item is not in the catalogue",
+        "an item is not in the catalog",
         "the scores do not go down from place to place",
     ]
 

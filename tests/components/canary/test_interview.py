@@ -1,4 +1,4 @@
-"""The judgement over many questions, against a server in this process; a process of its own is `test_probe`'s."""
+"""The judgment over many questions, against a server in this process; a process of its own is `test_probe`'s."""
 
 import itertools
 import time
@@ -41,7 +41,7 @@ def ask(examples_uri, candidate, tmp_path):
         (tmp_path / "1").symlink_to(candidate(flaw))
         servers.append(start(ServingConfig(model_dir=str(tmp_path), port=0)))
         assert servers[-1].manager.wait_until_available(60)
-        known = traffic.catalogue_ids(examples_uri)
+        known = traffic.catalog_ids(examples_uri)
         hold_up(servers[-1], held_up or {})
         interview = Interview(known, searchable or len(known), attempts)
         questions = traffic.eval_questions(examples_uri, 12, seed=0)
@@ -51,7 +51,7 @@ def ask(examples_uri, candidate, tmp_path):
             interview.ask_edges(client, traffic.edge_questions(b"red shoes"))
             interview.ask_together(client, questions)
             interview.ask_text(client, b"red shoes")
-            interview.ask_encoders(client, questions[0].example, traffic.catalogue_examples(examples_uri, 3))
+            interview.ask_encoders(client, questions[0].example, traffic.catalog_examples(examples_uri, 3))
         return interview
 
     yield hold
@@ -76,7 +76,7 @@ def test_a_good_candidate_has_no_failure(ask):
         (
             "unknown_ids",
             [
-                "an item is not in the catalogue ('of another catalogue', request 1 of the eval split, and 36 more)",
+                "an item is not in the catalog ('of another catalog', request 1 of the eval split, and 36 more)",
             ],
         ),
         ("short", ["too few items are found (5, expected 10, request 1 of the eval split, and 32 more)"]),

@@ -84,7 +84,7 @@ def test_a_program_that_ends_at_once_refuses_no_candidate(examples_uri, candidat
 
 
 @pytest.mark.parametrize("missing", ["eval", "catalog"])
-def test_without_requests_or_catalogue_nothing_is_blessed(examples_uri, candidate, tmp_path, missing):
+def test_without_requests_or_catalog_nothing_is_blessed(examples_uri, candidate, tmp_path, missing):
     for split in {"eval", "catalog"} - {missing}:
         os.symlink(f"{examples_uri}/Split-{split}", tmp_path / f"Split-{split}")
     result = probe(candidate("none"), str(tmp_path), CONFIG)

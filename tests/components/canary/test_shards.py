@@ -45,7 +45,7 @@ def test_a_flaw_of_one_shard_names_the_shard(examples_uri, sharded):
 def test_shards_in_wrong_places_have_items_that_are_not_theirs(examples_uri, sharded):
     result = probe(sharded(placed=(1, 0)), examples_uri, CONFIG)
     for shard in range(SHARDS):
-        assert any(f.startswith(f"shard {shard} of 2: an item is not in the catalogue") for f in result.failures)
+        assert any(f.startswith(f"shard {shard} of 2: an item is not in the catalog") for f in result.failures)
 
 
 def test_a_candidate_without_one_of_its_shards_is_not_blessed(examples_uri, sharded):

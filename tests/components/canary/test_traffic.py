@@ -28,15 +28,15 @@ def test_the_choice_of_requests_follows_the_seed_and_takes_from_every_shard(exam
     assert {int(user[1:]) % 2 for user in users(1)} == {0, 1}
 
 
-def test_every_id_of_the_catalogue_is_known(examples_uri):
+def test_every_id_of_the_catalog_is_known(examples_uri):
     expected = {item_id.encode() for item_id in tiny_retriever.item_ids(VERSION)}
-    assert traffic.catalogue_ids(examples_uri) == expected
-    assert len(traffic.catalogue_examples(examples_uri, 4)) == 4
+    assert traffic.catalog_ids(examples_uri) == expected
+    assert len(traffic.catalog_examples(examples_uri, 4)) == 4
 
 
 def test_a_missing_split_holds_nothing(tmp_path):
     assert traffic.eval_questions(str(tmp_path), 5, seed=0) == []
-    assert traffic.catalogue_ids(str(tmp_path)) == frozenset()
+    assert traffic.catalog_ids(str(tmp_path)) == frozenset()
 
 
 def test_the_edge_requests_are_what_their_names_say():
@@ -49,6 +49,6 @@ def test_the_edge_requests_are_what_their_names_say():
     assert query["an empty query"] == b""
     assert names(sent["an empty query"].example) == {features.QUERY}
     assert names(sent["no feature at all"].example) == set()
-    assert names(sent["no user and no behaviour"].example) == {features.QUERY}
+    assert names(sent["no user and no behavior"].example) == {features.QUERY}
     assert names(sent["a user never seen"].example) == {features.QUERY, features.USER_ID}
-    assert names(sent["behaviour of unknown items only"].example) == {features.QUERY, *features.BEHAVIOUR_ITEM_FEATURES}
+    assert names(sent["behavior of unknown items only"].example) == {features.QUERY, *features.BEHAVIOR_ITEM_FEATURES}

@@ -40,7 +40,7 @@ def examples(
     for request in sorted(requests, key=lambda r: (r["timestamp_ms"], r["request_id"])):
         time = request["timestamp_ms"]
         if splits.train_start <= time < splits.end:
-            example = request | behaviour(request["user_id"], time, requests, interactions, windows)
+            example = request | behavior(request["user_id"], time, requests, interactions, windows)
             for column, value in profiles.get(request["user_id"], {}).items():
                 example[f"profile_{column}"] = value
             found["train" if time < splits.eval_start else "eval"].append(example)
@@ -89,7 +89,7 @@ def join(log: list[Event], known_items: set[str], eval_start: int) -> tuple[list
     return list(heads.values()), interactions
 
 
-def behaviour(
+def behavior(
     user: str | None, time: int, requests: list[dict[str, Any]], interactions: list[Interaction], windows: WindowConfig
 ) -> dict[str, list[str]]:
     real = windows.real_time_ms

@@ -1,4 +1,4 @@
-"""A small seeded shop whose log, catalogue and profiles can be written in every format that ingestion reads."""
+"""A small seeded shop whose log, catalog and profiles can be written in every format that ingestion reads."""
 
 import csv
 import datetime
@@ -54,7 +54,7 @@ def make_shop(searches: int = 120, seed: int = 0) -> Shop:
         moment, user, request = START + time, f"u{rng.randrange(6)}", f"r{number}"
         query = rng.choice(["red shoes", "hat, large", '"quoted"', "红色 鞋"])
         log.append(Event(f"e{len(log)}", moment, request, user, "search", query, None, None))
-        shown = rng.sample(range(33), rng.randrange(6))  # i30 to i32 are not in the catalogue
+        shown = rng.sample(range(33), rng.randrange(6))  # i30 to i32 are not in the catalog
         for position, item in enumerate(shown, start=1):
             log.append(Event(f"e{len(log)}", moment, request, user, "impression", None, f"i{item}", position))
         for position, item in enumerate(shown, start=1):

@@ -74,12 +74,10 @@ def test_too_many_unusable_rows_fail_the_run_with_three_examples_and_leave_no_ou
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
-def test_a_log_of_another_catalogue_fails_the_run(tmp_path) -> None:
+def test_a_log_of_another_catalog_fails_the_run(tmp_path) -> None:
     config = write_shop(tmp_path / "in", SHOP)
     write_jsonl(tmp_path / "in" / "catalog.jsonl", [row | {"item_id": f"x{row['item_id']}"} for row in SHOP.catalog])
-    with pytest.raises(
-        InputError, match=r"unknown_item: the item is not in the catalogue[\s\S]*max_unmatched_fraction"
-    ):
+    with pytest.raises(InputError, match=r"unknown_item: the item is not in the catalog[\s\S]*max_unmatched_fraction"):
         run_ingest(config, str(tmp_path / "out"))
 
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
-from components.example_gen.behaviour import Lists
+from components.example_gen.behavior import Lists
 from components.example_gen.encode import coded_lists, encode_examples, single_values, value_lists, varint
 
 texts = st.one_of(st.text(max_size=5), st.sampled_from(["", "鞋", "x" * 127, "x" * 128, "x" * 20_000]))

@@ -4,7 +4,7 @@ import pytest
 
 from components.example_gen import fingerprint as module
 from components.example_gen.config import IngestConfig
-from components.example_gen.fingerprint import catalogue_fingerprint, fingerprint
+from components.example_gen.fingerprint import catalog_fingerprint, fingerprint
 from schema.settings import InputError
 
 
@@ -38,10 +38,10 @@ def test_any_change_is_seen(shop) -> None:
     assert len(seen) == 5
 
 
-def test_the_catalogues_own_is_the_same_whatever_the_log_and_the_day_are(shop) -> None:
-    def own(catalogue: str = "c.csv", **values: object) -> str:
-        data = {"events": f"{shop}/*.jsonl", "catalog": f"{shop}/{catalogue}"}
-        return catalogue_fingerprint(IngestConfig.parse({"data": data, **values}))
+def test_the_catalogs_own_is_the_same_whatever_the_log_and_the_day_are(shop) -> None:
+    def own(catalog: str = "c.csv", **values: object) -> str:
+        data = {"events": f"{shop}/*.jsonl", "catalog": f"{shop}/{catalog}"}
+        return catalog_fingerprint(IngestConfig.parse({"data": data, **values}))
 
     before = own()
     (shop / "a.jsonl").write_bytes(b"2")

@@ -9,7 +9,7 @@ import pytest
 
 from components.example_gen import steps
 from components.example_gen.config import IngestConfig
-from components.example_gen.ingest import ingest_catalogue_into, local_pipeline, run_ingest
+from components.example_gen.ingest import ingest_catalog_into, local_pipeline, run_ingest
 from schema.settings import InputError
 from tests.components.example_gen import oracle, written
 from tests.components.example_gen.oracle import Event
@@ -43,30 +43,30 @@ def test_every_format_gives_the_oracles_examples(tmp_path, form: str, expected) 
     assert (catalog["i0"]["brand"], catalog["i7"]["price"]) == (None, None)
 
 
-def test_the_catalogue_alone_gives_the_same_items_and_nothing_else(tmp_path, done) -> None:
+def test_the_catalog_alone_gives_the_same_items_and_nothing_else(tmp_path, done) -> None:
     config = write_shop(tmp_path / "in", SHOP)
     for path in (tmp_path / "in").glob("events*"):
         path.unlink()
     out = tmp_path / "out"
-    summary = ingest_catalogue_into(config, str(out), lambda: local_pipeline([]))
+    summary = ingest_catalog_into(config, str(out), lambda: local_pipeline([]))
     whole, whole_summary, _ = done
     by_id = lambda folder: sorted(written.rows(folder, "catalog"), key=lambda row: row["item_id"])  # noqa: E731
     assert by_id(out) == by_id(whole)
     assert sorted(path.name for path in out.iterdir()) == ["Split-catalog", "summary.json"]
-    catalogues = {name: n for name, n in whole_summary.counters.items() if "catalog" in name}
-    assert summary.counters == json.loads((out / "summary.json").read_text())["counters"] == catalogues
+    catalogs = {name: n for name, n in whole_summary.counters.items() if "catalog" in name}
+    assert summary.counters == json.loads((out / "summary.json").read_text())["counters"] == catalogs
 
 
-def test_a_catalogue_with_too_many_bad_rows_or_none_that_is_good_is_refused(tmp_path) -> None:
+def test_a_catalog_with_too_many_bad_rows_or_none_that_is_good_is_refused(tmp_path) -> None:
     config = write_shop(tmp_path / "in", SHOP)
     bad = [{"item_id": f"i{n}", "title": ""} for n in range(3)]
     write_jsonl(Path(config.data.catalog[0]), [*bad, {"item_id": "i9", "title": "nine"}])
     with pytest.raises(InputError, match=r"3 of 4 rows of `catalog` \(75.0%\) cannot be used"):
-        ingest_catalogue_into(config, str(tmp_path / "out"), lambda: local_pipeline([]))
+        ingest_catalog_into(config, str(tmp_path / "out"), lambda: local_pipeline([]))
     write_jsonl(Path(config.data.catalog[0]), bad)
     lenient = config.model_copy(update={"max_bad_fraction": 1.0})
-    with pytest.raises(InputError, match="the catalogue has no usable item"):
-        ingest_catalogue_into(lenient, str(tmp_path / "out"), lambda: local_pipeline([]))
+    with pytest.raises(InputError, match="the catalog has no usable item"):
+        ingest_catalog_into(lenient, str(tmp_path / "out"), lambda: local_pipeline([]))
 
 
 def test_a_date_gives_the_same_examples_however_much_was_logged_since(tmp_path) -> None:
@@ -134,7 +134,7 @@ def test_progress_ends_with_every_piece_done(done) -> None:
     assert last == {"read": (4, 4), "catalog": (2, 2), "join": (2, 2), "write": (2, 2)}
 
 
-def test_the_user_state_is_each_users_behaviour_at_the_end_of_the_log(done) -> None:
+def test_the_user_state_is_each_users_behavior_at_the_end_of_the_log(done) -> None:
     folder, _, _ = done
     states = {row["user_id"]: row for row in pl.read_parquet(folder / "user_state.parquet").to_dicts()}
     requests, interactions = oracle.join(SHOP.log, SHOP.item_ids, SPLITS.eval_start)
@@ -142,8 +142,8 @@ def test_the_user_state_is_each_users_behaviour_at_the_end_of_the_log(done) -> N
     assert states.keys() == {f"u{n}" for n in range(6)} | {"u7"}
     for user, state in states.items():
         profile = {f"profile_{c}": SHOP.profiles.get(user, {}).get(c) for c in ("region", "age")}
-        behaviour = oracle.behaviour(user, SPLITS.end, requests, interactions, windows)
-        assert state == {"user_id": user, **behaviour, **profile}
+        behavior = oracle.behavior(user, SPLITS.end, requests, interactions, windows)
+        assert state == {"user_id": user, **behavior, **profile}
 
 
 def test_users_who_did_much_are_worked_in_stretches_to_the_same_examples_and_states(tmp_path, done, expected) -> None:

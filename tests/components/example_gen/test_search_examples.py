@@ -103,7 +103,7 @@ def test_order_and_repetition_of_deliveries_change_nothing(log: list[Event], rng
 @settings(thorough, max_examples=25)
 @given(logs(), st.integers(1, 30))
 def test_no_request_knows_what_came_at_or_after_it(log: list[Event], hour: int) -> None:
-    """Taking away all that happens from a moment on leaves every earlier request's behaviour as it was."""
+    """Taking away all that happens from a moment on leaves every earlier request's behavior as it was."""
     moment = START + hour * HOUR
     whole = _complete(log)
     everything = Splits(START, START + 31 * HOUR, START + 31 * HOUR)
@@ -218,13 +218,13 @@ def test_a_request_without_a_search_row_takes_query_and_time_from_its_events() -
     assert (row["query"], row["timestamp_ms"], row["items"]) == ("hat", START + 5 * HOUR, ["i1", "i2"])
 
 
-def test_a_request_whose_query_nobody_logged_gives_no_example_but_its_click_stays_behaviour() -> None:
+def test_a_request_whose_query_nobody_logged_gives_no_example_but_its_click_stays_behavior() -> None:
     log = [_reaction("click", "i1", 9, "lost"), _search("r", 10)]
     assert [e["request_id"] for e in _run(log)["train"]] == ["r"]
     assert _one(log, "r")["real_time_items"] == ["i1"]
 
 
-def test_a_click_by_another_user_is_no_label_and_stays_that_users_behaviour() -> None:
+def test_a_click_by_another_user_is_no_label_and_stays_that_users_behavior() -> None:
     log = [_search("r", 9, "u1"), _reaction("click", "i1", 9, "r", user="u2"), _search("q", 10, "u2")]
     assert _one(log, "r")["items"] == []
     assert _one(log, "q")["real_time_items"] == ["i1"]
@@ -235,7 +235,7 @@ def test_a_click_without_user_belongs_to_the_user_of_its_request() -> None:
     assert _one(log, "q")["real_time_items"] == ["i1"]
 
 
-def test_requests_of_nobody_have_labels_and_no_behaviour() -> None:
+def test_requests_of_nobody_have_labels_and_no_behavior() -> None:
     log = [_search("r", 9, None), _reaction("click", "i1", 9, "r", user=None), _search("q", 10, None)]
     assert _one(log, "r")["items"] == ["i1"]
     assert (_one(log, "q")["user_id"], _one(log, "q")["real_time_items"], _one(log, "q")["history_queries"]) == (
@@ -250,7 +250,7 @@ def test_a_training_request_gets_no_label_from_the_evaluation_period() -> None:
     assert _one(log, "r")["stages"] == [2]
 
 
-def test_items_that_the_catalogue_lacks_are_in_no_list() -> None:
+def test_items_that_the_catalog_lacks_are_in_no_list() -> None:
     log = [_reaction("click", "gone", 9), _search("r", 10), _reaction("impression", "gone", 10, "r", position=1)]
     row = _one(log, "r")
     assert (row["items"], row["real_time_items"]) == ([], [])

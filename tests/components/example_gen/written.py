@@ -26,10 +26,10 @@ def in_order(folder: Path, split: str) -> list[dict[str, Any]]:
     return sorted(rows(folder, split), key=lambda row: (row["timestamp_ms"], row["request_id"]))
 
 
-def row(serialised: bytes) -> dict[str, Any]:
+def row(serialized: bytes) -> dict[str, Any]:
     """List features as lists, others as a value or None; a profile that is absent is left out."""
     plain: dict[str, Any] = {}
-    for name, feature in tf.train.Example.FromString(serialised).features.feature.items():
+    for name, feature in tf.train.Example.FromString(serialized).features.feature.items():
         kind = feature.WhichOneof("kind")
         values = list(getattr(feature, kind).value) if kind else []
         values = [value.decode() if isinstance(value, bytes) else value for value in values]

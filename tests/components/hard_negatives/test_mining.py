@@ -40,11 +40,11 @@ def examples_dir(requests, tmp_path_factory):
     folder = tmp_path_factory.mktemp("hard_negatives") / "examples"
     world.write_split(folder, features.TRAIN_SPLIT, [world.search_example(request) for request in requests], shards=3)
     world.write_split(folder, features.EVAL_SPLIT, [world.search_example(r) for r in world.eval_requests(20)])
-    catalogue = [world.catalogue_example(item) for item in range(world.ITEMS)]
+    catalog = [world.catalog_example(item) for item in range(world.ITEMS)]
     # To the model of the small world an item that it does not know is the first one.
-    twin = tf.train.Example.FromString(catalogue[0])
+    twin = tf.train.Example.FromString(catalog[0])
     twin.features.feature[features.ITEM_ID].bytes_list.value[:] = [TWIN.encode()]
-    world.write_split(folder, features.CATALOG_SPLIT, [*catalogue, twin.SerializeToString()])
+    world.write_split(folder, features.CATALOG_SPLIT, [*catalog, twin.SerializeToString()])
     return folder
 
 
@@ -78,16 +78,16 @@ def normal(query: str) -> str:
 def bands(requests, servable_dir, config) -> dict[str, set[str]]:
     """What each request may be given, by sorting all items and looking at every request of the query."""
     servable = Servable(servable_dir)
-    catalogue = [world.item_id(item) for item in range(world.ITEMS)]
-    vectors = servable.encode_items([world.catalogue_example(item) for item in range(world.ITEMS)]).astype(np.float64)
+    catalog = [world.item_id(item) for item in range(world.ITEMS)]
+    vectors = servable.encode_items([world.catalog_example(item) for item in range(world.ITEMS)]).astype(np.float64)
     queries = servable.encode_query([world.search_example(request) for request in requests]).astype(np.float64)
     allowed = {}
     for request, heads in zip(requests, queries, strict=True):
         if max(request.stages) < Stage.CLICKED:
             allowed[request.request_id] = set()
             continue
-        scores = {item: max(head @ vector for head in heads) for item, vector in zip(catalogue, vectors, strict=True)}
-        ranked = sorted(catalogue, key=lambda item: -scores[item])
+        scores = {item: max(head @ vector for head in heads) for item, vector in zip(catalog, vectors, strict=True)}
+        ranked = sorted(catalog, key=lambda item: -scores[item])
         band = set(ranked[config.first_rank - 1 : config.last_rank])
         for other in requests:
             if normal(other.query) == normal(request.query):
@@ -137,7 +137,7 @@ def test_all_else_stays_as_it_was(mined, examples_dir):
         assert example == before[request_id]
 
 
-def test_eval_and_catalogue_are_copied(examples_dir, servable_dir, tmp_path):
+def test_eval_and_catalog_are_copied(examples_dir, servable_dir, tmp_path):
     mine(examples_dir, servable_dir, tmp_path, CONFIG)
     for split in (features.EVAL_SPLIT, features.CATALOG_SPLIT):
         files = sorted((examples_dir / f"Split-{split}").iterdir())
@@ -184,15 +184,15 @@ def test_before_there_is_a_blessed_model_all_passes_as_it_is(examples_dir, tmp_p
         assert (tmp_path / file.parent.name / file.name).read_bytes() == file.read_bytes()
 
 
-def test_a_band_that_begins_past_the_end_of_the_catalogue_is_refused(examples_dir, servable_dir, tmp_path):
+def test_a_band_that_begins_past_the_end_of_the_catalog_is_refused(examples_dir, servable_dir, tmp_path):
     with pytest.raises(InputError, match=r"begins at rank 401.*only 400 items.*\(401 in all\).*first_rank"):
         mine(examples_dir, servable_dir, tmp_path, CONFIG.model_copy(update={"first_rank": 401, "last_rank": 500}))
 
 
-def test_a_band_that_ends_past_the_end_of_the_catalogue_ends_there(examples_dir, servable_dir, tmp_path, caplog):
+def test_a_band_that_ends_past_the_end_of_the_catalog_ends_there(examples_dir, servable_dir, tmp_path, caplog):
     mine(examples_dir, servable_dir, tmp_path, CONFIG.model_copy(update={"first_rank": 391, "last_rank": 500}))
     assert max(map(len, negatives_of(read(tmp_path)).values())) == 10
-    assert "ends at rank 400, where the catalogue ends" in caplog.text
+    assert "ends at rank 400, where the catalog ends" in caplog.text
 
 
 def test_a_folder_without_the_splits_is_refused(tmp_path):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.index_builder.catalogue import CatalogueEncoder, read_parts, rows_to_index
+from components.index_builder.catalog import CatalogEncoder, read_parts, rows_to_index
 from components.index_builder.config import IndexConfig
 from schema.settings import InputError
 from tests.components.index_builder.conftest import CONFIG, TWIN
@@ -15,7 +15,7 @@ from trainer.recall import ExactMetrics
 
 
 def test_of_items_that_are_alike_only_one_is_indexed(built):
-    assert built.summary.catalogue_items == len(ALL_CATALOG) + 1
+    assert built.summary.catalog_items == len(ALL_CATALOG) + 1
     assert built.summary.indexed_items == len(ALL_CATALOG)
 
 
@@ -43,7 +43,7 @@ def test_warmup_requests_are_those_that_the_server_replays(built):
 
 def test_raw_examples_embed_as_the_training_table_does(built):
     model = artifact.load(built.model_dir)
-    ids, _, _, vectors, _ = CatalogueEncoder(model).encode(tf.constant([serialize(item) for item in ALL_CATALOG]))
+    ids, _, _, vectors, _ = CatalogEncoder(model).encode(tf.constant([serialize(item) for item in ALL_CATALOG]))
     trained = dict(zip(model.table.item_ids, ExactMetrics(model.towers, model.table, 1).catalog_vectors(), strict=True))
     for item_id, vector in zip(ids.numpy(), vectors.numpy(), strict=True):
         np.testing.assert_allclose(vector, trained[item_id], rtol=1e-4, atol=1e-6)
@@ -70,28 +70,28 @@ def test_the_listed_parts_are_read_in_item_order_whatever_their_order(tmp_path):
                 "prices": np.array(rows, np.float32),
             },
         )
-    catalogue = read_parts(str(tmp_path))
-    assert catalogue.table.item_ids.tolist() == ids.tolist()
-    np.testing.assert_array_equal(catalogue.vectors, vectors)
-    np.testing.assert_array_equal(catalogue.table.columns["brand"], [1, 2, 3, 4, 5, 0])
-    assert [len(brand) for brand in catalogue.attributes.brands] == [1, 2, 3, 4, 5]
-    assert catalogue.attributes.category_paths.tolist() == ids.tolist()
-    assert catalogue.attributes.prices.tolist() == [0, 1, 2, 3, 4]
-    assert len(rows_to_index(catalogue, drop_duplicates=True)) == 2
-    np.testing.assert_array_equal(rows_to_index(catalogue, drop_duplicates=False), np.arange(5))
+    catalog = read_parts(str(tmp_path))
+    assert catalog.table.item_ids.tolist() == ids.tolist()
+    np.testing.assert_array_equal(catalog.vectors, vectors)
+    np.testing.assert_array_equal(catalog.table.columns["brand"], [1, 2, 3, 4, 5, 0])
+    assert [len(brand) for brand in catalog.attributes.brands] == [1, 2, 3, 4, 5]
+    assert catalog.attributes.category_paths.tolist() == ids.tolist()
+    assert catalog.attributes.prices.tolist() == [0, 1, 2, 3, 4]
+    assert len(rows_to_index(catalog, drop_duplicates=True)) == 2
+    np.testing.assert_array_equal(rows_to_index(catalog, drop_duplicates=False), np.arange(5))
 
 
 def test_twins_have_one_fingerprint_and_other_prices_have_another(built):
-    encoder = CatalogueEncoder(artifact.load(built.model_dir))
+    encoder = CatalogEncoder(artifact.load(built.model_dir))
     dearer = {**TWIN, "item_id": [b"zz-dearer"], "price": [99.0]}
     _, fingerprints, *_ = encoder.encode(tf.constant([serialize(i) for i in (ALL_CATALOG[-1], TWIN, dearer)]))
     original, twin, other = fingerprints.numpy()
     assert original == twin != other
 
 
-def test_an_empty_catalogue_is_refused(tmp_path):
+def test_an_empty_catalog_is_refused(tmp_path):
     (tmp_path / "parts.json").write_text("[]")
-    with pytest.raises(ValueError, match="the catalogue split is empty"):
+    with pytest.raises(ValueError, match="the catalog split is empty"):
         read_parts(str(tmp_path))
 
 

@@ -1,4 +1,4 @@
-"""Filters against a plain loop over the catalogue, and in a served model."""
+"""Filters against a plain loop over the catalog, and in a served model."""
 
 from dataclasses import dataclass, field
 
@@ -123,26 +123,26 @@ def test_inverted_lists_hold_what_a_loop_finds(rows):
 
 
 @pytest.fixture(scope="module")
-def quantised():
-    """A thousand clustered vectors, quantised; brand `n` has every item whose place is a multiple of n."""
+def quantized():
+    """A thousand clustered vectors, quantized; brand `n` has every item whose place is a multiple of n."""
     rng = np.random.default_rng(5)
-    centres = rng.normal(size=(20, 16))
-    vectors = centres[rng.integers(0, 20, 1000)] + 0.4 * rng.normal(size=(1000, 16))
+    centers = rng.normal(size=(20, 16))
+    vectors = centers[rng.integers(0, 20, 1000)] + 0.4 * rng.normal(size=(1000, 16))
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
 @pytest.mark.parametrize(("every", "limit"), [(2, 0), (10, 0), (100, 0), (100, 100)])
-def test_a_filtered_quantised_index_finds_what_exact_filtered_search_finds(quantised, tmp_path, every, limit):
+def test_a_filtered_quantized_index_finds_what_exact_filtered_search_finds(quantized, tmp_path, every, limit):
     brands = np.where(np.arange(1000) % every == 0, b"wanted", b"other")
     attributes = ItemAttributes(brands, np.full(1000, b"Home"), np.ones(1000, np.float32))
-    index = ScannIndex(quantised, {"reorder": 30}, 10)
+    index = ScannIndex(quantized, {"reorder": 30}, 10)
     filters = ItemFilters(index, attributes, limit, str(tmp_path))
-    queries = quantised[:64, np.newaxis]
+    queries = quantized[:64, np.newaxis]
     # In a graph, as it is served: there shapes must be known beforehand.
     graph = tf.function(lambda vectors, conditions: filters.search(vectors, conditions, 10)[0])
     conditions = conditions_of(filters, [Wanted(brands=(b"wanted",))] * 64)
     positions = graph(tf.constant(queries), conditions).numpy()
-    scores = np.where(np.arange(1000) % every == 0, queries[:, 0] @ quantised.T, -np.inf)
+    scores = np.where(np.arange(1000) % every == 0, queries[:, 0] @ quantized.T, -np.inf)
     exact = np.argsort(-scores, axis=1)[:, :10]
     recall = np.mean([len(set(p) & set(e)) / 10 for p, e in zip(positions, exact, strict=True)])
     assert recall >= 0.95

@@ -34,7 +34,7 @@ INDEXES = {
 BEHAVIOR = {
     "query": [b"red kettle"],
     "history_queries": [b"blue lamp", b"green tent"],
-    **{name: [b"red-kettle", b"i7", b"i8"] for name in features.BEHAVIOUR_ITEM_FEATURES},
+    **{name: [b"red-kettle", b"i7", b"i8"] for name in features.BEHAVIOR_ITEM_FEATURES},
 }
 SEARCHES = {
     "plain": BEHAVIOR,

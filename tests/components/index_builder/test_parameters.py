@@ -12,8 +12,8 @@ from schema.settings import InputError
 
 def clustered(items: int, dim: int = 16, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
-    centres = rng.normal(size=(40, dim))
-    vectors = centres[rng.integers(0, 40, items)] + 0.5 * rng.normal(size=(items, dim))
+    centers = rng.normal(size=(40, dim))
+    vectors = centers[rng.integers(0, 40, items)] + 0.5 * rng.normal(size=(items, dim))
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
@@ -21,7 +21,7 @@ VECTORS, QUERIES = clustered(4000), clustered(64, seed=1)
 
 
 @pytest.mark.parametrize(("kind", "items"), [("exact", 19_999), ("scan", 20_000), ("scan", 99_999), ("tree", 100_000)])
-def test_the_kind_goes_by_the_size_of_the_catalogue(kind, items):
+def test_the_kind_goes_by_the_size_of_the_catalog(kind, items):
     assert IndexConfig().kind_for(items) == kind
 
 
@@ -30,7 +30,7 @@ def test_a_kind_that_is_asked_for_is_taken():
 
 
 @pytest.mark.parametrize(("kind", "items"), [("exact", 49_999), ("inverted_file", 50_000), ("inverted_file", 10**7)])
-def test_the_portable_kind_goes_by_the_size_of_the_catalogue(kind, items):
+def test_the_portable_kind_goes_by_the_size_of_the_catalog(kind, items):
     assert IndexConfig(backend="portable").kind_for(items) == kind
 
 
@@ -79,7 +79,7 @@ def test_where_no_parameters_reach_the_wanted_recall_the_best_are_taken():
     assert chosen.recall == max(point.recall for point in scans)
 
 
-def test_a_catalogue_too_small_for_quantisation_is_searched_exactly():
+def test_a_catalog_too_small_for_quantization_is_searched_exactly():
     index, curve = choose_index(VECTORS[:50], QUERIES, IndexConfig(k=100, kind="scan"))
     assert isinstance(index, ExactIndex)
     assert [point.name for point in curve] == ["exact"]
@@ -105,6 +105,6 @@ def test_an_index_answers_alike_after_a_saved_model(tmp_path, parameters):
         np.testing.assert_array_equal(before, after)
 
 
-def test_grids_stay_within_the_catalogue():
+def test_grids_stay_within_the_catalog():
     assert all(p["reorder"] <= 250 for p in scan_grid(100, 250))
     assert all(p["leaves_to_search"] <= p["leaves"] for p in tree_grid(100, 200_000))

@@ -126,7 +126,7 @@ def test_more_hits_can_never_be_needed_than_are_returned():
         IndexConfig.parse({"k": 4, "relevance_control": {"min_hits": 5}})
 
 
-def test_a_quantised_index_finds_more_than_it_was_tuned_for():
+def test_a_quantized_index_finds_more_than_it_was_tuned_for():
     """The over-fetch asks for more hits than the index was built for."""
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(600, 8)).astype(np.float32)
@@ -187,7 +187,7 @@ def test_a_served_query_that_names_nothing_is_left_alone(served):
 
 
 def in_memory(model: artifact.TrainedModel, folder: Path, relevance_control: RelevanceControlConfig) -> Servable:
-    """A servable of the training catalogue, as it is before it is saved."""
+    """A servable of the training catalog, as it is before it is saved."""
     vectors = np.random.default_rng(0).normal(size=(model.table.size, model.config.dim)).astype(np.float32)
     config = CONFIG.model_copy(update={"k": 4, "relevance_control": relevance_control})
     rows = np.arange(model.table.size, dtype=np.int32)
@@ -231,7 +231,7 @@ def test_every_model_can_be_controlled(built, tmp_path, kind):
     towers = artifact.make_towers(config, trained.sizes)
     artifact.build(towers, SearchReader(config, tuple(trained.sizes.profile)), trained.table)
     model = dataclasses.replace(trained, config=config, towers=towers)
-    # Every item of the catalogue is among as many hits, so each lamp is found.
+    # Every item of the catalog is among as many hits, so each lamp is found.
     servable = in_memory(model, tmp_path, RelevanceControlConfig(overfetch=20))
     (found,), flags = ask(servable.search, {"query": [b"mauve lamp"], "relevance_control": [b"on"]})
     assert flags == ["applied"]

@@ -57,7 +57,7 @@ def test_both_entry_points_agree_for_nobody_in_particular(signatures):
     np.testing.assert_allclose(by_text["scores"], by_example["scores"], rtol=1e-5)
 
 
-def test_behaviour_moves_the_answer_and_items_never_seen_do_not_break_it(signatures):
+def test_behavior_moves_the_answer_and_items_never_seen_do_not_break_it(signatures):
     plain, behaved, unseen = signatures["encode_query"](
         tf.constant(
             [
@@ -71,7 +71,7 @@ def test_behaviour_moves_the_answer_and_items_never_seen_do_not_break_it(signatu
     assert np.all(np.isfinite(unseen))
 
 
-def test_an_item_newer_than_the_model_counts_as_behaviour(signatures):
+def test_an_item_newer_than_the_model_counts_as_behavior(signatures):
     """The twin is not in the vocabulary of the training day, but in the served table."""
     twin, original = signatures["encode_query"](
         tf.constant(

@@ -21,7 +21,7 @@ from schema.settings import InputError
 from schema.shards import SHARD_MAP_FILE, ShardMap, push_directory, pushed_folders, shard_models
 from serving.answers import Row
 from serving.client import Client
-from serving.examples import Behaviour, search_example
+from serving.examples import Behavior, search_example
 from serving.filters import Filters
 from serving.sharded_client import ShardedClient
 from tests.components.index_builder.conftest import CONFIG
@@ -85,7 +85,7 @@ def sharded(built, tmp_path_factory) -> Sharded:
 def test_every_item_is_of_one_shard_and_the_map_says_how_many_each_has(built, sharded, served):
     shard_map = read_shard_map(str(sharded.payload))
     assert shard_map.folders == ("shard-0-of-3", "shard-1-of-3", "shard-2-of-3")
-    assert sum(shard_map.items) == built.summary.catalogue_items == sharded.summary.catalogue_items
+    assert sum(shard_map.items) == built.summary.catalog_items == sharded.summary.catalog_items
     assert sum(shard_map.indexed_items) == built.summary.indexed_items == sharded.summary.indexed_items
     _, fan_out = served
     found = [{hit.item_id.encode() for hit in client.search("tent")} for client in fan_out._clients]
@@ -102,7 +102,7 @@ def test_each_shard_is_a_servable_with_its_own_card_and_warm_up(sharded):
     shard_map = read_shard_map(str(sharded.payload))
     for shard, folder in enumerate(saved_models(str(sharded.payload))):
         card = json.loads((Path(folder) / "assets.extra" / "souk.json").read_text())
-        assert (card["catalogue_items"], card["indexed_items"]) == (
+        assert (card["catalog_items"], card["indexed_items"]) == (
             shard_map.items[shard],
             shard_map.indexed_items[shard],
         )
@@ -151,7 +151,7 @@ def served(built, sharded, tmp_path_factory) -> Iterator[tuple[Client, ShardedCl
 
 
 def requests() -> list[bytes]:
-    """Queries with and without behaviour, filters, exclusions and relevance control."""
+    """Queries with and without behavior, filters, exclusions and relevance control."""
     queries = [
         "red kettle",
         "tent",
@@ -162,7 +162,7 @@ def requests() -> list[bytes]:
         "nothing of this",
         "new york shoes",
     ]
-    behaviours = [None, Behaviour(long_term_orders=["red-kettle", "blue-tent"], history_queries=["kite"])]
+    behaviors = [None, Behavior(long_term_orders=["red-kettle", "blue-tent"], history_queries=["kite"])]
     filters = [
         None,
         Filters(brands=("brand 1",)),
@@ -172,9 +172,9 @@ def requests() -> list[bytes]:
         Filters(categories=("Home > clock",), exclude=("red-clock",)),
     ]
     return [
-        search_example(query, None, behaviour, control, wanted)
+        search_example(query, None, behavior, control, wanted)
         for query in queries
-        for behaviour in behaviours
+        for behavior in behaviors
         for wanted in filters
         for control in (None, True, False)
     ]

@@ -27,35 +27,35 @@ def examples(tmp_path):
 
 
 @pytest.fixture
-def catalogue(tmp_path):
-    return artifact(standard_artifacts.Examples, tmp_path, "catalogue")
+def catalog(tmp_path):
+    return artifact(standard_artifacts.Examples, tmp_path, "catalog")
 
 
-def test_the_catalogue_is_that_of_the_examples_unless_another_is_given(model, examples, catalogue):
-    assert find_sources({"model": [model], "examples": [examples]}, "").catalogue is examples
-    given = find_sources({"model": [model], "examples": [examples], "catalogue": [catalogue]}, "")
-    assert (given.requests, given.catalogue) == (examples, catalogue)
+def test_the_catalog_is_that_of_the_examples_unless_another_is_given(model, examples, catalog):
+    assert find_sources({"model": [model], "examples": [examples]}, "").catalog is examples
+    given = find_sources({"model": [model], "examples": [examples], "catalog": [catalog]}, "")
+    assert (given.requests, given.catalog) == (examples, catalog)
 
 
-def test_the_ledger_has_the_model_and_its_requests(tmp_path, model, examples, catalogue):
+def test_the_ledger_has_the_model_and_its_requests(tmp_path, model, examples, catalog):
     servable = artifact(standard_artifacts.Model, tmp_path, "servable")
-    lineage.describe(servable, model, examples, str(tmp_path / "an older catalogue"))
+    lineage.describe(servable, model, examples, str(tmp_path / "an older catalog"))
     ledger.record(str(tmp_path / "ledger"), ledger.SERVABLES, servable)
-    found = find_sources({"catalogue": [catalogue]}, str(tmp_path / "ledger"))
-    assert (found.model.uri, found.requests.uri, found.catalogue) == (model.uri, examples.uri, catalogue)
+    found = find_sources({"catalog": [catalog]}, str(tmp_path / "ledger"))
+    assert (found.model.uri, found.requests.uri, found.catalog) == (model.uri, examples.uri, catalog)
     assert artifact_utils.get_split_uri([found.requests], "train") == f"{examples.uri}/Split-train"
     assert servable.uri == str(tmp_path / "servable")
-    assert lineage.catalogue(servable) == str(tmp_path / "an older catalogue")
+    assert lineage.catalog(servable) == str(tmp_path / "an older catalog")
 
 
-def test_without_a_blessed_servable_there_is_nothing_to_build_of(tmp_path, catalogue):
+def test_without_a_blessed_servable_there_is_nothing_to_build_of(tmp_path, catalog):
     with pytest.raises(InputError, match=r"no model has been blessed yet.*run `souk run` first"):
-        find_sources({"catalogue": [catalogue]}, str(tmp_path / "ledger"))
+        find_sources({"catalog": [catalog]}, str(tmp_path / "ledger"))
 
 
-def test_a_servable_that_does_not_name_its_requests_is_explained(tmp_path, catalogue):
+def test_a_servable_that_does_not_name_its_requests_is_explained(tmp_path, catalog):
     servable = artifact(standard_artifacts.Model, tmp_path, "servable")
     servable.set_string_custom_property(lineage.TRAINED_MODEL, str(tmp_path / "model"))
     ledger.record(str(tmp_path / "ledger"), ledger.SERVABLES, servable)
     with pytest.raises(InputError, match="an earlier release of Souk built it"):
-        find_sources({"catalogue": [catalogue]}, str(tmp_path / "ledger"))
+        find_sources({"catalog": [catalog]}, str(tmp_path / "ledger"))

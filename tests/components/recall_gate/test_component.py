@@ -173,12 +173,12 @@ def test_a_refresh_finds_its_requests_and_gives_way_to_a_newer_model(tmp_path, e
         return made
 
     def judge(candidate):
-        catalogue = standard_artifacts.Examples()
-        catalogue.uri = str(examples_dir)
+        catalog = standard_artifacts.Examples()
+        catalog.uri = str(examples_dir)
         blessing, evaluation = standard_artifacts.ModelBlessing(), standard_artifacts.ModelEvaluation()
         blessing.uri, evaluation.uri = str(tmp_path / "blessing"), str(tmp_path / "evaluation")
         executor(tmp_path).Do(
-            {"servable": [candidate], "catalogue": [catalogue]},
+            {"servable": [candidate], "catalog": [catalog]},
             {"blessing": [blessing], "evaluation": [evaluation]},
             {"config_json": CONFIG.to_json(), "ledger": str(tmp_path / "ledger")},
         )
@@ -189,7 +189,7 @@ def test_a_refresh_finds_its_requests_and_gives_way_to_a_newer_model(tmp_path, e
     ledger.record(str(tmp_path / "ledger"), ledger.SERVABLES, servable("nightly", "tuesday"))
     blessed, message = judge(servable("refreshed again", "monday"))
     assert blessed == 0
-    assert message.startswith("A newer model was blessed while this catalogue was indexed")
+    assert message.startswith("A newer model was blessed while this catalog was indexed")
 
 
 def test_bad_settings_are_named_before_anything_runs():

@@ -39,18 +39,18 @@ def test_measured_recall_equals_a_count_by_hand(good, examples_dir):
     assert good.sample.requests == len(shares)
 
 
-def test_with_a_refreshed_catalogue_only_what_both_catalogues_have_is_measured(good, tmp_path, examples_dir, servables):
+def test_with_a_refreshed_catalog_only_what_both_catalogs_have_is_measured(good, tmp_path, examples_dir, servables):
     kept = [item for item in range(world.ITEMS) if item % 21]
     for name, items in (("now", kept), ("before", range(40, world.ITEMS))):
-        examples = [world.catalogue_example(item) for item in items]
+        examples = [world.catalog_example(item) for item in items]
         world.write_split(tmp_path / name, features.CATALOG_SPLIT, examples)
     evaluation = evaluate_and_judge(
         servables["good"],
         examples_dir,
         CONFIG,
         servables["good"],
-        catalogue_dir=tmp_path / "now",
-        baseline_catalogue_dir=tmp_path / "before",
+        catalog_dir=tmp_path / "now",
+        baseline_catalog_dir=tmp_path / "before",
     )
     chosen = [
         item for one in world.eval_requests() for item, stage in zip(one.items, one.stages, strict=True) if stage >= 2
@@ -58,13 +58,13 @@ def test_with_a_refreshed_catalogue_only_what_both_catalogues_have_is_measured(g
     there = {world.item_id(item) for item in kept}
     assert evaluation.sample.gone == pytest.approx(1 - sum(item in there for item in chosen) / len(chosen))
     assert evaluation.sample.gone > 0.02
-    assert evaluation.sample.catalogue_items == len(kept)
+    assert evaluation.sample.catalog_items == len(kept)
     assert evaluation.sample.relevant_items < good.sample.relevant_items
     assert good.sample.gone is None
     # Of those it finds as many as ever: none counts as missed because it has gone.
     assert evaluation.system("candidate").metrics["recall@20"].value > 0.95
     checks = {check.name: check.status for check in evaluation.verdict.checks}
-    assert checks["items gone from the catalogue"] == "passed"
+    assert checks["items gone from the catalog"] == "passed"
 
 
 def test_shuffled_weights_are_refused(examples_dir, servables):

@@ -60,11 +60,11 @@ def test_a_good_servable_is_blessed_with_its_reasons():
     assert {check.status for check in verdict.checks} == {"passed"}
 
 
-def test_a_catalogue_that_lacks_too_much_of_what_was_clicked_is_refused_however_good_the_rest_is():
+def test_a_catalog_that_lacks_too_much_of_what_was_clicked_is_refused_however_good_the_rest_is():
     assert judge(measured(gone=0.2), CONFIG).blessed
     verdict = judge(measured(gone=0.21), CONFIG)
     assert not verdict.blessed
-    assert "The catalogue lacks 21.0% of what searchers clicked" in verdict.reasons[0]
+    assert "The catalog lacks 21.0% of what searchers clicked" in verdict.reasons[0]
     assert judge(measured(gone=0.21), CONFIG.model_copy(update={"max_gone_share": 0.3})).blessed
 
 

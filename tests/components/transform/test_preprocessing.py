@@ -51,7 +51,7 @@ def test_history_queries_become_one_list_of_unigrams(transformed_shop):
     ]
 
 
-def test_outcomes_stay_aligned_and_an_item_outside_the_catalogue_gets_the_unknown_row(transformed_shop):
+def test_outcomes_stay_aligned_and_an_item_outside_the_catalog_gets_the_unknown_row(transformed_shop):
     rows, output = transformed_shop
     row_of = {item: row for row, item in enumerate(output.vocabulary_by_name(transformed.ITEM_IDS.name))}
     assert rows[0][features.ITEMS] == [row_of[b"a"], len(ALL_CATALOG)]

@@ -83,7 +83,7 @@ def test_a_batch_of_empty_texts_has_no_segments():
     assert segment_in_graph([[], []], {"red": -1}) == [[], []]
 
 
-def test_padding_of_longer_neighbours_changes_no_cut():
+def test_padding_of_longer_neighbors_changes_no_cut():
     lexicon = {"new_york": -1, "red": -5, "new": -5, "york": -5}
     alone = segment_in_graph([["red", "new", "york"]], lexicon)
     beside = segment_in_graph([["red", "new", "york"], ["red"] * 30, []], lexicon)

@@ -115,7 +115,7 @@ def test_text_from_the_shop_is_escaped_wherever_it_appears(evaluation):
     assert Page(text).open == []
 
 
-def test_titles_with_markup_of_the_real_catalogue_are_escaped(evaluation):
+def test_titles_with_markup_of_the_real_catalog_are_escaped(evaluation):
     text = render_report(ReportData(evaluation))
     assert "&lt;b&gt;model&lt;/b&gt;" in text
     assert "<b>model" not in text

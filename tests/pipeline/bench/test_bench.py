@@ -83,7 +83,7 @@ def bench(tiny_shop, tmp_path_factory):
         output.watched(lambda _: run.run_jobs(jobs, config, data, day, out, kill_in_the_third), out)
     before = {job: (job.folder(out) / "trial.json").stat().st_mtime_ns for job in run.read_finished(jobs, out)}
     finished = output.watched(lambda _: run.run_jobs(jobs, config, data, day, out, told.append), out)
-    result = run.summarise(listed, listed.variants, jobs, finished, config, day)
+    result = run.summarize(listed, listed.variants, jobs, finished, config, day)
     command = (
         "bench",
         "models",
@@ -119,7 +119,7 @@ def test_the_tables_are_what_the_answers_say(bench):
     assert (found.estimate.value, found.by_seed) == (pytest.approx(recall.mean()), pytest.approx((recall.mean(),)))
     assert found.estimate.low < found.estimate.value < found.estimate.high
     # A trained model finds more than a draw of items would.
-    assert found.estimate.value > 2 * 100 / len(day.catalogue)
+    assert found.estimate.value > 2 * 100 / len(day.catalog)
     names = [system.name for system in result.systems]
     assert names == [*FILE["variants"], "tutorial", "bm25", "popularity", "shown_engine", "as_shown"]
     assert all(system.examples_per_second and system.latency_ms for system in result.systems if system.seeds)

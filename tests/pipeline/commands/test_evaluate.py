@@ -6,7 +6,7 @@ from click.testing import CliRunner
 from pipeline.cli import main
 from tests.evaluation.word_servable import save_word_servable
 
-CATALOGUE = """{"item_id": "a", "title": "red running shoes"}
+CATALOG = """{"item_id": "a", "title": "red running shoes"}
 {"item_id": "b", "title": "blue shoes"}
 {"item_id": "c", "title": "desk lamp"}
 """
@@ -19,7 +19,7 @@ JUDGMENTS = """["red shoes", "a", "E"]
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory):
     folder = tmp_path_factory.mktemp("evaluate")
-    (folder / "catalog.jsonl").write_text(CATALOGUE)
+    (folder / "catalog.jsonl").write_text(CATALOG)
     (folder / "judgments.jsonl").write_text(JUDGMENTS)
     (folder / "qrels.txt").write_text("1 0 a 1\n2 0 c 2\n")
     (folder / "queries.tsv").write_text("1\tred shoes\n2\tlamp\n")

@@ -66,7 +66,7 @@ def test_a_program_gets_the_same_as_json(target, catalog):
     assert answer.keys() == {
         "query",
         "user",
-        "personalised",
+        "personalized",
         "model_version",
         "relevance_control",
         "missing_shards",
@@ -112,7 +112,7 @@ def test_what_the_user_did_changes_the_answer(target, user_state):
 
     with_history, without = answer("u1"), answer("u2")
     assert [hit["item_id"] for hit in with_history["hits"]] != [hit["item_id"] for hit in without["hits"]]
-    assert (with_history["personalised"], without["personalised"]) == (True, False)
+    assert (with_history["personalized"], without["personalized"]) == (True, False)
 
 
 def test_a_user_never_seen_is_answered_as_nobody_and_told_so(target, user_state):
@@ -120,7 +120,7 @@ def test_a_user_never_seen_is_answered_as_nobody_and_told_so(target, user_state)
     anonymous = ask("shirt", "--target", target, "--json")
     assert result.exit_code == 0
     assert json.loads(result.stdout)["hits"] == json.loads(anonymous.stdout)["hits"]
-    assert result.stderr == f"note: u9 is not in {user_state}, so the answer is not personalised\n"
+    assert result.stderr == f"note: u9 is not in {user_state}, so the answer is not personalized\n"
 
 
 def test_a_user_without_a_user_state_file_is_told_so(target):
@@ -141,7 +141,7 @@ def test_more_than_the_model_returns_is_noted(target):
         (["red", "--k", "0"], "at least 1, got 0"),
         (["red", "--timeout", "0"], "more than 0 seconds"),
         (["red", "--user", "u1", "--user-state", "/no/such/file"], "There is no user state file /no/such/file"),
-        (["red", "--catalog", "/no/such/file.csv"], "There is no catalogue file /no/such/file.csv"),
+        (["red", "--catalog", "/no/such/file.csv"], "There is no catalog file /no/such/file.csv"),
         (["red", "--name", "bazaar"], "Servable not found for request: Latest(bazaar)"),
         (["red", "--config", "/no/such/file"], "/no/such/file does not exist"),
         (["red", "--target", "127.0.0.1:1"], "No server answers at 127.0.0.1:1"),
@@ -158,7 +158,7 @@ def test_bad_input_gets_one_message_and_code_2(target, arguments, message):
     assert isinstance(result.exception, SystemExit)
 
 
-def test_a_configuration_names_server_user_states_and_catalogue(tmp_path):
+def test_a_configuration_names_server_user_states_and_catalog(tmp_path):
     for number in (1, 12, 3):
         state = tmp_path / f"run/artifacts/SoukExampleGen/examples/{number}/user_state.parquet"
         state.parent.mkdir(parents=True)

@@ -27,7 +27,7 @@ def push(folder, version: int) -> None:
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory):
-    """A server of the catalogue in one piece, one with all shards, and one for each."""
+    """A server of the catalog in one piece, one with all shards, and one for each."""
     folder = tmp_path_factory.mktemp("models")
     (folder / "souk").mkdir()
     tiny_retriever.push(folder / "souk", 1)
@@ -60,7 +60,7 @@ def ids(result) -> list[str]:
     return [hit["item_id"] for hit in json.loads(result.stdout)["hits"]]
 
 
-def test_servers_of_shards_and_one_server_of_all_answer_as_the_catalogue_in_one_piece(addresses):
+def test_servers_of_shards_and_one_server_of_all_answer_as_the_catalog_in_one_piece(addresses):
     whole, everything, *each = addresses
     expected = ids(ask("blue kettle", "--target", whole, "--k", 3, "--json"))
     one = ask("blue kettle", "--target", everything, "--shards", SHARDS, "--k", 3, "--json")
@@ -109,9 +109,7 @@ def test_a_configuration_with_shards_serves_all_of_them_and_is_asked_for_all(tmp
         assert told.startswith("ready: models 'souk-shard-0-of-3', 'souk-shard-1-of-3', 'souk-shard-2-of-3' answer at")
         target = json.loads(ready.read_text())["address"]
         answer = json.loads(
-            ask(
-                "blue kettle", "--config", config, "--target", target, "--catalog", catalogue(tmp_path), "--json"
-            ).stdout
+            ask("blue kettle", "--config", config, "--target", target, "--catalog", catalog(tmp_path), "--json").stdout
         )
         assert answer["model_version"] == 7
         assert answer["hits"][0]["title"] == "blue kettle"
@@ -125,7 +123,7 @@ def test_a_configuration_with_shards_serves_all_of_them_and_is_asked_for_all(tmp
     assert process.returncode == 0
 
 
-def catalogue(folder):
+def catalog(folder):
     rows = [
         {"item_id": item_id, "title": title}
         for item_id, title in zip(tiny_retriever.item_ids(7), tiny_retriever.TITLES, strict=True)

@@ -29,7 +29,7 @@ def test_json_is_the_only_thing_on_standard_output(tmp_path: Path) -> None:
     assert facts["events"] == summary["events"]
 
 
-def test_a_given_catalogue_is_sold(tmp_path: Path) -> None:
+def test_a_given_catalog_is_sold(tmp_path: Path) -> None:
     items = tmp_path / "items.csv"
     items.write_text("item_id,title,category\n1,Oak desk,Home > Desks\n2,Pine desk,Home > Desks\n3,Red lamp,Light\n")
     result = simulate(*SMALL, "--catalog", str(items), "--out", str(tmp_path / "shop"), "--json")
@@ -40,7 +40,7 @@ def test_a_given_catalogue_is_sold(tmp_path: Path) -> None:
 def test_bad_input_is_one_message_and_exit_code_2(tmp_path: Path) -> None:
     for arguments, message in (
         (["--preset", "esci"], "say which with --catalog"),
-        (["--catalog", str(tmp_path / "none.csv")], "there is no catalogue file"),
+        (["--catalog", str(tmp_path / "none.csv")], "there is no catalog file"),
         ([*SMALL, "--set", "page.slot=3"], "did you mean `slots`?"),
     ):
         result = simulate(*arguments, "--out", str(tmp_path / "shop"))

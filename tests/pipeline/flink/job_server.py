@@ -15,7 +15,7 @@ from typing import Final
 POM: Final = Path(__file__).parent / "pom.xml"
 _CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "souk"
 _MAIN: Final = "org.apache.beam.runners.flink.FlinkJobServerDriver"
-# Flink's serialisers look into these packages, which Java 17 closes.
+# Flink's serializers look into these packages, which Java 17 closes.
 _OPENED: Final = (
     "lang",
     "lang.invoke",

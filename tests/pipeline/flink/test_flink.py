@@ -15,7 +15,7 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from components.example_gen.ingest import run_ingest
 from components.example_gen.timestamps import parse_timestamp
-from components.index_builder.catalogue import embed_catalogue, read_parts
+from components.index_builder.catalog import embed_catalog, read_parts
 from evaluation.replay_job import Question, ReplayJob
 from evaluation.servable import Servable
 from pipeline import config as pipeline_config
@@ -108,7 +108,7 @@ def test_ingestion_statistics_and_transform_give_what_they_give_here(flink, tiny
         assert (vocabularies[0] / path.name).read_bytes() == path.read_bytes()
 
 
-def test_the_catalogue_gets_the_vectors_that_it_gets_here(flink, tiny_shop, tmp_path):
+def test_the_catalog_gets_the_vectors_that_it_gets_here(flink, tiny_shop, tmp_path):
     model = newest(tiny_shop.root, "Trainer", "model") / "Format-Serving"
     items = newest(tiny_shop.root, "SoukExampleGen", "examples") / f"Split-{CATALOG_SPLIT}" / "*"
     embedded = []
@@ -118,7 +118,7 @@ def test_the_catalogue_gets_the_vectors_that_it_gets_here(flink, tiny_shop, tmp_
     ):
         (tmp_path / name).mkdir()
         with beam.Pipeline(options=PipelineOptions(arguments)) as pipeline:
-            embed_catalogue(pipeline, str(model), str(items), str(tmp_path / name))
+            embed_catalog(pipeline, str(model), str(items), str(tmp_path / name))
         embedded.append(read_parts(str(tmp_path / name)))
     here, there = embedded
     np.testing.assert_array_equal(there.table.item_ids, here.table.item_ids)

@@ -63,7 +63,7 @@ def test_a_servable_tells_of_model_and_index_before_any_gate_has_looked_at_it():
         "index": "tree",
         "index_parameters": {"leaves": 9},
         "index_curve": [{"recall": 1.0, "latency_ms": 5.0, "chosen": False}, {"recall": 0.9, "chosen": True}],
-        "catalogue_items": 10,
+        "catalog_items": 10,
         "indexed_items": 9,
     }
     servable = Found("/servable/1", {"index": "tree", "indexed_items": 9})

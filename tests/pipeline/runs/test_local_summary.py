@@ -68,7 +68,7 @@ REFUSED = artifact(9, "PushedModel", pushed=0)
 )
 def test_the_result_of_a_run_that_is_over_and_how_its_command_ended(tmp_path, steps, result, code):
     over = run(1, *steps)
-    summary = run_summary.summarise(over, history(tmp_path, over), is_over=True)
+    summary = run_summary.summarize(over, history(tmp_path, over), is_over=True)
     assert (summary.result, summary.exit_code) == (result, code)
     assert RunSummary.from_json(summary.to_json()) == summary
     assert "running" not in summary.to_json()
@@ -76,7 +76,7 @@ def test_the_result_of_a_run_that_is_over_and_how_its_command_ended(tmp_path, st
 
 def test_a_run_at_work_is_running_and_has_not_ended(tmp_path):
     at_work = run(1, step("SoukExampleGen"), step("Trainer", "running"))
-    summary = run_summary.summarise(at_work, history(tmp_path, at_work))
+    summary = run_summary.summarize(at_work, history(tmp_path, at_work))
     assert (summary.result, summary.ended, summary.steps[1].state) == ("running", "", "running")
 
 
@@ -92,7 +92,7 @@ def test_what_comes_from_cache_names_the_run_that_made_it_and_its_push_is_not_th
         step("Pusher", "cached", outputs={"pushed_model": version}),
     )
     known = history(tmp_path, first, second, third)
-    summaries = [run_summary.summarise(each, known) for each in (first, second, third)]
+    summaries = [run_summary.summarize(each, known) for each in (first, second, third)]
     assert [[s.from_run for s in summary.steps] for summary in summaries] == [[None], [1, None], [1, 2]]
     assert [summary.push and summary.push.by_this_run for summary in summaries] == [None, True, False]
 
@@ -105,7 +105,7 @@ def test_the_baseline_names_the_run_that_made_it_and_the_version_that_it_was_pus
     lookup = step("LastBlessedModel", outputs={"model": servable}, is_lookup=True)
     gate = step("RecallGate", outputs={"blessing": blessing(3, 0)}, inputs={"baseline_servable": (servable,)}, number=8)
     second = run(2, lookup, gate, step("Pusher", outputs={"pushed_model": REFUSED}))
-    found = run_summary.summarise(second, history(tmp_path, first, second)).gate
+    found = run_summary.summarize(second, history(tmp_path, first, second)).gate
     assert found.baseline == Source(servable.uri, 1, "7")
     assert (found.blessed, found.reasons) == (False, ("recall@10 is 0.1.",))
 
@@ -116,24 +116,24 @@ def test_a_model_that_is_only_given_a_new_index_names_the_run_that_trained_it(tm
     card.write_text('{"model": "dpsr", "history": {"loss": [2.0, 1.0]}}')
     trained = artifact(1)
     first = run(1, step("Trainer", outputs={"model": trained}))
-    catalogue = artifact(2, "Examples", **{"catalog.read": 7, "examples.catalog": 6})
+    catalog = artifact(2, "Examples", **{"catalog.read": 7, "examples.catalog": 6})
     second = run(
         2,
-        step("CatalogueExampleGen", outputs={"examples": catalogue}, parameters={"fingerprint": "f00d"}),
+        step("CatalogExampleGen", outputs={"examples": catalog}, parameters={"fingerprint": "f00d"}),
         step(
             "IndexBuilder",
             inputs={"model": (trained,)},
             outputs={"servable": dataclasses.replace(artifact(3), uri=str(tmp_path))},
         ),
     )
-    summary = run_summary.summarise(second, history(tmp_path, first, second))
+    summary = run_summary.summarize(second, history(tmp_path, first, second))
     assert (summary.model.uri, summary.model.run, summary.model.metrics) == (trained.uri, 1, {"loss": 1.0})
     assert (summary.data.fingerprint, summary.data.window, summary.data.examples) == ("f00d", None, {"catalog": 6})
 
 
 def test_the_schema_is_known_by_what_was_checked_against_also_where_the_gate_stopped_the_run(tmp_path):
     stopped = run(1, step("SchemaGate", "failed", parameters={"schema_text": "feature {}"}, failure_code=4))
-    check = run_summary.summarise(stopped, history(tmp_path, stopped)).schema
+    check = run_summary.summarize(stopped, history(tmp_path, stopped)).schema
     assert (check.passed, check.sha256) == (False, hashlib.sha256(b"feature {}").hexdigest())
     # The anomalies were removed.
     assert check.anomalies is None
@@ -173,7 +173,7 @@ def refused_by_canary(root, *failures: str) -> Run:
 
 def test_why_the_canary_refused_is_in_note_summary_and_page(tmp_path):
     refused = refused_by_canary(tmp_path, "p99 [is] too high", "a score is not a finite number")
-    summary = run_summary.summarise(refused, history(tmp_path, refused), is_over=True)
+    summary = run_summary.summarize(refused, history(tmp_path, refused), is_over=True)
     assert (summary.result, summary.exit_code) == ("refused", ExitCode.REFUSED)
     assert summary.note == "refused by the canary: p99 [is] too high (and 1 more)"
     assert summary.canary.failures == ("p99 [is] too high", "a score is not a finite number")
@@ -214,7 +214,7 @@ def test_the_page_of_any_run_can_be_drawn_and_says_why_there_was_no_push(tmp_pat
         run(4, step("Canary", outputs={"blessing": artifact(5, "InfraBlessing", blessed=0)})),
     ]
     known = history(tmp_path, *runs)
-    shown = [drawn(run_summary.summarise(each, known)) for each in runs]
+    shown = [drawn(run_summary.summarize(each, known)) for each in runs]
     assert "Run 1 of shop: interrupted, exit code 130" in shown[0]
     assert "exit code 4 (bad data)" in shown[1]
     assert "the data [does] not fit" in shown[1]

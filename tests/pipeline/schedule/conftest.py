@@ -21,5 +21,5 @@ def nightly_file(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def hourly_file(nightly_file):
-    """The pipeline that refreshes the catalogue, compiled."""
+    """The pipeline that refreshes the catalog, compiled."""
     return compiled(nightly_file.parent, "refresh")

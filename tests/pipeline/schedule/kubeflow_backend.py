@@ -61,7 +61,7 @@ class KubeflowBackend(Backend):
 
     @route("GET", _API + "/healthz")
     def healthz(self, request: Request) -> Json:
-        self._authorise(request)
+        self._authorize(request)
         return {"multi_user": False}
 
     @route("GET", _API + "/experiments")
@@ -70,7 +70,7 @@ class KubeflowBackend(Backend):
 
     @route("POST", _API + "/experiments")
     def create_experiment(self, request: Request) -> Json:
-        self._authorise(request)
+        self._authorize(request)
         name = request.body["display_name"]
         if any(one["display_name"] == name for one in self.experiments.values()):
             raise RefusedError(409, f"Already exist error: experiment {name}")
@@ -83,7 +83,7 @@ class KubeflowBackend(Backend):
 
     @route("POST", _API + "/recurringruns")
     def create_recurring_run(self, request: Request) -> Json:
-        self._authorise(request)
+        self._authorize(request)
         body = self._checked(request.body, _RECURRING)
         if not 1 <= body.get("max_concurrency", 0) <= 10:
             raise RefusedError(400, "Invalid input error: The max concurrency must be between 1 and 10")
@@ -120,7 +120,7 @@ class KubeflowBackend(Backend):
 
     @route("POST", _API + "/runs")
     def create_run(self, request: Request) -> Json:
-        self._authorise(request)
+        self._authorize(request)
         return self._keep_run({**self._checked(request.body, _RUN), "state": "PENDING"})
 
     @route("GET", _API + r"/runs/([^/:]+)")
@@ -134,7 +134,7 @@ class KubeflowBackend(Backend):
         made = {**values, "run_id": f"run-{self.next_number()}", "storage_state": "AVAILABLE"}
         return self.runs.setdefault(made["run_id"], made)
 
-    def _authorise(self, request: Request) -> None:
+    def _authorize(self, request: Request) -> None:
         if self.token and request.headers.get("authorization") != f"Bearer {self.token}":
             raise RefusedError(401, "Request not authenticated")
 
@@ -160,7 +160,7 @@ class KubeflowBackend(Backend):
         return body
 
     def _listed(self, request: Request, kept: dict[str, Json], field_name: str) -> Json:
-        self._authorise(request)
+        self._authorize(request)
         predicates = json.loads(request.query.get("filter") or "{}").get("predicates", [])
         found = list(kept.values())
         for predicate in predicates:

@@ -133,7 +133,7 @@ def test_a_refresh_catches_up_with_nothing_and_every_run_reads_anew(server, hour
     for hour in (3, 4):
         moment = NIGHT.replace(hour=hour)
         run = server.start_due(made["id"], moment)
-        given = given_to(run["pipeline_spec"], "CatalogueExampleGen", run["runtime_config"]["parameters"], moment)
+        given = given_to(run["pipeline_spec"], "CatalogExampleGen", run["runtime_config"]["parameters"], moment)
         assert given["fingerprint"] == given["date"] == f"2026-11-20T0{hour}:00:00Z"
 
 

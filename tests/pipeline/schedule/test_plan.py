@@ -56,9 +56,9 @@ def test_the_moment_is_given_to_a_step_as_kfps_own_compiler_gives_it(nightly):
 def test_a_refresh_reads_its_inputs_anew_every_time(hourly):
     made = plan(hourly, CRON)
     assert (made.kind, made.name, made.catch_up) == ("refresh", "shop-refresh", False)
-    assert taken(made.spec, "CatalogueExampleGen")["fingerprint"] == {"runtimeValue": {"constant": SCHEDULED_TIME}}
+    assert taken(made.spec, "CatalogExampleGen")["fingerprint"] == {"runtimeValue": {"constant": SCHEDULED_TIME}}
     kept = plan(hourly, CRON, ["data_version=1"])
-    assert taken(kept.spec, "CatalogueExampleGen")["fingerprint"] == {"componentInputParameter": "data_version"}
+    assert taken(kept.spec, "CatalogExampleGen")["fingerprint"] == {"componentInputParameter": "data_version"}
 
 
 def test_names_are_those_of_the_pipeline_and_what_it_does(nightly):

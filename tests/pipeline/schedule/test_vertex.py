@@ -125,7 +125,7 @@ def test_every_run_of_a_schedule_is_for_its_own_day(service, nightly_file, hourl
     assert not service.schedules[hourly["id"]].get("allowQueueing")
     for name, step, keys in (
         (made["id"], "SoukExampleGen", {"date"}),
-        (hourly["id"], "CatalogueExampleGen", {"date", "fingerprint"}),
+        (hourly["id"], "CatalogExampleGen", {"date", "fingerprint"}),
     ):
         job = service.start_due(name, NIGHT)
         values = job["runtimeConfig"].get("parameterValues", {})

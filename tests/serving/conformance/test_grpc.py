@@ -61,14 +61,14 @@ def test_values_are_in_the_typed_fields(prediction):
     assert [dim.size for dim in outputs["scores"].tensor_shape.dim] == [1, 10]
 
 
-def test_an_output_filter_is_honoured(prediction):
+def test_an_output_filter_is_honored(prediction):
     made = request()
     made.output_filter.append("scores")
     assert set(prediction.Predict(made, timeout=30).outputs) == {"scores"}
 
 
 def test_many_callers_each_get_their_own_answer(prediction):
-    titles = [f"{colour} {thing}" for colour in ("red", "blue") for thing in ("shoes", "lamp", "shirt")] * 5
+    titles = [f"{color} {thing}" for color in ("red", "blue") for thing in ("shoes", "lamp", "shirt")] * 5
     with futures.ThreadPoolExecutor(8) as pool:
         responses = list(pool.map(lambda title: prediction.Predict(request([title]), timeout=30), titles))
     ids, _ = expected.query_text(NEWEST, *titles)
@@ -150,9 +150,9 @@ def test_metadata_is_the_signature_map(prediction):
     [
         ({"model_spec": {"name": models.NAME}}, "INVALID_ARGUMENT", "must specify at least one metadata_field"),
         (
-            {"model_spec": {"name": models.NAME}, "metadata_field": ["colour"]},
+            {"model_spec": {"name": models.NAME}, "metadata_field": ["color"]},
             "INVALID_ARGUMENT",
-            "Metadata field colour is not supported",
+            "Metadata field color is not supported",
         ),
         ({"metadata_field": ["signature_def"]}, "INVALID_ARGUMENT", "Missing ModelSpec"),
         ({"model_spec": {"name": "bazaar"}, "metadata_field": ["signature_def"]}, "NOT_FOUND", "Servable not found"),

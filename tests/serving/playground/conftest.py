@@ -1,4 +1,4 @@
-"""Playgrounds over the tiny retriever, with a small shop's catalogue and users beside it."""
+"""Playgrounds over the tiny retriever, with a small shop's catalog and users beside it."""
 
 import http.client
 import json
@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from serving.playground.api import Playground
-from serving.playground.catalogue import CatalogueReader
+from serving.playground.catalog import CatalogReader
 from serving.playground.models import Models, ServedModel
 from serving.playground.server import PlaygroundServer
 from serving.playground.users import Users
@@ -26,17 +26,17 @@ def item_id(title: str, version: int = VERSION) -> str:
     return f"v{version}-{tiny_retriever.TITLES.index(title)}"
 
 
-def catalogue_rows(version: int = VERSION) -> list[dict[str, Any]]:
-    """Brand by colour, category by thing, a price that rises with the number; one title is an attack."""
+def catalog_rows(version: int = VERSION) -> list[dict[str, Any]]:
+    """Brand by color, category by thing, a price that rises with the number; one title is an attack."""
     rows = []
     for number, title in enumerate(tiny_retriever.TITLES):
-        colour, thing = title.split(" ", 1)
+        color, thing = title.split(" ", 1)
         top = "Clothes" if thing in ("shoes", "shirt", "跑步鞋") else "Home"
         rows.append(
             {
                 "item_id": f"v{version}-{number}",
                 "title": EVIL if title == "green lamp" else title,
-                "brand": colour.capitalize() if colour != "white" else None,
+                "brand": color.capitalize() if color != "white" else None,
                 "category": [top, thing.capitalize()],
                 "shop": f"shop {number % 3}",
                 "price": 10.0 + number,
@@ -47,15 +47,15 @@ def catalogue_rows(version: int = VERSION) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Shop:
-    catalogue: Path
+    catalog: Path
     user_state: Path
 
 
 @pytest.fixture(scope="session")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     folder = tmp_path_factory.mktemp("shop")
-    catalogue, user_state = folder / "catalog.jsonl", folder / "user_state.parquet"
-    catalogue.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in catalogue_rows()))
+    catalog, user_state = folder / "catalog.jsonl", folder / "user_state.parquet"
+    catalog.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in catalog_rows()))
     pl.DataFrame(
         {
             "user_id": ["anna", "annabel", "joanna", EVIL],
@@ -67,7 +67,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
         },
         schema_overrides={"history_queries": pl.List(pl.String), "real_time_items": pl.List(pl.String)},
     ).write_parquet(user_state)
-    return Shop(catalogue, user_state)
+    return Shop(catalog, user_state)
 
 
 Open = Callable[..., PlaygroundServer]
@@ -79,10 +79,10 @@ def open_playground(shop: Shop) -> Iterator[Open]:
     with ExitStack() as stack:
 
         def begin(*served: tuple[str, str], host: str = "127.0.0.1", **files: Any) -> PlaygroundServer:
-            catalogue = files.get("catalogue", (shop.catalogue,))
+            catalog = files.get("catalog", (shop.catalog,))
             users = Users(files.get("user_state", shop.user_state))
             models = Models([ServedModel(name, target) for name, target in served], timeout_s=20)
-            running = PlaygroundServer(Playground(models, CatalogueReader(catalogue), users), host, 0)
+            running = PlaygroundServer(Playground(models, CatalogReader(catalog), users), host, 0)
             running.start()
             stack.callback(running.stop)
             return running

@@ -108,16 +108,16 @@ def test_a_user_is_found_as_one_types_and_shown_with_titles(tab, playground):
     tab.enter()
     assert _found(tab, "user=anna") != plain
     text = tab.text()
-    for words in ("crème kettle", "black lamp · Black", "personalised for anna"):
+    for words in ("crème kettle", "black lamp · Black", "personalized for anna"):
         assert words in text
     assert "ordered before" in tab.texts(".tag")
     tab.run(
-        "[...document.querySelectorAll('#behaviour button')].find((one) => one.textContent === 'black lamp').click()"
+        "[...document.querySelectorAll('#behavior button')].find((one) => one.textContent === 'black lamp').click()"
     )
     assert _found(tab, "q=black+lamp")[0] == "black lamp"
     tab.run("document.querySelector('#profile .chip button').click()")
     tab.wait("!location.search.includes('user=')")
-    assert tab.run("document.getElementById('behaviour-section').hidden")
+    assert tab.run("document.getElementById('behavior-section').hidden")
 
 
 def test_two_sides_show_what_differs(tab, open_playground, server):

@@ -13,7 +13,7 @@ HEAVY = ("tensorflow", "tfx", "tensorflow_serving", "apache_beam", "scann")
 
 
 def test_the_command_serves_the_page_until_it_is_stopped(server, shop):
-    arguments = ["--target", server.address, "--catalog", str(shop.catalogue), "--user-state", str(shop.user_state)]
+    arguments = ["--target", server.address, "--catalog", str(shop.catalog), "--user-state", str(shop.user_state)]
     process = subprocess.Popen(
         [sys.executable, "-m", "pipeline.cli", "playground", *arguments, "--port", "0", "--no-open"],
         stdout=subprocess.PIPE,
@@ -41,7 +41,7 @@ def test_the_command_serves_the_page_until_it_is_stopped(server, shop):
     ("arguments", "message"),
     [
         (["--model", "souk"], "name@host:port"),
-        (["--catalog", "nowhere.jsonl"], "no catalogue file nowhere.jsonl"),
+        (["--catalog", "nowhere.jsonl"], "no catalog file nowhere.jsonl"),
         (["--user-state", "nowhere.parquet"], "no user state file nowhere.parquet"),
         (["--timeout", "0"], "more than 0 seconds"),
         (["--host", "no.such.host.invalid"], "cannot listen on no.such.host.invalid"),

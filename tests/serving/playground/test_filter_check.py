@@ -2,7 +2,7 @@ import pytest
 
 from serving.client import Hit
 from serving.filters import Filters
-from serving.playground.catalogue import Item
+from serving.playground.catalog import Item
 from serving.playground.filter_check import FilterCheck, check_filters
 
 ITEMS = {
@@ -40,6 +40,6 @@ def test_a_price_at_the_bound_fits_though_float32_cannot_hold_it():
     assert check_filters(Filters(max_price=10.1), HITS[:1], items) == [FilterCheck("price", 1, 0, 0)]
 
 
-def test_without_a_catalogue_only_excluded_items_can_be_told():
+def test_without_a_catalog_only_excluded_items_can_be_told():
     filters = Filters(brands=["Nord"], exclude=["b"])
     assert check_filters(filters, HITS, {}) == [FilterCheck("brand", 0, 0, 4), FilterCheck("exclude", 3, 1, 0)]

@@ -4,7 +4,7 @@ import pytest
 
 from schema import features
 from schema.settings import InputError
-from serving.examples import Behaviour, search_example
+from serving.examples import Behavior, search_example
 from serving.filters import Filters
 from serving.playground.search_request import SearchRequest, Side, example_of
 from serving.protos import example_pb2
@@ -16,8 +16,8 @@ def _read(**values):
     return SearchRequest.read(json.dumps({"query": "lamp", "sides": [SIDE], **values}).encode())
 
 
-def _features(serialised):
-    found = example_pb2.Example.FromString(serialised).features.feature
+def _features(serialized):
+    found = example_pb2.Example.FromString(serialized).features.feature
     return {name: list(value.bytes_list.value) or list(value.float_list.value) for name, value in found.items()}
 
 
@@ -29,8 +29,8 @@ def test_what_is_not_set_has_no_feature():
 def test_filters_are_sent_as_the_servable_reads_them():
     filters = {"brands": ["Zoë", "B"], "categories": ["A > B"], "exclude": ["i1"], "min_price": 0, "max_price": 9.5}
     request = _read(user="u1", relevance_control=True, filters=filters)
-    behaviour = Behaviour(history_queries=["red"], profile={"gender": "f"})
-    assert _features(example_of(request, request.sides[0], behaviour)) == {
+    behavior = Behavior(history_queries=["red"], profile={"gender": "f"})
+    assert _features(example_of(request, request.sides[0], behavior)) == {
         "query": [b"lamp"],
         "user_id": [b"u1"],
         "history_queries": [b"red"],
@@ -45,8 +45,8 @@ def test_filters_are_sent_as_the_servable_reads_them():
 
 
 def test_a_side_without_the_user_sends_nothing_of_the_user():
-    request = _read(user="u1", sides=[{**SIDE, "personalised": False}])
-    sent = example_of(request, request.sides[0], Behaviour(history_queries=["red"]))
+    request = _read(user="u1", sides=[{**SIDE, "personalized": False}])
+    sent = example_of(request, request.sides[0], Behavior(history_queries=["red"]))
     assert _features(sent) == _features(search_example("lamp"))
 
 

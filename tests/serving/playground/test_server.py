@@ -7,7 +7,7 @@ from schema.features import RelevanceControl
 from schema.settings import InputError
 from serving.client import Client
 from serving.playground.api import Playground
-from serving.playground.catalogue import CatalogueReader
+from serving.playground.catalog import CatalogReader
 from serving.playground.models import Models
 from serving.playground.server import MAX_BODY_BYTES, PlaygroundServer
 from serving.playground.users import Users
@@ -16,7 +16,7 @@ from tests.serving.playground.conftest import EVIL, get, item_id, search, send
 from tests.serving.waiting import wait_for
 
 
-def test_a_search_gives_what_the_client_gives_with_what_the_catalogue_says(playground, server):
+def test_a_search_gives_what_the_client_gives_with_what_the_catalog_says(playground, server):
     answer = search(playground, "blue kettle", k=4)
     with Client(server.address) as client:
         expected = client.answer("blue kettle")
@@ -28,7 +28,7 @@ def test_a_search_gives_what_the_client_gives_with_what_the_catalogue_says(playg
         "rank": 1,
         "score": pytest.approx(expected.hits[0].score),
         "item_id": item_id("blue kettle"),
-        "in_catalogue": True,
+        "in_catalog": True,
         "title": "blue kettle",
         "brand": "Blue",
         "category": "Home > Kettle",
@@ -38,13 +38,13 @@ def test_a_search_gives_what_the_client_gives_with_what_the_catalogue_says(playg
     assert (side["answered_by"], side["found"], side["places"], side["error"]) == ("3", 10, 10, None)
     assert side["latency_ms"] > 0
     assert answer["comparison"] is None
-    assert answer["catalogue"] == {"state": "ready", "items": len(tiny_retriever.TITLES)}
+    assert answer["catalog"] == {"state": "ready", "items": len(tiny_retriever.TITLES)}
 
 
-def test_the_users_behaviour_goes_with_the_query(playground, server, shop):
+def test_the_users_behavior_goes_with_the_query(playground, server, shop):
     personal = search(playground, "shirt", user="anna")
     with Client(server.address) as client:
-        expected = client.search("shirt", user="anna", behaviour=Users(shop.user_state).behaviour("anna"))
+        expected = client.search("shirt", user="anna", behavior=Users(shop.user_state).behavior("anna"))
     assert [hit["item_id"] for hit in personal["sides"][0]["hits"]] == [hit.item_id for hit in expected]
     assert personal["user_known"] is True
     assert search(playground, "shirt", user="nobody")["user_known"] is False
@@ -53,7 +53,7 @@ def test_the_users_behaviour_goes_with_the_query(playground, server, shop):
 
 def test_two_sides_are_compared_over_their_whole_answers(playground, server):
     key = f"souk@{server.address}"
-    sides = [{"model": key}, {"model": key, "version": "3", "personalised": False}]
+    sides = [{"model": key}, {"model": key, "version": "3", "personalized": False}]
     answer = search(playground, "shirt", user="anna", k=5, sides=sides)
     full = [
         [hit["item_id"] for hit in side["hits"]]
@@ -135,7 +135,7 @@ def test_users_are_suggested_and_shown_with_titles(playground):
         ["black lamp", "crème kettle"],
     )
     assert [item["title"] for item in found["items"]["long_term_clicks"]] == ["blue kettle", "red shirt"]
-    assert [item["in_catalogue"] for item in found["items"]["long_term_orders"]] == [True, False]
+    assert [item["in_catalog"] for item in found["items"]["long_term_orders"]] == [True, False]
     assert get(playground, "/api/user?user=nobody")["known"] is False
     assert get(playground, "/api/queries")["queries"] == ["black lamp", "crème kettle", "red shoes"]
 
@@ -152,21 +152,21 @@ def test_brands_and_categories_are_suggested(playground):
 
 
 def test_without_files_ids_are_shown(open_playground, server):
-    playground = open_playground(("souk", server.address), catalogue=(), user_state=None)
+    playground = open_playground(("souk", server.address), catalog=(), user_state=None)
     answer = search(playground, "blue kettle", user="anna", k=1)
-    assert answer["catalogue"] == {"state": "absent"}
-    assert answer["sides"][0]["hits"][0]["in_catalogue"] is False
+    assert answer["catalog"] == {"state": "absent"}
+    assert answer["sides"][0]["hits"][0]["in_catalog"] is False
     assert get(playground, "/api/models")["users"] is None
 
 
-def test_a_catalogue_that_cannot_be_read_leaves_the_search_working(open_playground, server, tmp_path):
+def test_a_catalog_that_cannot_be_read_leaves_the_search_working(open_playground, server, tmp_path):
     broken = tmp_path / "catalog.parquet"
     broken.write_text("no Parquet")
-    playground = open_playground(("souk", server.address), catalogue=(broken,))
+    playground = open_playground(("souk", server.address), catalog=(broken,))
     with pytest.raises(InputError):
-        playground.playground._catalogue.get(30)
+        playground.playground._catalog.get(30)
     answer = search(playground, "blue kettle")
-    assert answer["catalogue"]["state"] == "failed"
+    assert answer["catalog"]["state"] == "failed"
     assert len(answer["sides"][0]["hits"]) == 10
 
 
@@ -258,6 +258,4 @@ def test_text_of_the_shop_is_sent_as_it_is(playground):
 
 def test_a_port_in_use_is_told_of(playground):
     with pytest.raises(InputError, match="Give another --port"):
-        PlaygroundServer(
-            Playground(Models([], 1), CatalogueReader(()), Users(None)), "127.0.0.1", playground.server_port
-        )
+        PlaygroundServer(Playground(Models([], 1), CatalogReader(()), Users(None)), "127.0.0.1", playground.server_port)

@@ -2,7 +2,7 @@ import polars as pl
 import pytest
 
 from schema.settings import InputError
-from serving.examples import Behaviour
+from serving.examples import Behavior
 from serving.playground.users import Users
 from tests.serving.playground.conftest import EVIL, item_id
 
@@ -20,16 +20,16 @@ def test_users_are_found_exact_first_then_by_beginning_then_by_what_is_known(sho
     assert users.count() == 4
 
 
-def test_the_behaviour_of_a_user_is_read(shop):
+def test_the_behavior_of_a_user_is_read(shop):
     users = Users(shop.user_state)
-    assert users.behaviour("anna") == Behaviour(
+    assert users.behavior("anna") == Behavior(
         history_queries=("black lamp", "crème kettle"),
         real_time_items=(item_id("black lamp"),),
         long_term_clicks=(item_id("blue kettle"), item_id("red shirt")),
         long_term_orders=(item_id("red shirt"), "gone"),
         profile={"gender": "f"},
     )
-    assert users.behaviour("nobody") is None
+    assert users.behavior("nobody") is None
 
 
 def test_frequent_queries_come_most_frequent_first(tmp_path):
@@ -48,7 +48,7 @@ def test_a_file_of_users_alone_will_do(tmp_path):
 
 def test_a_shop_without_users_has_none():
     users = Users(None)
-    assert (users.known, users.count(), users.find("a", 5), users.behaviour("a")) == (False, 0, [], None)
+    assert (users.known, users.count(), users.find("a", 5), users.behavior("a")) == (False, 0, [], None)
     assert users.frequent_queries(5) == []
 
 

@@ -81,7 +81,7 @@ def test_a_version_can_be_asked_for_by_number(predict):
     assert predict(request(version=3)).model_spec.version.value == 3
 
 
-def test_an_output_filter_is_honoured(predict):
+def test_an_output_filter_is_honored(predict):
     wanted = request()
     wanted.output_filter.append("scores")
     assert predict(wanted).outputs.keys() == {"scores"}
@@ -146,7 +146,7 @@ def test_metadata_is_the_saved_models_signature_map(channel):
     ("asked", "message"),
     [
         ({"model_spec": {"name": "souk"}}, "must specify at least one metadata_field"),
-        ({"model_spec": {"name": "souk"}, "metadata_field": ["colour"]}, "Metadata field colour is not supported"),
+        ({"model_spec": {"name": "souk"}, "metadata_field": ["color"]}, "Metadata field color is not supported"),
         ({"metadata_field": ["signature_def"]}, "Missing ModelSpec"),
     ],
 )
@@ -331,8 +331,8 @@ def test_several_models_are_served_and_reloaded_over_grpc(tmp_path, start_server
         with pytest.raises(grpc.RpcError) as caught:
             predict(request(name="shop", label="stable"))
         assert caught.value.details() == "Unrecognized servable version label: stable"
-        labelled = (tmp_path / "shop", shop[1] + 'version_labels { key: "stable" value: 1 }')
-        response = service.HandleReloadConfigRequest(reload_request(config(shop=labelled)))
+        labeled = (tmp_path / "shop", shop[1] + 'version_labels { key: "stable" value: 1 }')
+        response = service.HandleReloadConfigRequest(reload_request(config(shop=labeled)))
         assert response.status.error_code == 0
         assert predict(request(name="shop", label="stable")).model_spec.version.value == 1
         with pytest.raises(grpc.RpcError) as caught:

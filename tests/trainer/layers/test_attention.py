@@ -52,8 +52,8 @@ def test_self_attention_agrees_with_numpy():
         weights = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
         mixed.append(weights @ value[:, head])
     summed = x + np.concatenate(mixed, axis=1) @ out_kernel + out_bias
-    centred = summed - summed.mean(axis=1, keepdims=True)
-    np.testing.assert_allclose(got[1, :2], centred / np.sqrt(centred.var(axis=1, keepdims=True) + 1e-6), atol=1e-4)
+    centered = summed - summed.mean(axis=1, keepdims=True)
+    np.testing.assert_allclose(got[1, :2], centered / np.sqrt(centered.var(axis=1, keepdims=True) + 1e-6), atol=1e-4)
 
 
 def test_the_first_step_alone_is_the_first_of_all():

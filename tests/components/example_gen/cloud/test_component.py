@@ -21,7 +21,7 @@ from tests.components.example_gen.small_shop import make_shop, write_shop
 
 @pytest.fixture(scope="module")
 def run(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The log is in tables, catalogue and artifacts are in a bucket; gives the folder and all that was logged."""
+    """The log is in tables, catalog and artifacts are in a bucket; gives the folder and all that was logged."""
     folder = tmp_path_factory.mktemp("pipeline")
     shop = make_shop(60)
     write_shop(folder / "in", shop)

@@ -1,4 +1,4 @@
-"""Reads a shop's catalogue file, with ingestion's own readers, as what `encode_items` takes."""
+"""Reads a shop's catalog file, with ingestion's own readers, as what `encode_items` takes."""
 
 from dataclasses import dataclass
 
@@ -9,20 +9,20 @@ from components.example_gen.columns import CATALOG, CATALOG_COLUMNS, REQUIRED_CA
 from components.example_gen.encode import encode_examples
 from components.example_gen.files import cut_ranges, find_files
 from components.example_gen.readers import columns_of, read_blocks
-from evaluation.eval_set import Catalogue, parse_catalogue
+from evaluation.eval_set import Catalog, parse_catalog
 from schema.settings import InputError
 
 
 @dataclass(frozen=True)
-class CatalogueFile:
+class CatalogFile:
     """The usable items, and how many rows were not: no id, no title, a bad price, an id that repeats."""
 
-    catalogue: Catalogue
+    catalog: Catalog
     unusable_rows: int
 
 
-def read_catalogue_file(pattern: str) -> CatalogueFile:
-    """The catalogue in the file or files (JSONL, CSV, Parquet; the texts also as .gz) that `pattern` names.
+def read_catalog_file(pattern: str) -> CatalogFile:
+    """The catalog in the file or files (JSONL, CSV, Parquet; the texts also as .gz) that `pattern` names.
 
     Raises:
       InputError: no such file, an unknown format, a column that is not there, or no usable item.
@@ -31,8 +31,8 @@ def read_catalogue_file(pattern: str) -> CatalogueFile:
     for file in files:
         if missing := [name for name in REQUIRED_CATALOG_COLUMNS if name not in columns_of(file)]:
             raise InputError(
-                f"the catalogue {file.path} has no column `{'`, `'.join(missing)}` (it has: "
-                f"{', '.join(columns_of(file)) or 'none'}); a catalogue needs "
+                f"the catalog {file.path} has no column `{'`, `'.join(missing)}` (it has: "
+                f"{', '.join(columns_of(file)) or 'none'}); a catalog needs "
                 f"`{'` and `'.join(REQUIRED_CATALOG_COLUMNS)}`"
             )
     unusable, frames = 0, [CATALOG.to_frame()]
@@ -44,7 +44,7 @@ def read_catalogue_file(pattern: str) -> CatalogueFile:
     items, repeated = one_row_per_item(pl.concat(frames))
     if items.is_empty():
         raise InputError(
-            f"the catalogue {pattern} holds no usable item: all of its {unusable:,} rows lack an item_id or a "
+            f"the catalog {pattern} holds no usable item: all of its {unusable:,} rows lack an item_id or a "
             "title, or have a bad price"
         )
-    return CatalogueFile(parse_catalogue(encode_examples(item_columns(items))), unusable + len(repeated))
+    return CatalogFile(parse_catalog(encode_examples(item_columns(items))), unusable + len(repeated))

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schema import features, transformed
-from trainer.catalogue_queries import draw_queries, left_packed
-from trainer.config import CatalogueQueriesConfig
+from trainer.catalog_queries import draw_queries, left_packed
+from trainer.config import CatalogQueriesConfig
 
 WIDTHS = {
     transformed.QUERY_UNIGRAMS: 6,
@@ -18,7 +18,7 @@ WIDTHS = {
 }
 
 
-def catalogue(titles: list[list[int]], attributes: list[list[int]], width: int = 5) -> dict[str, tf.Tensor]:
+def catalog(titles: list[list[int]], attributes: list[list[int]], width: int = 5) -> dict[str, tf.Tensor]:
     """Bigram ids are made so that each tells its units: 100 * left + right, with 0 for head and tail."""
 
     def padded(rows, to):
@@ -39,10 +39,10 @@ ids = st.lists(st.integers(1, 99), max_size=5)
 
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.tuples(ids, ids), min_size=1, max_size=4), st.integers(1, 4), st.sampled_from([0.0, 0.5, 1.0]))
-def test_a_query_is_neighbouring_title_words_and_some_attribute_words(rows, longest, share):
+def test_a_query_is_neighboring_title_words_and_some_attribute_words(rows, longest, share):
     titles, attributes = [row[0] for row in rows], [row[1] for row in rows]
-    config = CatalogueQueriesConfig(longest=longest, attribute_share=share)
-    made = draw_queries(catalogue(titles, attributes), WIDTHS, config)
+    config = CatalogQueriesConfig(longest=longest, attribute_share=share)
+    made = draw_queries(catalog(titles, attributes), WIDTHS, config)
     assert {name: matrix.shape for name, matrix in made.items()} == {n: (len(rows), w) for n, w in WIDTHS.items()}
     np.testing.assert_array_equal(made[features.REAL_TIME_ITEMS], np.zeros((len(rows), 2)))
     np.testing.assert_array_equal(made[transformed.QUERY_SEGMENTS], made[transformed.QUERY_UNIGRAMS])
@@ -76,6 +76,6 @@ def test_packing_keeps_the_order_of_the_ids(rows):
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_all_or_none_of_the_attribute_words_are_taken(share):
-    config = CatalogueQueriesConfig(longest=1, attribute_share=share)
-    made = draw_queries(catalogue([[7]], [[8, 9]]), WIDTHS, config)[transformed.QUERY_UNIGRAMS]
+    config = CatalogQueriesConfig(longest=1, attribute_share=share)
+    made = draw_queries(catalog([[7]], [[8, 9]]), WIDTHS, config)[transformed.QUERY_UNIGRAMS]
     np.testing.assert_array_equal(made, [[7, 8, 9, 0, 0, 0] if share else [7, 0, 0, 0, 0, 0]])

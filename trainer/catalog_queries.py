@@ -1,8 +1,8 @@
-"""Training queries made from the catalogue's own words.
+"""Training queries made from the catalog's own words.
 
 Clicks teach the words that people have searched for; they say nothing of new items and of words not searched for yet. A
-few neighbouring words of a title, with some of its brand and category, are a query for which that item is a fair
-answer. Drawn for random items in every step, such queries teach a model the whole catalogue's vocabulary. [ours]
+few neighboring words of a title, with some of its brand and category, are a query for which that item is a fair
+answer. Drawn for random items in every step, such queries teach a model the whole catalog's vocabulary. [ours]
 """
 
 from collections.abc import Mapping
@@ -10,14 +10,14 @@ from collections.abc import Mapping
 import tensorflow as tf
 
 from schema import transformed
-from trainer.config import CatalogueQueriesConfig
+from trainer.config import CatalogQueriesConfig
 from trainer.randomness import Random
 
 Tensors = Mapping[str, tf.Tensor]
 
 
 def draw_queries(
-    items: Tensors, widths: Mapping[str, int], config: CatalogueQueriesConfig, random: Random = tf.random
+    items: Tensors, widths: Mapping[str, int], config: CatalogQueriesConfig, random: Random = tf.random
 ) -> dict[str, tf.Tensor]:
     """A query for each item, as a query tower reads it, of a user of whom nothing is known.
 

@@ -1,4 +1,4 @@
-"""The shop's catalogue file, opened whatever its format, for programs that show its items."""
+"""The shop's catalog file, opened whatever its format, for programs that show its items."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from schema import features
 from schema.settings import InputError
 
 
-def scan_catalogue(path: Path, columns: Sequence[str]) -> pl.LazyFrame:
+def scan_catalog(path: Path, columns: Sequence[str]) -> pl.LazyFrame:
     """The rows of a file (.jsonl, .csv, .parquet; texts also as .gz), read when they are collected.
 
     Args:
@@ -25,14 +25,14 @@ def scan_catalogue(path: Path, columns: Sequence[str]) -> pl.LazyFrame:
     if features.ITEM_ID not in found:
         raise InputError(
             f"{path} has no column `{features.ITEM_ID}` (it has: {', '.join(found)}), "
-            "so items cannot be looked up in it. Give the catalogue that the model was trained on."
+            "so items cannot be looked up in it. Give the catalog that the model was trained on."
         )
     return scan
 
 
 def unreadable(path: Path, error: Exception) -> InputError:
     """What to say when reading it failed."""
-    return InputError(f"The catalogue file {path} cannot be read: {error}")
+    return InputError(f"The catalog file {path} cannot be read: {error}")
 
 
 def _scan(path: Path, columns: Sequence[str]) -> pl.LazyFrame:
@@ -46,6 +46,6 @@ def _scan(path: Path, columns: Sequence[str]) -> pl.LazyFrame:
     if suffix == ".parquet":
         return pl.scan_parquet(path)
     raise InputError(
-        f"The format of the catalogue file {path} is not known by its name. "
+        f"The format of the catalog file {path} is not known by its name. "
         "It must end in .jsonl, .ndjson, .json, .csv (each also with .gz) or .parquet."
     )

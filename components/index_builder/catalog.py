@@ -1,4 +1,4 @@
-"""The catalogue as the index sees it: ids, item-table columns and vectors, embedded by Beam in batches."""
+"""The catalog as the index sees it: ids, item-table columns and vectors, embedded by Beam in batches."""
 
 import io
 import json
@@ -24,8 +24,8 @@ _PARTS = "parts.json"
 
 
 @dataclass(frozen=True)
-class EmbeddedCatalogue:
-    """A catalogue in index order, which is by item id.
+class EmbeddedCatalog:
+    """A catalog in index order, which is by item id.
 
     Attributes:
       table: ids and columns, with the unknown item's row last.
@@ -40,8 +40,8 @@ class EmbeddedCatalogue:
     attributes: ItemAttributes
 
 
-class CatalogueEncoder:
-    """Encodes serialised raw catalogue examples with a trained model's own transform graph and item tower."""
+class CatalogEncoder:
+    """Encodes serialized raw catalog examples with a trained model's own transform graph and item tower."""
 
     def __init__(self, model: artifact.TrainedModel):
         layer = model.transform.transform_features_layer()
@@ -77,7 +77,7 @@ class _EmbedBatch(beam.DoFn):
         self._handle = handle
 
     def setup(self) -> None:
-        self._encoder = self._handle.acquire(lambda: CatalogueEncoder(artifact.load(self._model_dir)))
+        self._encoder = self._handle.acquire(lambda: CatalogEncoder(artifact.load(self._model_dir)))
 
     def process(self, serialized: Sequence[bytes]) -> Iterator[str]:
         ids, fingerprints, columns, vectors, (brands, category_paths, prices) = self._encoder.encode(
@@ -98,17 +98,17 @@ class _EmbedBatch(beam.DoFn):
         yield name
 
 
-def embed_catalogue(
+def embed_catalog(
     pipeline: beam.Pipeline, model_dir: str, catalog_pattern: str, part_dir: str
 ) -> beam.PCollection[None]:
-    """Adds to a Beam pipeline the embedding of a catalogue split; `read_parts` reads the result.
+    """Adds to a Beam pipeline the embedding of a catalog split; `read_parts` reads the result.
 
     A batch that a runner works twice, since a worker was lost, leaves two parts; the one that counts is in the list.
 
     Args:
       pipeline: where the work runs.
       model_dir: a directory of `trainer.artifact`, reachable by the workers.
-      catalog_pattern: glob of the raw catalogue examples (gzip TFRecords).
+      catalog_pattern: glob of the raw catalog examples (gzip TFRecords).
       part_dir: an existing directory for the parts.
     """
     return (
@@ -126,8 +126,8 @@ def _write_list(names: list[str], path: str) -> None:
         file.write(json.dumps(names))
 
 
-def read_parts(part_dir: str) -> EmbeddedCatalogue:
-    """The embedded catalogue out of the parts that the Beam job wrote, whatever their number and order."""
+def read_parts(part_dir: str) -> EmbeddedCatalog:
+    """The embedded catalog out of the parts that the Beam job wrote, whatever their number and order."""
     parts: list[dict[str, Any]] = []
     with tf.io.gfile.GFile(os.path.join(part_dir, _PARTS)) as file:
         names = json.loads(file.read())
@@ -137,7 +137,7 @@ def read_parts(part_dir: str) -> EmbeddedCatalogue:
         with np.load(archive) as arrays:
             parts.append({name: arrays[name] for name in arrays.files})
     if not parts:
-        raise ValueError(f"no parts of an embedded catalogue in {part_dir}; the catalogue split is empty")
+        raise ValueError(f"no parts of an embedded catalog in {part_dir}; the catalog split is empty")
     merged = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     order = np.argsort(merged["ids"], kind="stable")
     columns = {}
@@ -145,7 +145,7 @@ def read_parts(part_dir: str) -> EmbeddedCatalogue:
         if name.startswith("column:"):
             column = merged[name][order]
             columns[name.removeprefix("column:")] = np.concatenate([column, np.zeros_like(column[:1])])
-    return EmbeddedCatalogue(
+    return EmbeddedCatalog(
         ItemTable(merged["ids"][order], columns),
         merged["vectors"][order],
         merged["fingerprints"][order],
@@ -153,9 +153,9 @@ def read_parts(part_dir: str) -> EmbeddedCatalogue:
     )
 
 
-def rows_to_index(catalogue: EmbeddedCatalogue, drop_duplicates: bool) -> np.ndarray:
+def rows_to_index(catalog: EmbeddedCatalog, drop_duplicates: bool) -> np.ndarray:
     """Rows that the index holds, ascending, [indexed] int32: of items that are alike only the first is kept."""
     if not drop_duplicates:
-        return np.arange(catalogue.table.size, dtype=np.int32)
-    _, first = np.unique(catalogue.fingerprints, return_index=True)
+        return np.arange(catalog.table.size, dtype=np.int32)
+    _, first = np.unique(catalog.fingerprints, return_index=True)
     return np.sort(first).astype(np.int32)

@@ -14,14 +14,14 @@ const FIRST = 5;
 export function renderProfile(box, user, known, onRemove) {
   if (!user) return box.replaceChildren();
   const parts = [el("div", { class: "chips" }, chip(user, onRemove))];
-  if (!known.known) parts.push(el("p", { class: "soft" }, "Nothing is known of this user, so answers are not personalised."));
+  if (!known.known) parts.push(el("p", { class: "soft" }, "Nothing is known of this user, so answers are not personalized."));
   const profile = Object.entries(known.profile ?? {}).flatMap(([column, value]) => [el("dt", {}, column.replaceAll("_", " ")), el("dd", {}, value)]);
   if (profile.length) parts.push(el("dl", { class: "profile" }, ...profile));
   return box.replaceChildren(...parts);
 }
 
-// Whether there is any behaviour to show.
-export function renderBehaviour(box, known, onQuery) {
+// Whether there is any behavior to show.
+export function renderBehavior(box, known, onQuery) {
   const parts = [];
   if (known?.queries?.length) {
     const queries = known.queries.map((query) => el("button", { type: "button", class: "chip", title: "Search for this", onclick: () => onQuery(query) }, query));

@@ -38,7 +38,7 @@ class Lists:
 
 @dataclass(frozen=True)
 class Moments:
-    """At whose behaviour to look, and when: user codes [rows] (-1: nobody) and epoch milliseconds [rows]."""
+    """At whose behavior to look, and when: user codes [rows] (-1: nobody) and epoch milliseconds [rows]."""
 
     users: np.ndarray
     times: np.ndarray
@@ -136,7 +136,7 @@ class History:
         return kept, events
 
 
-class Behaviour:
+class Behavior:
     """Everything that some users did, ready to be asked for at any moment.
 
     Args:
@@ -160,7 +160,7 @@ class Behaviour:
         }
 
     def at(self, moments: Moments) -> dict[str, Lists]:
-        """The behaviour features at each of `moments`: one column of lists [moments] per feature name."""
+        """The behavior features at each of `moments`: one column of lists [moments] per feature name."""
         windows = self._windows
         real_time = windows.real_time_ms
         short_term = real_time + windows.short_term_ms

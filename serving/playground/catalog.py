@@ -1,4 +1,4 @@
-"""The shop's catalogue in memory: what is shown of found items, and what they can be filtered by."""
+"""The shop's catalog in memory: what is shown of found items, and what they can be filtered by."""
 
 import json
 import threading
@@ -13,9 +13,9 @@ import polars as pl
 
 from schema import features
 from schema.settings import InputError
-from serving.catalogue_file import scan_catalogue, unreadable
+from serving.catalog_file import scan_catalog, unreadable
 
-# The catalogue's own column of the path, as a list, the JSON text of one, or "A > B > C".
+# The catalog's own column of the path, as a list, the JSON text of one, or "A > B > C".
 _CATEGORY: Final = "category"
 _COLUMNS: Final = (features.ITEM_ID, features.TITLE, features.BRAND, _CATEGORY, features.SHOP, features.PRICE)
 _SEPARATOR: Final = features.CATEGORY_SEPARATOR
@@ -23,7 +23,7 @@ _SEPARATOR: Final = features.CATEGORY_SEPARATOR
 
 @dataclass(frozen=True)
 class Item:
-    """What is shown of an item; None for what the catalogue does not say.
+    """What is shown of an item; None for what the catalog does not say.
 
     Attributes:
       category: names from the root down, joined by `schema.features.CATEGORY_SEPARATOR`.
@@ -36,7 +36,7 @@ class Item:
     price: float | None = None
 
 
-class Catalogue:
+class Catalog:
     """Items by id, and the brands and categories among them."""
 
     def __init__(self, table: pl.DataFrame) -> None:
@@ -48,16 +48,16 @@ class Catalogue:
         return len(self._table)
 
     def items(self, item_ids: Collection[str]) -> dict[str, Item]:
-        """Those of `item_ids` that the catalogue has."""
+        """Those of `item_ids` that the catalog has."""
         rows = self._table.filter(self._table[features.ITEM_ID].is_in(list(item_ids)))
         return {row.pop(features.ITEM_ID): Item(**row) for row in rows.iter_rows(named=True)}
 
 
-class CatalogueReader:
-    """Reads a catalogue beside the work that does not need it yet.
+class CatalogReader:
+    """Reads a catalog beside the work that does not need it yet.
 
     Args:
-      paths: files of the catalogue; none at all is a shop without one.
+      paths: files of the catalog; none at all is a shop without one.
 
     Raises:
       InputError: if one of them is missing.
@@ -66,26 +66,26 @@ class CatalogueReader:
     def __init__(self, paths: Sequence[Path]) -> None:
         for path in paths:
             if not path.is_file():
-                raise InputError(f"There is no catalogue file {path}. Check the path given with --catalog.")
-        self._reading: Future[Catalogue] | None = None
+                raise InputError(f"There is no catalog file {path}. Check the path given with --catalog.")
+        self._reading: Future[Catalog] | None = None
         if paths:
             self._reading = Future()
-            # Not a pool's thread: Python would wait for it when told to stop, and a large catalogue takes a while.
-            threading.Thread(target=self._read, args=(self._reading, paths), name="catalogue", daemon=True).start()
+            # Not a pool's thread: Python would wait for it when told to stop, and a large catalog takes a while.
+            threading.Thread(target=self._read, args=(self._reading, paths), name="catalog", daemon=True).start()
 
     @staticmethod
-    def _read(reading: Future[Catalogue], paths: Sequence[Path]) -> None:
+    def _read(reading: Future[Catalog], paths: Sequence[Path]) -> None:
         try:
-            reading.set_result(read_catalogue(paths))
+            reading.set_result(read_catalog(paths))
         except InputError as error:
             reading.set_exception(error)
         except Exception as error:
-            named = InputError(f"The catalogue cannot be read: {error}")
+            named = InputError(f"The catalog cannot be read: {error}")
             named.__cause__ = error
             reading.set_exception(named)
 
-    def get(self, wait_s: float) -> Catalogue | None:
-        """The catalogue; None if there is none, or if it is still being read after `wait_s` seconds.
+    def get(self, wait_s: float) -> Catalog | None:
+        """The catalog; None if there is none, or if it is still being read after `wait_s` seconds.
 
         Raises:
           InputError: if it cannot be read.
@@ -109,19 +109,19 @@ class CatalogueReader:
             return {"state": "failed", "error": str(error)}
 
 
-def read_catalogue(paths: Iterable[Path]) -> Catalogue:
-    """The catalogue in files (.jsonl, .csv, .parquet; texts also as .gz); of two rows of one id the last one counts.
+def read_catalog(paths: Iterable[Path]) -> Catalog:
+    """The catalog in files (.jsonl, .csv, .parquet; texts also as .gz); of two rows of one id the last one counts.
 
     Raises:
       InputError: if a file is unreadable, of an unknown format, or without an `item_id` column.
     """
     table = pl.concat([_read(path) for path in paths])
-    return Catalogue(table.unique(features.ITEM_ID, keep="last", maintain_order=True))
+    return Catalog(table.unique(features.ITEM_ID, keep="last", maintain_order=True))
 
 
 def _read(path: Path) -> pl.DataFrame:
     try:
-        scan = scan_catalogue(path, _COLUMNS)
+        scan = scan_catalog(path, _COLUMNS)
         types = scan.collect_schema()
         if isinstance(types.get(_CATEGORY), pl.List):
             scan = scan.with_columns(pl.col(_CATEGORY).cast(pl.List(pl.String)).list.join(_SEPARATOR))
