@@ -1,6 +1,6 @@
 """Compares the models on the simulated demo shop: the figures of docs/models.md.
 
-make bench-models    or    python -m pipeline.bench [options of `souk bench models`]
+make bench-models    or    python -m benchmarks.models [options of `souk bench models`]
 
 Simulates the demo shop once and calls `souk bench models --config demo` on it. The logs are simulated: the numbers
 compare systems on this shop and promise nothing for another.
