@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import tensorflow as tf
 import tf_keras as keras
@@ -21,7 +21,7 @@ class Dropout(keras.layers.Layer):
       share: of the inputs that are dropped in training; the others are scaled up to the same sum.
     """
 
-    def __init__(self, share: float, **kwargs):
+    def __init__(self, share: float, **kwargs: Any):
         super().__init__(**kwargs)
         self.share = share
         # Python's generator, which `keras.utils.set_random_seed` seeds, as Keras seeds its own layers.
@@ -34,6 +34,6 @@ class Dropout(keras.layers.Layer):
         seed = self._random.make_seeds()[:, 0]
         return tf.nn.experimental.stateless_dropout(inputs, self.share, seed, rng_alg="philox")
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Settings to make the layer again."""
         return {**super().get_config(), "share": self.share}

@@ -120,18 +120,18 @@ class EpochMetrics(keras.callbacks.Callback):
         """Goes on in the middle of an epoch whose first steps had these losses."""
         self._resumed = losses
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Starts the clock."""
         self.losses, self._resumed = self._resumed, []
         self._steps_before = len(self.losses)
         self._started = time.perf_counter()
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Keeps the batch's loss."""
         if logs is not None:
             self.losses.append(float(logs["loss"]))
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Measures and logs."""
         if logs is not None:
             logs["loss"] = float(np.mean(self.losses))

@@ -115,7 +115,7 @@ class Resumption(keras.callbacks.BackupAndRestore):
             "best_epoch": stopping.best_epoch,
         }
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Restores what was saved."""
         # Attached to the model, it is in the same checkpoint as the weights: the two are never of different steps.
         self.model.training_notes = self._notes
@@ -128,12 +128,12 @@ class Resumption(keras.callbacks.BackupAndRestore):
         self._early_stopping.wait, self._early_stopping.best_epoch = found["wait"], found["best_epoch"]
         self._early_stopping.best = self._keep_best.best = np.float64(found["best"])
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Saves, unless the epoch's end, which saves too, is next: its metrics must not be lost."""
         if batch < self._plan.steps - 1:
             super().on_train_batch_end(batch, logs)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Saves, with the epoch's metrics."""
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(float(value))
@@ -157,7 +157,7 @@ class _EarlyStopping(keras.callbacks.EarlyStopping):
         super().__init__(*args, **kwargs)
         self._min_epochs = min_epochs
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         super().on_epoch_end(epoch, logs)
         if epoch + 1 < self._min_epochs:
             self.model.stop_training = False

@@ -1,7 +1,7 @@
 """What Souk's trainer needs to step: requests in memory, item table, sizes; and the models that step on it."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -180,7 +180,9 @@ def _moved(ids: tf.Tensor, space: int, times: int, rng: np.random.Generator) -> 
     return np.where(plain > 0, plain + space * rng.integers(0, times, plain.shape), 0).astype(np.int32)
 
 
-def _changed(requests: tf.data.Dataset, change) -> tf.data.Dataset:
+def _changed(
+    requests: tf.data.Dataset, change: Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]
+) -> tf.data.Dataset:
     """As many requests as `Training.batches` may want, changed."""
     chunks = [change(chunk) for chunk in requests]
     whole = {name: np.concatenate([np.asarray(chunk[name]) for chunk in chunks]) for name in chunks[0]}

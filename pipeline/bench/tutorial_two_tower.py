@@ -144,11 +144,11 @@ class _BestEpoch(keras.callbacks.Callback):
         self.best = -1.0
         self.history: dict[str, list[float]] = {"pairs_per_second": [], f"recall@{k}": []}
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Starts the clock."""
         self._started = time.perf_counter()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Measures, keeps the weights if they are the best, and stops training after `patience` worse epochs."""
         self.history["pairs_per_second"].append(self._training_pairs / (time.perf_counter() - self._started))
         recall = self._recall()
@@ -161,7 +161,7 @@ class _BestEpoch(keras.callbacks.Callback):
         if self._since_best >= self._patience:
             self.model.stop_training = True
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         """Puts the best weights back."""
         for tower, weights in zip((self._towers.query_model, self._towers.item_model), self._weights, strict=True):
             tower.layers[-1].set_weights(weights)

@@ -241,7 +241,7 @@ def _day(run: Any) -> datetime.date | None:
     if given:
         return day_of(str(given))
     if run.recurring_run_id and run.scheduled_at:
-        return run.scheduled_at.astimezone(datetime.UTC).date()  # type: ignore[no-any-return]
+        return run.scheduled_at.astimezone(datetime.UTC).date()
     return None
 
 

@@ -121,7 +121,7 @@ class Vertex:
         """The body of POST /v1/projects/PROJECT/locations/LOCATION/schedules."""
         with self._calling():
             wanted = self._wanted(plan)
-        return json.loads(type(wanted).to_json(wanted, including_default_value_fields=False))  # type: ignore[no-any-return]
+        return json.loads(type(wanted).to_json(wanted, including_default_value_fields=False))
 
     def runs(self, plan: Plan) -> list[Run]:
         """The jobs with the schedule's label, whichever schedule or backfill started them."""
@@ -244,7 +244,7 @@ def _day(job: Any) -> datetime.date:
     given = job.labels.get(DAY)
     if given:
         return datetime.date.fromisoformat(given)
-    return job.create_time.astimezone(datetime.UTC).date()  # type: ignore[no-any-return]
+    return job.create_time.astimezone(datetime.UTC).date()
 
 
 def _run_state(job: Any) -> RunState:

@@ -94,7 +94,7 @@ def read_options(path: Path | None) -> BatchingOptions:
 
 
 def _at_least(path: Path, found: BatchingParameters, name: str, least: int, default: int) -> int:
-    if not found.HasField(name):  # type: ignore[arg-type]
+    if not found.HasField(name):
         return default
     value = int(getattr(found, name).value)
     if value < least:

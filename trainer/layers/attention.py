@@ -1,5 +1,7 @@
 """Attention over padded sequences, in which padding changes nothing."""
 
+from typing import Any
+
 import tensorflow as tf
 import tf_keras as keras
 
@@ -39,7 +41,7 @@ class SelfAttention(keras.layers.Layer):
       dropout: share of each sub-layer's output that is dropped in training.
     """
 
-    def __init__(self, dim: int, heads: int, inner: int = 0, dropout: float = 0.0, **kwargs):
+    def __init__(self, dim: int, heads: int, inner: int = 0, dropout: float = 0.0, **kwargs: Any):
         super().__init__(**kwargs)
         self.dim, self.heads, self.inner, self.dropout = dim, heads, inner, dropout
         self._query = keras.layers.Dense(dim)
@@ -78,7 +80,7 @@ class SelfAttention(keras.layers.Layer):
             x = self._norms[1](x + self._drop(narrow(widen(x)), training=training))
         return x
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Settings to make the layer again."""
         return {
             **super().get_config(),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import tensorflow as tf
 import tf_keras as keras
@@ -66,12 +67,12 @@ class PaddedEmbedding(keras.layers.Layer):
       dim: width of an embedding.
     """
 
-    def __init__(self, size: int, dim: int, **kwargs):
+    def __init__(self, size: int, dim: int, **kwargs: Any):
         super().__init__(**kwargs)
         self.size = size
         self.dim = dim
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         """Makes the matrix, [size + 1, dim]."""
         self.table = self.add_weight(
             name="table",
@@ -95,7 +96,7 @@ class PaddedEmbedding(keras.layers.Layer):
             self.build(ids.shape)
         return embed_lists(ids, lambda distinct: tf.gather(self.table, distinct))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Settings to make the layer again."""
         return {**super().get_config(), "size": self.size, "dim": self.dim}
 

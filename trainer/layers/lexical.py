@@ -1,5 +1,7 @@
 """The part of a text vector that is its words and nothing else."""
 
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 import tf_keras as keras
@@ -19,7 +21,7 @@ class LexicalSkip(keras.layers.Layer):
       dim: width of the result.
     """
 
-    def __init__(self, tokens: int, dim: int, **kwargs):
+    def __init__(self, tokens: int, dim: int, **kwargs: Any):
         super().__init__(**kwargs)
         self._weights = PaddedEmbedding(tokens, 1, name="token_weights")
         self._map = keras.layers.Dense(dim, use_bias=False, kernel_initializer="orthogonal")

@@ -1,6 +1,7 @@
 """The feed-forward end of a tower."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import tensorflow as tf
 import tf_keras as keras
@@ -20,7 +21,7 @@ class Projection(keras.layers.Layer):
       dropout: share of each hidden layer's outputs dropped in training.
     """
 
-    def __init__(self, hidden: Sequence[int], dim: int, dropout: float = 0.0, **kwargs):
+    def __init__(self, hidden: Sequence[int], dim: int, dropout: float = 0.0, **kwargs: Any):
         super().__init__(**kwargs)
         self.hidden = tuple(hidden)
         self.dim = dim
@@ -46,6 +47,6 @@ class Projection(keras.layers.Layer):
         x = self._last(x)
         return tf.math.l2_normalize(x if skip is None else x + skip, axis=-1, epsilon=1e-12)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Settings to make the layer again."""
         return {**super().get_config(), "hidden": self.hidden, "dim": self.dim, "dropout": self.dropout}

@@ -1,5 +1,7 @@
 """A recurrent reading of a sequence of behavior."""
 
+from typing import Any
+
 import tensorflow as tf
 import tf_keras as keras
 
@@ -15,7 +17,7 @@ class ResidualLstm(keras.layers.Layer):
       dropout: share of each layer's inputs that is dropped in training.
     """
 
-    def __init__(self, dim: int, layers: int = 2, dropout: float = 0.2, **kwargs):
+    def __init__(self, dim: int, layers: int = 2, dropout: float = 0.2, **kwargs: Any):
         super().__init__(**kwargs)
         self.dim, self.layers, self.dropout = dim, layers, dropout
         self._drop = Dropout(dropout)
@@ -38,6 +40,6 @@ class ResidualLstm(keras.layers.Layer):
             x += lstm(self._drop(x, training=training), training=training)
         return tf.reverse_sequence(x, lengths, seq_axis=1)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Settings to make the layer again."""
         return {**super().get_config(), "dim": self.dim, "layers": self.layers, "dropout": self.dropout}

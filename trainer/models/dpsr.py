@@ -13,6 +13,8 @@ over items for each behavior window; brand and category names are also read as w
 addition: `LexicalSkip`, which `TrainerConfig.lexical_skip` switches off.
 """
 
+from typing import Any
+
 import tensorflow as tf
 
 from schema import features, transformed
@@ -26,7 +28,7 @@ from trainer.models.towers import InputSizes, Tensors, Towers
 class Dpsr(Towers):
     """Personalized multi-head query tower and single-vector item tower."""
 
-    def __init__(self, config: TrainerConfig, sizes: InputSizes, **kwargs):
+    def __init__(self, config: TrainerConfig, sizes: InputSizes, **kwargs: Any):
         super().__init__(config, sizes, **kwargs)
         profile = sizes.profile if config.profile else {}
         self.profile_fields = {

@@ -18,6 +18,7 @@ unit length, hidden ids in training, `LexicalSkip`.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 import tf_keras as keras
@@ -39,7 +40,7 @@ _LONG_TERM = (features.LONG_TERM_CLICKS, features.LONG_TERM_ORDERS, features.LON
 class Mgdspr(Towers):
     """Query of six grains and three spans of behavior, fused by a Transformer; item of id and title."""
 
-    def __init__(self, config: TrainerConfig, sizes: InputSizes, **kwargs):
+    def __init__(self, config: TrainerConfig, sizes: InputSizes, **kwargs: Any):
         super().__init__(config, sizes, **kwargs)
         dim, heads = config.dim, config.attention_heads
         # Besides the items of the vocabulary one id for any other, which also stands in for hidden ids.

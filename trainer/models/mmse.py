@@ -14,6 +14,8 @@ similarities; the item tower, which is DPSR's (arXiv 2006.02282); margins by dif
 `LexicalSkip`, our addition.
 """
 
+from typing import Any
+
 import tensorflow as tf
 import tf_keras as keras
 
@@ -27,7 +29,7 @@ from trainer.models.towers import InputSizes, Tensors, Towers
 class Mmse(Towers):
     """Query tower per grain, fused after each has met the item."""
 
-    def __init__(self, config: TrainerConfig, sizes: InputSizes, **kwargs):
+    def __init__(self, config: TrainerConfig, sizes: InputSizes, **kwargs: Any):
         super().__init__(config, sizes, **kwargs)
         profile = sizes.profile if config.profile else {}
         self.profile_fields = {

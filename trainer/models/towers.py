@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -63,7 +64,7 @@ class Towers(keras.layers.Layer):
     Vectors have unit length, so that an inner product is a cosine.
     """
 
-    def __init__(self, config: TrainerConfig, sizes: InputSizes, **kwargs):
+    def __init__(self, config: TrainerConfig, sizes: InputSizes, **kwargs: Any):
         super().__init__(**kwargs)
         self.settings = config
         self.sizes = sizes

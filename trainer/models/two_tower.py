@@ -1,5 +1,7 @@
 """The plain two-tower baseline: query text against item text and fields, no user (DSSM, Huang et al., CIKM 2013)."""
 
+from typing import Any
+
 import tensorflow as tf
 
 from trainer.config import TrainerConfig
@@ -10,7 +12,7 @@ from trainer.models.towers import InputSizes, Tensors, Towers
 class TwoTower(Towers):
     """One query vector from the query's tokens; one item vector from title tokens, attribute words and fields."""
 
-    def __init__(self, config: TrainerConfig, sizes: InputSizes, **kwargs):
+    def __init__(self, config: TrainerConfig, sizes: InputSizes, **kwargs: Any):
         super().__init__(config, sizes, **kwargs)
         self.query_projection = Projection(config.hidden, config.dim, config.dropout, name="query")
         self.item_projection = Projection(config.hidden, config.dim, config.dropout, name="item")
