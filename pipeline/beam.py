@@ -88,7 +88,7 @@ class BeamConfig(Settings):
     Attributes:
       runner: `local`: in this process; `processes`: in several of this machine; `flink`, `spark`, `dataflow`: on a
         cluster, see [scale](scale.md).
-      workers: threads (`local`), processes, Flink's parallelizm, or Dataflow's machines at the start. By default one
+      workers: threads (`local`), processes, Flink's parallelism, or Dataflow's machines at the start. By default one
         thread, as many processes as processors, and what the cluster says.
       max_workers: most machines that Dataflow may take.
       job_endpoint: `host:port` of Beam's job server for Flink or Spark.
@@ -237,7 +237,7 @@ def _runner_arguments(config: BeamConfig) -> Iterator[str]:
                 job_endpoint=config.job_endpoint,
                 flink_master=config.master,
                 flink_job_server_jar=config.job_server_jar,
-                parallelizm=config.workers,
+                parallelism=config.workers,
             )
         case "spark":
             yield "--runner=SparkRunner"
@@ -272,7 +272,7 @@ def _worker_arguments(config: BeamConfig) -> Iterator[str]:
         yield _HAS_ALL
     if config.runner in _PORTABLE:
         yield f"--environment_type={worker.type.upper()}"
-        yield f"--sdk_worker_parallelizm={worker.processes}"
+        yield f"--sdk_worker_parallelism={worker.processes}"
         yield f"--environment_cache_millis={_KEPT_MS}"
         yield f"--environment_expiration_millis={round(worker.renewed_after_s * 1000)}"
         process = json.dumps({"command": worker.command, "env": worker.variables})

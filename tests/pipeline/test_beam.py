@@ -46,9 +46,9 @@ def test_flink_with_a_job_server_and_processes(caplog):
     assert read == {
         "runner": "FlinkRunner",
         "job_endpoint": "flink.example:8099",
-        "parallelizm": 8,
+        "parallelism": 8,
         "environment_type": "PROCESS",
-        "sdk_worker_parallelizm": "4",
+        "sdk_worker_parallelism": "4",
         "environment_cache_millis": "10000",
         "sdk_container_image": "none",
     }
@@ -64,7 +64,7 @@ def test_flink_by_its_own_address_with_containers(caplog):
         "flink_job_server_jar": "/jars/flink.jar",
         "environment_type": "DOCKER",
         "environment_config": "souk:1",
-        "sdk_worker_parallelizm": "1",
+        "sdk_worker_parallelism": "1",
         "environment_cache_millis": "10000",
         "sdk_container_image": "souk:1",
         "setup_file": "/code/setup.py",
@@ -79,7 +79,7 @@ def test_spark_with_a_container_beside_each_worker(caplog):
         "spark_master_url": "spark://spark.example:7077",
         "environment_type": "EXTERNAL",
         "environment_config": "localhost:50000",
-        "sdk_worker_parallelizm": "1",
+        "sdk_worker_parallelism": "1",
         "environment_cache_millis": "10000",
         "sdk_container_image": "none",
     }
@@ -125,7 +125,7 @@ def test_further_options_come_last_so_that_they_win(caplog):
         (FLINK | {"worker": PROCESS | {"command": "python -m x"}}, "must be an absolute path without arguments"),
         (FLINK | {"setup_file": "setup.py"}, "`setup_file` is only installed by workers in containers"),
         (FLINK | {"temp_location": "gs://a"}, "`temp_location` is only read with `runner: dataflow`"),
-        (FLINK | {"options": ["parallelizm=2"]}, "'parallelizm=2' is no option of Beam"),
+        (FLINK | {"options": ["parallelism=2"]}, "'parallelism=2' is no option of Beam"),
         ({"runner": "spark", "job_endpoint": "a:1", "worker": PROCESS, "workers": 2}, "`workers` is only read with"),
         (DATAFLOW | {"temp_location": ""}, "`temp_location` is ''; Dataflow needs a folder in Cloud Storage"),
         (DATAFLOW | {"temp_location": "/tmp"}, "`temp_location` is '/tmp'; Dataflow needs a folder in Cloud Storage"),

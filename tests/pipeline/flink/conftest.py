@@ -44,7 +44,7 @@ class Flink:
         """The section `beam` that runs jobs here.
 
         Args:
-          workers: Flink's parallelizm.
+          workers: Flink's parallelism.
           processes: that each job gets.
           program: a Python file to run in the place of `python -m pipeline.beam_worker`.
           retries: how often a job is started again of which a worker was lost, once a second.

@@ -215,7 +215,7 @@ def test_the_rollout_waits_as_long_as_a_pod_may_take_to_start():
 def test_threads_are_as_many_as_the_cores_that_are_asked_for():
     cores = container()["resources"]["requests"]["cpu"]
     given = flags(container()["args"])
-    assert given["tensorflow_intra_op_parallelizm"] == given["tensorflow_inter_op_parallelizm"] == cores
+    assert given["tensorflow_intra_op_parallelism"] == given["tensorflow_inter_op_parallelism"] == cores
     assert f"num_batch_threads {{ value: {cores} }}" in (CONFIGS / "batching.config").read_text()
 
 
