@@ -121,4 +121,4 @@ def _is_available(address: str, model: str) -> bool:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

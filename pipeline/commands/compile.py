@@ -1,8 +1,9 @@
 """`souk compile`: the pipeline as a file that Kubeflow Pipelines or Vertex AI runs."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +12,30 @@ from pipeline.commands.options import config_option, set_option
 if TYPE_CHECKING:
     from pipeline.compilation import Target
     from pipeline.runs.metadata import Kind
+
+
+def compile_pipeline(
+    config_name: str,
+    overrides: Sequence[str],
+    image: str | None,
+    target: "Target",
+    kind: "Kind",
+    use_cache: bool = True,
+) -> dict[str, Any]:
+    """The pipeline of a configuration as a `PipelineJob`; the arguments are the options of `souk compile`.
+
+    Raises:
+      InputError: the configuration is wrong or does not fit a cluster.
+    """
+    from pipeline import config as pipeline_config
+    from pipeline.output_capture import quiet
+
+    config = pipeline_config.load(config_name, (*overrides, *([f"image={image}"] if image else [])))
+    click.echo("Loading TensorFlow and TFX ...", err=True)
+    with quiet():
+        from pipeline import compilation
+
+        return compilation.compile_job(config, target, use_cache, kind)
 
 
 @click.command(name="compile")
@@ -51,15 +76,9 @@ def command(
     The file holds the steps, their containers, resources and retries. Every run of it is given its date, and may be
     given other paths, another model type and other thresholds.
     """
-    from pipeline import config as pipeline_config
-    from pipeline.output_capture import quiet
+    job = compile_pipeline(config_name, overrides, image, target, kind, use_cache=not no_cache)
+    from pipeline import compilation
 
-    config = pipeline_config.load(config_name, (*overrides, *([f"image={image}"] if image else [])))
-    click.echo("Loading TensorFlow and TFX ...", err=True)
-    with quiet():
-        from pipeline import compilation
-
-        job = compilation.compile_job(config, target, use_cache=not no_cache, kind=kind)
     compilation.write_job(job, output, target)
     spec = job["pipelineSpec"]
     parameters = spec["root"]["inputDefinitions"]["parameters"]

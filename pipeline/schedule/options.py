@@ -1,8 +1,6 @@
 """The options that say which backend and which schedule is meant, and what they stand for."""
 
 import contextlib
-import io
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -115,22 +113,10 @@ def _compiled(options: dict[str, Any]) -> "Compiled":
         if wanted not in (None, found.kind):
             raise InputError(f"{file} holds the pipeline `{found.kind}`, not `{wanted}`")
         return found
-    return _compile(config, options, wanted)
+    from pipeline.commands.compile import compile_pipeline
 
-
-def _compile(config: str, options: dict[str, Any], wanted: str | None) -> "Compiled":
-    from pipeline.commands.compile import command as compile_command
-    from pipeline.schedule import compiled
-
-    with tempfile.TemporaryDirectory() as folder:
-        output = Path(folder) / "pipeline.yaml"
-        arguments = ["--config", config, "--target", options["target"], "--output", str(output)]
-        arguments += [word for setting in options["overrides"] for word in ("--set", setting)]
-        arguments += ["--image", options["image"]] if options["image"] else []
-        arguments += ["--pipeline", wanted] if wanted == "refresh" else []
-        with contextlib.redirect_stdout(io.StringIO()):
-            compile_command.main(arguments, prog_name="souk compile", standalone_mode=False)
-        return compiled.Compiled(compiled.read(output).spec, config)
+    job = compile_pipeline(config, options["overrides"], options["image"], options["target"], wanted or "run")
+    return compiled.Compiled(job["pipelineSpec"], config)
 
 
 @contextlib.contextmanager
