@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -23,7 +24,6 @@ from benchmarks.demo_shop import simulate_once
 from pipeline import config, local_runner
 from pipeline.refresh import CREATE
 from pipeline.runs.metadata import Kind, Run
-from pipeline.runs.outcome import outcome_of
 
 
 def changed(rows: list[dict]) -> list[dict]:
@@ -68,10 +68,17 @@ def table_of(runs: list[Run]) -> Table:
         steps = [run.step(name) for run in runs]
         table.add_row(name, *("" if s is None or s.state == "cached" else f"{s.seconds:.1f}" for s in steps))
     table.add_row("all, from first to last", *(f"{run.seconds:.1f}" for run in runs))
-    recall = [outcome_of(run).metrics.get("recall@100") for run in runs]
+    recall = [_property(run, "RecallGate", "evaluation", "recall@100") for run in runs]
     table.add_row("recall@100", *("" if value is None else f"{value:.3f}" for value in recall))
-    table.add_row("pushed version", *(outcome_of(run).pushed_version or "none" for run in runs))
+    table.add_row(
+        "pushed version", *(_property(run, "Pusher", "pushed_model", "pushed_version") or "none" for run in runs)
+    )
     return table
+
+
+def _property(run: Run, step: str, key: str, name: str) -> Any:
+    artifact = run.output(step, key)
+    return artifact.properties.get(name) if artifact else None
 
 
 def main() -> None:

@@ -23,8 +23,7 @@ from pipeline.output_capture import LatestMessage, captured_output
 from pipeline.pipeline import create_pipeline
 from pipeline.progress import State, StepList
 from pipeline.run_lock import run_lock
-from pipeline.runs import local_summary as run_summary
-from pipeline.runs import metadata
+from pipeline.runs import history, metadata
 from schema.settings import DataError, InputError
 
 _logger = logging.getLogger(__name__)
@@ -141,7 +140,7 @@ def _keep_record(config: PipelineConfig, log_path: Path, earlier: int) -> None:
         return
     metadata.describe_last_run(config.metadata_path, config.name, config.to_json(), str(log_path))
     try:
-        run_summary.write_summaries(run_summary.history(config))
+        history.write_summaries(history.History.read(config))
     except InputError as error:
         _logger.warning("the run has no summary: %s", error)
 

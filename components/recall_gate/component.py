@@ -15,7 +15,6 @@ from tfx.utils import io_utils, path_utils
 from components.recall_gate.config import GateConfig
 from components.recall_gate.verdict import evaluate_and_judge
 from evaluation.ledger import SERVABLES, latest, record
-from evaluation.report.data import ReportData
 from evaluation.report.render import render_report
 from evaluation.results import CANDIDATE, Evaluation, Verdict
 from schema import lineage
@@ -99,7 +98,7 @@ def _unless_overtaken(verdict: Verdict, servable: types.Artifact, newest: types.
 
 def _write_evaluation(evaluation: Evaluation, output: types.Artifact) -> None:
     io_utils.write_string_file(os.path.join(output.uri, EVALUATION_FILE), evaluation.to_json())
-    report = render_report(ReportData(evaluation))
+    report = render_report(evaluation)
     io_utils.write_string_file(os.path.join(output.uri, REPORT_FILE), report)
     candidate = evaluation.system(CANDIDATE)
     for name, estimate in candidate.metrics.items() if candidate is not None else ():

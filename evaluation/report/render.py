@@ -1,4 +1,4 @@
-"""Renders a `ReportData` as one self-contained HTML page."""
+"""Renders an evaluation as one self-contained HTML page."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,10 +11,9 @@ import jinja2
 
 from evaluation.bootstrap import Estimate
 from evaluation.report import charts
-from evaluation.report.data import ReportData
 from evaluation.results import AS_SHOWN, BASELINE, BM25, CANDIDATE, Evaluation, SliceResult
 
-_FOLDER = Path(__file__).parent
+TEMPLATE = Path(__file__).parent / "report.html"
 _GROUP_NAMES = {
     "query_frequency": "Query frequency in training",
     "history": "Searcher's behavior before the request",
@@ -33,21 +32,32 @@ class SliceGroup:
     rows: tuple[tuple[SliceResult, charts.WhiskerPanel], ...]
 
 
-def render_report(data: ReportData) -> str:
-    """The page as HTML text. It loads nothing: styles and charts are inside, scripts there are none."""
+def render_report(evaluation: Evaluation, template: Path = TEMPLATE, **known: Any) -> str:
+    """The page as HTML text. It loads nothing: styles and charts are inside, scripts there are none.
+
+    Args:
+      evaluation: what is reported.
+      template: one that extends `report.html`, to fill its blocks.
+      known: what that template is given besides.
+    """
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_FOLDER),
+        loader=jinja2.FileSystemLoader([template.parent, TEMPLATE.parent]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"estimate": _estimate, "signed": _signed, "range": _range, "date": _date, "plain": _plain}
-    evaluation = data.evaluation
+    environment.filters |= {
+        "estimate": _estimate,
+        "signed": _signed,
+        "range": _range,
+        "date": _date,
+        "plain": _plain,
+        "json": _json,
+    }
     card = evaluation.card
-    return environment.get_template("report.html").render(
+    return environment.get_template(template.name).render(
         e=evaluation,
-        x=data.extras,
         metric=f"recall@{evaluation.primary_k}",
         panels=_headline_panels(evaluation),
         metrics=list(evaluation.systems[0].metrics) if evaluation.systems else [],
@@ -63,7 +73,7 @@ def render_report(data: ReportData) -> str:
         candidate=CANDIDATE,
         baseline=BASELINE,
         bm25=BM25,
-        config_text=json.dumps(data.extras.config or {"gate": evaluation.config}, indent=2, default=str),
+        **known,
     )
 
 
@@ -140,3 +150,7 @@ def _plain(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.4g}"
     return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, default=str)

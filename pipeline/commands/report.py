@@ -16,15 +16,14 @@ from pipeline.commands.options import config_option, set_option
 def command(config_name: str, overrides: tuple[str, ...], number: int | None, out: Path | None, open_it: bool) -> None:
     """Write the report of a run as one HTML page, and print its path."""
     from pipeline import config as pipeline_config
-    from pipeline.runs import metadata
+    from pipeline.runs import history
 
     config = pipeline_config.load(config_name, overrides)
-    runs = metadata.read_runs(config.metadata_path, config.name)
-    run = metadata.numbered(runs, number, config.name, config.root, config_name)
+    outcome = history.numbered(config, number, config_name)
 
     from pipeline.runs import report as run_report
 
-    path = run_report.write_report(run, config.root, config.artifacts_root, config.name, out)
+    path = run_report.write_report(outcome, run_report.evaluation_of(outcome), out)
     click.echo(str(path))
     if open_it:
         click.launch(path.resolve().as_uri())

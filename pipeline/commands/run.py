@@ -6,7 +6,6 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -70,7 +69,7 @@ def execute(
         click.echo(f"Interrupted; the next `souk {kind}` goes on from the last finished step.", err=True)
         # Beam's worker threads would hold the process until the step that they are in is over.
         os._exit(ExitCode.INTERRUPTED)
-    _print_outcome(context, config, config_name, run, as_json)
+    _print_outcome(context, config, run, as_json)
 
 
 @contextmanager
@@ -96,51 +95,43 @@ def _interruptible() -> Iterator[None]:
 
 def _show_findings(config: "PipelineConfig") -> None:
     """Shows why the data was refused, if that is what ended the newest run."""
-    from pipeline.runs import metadata, tables
-    from pipeline.runs import report as run_report
+    from pipeline.runs import history, metadata, tables
 
-    runs = metadata.read_runs(config.metadata_path, config.name, last=1)
-    if runs and (step := runs[-1].step("SchemaGate")) is not None and step.state == "failed":
-        tables.console(stderr=True).print(
-            tables.anomalies_table(run_report.read_findings(runs[-1], config.artifacts_root) or [])
-        )
+    for run in metadata.read_runs(config.metadata_path, config.name, last=1):
+        check = history.schema_check(run, config.artifacts_root)
+        if check is not None and not check.passed:
+            tables.console(stderr=True).print(tables.anomalies_table(check.anomalies or ()))
 
 
-def _print_outcome(
-    context: click.Context, config: "PipelineConfig", config_name: str, run: "Run", as_json: bool
-) -> None:
+def _print_outcome(context: click.Context, config: "PipelineConfig", run: "Run", as_json: bool) -> None:
     from rich.markup import escape
 
-    from pipeline.runs import local_summary as run_summary
-    from pipeline.runs import report as run_report
-    from pipeline.runs import tables
-    from pipeline.runs.outcome import outcome_of
+    from pipeline.runs import history, report, tables
 
-    outcome = outcome_of(run)
-    report = run_report.write_report(run, config.root, config.artifacts_root, config.name)
-    summary = run_summary.summary_path(config.root, run.number)
+    # Earlier runs, of which there may be thousands, are not read: nothing of them is shown here.
+    outcome = history.outcome_of(run, history.History.of(config, [run]))
+    evaluation = report.evaluation_of(outcome)
+    written = report.write_report(outcome, evaluation)
+    summary = history.summary_path(config.root, run.number)
     if as_json:
-        files = {"report": str(report), "summary": str(summary), "log": run.log_path}
-        click.echo(json.dumps({**asdict(outcome), **files}, ensure_ascii=False))
+        files = {"report": str(written), "summary": str(summary), "log": outcome.files.log}
+        click.echo(json.dumps({**tables.line(outcome), **files}, ensure_ascii=False))
     else:
         console = tables.console()
         shards = config.index.shards
-        findings = run_report.read_findings(run, config.artifacts_root)
-        if findings:
-            console.print(tables.anomalies_table(findings))
-        evaluation = run_report.read_evaluation(run)
-        if evaluation is not None:
-            console.print(tables.evaluation_table(evaluation))
-        if run.state == "cached":
+        if outcome.schema is not None and outcome.schema.anomalies:
+            console.print(tables.anomalies_table(outcome.schema.anomalies))
+        console.print(tables.evaluation_table(evaluation))
+        if outcome.state == "cached":
             console.print("Nothing has changed since this was done by an earlier run:")
-        if outcome.pushed_version:
-            console.print(f"[green]Pushed[/] version {outcome.pushed_version} to {escape(outcome.pushed_to)}")
+        if outcome.push is not None and outcome.push.pushed:
+            console.print(f"[green]Pushed[/] version {outcome.push.version} to {escape(outcome.push.destination)}")
             where = f"--model-dir {config.model_directory}" + (f" --shards {shards}" if shards > 1 else "")
             console.print(f"Serve it:   souk serve {escape(where)}")
         else:
             console.print(tables.not_pushed(outcome))
-        console.print(f"Report:     {escape(str(report))}")
+        console.print(f"Report:     {escape(str(written))}")
         console.print(f"Summary:    {escape(str(summary))}")
-        console.print(f"Whole log:  {escape(run.log_path)}")
-    if not outcome.pushed_version:
-        context.exit(ExitCode.REFUSED)
+        console.print(f"Whole log:  {escape(outcome.files.log)}")
+    if outcome.exit_code != ExitCode.DONE:
+        context.exit(outcome.exit_code)

@@ -9,7 +9,6 @@ import logging
 import os
 import re
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import Any, Final
 
 import tensorflow as tf
@@ -20,18 +19,14 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils
 
-from schema.lineage import TRAINED_MODEL
 from components.pusher import component as pusher
-from pipeline.runs import collect
-from pipeline.runs.collect import Found
+from pipeline.runs.collect import Artifacts, Found, assemble
+from pipeline.runs.outcome import Files, RunOutcome, Source
 from schema.artifacts import EVALUATION_PROPERTY, EXAMPLES_PROPERTY
-from pipeline.runs.summary import Files, RunSummary, Source
+from schema.lineage import TRAINED_MODEL
 
 PIPELINE: Final = "pipeline"
 SUMMARIES: Final = "summaries"
-# Of `souk run`, for whoever reads both.
-_PUSHED_CODE: Final = 0
-_REFUSED_CODE: Final = 3
 
 _logger = logging.getLogger(__name__)
 
@@ -61,9 +56,7 @@ class Executor(pusher.Executor):
                 standard_component_specs.INFRA_BLESSING_KEY,
             )
         )
-        write_summary(
-            exec_properties.get(standard_component_specs.CUSTOM_CONFIG_KEY), push, servable, blessing, canary
-        )
+        write_summary(exec_properties.get(standard_component_specs.CUSTOM_CONFIG_KEY), push, servable, blessing, canary)
 
 
 class Pusher(pusher.Pusher):
@@ -97,38 +90,25 @@ def write_summary(
 
 def summarize(
     pipeline: str, pushed: Found | None, servable: Found | None, blessing: Found | None, canary: Found | None
-) -> RunSummary:
-    """What these artifacts, and the files that they name, tell of their run."""
+) -> RunOutcome:
+    """What came of the run that these artifacts, and the files that they name, are of."""
     assert pushed is not None
-    told = blessing.properties if blessing else {}
-    evaluation_uri, examples_uri = (str(told.get(name, "")) for name in (EVALUATION_PROPERTY, EXAMPLES_PROPERTY))
-    evaluation = collect.read_evaluation(Found(evaluation_uri) if evaluation_uri else None, read)
-    card = collect.read_card(servable, evaluation, read)
-    baseline = str(told.get("baseline_model", ""))
-    push = collect.push_of(pushed, by_this_run=True)
-    gate_run = (
-        collect.gate_of(blessing, evaluation, Source(baseline) if baseline else None, evaluation_uri)
-        if blessing
-        else None
+    sources = blessing.properties if blessing else {}
+    evaluation, examples, baseline = (
+        str(sources.get(name, "")) for name in (EVALUATION_PROPERTY, EXAMPLES_PROPERTY, "baseline_model")
     )
-    canary_run = collect.canary_of(canary, read) if canary else None
-    return RunSummary(
-        pipeline=pipeline,
-        run=None,
-        run_id=run_id_of(pushed.uri),
-        result="pushed" if push.pushed else "refused",
-        exit_code=_PUSHED_CODE if push.pushed else _REFUSED_CODE,
-        note=f"pushed to {push.destination}" if push.pushed else collect.refusal_of(gate_run, canary_run),
-        souk=version("souk"),
-        data=collect.data_of(Found(examples_uri), {}, "", read) if examples_uri else None,
-        model=collect.model_of(Source(str(servable.properties.get(TRAINED_MODEL, ""))), card, None)
-        if servable
-        else None,
-        index=collect.index_of(servable, card, evaluation) if servable else None,
-        gate=gate_run,
-        canary=canary_run,
-        push=push,
-        files=Files(evaluation=evaluation_uri),
+    made = Artifacts(
+        examples=Found(examples) if examples else None,
+        servable=servable,
+        evaluation=Found(evaluation) if evaluation else None,
+        blessing=blessing,
+        canary=canary,
+        pushed=pushed,
+        trained=Source(str(servable.properties.get(TRAINED_MODEL, "")) if servable else ""),
+        baseline=Source(baseline) if baseline else None,
+    )
+    return assemble(
+        made, read, pipeline=pipeline, run=None, run_id=run_id_of(pushed.uri), files=Files(evaluation=evaluation)
     )
 
 

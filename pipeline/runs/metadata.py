@@ -3,7 +3,7 @@
 import json
 import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -11,7 +11,6 @@ import ml_metadata
 from ml_metadata.proto import metadata_store_pb2
 
 from pipeline.progress import State
-from schema.settings import InputError
 
 # Custom property of a failed execution: why, in one message. TFX keeps no reason of an exception.
 FAILURE: Final = "souk_failure"
@@ -201,19 +200,6 @@ def sources_of_last_blessed(path: str, pipeline: str) -> Mapping[str, Artifact] 
     ]
     by_id = _artifacts(store, {event.artifact_id for event in inputs})
     return {event.path.steps[0].key: by_id[event.artifact_id] for event in inputs}
-
-
-def numbered(runs: Sequence[Run], number: int | None, pipeline: str, root: str, config_name: str) -> Run:
-    """The run of a number, the newest for None.
-
-    Raises:
-      InputError: there is no such run; the rest is for its message.
-    """
-    if not runs:
-        raise InputError(f"no run of {pipeline} is recorded in {root}; `souk run --config {config_name}` makes one")
-    if number is not None and number > len(runs):
-        raise InputError(f"there is no run {number}; the newest is {len(runs)}, `souk status` lists them")
-    return runs[(number or len(runs)) - 1]
 
 
 def describe_last_run(path: str, pipeline: str, config_json: str, log_path: str) -> None:

@@ -1,30 +1,16 @@
 """One run on one page, for people: `souk status --run N`."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from evaluation.bootstrap import Estimate
-from pipeline.runs.summary import (
-    CanaryRun,
-    Data,
-    Files,
-    Gate,
-    Index,
-    Model,
-    Push,
-    RunSummary,
-    SchemaCheck,
-    Source,
-    StepSummary,
-)
 from pipeline.exit_codes import ExitCode
-from pipeline.progress import STYLES
+from pipeline.runs.outcome import CanaryRun, Data, Files, Gate, Index, Model, Push, RunOutcome, SchemaCheck, Source
+from pipeline.runs.tables import estimate_text, seconds_text, simple_table, steps_table
 
 _RESULT_STYLES: Final = {
     "pushed": "bold green",
@@ -41,46 +27,46 @@ _ANOMALIES_SHOWN: Final = 10
 Row = tuple[str, str]
 
 
-def page(summary: RunSummary) -> Group:
+def page(outcome: RunOutcome) -> Group:
     """The page: what went in, what came out, what was decided and why, and the steps."""
-    parts: list[RenderableType] = [_heading(summary)]
+    parts: list[RenderableType] = [_heading(outcome)]
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="bold", no_wrap=True)
     facts.add_column(style="dim", no_wrap=True)
     facts.add_column(overflow="fold")
-    for title, rows in _sections(summary):
+    for title, rows in _sections(outcome):
         for n, (name, value) in enumerate(rows):
             facts.add_row("" if n else title, name, value)
         facts.add_row()
     parts.append(facts)
-    if summary.gate is not None:
-        parts += [table for table in (_metrics_table(summary.gate), _checks_table(summary.gate)) if table is not None]
-    if summary.steps:
-        parts.append(_steps_table(summary.steps))
+    if outcome.gate is not None:
+        parts += [table for table in (_metrics_table(outcome.gate), _checks_table(outcome.gate)) if table is not None]
+    if outcome.steps:
+        parts.append(steps_table(outcome.steps))
     return Group(*parts)
 
 
-def _heading(summary: RunSummary) -> Text:
-    style = _RESULT_STYLES[summary.result]
-    number = f"Run {summary.run}" if summary.run is not None else f"Run {escape(summary.run_id)}"
-    took = f" in {_seconds(summary.seconds)}" if summary.seconds is not None else ""
+def _heading(outcome: RunOutcome) -> Text:
+    style = _RESULT_STYLES[outcome.result]
+    number = f"Run {outcome.run}" if outcome.run is not None else f"Run {escape(outcome.run_id)}"
+    took = f" in {seconds_text(outcome.seconds)}" if outcome.seconds is not None else ""
     return Text.from_markup(
-        f"[bold]{number} of {escape(summary.pipeline)}[/]: [{style}]{summary.result}[/], exit code {summary.exit_code}"
-        f" [dim]({ExitCode(summary.exit_code).name.lower().replace('_', ' ')})[/]\n{escape(summary.note)}\n"
-        f"[dim]{_minute(summary.started)} UTC{took}, Souk {summary.souk}, {escape(summary.run_id)}[/]\n"
+        f"[bold]{number} of {escape(outcome.pipeline)}[/]: [{style}]{outcome.result}[/], exit code {outcome.exit_code}"
+        f" [dim]({ExitCode(outcome.exit_code).name.lower().replace('_', ' ')})[/]\n{escape(outcome.note)}\n"
+        f"[dim]{_minute(outcome.started)} UTC{took}, Souk {outcome.souk}, {escape(outcome.run_id)}[/]\n"
     )
 
 
-def _sections(summary: RunSummary) -> Iterator[tuple[str, list[Row]]]:
+def _sections(outcome: RunOutcome) -> Iterator[tuple[str, list[Row]]]:
     parts: list[tuple[str, Any, Callable[[Any], list[Row]]]] = [
-        ("Data", summary.data, _data),
-        ("Schema", summary.schema, _schema),
-        ("Model", summary.model, _model),
-        ("Index", summary.index, _index),
-        ("Gate", summary.gate, _gate),
-        ("Canary", summary.canary, _canary),
-        ("Push", summary.push, _push),
-        ("Files", summary.files, _files),
+        ("Data", outcome.data, _data),
+        ("Schema", outcome.schema, _schema),
+        ("Model", outcome.model, _model),
+        ("Index", outcome.index, _index),
+        ("Gate", outcome.gate, _gate),
+        ("Canary", outcome.canary, _canary),
+        ("Push", outcome.push, _push),
+        ("Files", outcome.files, _files),
     ]
     for title, part, rows_of in parts:
         if part is not None and (rows := rows_of(part)):
@@ -125,10 +111,9 @@ def _schema(check: SchemaCheck) -> list[Row]:
 def _model(model: Model) -> list[Row]:
     settings = ", ".join(f"{name} {model.settings[name]}" for name in _SHOWN_SETTINGS if name in model.settings)
     metrics = ", ".join(f"{name} {value:,.4g}" for name, value in model.metrics.items())
-    rows = [
-        ("type", f"[bold]{escape(model.type)}[/] [dim]({escape(settings)})[/]"),
-        (f"epoch {model.epochs}", metrics or "none"),
-    ]
+    rows = [("type", f"[bold]{escape(model.type)}[/] [dim]({escape(settings)})[/]")]
+    if model.epochs:
+        rows.append((f"epoch {model.epochs}", metrics))
     if model.started_from is not None:
         rows.append(("started from", _source(model.started_from)))
     trained_by = f"run {model.run} " if model.run is not None else ""
@@ -144,13 +129,13 @@ def _index(index: Index) -> list[Row]:
         latency = f", {index.latency_ms:.2f} ms a search" if index.latency_ms is not None else ""
         rows.append(("recall", f"{index.recall:.3f} as built{latency}"))
     if index.measured is not None:
-        rows.append(("", f"{_estimate(index.measured)} at the gate"))
+        rows.append(("", f"{estimate_text(index.measured)} at the gate"))
     return [*rows, ("where", escape(index.uri))]
 
 
 def _gate(gate: Gate) -> list[Row]:
     rows = [("verdict", "[green]blessed[/]" if gate.blessed else "[red]refused[/]")]
-    rows.append(("baseline", _source(gate.baseline) if gate.baseline else "none: the first of its line"))
+    rows.append(("baseline", _source(gate.baseline) if gate.baseline else "none: no model was blessed before"))
     # The thresholds below say why it passed.
     reasons = () if gate.blessed else gate.reasons
     return [*rows, *(("why" if n == 0 else "", escape(reason)) for n, reason in enumerate(reasons))]
@@ -166,8 +151,8 @@ def canary_facts(canary: CanaryRun) -> list[tuple[str, str]]:
     facts = [("failure", failure) for failure in canary.failures]
     if canary.load_seconds is not None:
         start = canary.startup_seconds
-        without = f", of which the program took {_seconds(start)} to start" if start is not None else ""
-        facts.append(("ready after", _seconds(canary.load_seconds) + without))
+        without = f", of which the program took {seconds_text(start)} to start" if start is not None else ""
+        facts.append(("ready after", seconds_text(canary.load_seconds) + without))
     if canary.latency_p50_ms is not None and canary.latency_p99_ms is not None:
         allowed = f", allowed {canary.allowed_p99_ms:.4g} ms" if canary.allowed_p99_ms is not None else ""
         facts.append(("latency", f"p50 {canary.latency_p50_ms:.1f} ms, p99 {canary.latency_p99_ms:.1f} ms{allowed}"))
@@ -190,7 +175,7 @@ def _metrics_table(gate: Gate) -> Table | None:
     names = [name for name in gate.metrics.get("candidate", {}) if not name.startswith("mrr")]
     if not names:
         return None
-    table = _table(f"Measured on {gate.requests:,} requests of the eval split", "system", *names, numbers=names)
+    table = simple_table(f"Measured on {gate.requests:,} requests of the eval split", "system", *names, numbers=names)
     for key, metrics in gate.metrics.items():
         values = [f"{metrics[name].value:.3f}" if name in metrics else "" for name in names]
         table.add_row(f"[bold]{escape(key)}[/]" if key == "candidate" else escape(key), *values)
@@ -200,27 +185,10 @@ def _metrics_table(gate: Gate) -> Table | None:
 def _checks_table(gate: Gate) -> Table | None:
     if not gate.checks:
         return None
-    table = _table("Thresholds", "check", "found", "wanted", "")
+    table = simple_table("Thresholds", "check", "found", "wanted", "")
     for check in gate.checks:
         style = _CHECK_STYLES[check.status]
         table.add_row(escape(check.name), escape(check.found), escape(check.wanted), f"[{style}]{check.status}[/]")
-    return table
-
-
-def _steps_table(steps: Sequence[StepSummary]) -> Table:
-    table = _table("Steps", "step", "state", "took", "", numbers=["took"])
-    for step in steps:
-        sign, style = STYLES.get(step.state, ("", ""))
-        note = escape(step.failure) or (f"[dim]made by run {step.from_run}[/]" if step.from_run else "")
-        took = "" if step.state == "cached" else _seconds(step.seconds)
-        table.add_row(step.name, f"[{style}]{sign} {step.state}[/]", took, note)
-    return table
-
-
-def _table(title: str, *columns: str, numbers: Sequence[str] = ()) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
-    for name in columns:
-        table.add_column(name, justify="right" if name in numbers else "left")
     return table
 
 
@@ -230,13 +198,5 @@ def _source(source: Source) -> str:
     return f"{', '.join(facts)} [dim]{escape(source.uri)}[/]".lstrip()
 
 
-def _estimate(estimate: Estimate) -> str:
-    return f"{estimate.value:.3f} [dim]({estimate.low:.3f} to {estimate.high:.3f})[/]"
-
-
 def _minute(moment: str) -> str:
     return moment[:16].replace("T", " ")
-
-
-def _seconds(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds < 600 else f"{seconds / 60:.0f} min"

@@ -1,9 +1,10 @@
-"""The tables that the commands print about runs."""
+"""Runs in a few values each: the tables that the commands print, and what they print with `--json`."""
 
 import os
 import time
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -13,10 +14,8 @@ from rich.text import Text
 
 from evaluation.bootstrap import Estimate
 from evaluation.results import Evaluation
-from components.schema_gate.findings import Finding
-from pipeline.runs.metadata import Run
-from pipeline.runs.outcome import Outcome
 from pipeline.progress import STYLES
+from pipeline.runs.outcome import FoundAnomaly, RunOutcome, StepOutcome
 
 _WIDTH: Final = 120
 
@@ -27,14 +26,35 @@ def console(stderr: bool = False) -> Console:
     return found if found.is_terminal else Console(stderr=stderr, width=_WIDTH)
 
 
-def anomalies_table(findings: Sequence[Finding]) -> Table:
+def line(outcome: RunOutcome) -> dict[str, Any]:
+    """One run in a few values, by the names that `--json` gives them."""
+    gate, canary, push = outcome.gate, outcome.canary, outcome.push
+    trained = outcome.model.type if outcome.model else outcome.settings.get("train", {}).get("model", "")
+    return {
+        "number": outcome.run,
+        "run_id": outcome.run_id,
+        "state": outcome.state,
+        "started_ms": round(datetime.fromisoformat(outcome.started).timestamp() * 1000) if outcome.started else 0,
+        "seconds": outcome.seconds,
+        "kind": outcome.kind,
+        "model": trained,
+        "metrics": gate.candidate if gate else {},
+        "blessed": gate.blessed if gate else None,
+        "reasons": gate.reasons if gate else (),
+        "canary_passed": canary.passed if canary else None,
+        "canary_failures": canary.failures if canary else (),
+        "pushed_version": push.version if push else "",
+        "pushed_to": push.destination if push else "",
+        "note": outcome.note,
+    }
+
+
+def anomalies_table(anomalies: Sequence[FoundAnomaly]) -> Table:
     """What the schema gate found, errors first."""
-    table = Table(
-        "split", "feature", "", "what was found", title="Data anomalies", title_justify="left", box=SIMPLE_HEAD
-    )
-    for finding in findings:
-        level = "[red]error[/]" if finding.is_error else "[yellow]warning[/]"
-        table.add_row(finding.split, finding.feature, level, escape(finding.message))
+    table = simple_table("Data anomalies", "split", "feature", "", "what was found")
+    for found in anomalies:
+        style = "red" if found.level == "error" else "yellow"
+        table.add_row(found.split, found.feature, f"[{style}]{found.level}[/]", escape(found.message))
     return table
 
 
@@ -44,67 +64,62 @@ def evaluation_table(evaluation: Evaluation) -> Table:
     names = [*(f"recall@{k}" for k in evaluation.ks), f"ndcg@{evaluation.ks[0]}"]
     note = f", {evaluation.config['data_note']}" if evaluation.config.get("data_note") else ""
     sample = evaluation.sample
-    table = _table(f"Eval split: {sample.requests:,} requests of {sample.queries:,} queries{note}")
-    table.add_column("system")
+    table = simple_table(f"Eval split: {sample.requests:,} requests of {sample.queries:,} queries{note}", "system")
     for name in names:
         table.add_column(name, justify="right", no_wrap=True)
     for system in evaluation.systems:
         estimates = {name: system.metrics[name] for name in names if name in system.metrics}
         table.add_row(
             escape(system.label),
-            *(_estimate(estimates[name], name == main) if name in estimates else "" for name in names),
+            *(estimate_text(estimates[name], name == main) if name in estimates else "" for name in names),
         )
     return table
 
 
-def runs_table(outcomes: Sequence[Outcome], metric: str) -> Table:
+def runs_table(outcomes: Sequence[RunOutcome], metric: str) -> Table:
     """A line per run, newest last."""
-    table = _table("Runs")
+    table = simple_table("Runs")
     for name in ("run", "kind", "started", "took", "state", "model", metric, "gate", "canary", "pushed"):
         table.add_column(name, justify="right" if name in ("run", "took", metric) else "left", no_wrap=True)
-    for outcome in outcomes:
-        sign, style = STYLES[outcome.state]
+    for shown in map(line, outcomes):
+        sign, style = STYLES[shown["state"]]
         table.add_row(
-            str(outcome.number),
-            outcome.kind,
-            time.strftime("%m-%d %H:%M", time.localtime(outcome.started_ms / 1000)),
-            f"{outcome.seconds:.0f} s",
-            f"[{style}]{sign} {outcome.state}[/]",
-            outcome.model,
-            f"{outcome.metrics[metric]:.3f}" if metric in outcome.metrics else "",
-            _verdict(outcome.blessed),
-            _verdict(outcome.canary_passed),
-            outcome.pushed_version,
+            str(shown["number"]),
+            shown["kind"],
+            time.strftime("%m-%d %H:%M", time.localtime(shown["started_ms"] / 1000)),
+            f"{shown['seconds']:.0f} s",
+            f"[{style}]{sign} {shown['state']}[/]",
+            shown["model"],
+            f"{shown['metrics'][metric]:.3f}" if metric in shown["metrics"] else "",
+            _verdict(shown["blessed"]),
+            _verdict(shown["canary_passed"]),
+            shown["pushed_version"],
         )
     return table
 
 
-def not_pushed(outcome: Outcome) -> Text:
+def not_pushed(outcome: RunOutcome) -> Text:
     """Why a run pushed nothing: who refused its model, and every reason where one line does not hold them."""
     lines = [f"\n  {line}" for reason in outcome.refusals for line in reason.splitlines()]
     return Text.assemble(("Not pushed", "red"), f": {outcome.note}", *(lines if len(lines) > 1 else ()))
 
 
-def steps_table(run: Run) -> Table:
+def steps_table(steps: Sequence[StepOutcome], title: str = "Steps") -> Table:
     """The steps of one run."""
-    table = _table(f"Steps of run {run.number}")
-    for name in ("step", "state", "took", "what failed"):
-        table.add_column(name, justify="right" if name == "took" else "left")
-    for step in run.steps:
+    table = simple_table(title, "step", "state", "took", "", numbers=["took"])
+    for step in steps:
         sign, style = STYLES[step.state]
-        took = "" if step.state == "cached" else f"{step.seconds:.1f} s"
-        table.add_row(step.name, f"[{style}]{sign} {step.state}[/]", took, escape(step.failure))
+        note = escape(step.failure) or (f"[dim]made by run {step.from_run}[/]" if step.from_run else "")
+        took = "" if step.state == "cached" else seconds_text(step.seconds)
+        table.add_row(step.name, f"[{style}]{sign} {step.state}[/]", took, note)
     return table
 
 
-def versions_table(directory: str, outcomes: Sequence[Outcome]) -> Table:
+def versions_table(directory: str, pushed_by: Mapping[str, int]) -> Table:
     """The versions in `directory`, which servers watch, newest first, and the runs that pushed them."""
-    runs = {outcome.pushed_version: str(outcome.number) for outcome in reversed(outcomes) if outcome.pushed_version}
-    table = _table("Pushed versions")
-    table.add_column("version")
-    table.add_column("pushed by run")
+    table = simple_table("Pushed versions", "version", "pushed by run")
     for name in pushed_versions(directory):
-        table.add_row(name, runs.get(name, "unknown"))
+        table.add_row(name, str(pushed_by.get(name, "unknown")))
     return table
 
 
@@ -114,14 +129,24 @@ def pushed_versions(directory: str) -> list[str]:
     return sorted((name for name in names if name.isdigit()), key=int, reverse=True)
 
 
-def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+def simple_table(title: str, *columns: str, numbers: Sequence[str] = ()) -> Table:
+    """A table in the style of them all; the columns of `numbers` are aligned to the right."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+    for name in columns:
+        table.add_column(name, justify="right" if name in numbers else "left")
+    return table
+
+
+def estimate_text(estimate: Estimate, with_interval: bool = True) -> str:
+    """An estimate with markup."""
+    interval = f" [dim]({estimate.low:.3f} to {estimate.high:.3f})[/]" if with_interval else ""
+    return f"{estimate.value:.3f}{interval}"
+
+
+def seconds_text(seconds: float) -> str:
+    """A duration, in minutes from ten on."""
+    return f"{seconds:.1f} s" if seconds < 600 else f"{seconds / 60:.0f} min"
 
 
 def _verdict(passed: bool | None) -> str:
     return "" if passed is None else "[green]passed[/]" if passed else "[red]refused[/]"
-
-
-def _estimate(estimate: Estimate, with_interval: bool) -> str:
-    interval = f" [dim]({estimate.low:.3f} to {estimate.high:.3f})[/]" if with_interval else ""
-    return f"{estimate.value:.3f}{interval}"

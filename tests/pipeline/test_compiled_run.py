@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 import yaml
 
-from pipeline.runs.summary import RunSummary
+from pipeline.runs.outcome import RunOutcome
 from pipeline.schedule.compiled import read
 from pipeline.schedule.cron import Cron
 from pipeline.schedule.plan import plan
@@ -117,7 +117,7 @@ def test_a_run_replaces_the_model_type_and_the_thresholds(runs):
 
 def test_every_run_leaves_a_summary_in_the_bucket(runs):
     first, second = (
-        RunSummary.from_json((runs.root / "summaries" / f"run-{number}.json").read_text()) for number in (1, 2)
+        RunOutcome.from_json((runs.root / "summaries" / f"run-{number}.json").read_text()) for number in (1, 2)
     )
     assert (first.result, first.exit_code, first.run_id) == ("pushed", 0, "run-1")
     assert first.push.version == runs.first["Pusher"].property("pushed_model", "pushed_version")

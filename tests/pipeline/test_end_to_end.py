@@ -15,8 +15,8 @@ import yaml
 from components.schema_gate.config import DEFAULT_SCHEMA
 from pipeline.config import PipelineConfig, load
 from pipeline.runs import metadata
-from pipeline.runs.local_summary import summary_path
-from pipeline.runs.summary import RunSummary
+from pipeline.runs.history import summary_path
+from pipeline.runs.outcome import RunOutcome
 from pipeline.runs.tables import pushed_versions
 from tests.conftest import souk_here
 
@@ -86,7 +86,7 @@ def test_the_report_is_one_page_that_loads_nothing_and_has_what_the_run_added(ti
 def test_the_summary_says_what_the_run_was_made_of_and_what_came_of_it(tiny_shop, first_run):
     written = Path(tiny_shop.outcome["summary"])
     assert written == tiny_shop.root / "summaries" / "run-1.json"
-    summary = RunSummary.from_json(written.read_text())
+    summary = RunOutcome.from_json(written.read_text())
     assert (summary.result, summary.exit_code, summary.note) == ("pushed", 0, tiny_shop.outcome["note"])
     assert summary.push.version == tiny_shop.outcome["pushed_version"]
     assert summary.push.by_this_run
@@ -108,7 +108,7 @@ def test_the_summary_says_what_the_run_was_made_of_and_what_came_of_it(tiny_shop
     assert all(Path(path).exists() for path in vars(summary.files).values())
     # The command says the same of it, at any later time.
     told = souk_here("status", "--config", tiny_shop.config, "--run", "1", "--json").stdout
-    assert RunSummary.from_json(told) == summary
+    assert RunOutcome.from_json(told) == summary
 
 
 def test_one_run_is_shown_on_one_page(tiny_shop):
@@ -130,7 +130,7 @@ def test_a_second_run_takes_every_step_from_cache_and_pushes_nothing_twice(tiny_
     assert {states[name] for name in lookups} == {"done"}
     assert status["versions"] == [tiny_shop.outcome["pushed_version"]]
     assert [run["exit_code"] for run in status["runs"]] == [0, 0]
-    summary = RunSummary.from_json(Path(again["summary"]).read_text())
+    summary = RunOutcome.from_json(Path(again["summary"]).read_text())
     assert (summary.result, summary.exit_code, summary.push.by_this_run) == ("pushed", 0, False)
     assert {step.from_run for step in summary.steps if step.name not in lookups} == {1}
 
@@ -213,7 +213,7 @@ def test_a_refused_model_is_not_pushed_and_the_exit_code_and_the_reason_say_so(t
     assert pushed_versions(config.push_directory) == []
     assert outcome["note"] in Path(outcome["report"]).read_text()
     assert "refused" in souk_here("status", "--config", copy).stdout
-    summary = RunSummary.from_json(Path(outcome["summary"]).read_text())
+    summary = RunOutcome.from_json(Path(outcome["summary"]).read_text())
     assert (summary.result, summary.exit_code, summary.gate.reasons) == ("refused", 3, tuple(outcome["reasons"]))
     assert "failed" in {check.status for check in summary.gate.checks}
 
@@ -283,8 +283,8 @@ def test_bad_settings_end_with_a_message_and_code_2(tiny_shop, tmp_path, overrid
     assert message in souk_here("run", "--config", copy, "--set", override, expect=2).stderr
 
 
-def summary_of(config: PipelineConfig, run: metadata.Run) -> RunSummary:
-    return RunSummary.from_json(summary_path(config.root, run.number).read_text())
+def summary_of(config: PipelineConfig, run: metadata.Run) -> RunOutcome:
+    return RunOutcome.from_json(summary_path(config.root, run.number).read_text())
 
 
 def states_of(run: metadata.Run) -> dict[str, str]:

@@ -7,7 +7,7 @@ import pytest
 from components.canary.result import CanaryResult, Latency
 from pipeline.runs import collect
 from pipeline.runs.collect import Found
-from pipeline.runs.summary import CanaryRun, InputRows, Source
+from pipeline.runs.outcome import CanaryRun, InputRows, Source
 from schema.settings import InputError
 
 COUNTERS = {
@@ -46,6 +46,11 @@ def test_the_rows_of_an_input_are_told_apart_from_what_became_of_them():
     }
 
 
+def test_counts_of_an_input_that_was_not_read_are_kept():
+    data = collect.data_of(Found("/examples/1", {"users.states": 3, "examples.train": 1}), {}, "", gone)
+    assert data.inputs == {"users": InputRows((), 0, {}, {"states": 3})}
+
+
 def test_the_counts_are_kept_by_ml_metadata_where_the_files_are_gone():
     properties = {**COUNTERS, "span": 3, "split_names": "[]"}
     data = collect.data_of(Found("/examples/1", properties), {}, "", gone)
@@ -69,19 +74,23 @@ def test_a_servable_tells_of_model_and_index_before_any_gate_has_looked_at_it():
     servable = Found("/servable/1", {"index": "tree", "indexed_items": 9})
     path = "/servable/1/Format-Serving/assets.extra/souk.json"
     assert collect.read_card(servable, None, files({path: json.dumps(card)})) == card
-    model = collect.model_of(Source("/model/1", 3), card, None)
+    model = collect.model_of(Source("/model/1", 3), servable, card, None)
     assert (model.type, model.run, model.epochs, model.metrics) == ("mmse", 3, 2, {"loss": 2.0, "recall@100": 0.2})
     index = collect.index_of(servable, card, None)
     assert (index.kind, index.recall, index.latency_ms, index.measured) == ("tree", 0.9, None, None)
     assert collect.read_card(servable, None, gone) == {}
-    assert collect.model_of(Source("/model/1", 3), {}, None) is None
+    assert collect.model_of(Source("/model/1", 3), servable, {}, None) is None
+    kept = collect.model_of(Source("/model/1", 3), Found("/servable/1", {"model": "mmse"}), {}, None)
+    assert (kept.type, kept.run, kept.epochs, kept.metrics) == ("mmse", 3, 0, {})
     assert collect.index_of(servable, {}, None).indexed_items == 9
 
 
 def test_a_verdict_outlives_the_evaluation_that_it_rests_on():
     blessing = Found("/blessing/1", {"blessed": 0, "blessing_message": "too few.\nfar too few."})
-    gate = collect.gate_of(blessing, None, None, "/evaluation/1")
+    written = Found("/evaluation/1", {"recall@10": 0.5, "span": 1, "name": "x"})
+    gate = collect.gate_of(blessing, None, None, written)
     assert (gate.blessed, gate.reasons, gate.checks, gate.metrics) == (False, ("too few.", "far too few."), (), {})
+    assert (gate.evaluation, gate.candidate) == ("/evaluation/1", {"recall@10": 0.5})
 
 
 def test_what_the_canary_wrote_is_read_back(tmp_path):
@@ -108,7 +117,7 @@ def test_what_the_canary_wrote_is_read_back(tmp_path):
 )
 def test_the_note_of_a_refusal_says_who_and_why(gate, canary, note):
     verdict = gate and collect.gate_of(
-        Found("/blessing/1", dict(zip(("blessed", "blessing_message"), gate, strict=True))), None, None, ""
+        Found("/blessing/1", dict(zip(("blessed", "blessing_message"), gate, strict=True))), None, None, None
     )
     tried = None if canary is None else CanaryRun(not canary, canary, None, None, None)
     assert collect.refusal_of(verdict, tried) == note

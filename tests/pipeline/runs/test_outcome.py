@@ -9,12 +9,12 @@ import pytest
 
 from evaluation.bootstrap import Estimate
 from evaluation.results import Check
-from pipeline.runs import summary as parts
+from pipeline.runs import outcome as parts
 from schema.settings import InputError
 
 PAGE = (Path(__file__).parents[3] / "docs" / "runs.md").read_text()
 
-WHOLE = parts.RunSummary(
+WHOLE = parts.RunOutcome(
     pipeline="shop",
     run=2,
     run_id="20260301-020000",
@@ -25,6 +25,9 @@ WHOLE = parts.RunSummary(
     started="2026-03-01T02:00:00.000Z",
     ended="2026-03-01T02:10:00.000Z",
     seconds=600.0,
+    kind="run",
+    state="done",
+    settings={"train": {"model": "dpsr", "epochs": 3}},
     data=parts.Data(
         uri="/examples/1",
         window=parts.Window("2026-02-01T00:00:00.000Z", "2026-02-28T00:00:00.000Z", "2026-03-01T00:00:00.000Z"),
@@ -47,31 +50,34 @@ WHOLE = parts.RunSummary(
         requests=100,
         baseline=parts.Source("/servable/1", 1, "1"),
         evaluation="/evaluation/2",
+        candidate={"recall@10": 0.5},
     ),
     canary=parts.CanaryRun(True, (), 3.0, 1.0, 2.0),
     push=parts.Push(True, "3", "/v/3", True),
-    steps=(parts.StepSummary("Trainer", "cached", "2026-03-01T02:00:00.000Z", 0.0, "", 1, {"model": "/model/1"}),),
+    steps=(parts.StepOutcome("Trainer", "cached", "2026-03-01T02:00:00.000Z", 0.0, "", 1, {"model": "/model/1"}),),
     files=parts.Files("/log", "/report", "/evaluation/2", "/metadata.sqlite"),
 )
 
 
 def test_what_is_written_is_read_back_the_same():
-    assert parts.RunSummary.from_json(WHOLE.to_json()) == WHOLE
-    bare = parts.RunSummary("shop", None, "x", "failed", 1, "Trainer failed", "0.1.0")
-    assert parts.RunSummary.from_json(bare.to_json()) == bare
+    assert parts.RunOutcome.from_json(WHOLE.to_json()) == WHOLE
+    bare = parts.RunOutcome("shop", None, "x", "failed", 1, "Trainer failed", "0.1.0")
+    assert parts.RunOutcome.from_json(bare.to_json()) == bare
 
 
 def test_fields_that_a_later_souk_adds_are_passed_over():
     values = json.loads(WHOLE.to_json())
     values["data"]["bytes"] = 1
-    assert parts.RunSummary.from_json(json.dumps({**values, "cost": 3})) == WHOLE
+    assert parts.RunOutcome.from_json(json.dumps({**values, "cost": 3})) == WHOLE
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 2, "result": "blessed"}, "is a summary of version 2; this Souk reads version 1"),
-        ({"version": None}, "is a summary of version None; this Souk reads version 1"),
+        # Of the spelling before `index.catalog_items`.
+        ({"version": 1, "index": {"catalogue_items": 9}}, "is a summary of version 1; this Souk reads version 2"),
+        ({"version": 3, "result": "blessed"}, "is a summary of version 3; this Souk reads version 2"),
+        ({"version": None}, "is a summary of version None; this Souk reads version 2"),
         ({"result": "fine"}, r"is no summary of a run: result: .*'pushed'"),
         ({"push": {"pushed": True}}, r"is no summary of a run: push\.version: Field required"),
     ],
@@ -79,13 +85,17 @@ def test_fields_that_a_later_souk_adds_are_passed_over():
 def test_what_is_no_summary_of_this_version_is_refused(change, message):
     text = json.dumps({**json.loads(WHOLE.to_json()), **change})
     with pytest.raises(InputError, match=f"^run-2.json {message}"):
-        parts.RunSummary.from_json(text, "run-2.json")
+        parts.RunOutcome.from_json(text, "run-2.json")
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "null"])
 def test_what_is_no_json_object_is_refused(text):
     with pytest.raises(InputError, match=r"^run-2\.json is no summary of a run"):
-        parts.RunSummary.from_json(text, "run-2.json")
+        parts.RunOutcome.from_json(text, "run-2.json")
+
+
+def test_the_page_names_the_version_of_the_format():
+    assert f"| `version` | of this format: {parts.VERSION};" in PAGE
 
 
 def test_the_page_explains_every_field():
@@ -93,7 +103,7 @@ def test_the_page_explains_every_field():
     explained = {
         name for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall(r"`(.+?)`", row)
     }
-    assert explained == set(_fields(parts.RunSummary))
+    assert explained == set(_fields(parts.RunOutcome))
 
 
 def _fields(kind: type, prefix: str = "") -> typing.Iterator[str]:
