@@ -79,6 +79,8 @@ def create_pipeline(config: PipelineConfig, use_cache: bool = True, compiled: bo
         model=trainer.outputs["model"],
         examples=data.examples.outputs["examples"],
         config_json=config.index.to_json(),
+        # Nothing is looked up: this run trains the model.
+        ledger="",
         overrides=given("index"),
     )
     pushing = pushing_steps(config, compiled, index, data.examples.outputs["examples"])
@@ -127,7 +129,8 @@ def checking_steps(config: PipelineConfig, compiled: bool, examples: types.BaseC
     schema_gate = SchemaGate(
         statistics=statistics.outputs["statistics"],
         baseline_statistics=baselines.output(good_statistics, baselines.STATISTICS),
-        config=config.schema_gate,
+        schema_text=read_schema(config.schema_gate.schema_path),
+        config_json=config.schema_gate.to_json(),
         ledger=known.ledger,
         overrides=given("schema_gate"),
     )
@@ -137,7 +140,7 @@ def checking_steps(config: PipelineConfig, compiled: bool, examples: types.BaseC
 def pushing_steps(
     config: PipelineConfig,
     compiled: bool,
-    index: IndexBuilder,
+    index: BaseNode,
     examples: types.BaseChannel | None,
     catalog: types.BaseChannel | None = None,
 ) -> list[BaseNode]:
@@ -193,7 +196,7 @@ def assemble(config: PipelineConfig, nodes: list[BaseNode], use_cache: bool, com
 
 
 def _mining(
-    config: PipelineConfig, examples: types.BaseChannel, schema_gate: SchemaGate, known: baselines.Baselines
+    config: PipelineConfig, examples: types.BaseChannel, schema_gate: BaseNode, known: baselines.Baselines
 ) -> tuple[BaseNode, ...]:
     """The nodes that mine hard negatives; none where that is off."""
     if not config.hard_negatives.enabled:

@@ -1,4 +1,4 @@
-"""The TFX face of the canary."""
+"""TFX component for the canary."""
 
 import logging
 import tempfile
@@ -41,7 +41,7 @@ def Canary(  # noqa: N802
       catalog: examples whose `catalog` takes the place of that of `examples`.
       overrides: single settings to replace, see `Settings.from_json`.
     """
-    config = CanaryConfig.from_json(config_json, "the canary's settings", overrides)
+    config = CanaryConfig.from_json(config_json, "config_json", overrides)
     with tempfile.TemporaryDirectory(prefix="souk-canary-model-") as scratch:
         folder = _local(path_utils.serving_model_path(servable.uri), Path(scratch) / "model")
         requests = examples or lineage.requests(servable, standard_artifacts.Examples)

@@ -1,4 +1,4 @@
-"""TFX's Pusher, made safe against being killed half-way.
+"""TFX component for pushing: TFX's Pusher, made safe against being killed half-way.
 
 The stock executor copies straight into the version folder. Killed while copying, it leaves a version that a server
 would pick up. This one copies to a folder beside the versions, which no server looks at, and renames at the end.

@@ -8,6 +8,7 @@ only what is shown to be worse) a small split would let nearly anything through.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -42,6 +43,20 @@ def judge(measured: Measurements, config: GateConfig) -> Verdict:
         # Further numbers of too small a sample would only look like evidence.
         return _verdict(size)
     return _verdict([*size, *_recall_checks(measured, config), *_health_checks(measured, config)])
+
+
+def unless_overtaken(verdict: Verdict, model: str, newest_model: str) -> Verdict:
+    """Refuses an older model with a new catalog if a newer model has been blessed since its index was begun.
+
+    Args:
+      verdict: on the servable.
+      model: the trained model of the servable.
+      newest_model: that of the servable that was blessed last.
+    """
+    if model == newest_model:
+        return verdict
+    reason = "A newer model was blessed while this catalog was indexed; the next refresh gives the catalog to it."
+    return replace(verdict, blessed=False, reasons=(reason, *(() if verdict.blessed else verdict.reasons)))
 
 
 def _verdict(checks: Sequence[Check]) -> Verdict:

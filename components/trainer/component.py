@@ -1,4 +1,4 @@
-"""TFX's Trainer, given Souk's settings, single settings that a run replaces, and the model to start from."""
+"""TFX component for training: TFX's Trainer, given Souk's settings and the model to start from."""
 
 from typing import Any, Final
 
@@ -63,7 +63,7 @@ class Trainer(base_component.BaseComponent):
       examples: of Transform.
       transform_graph: of Transform.
       schema: of SchemaGate.
-      config_json: `TrainerConfig.to_json()`.
+      config_json: a `TrainerConfig`.
       base_model: the model to start from, as a Resolver finds it.
       ledger: where the model to start from is looked up where no Resolver can; see `evaluation.ledger`.
       overrides: single settings to replace, see `Settings.from_json`.

@@ -34,7 +34,7 @@ def test_bad_input_ends_a_step_with_its_message_and_code_2(tmp_path):
         },
     }
     arguments = {
-        "--executor_class_path": "components.example_gen.component.Executor",
+        "--executor_class_path": "components.example_gen.component.SoukExampleGen_Executor",
         "--json_serialized_invocation_args": json.dumps(message),
         "--json_serialized_inputs_spec_args": "{}",
     }

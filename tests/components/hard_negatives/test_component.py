@@ -12,7 +12,7 @@ from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import example_gen_pb2
 from tfx.types import standard_artifacts
 
-from components.hard_negatives.component import Executor, HardNegativeMiner
+from components.hard_negatives.component import HardNegativeMiner
 from components.hard_negatives.config import HardNegativesConfig
 from components.recall_gate.component import RecallGate
 from components.recall_gate.config import GateConfig
@@ -97,12 +97,12 @@ def test_without_a_resolver_the_ledger_has_the_blessed_model(tmp_path):
     examples.set_string_custom_property("payload_format", "FORMAT_TF_EXAMPLE")
     examples.set_string_custom_property("file_format", "tfrecords_gzip")
     world.save_servable(tmp_path / "model" / "Format-Serving", noise=0.1)
-    properties = {"config_json": CONFIG.to_json(), "ledger": str(tmp_path / "ledger")}
+    book = str(tmp_path / "ledger")
     counts = []
     for number in range(2):
         made = standard_artifacts.Examples()
         made.uri = str(tmp_path / f"mined-{number}")
-        Executor().Do({"examples": [examples]}, {"mined_examples": [made]}, properties)
+        HardNegativeMiner.test_call(examples=examples, mined_examples=made, config_json=CONFIG.to_json(), ledger=book)
         counts.append(made.get_int_custom_property("mined_requests"))
-        ledger.record(str(tmp_path / "ledger"), ledger.SERVABLES, servable)
+        ledger.record(book, ledger.SERVABLES, servable)
     assert counts == [0, 810]

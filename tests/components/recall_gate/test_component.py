@@ -15,7 +15,7 @@ from tfx.orchestration.pipeline import Pipeline
 from tfx.types import Channel, standard_artifacts
 
 from components.example_gen.ingest import local_pipeline
-from components.recall_gate.component import Executor, RecallGate
+from components.recall_gate.component import RecallGate
 from components.recall_gate.config import GateConfig
 from evaluation import ledger
 from evaluation.results import Evaluation
@@ -117,13 +117,9 @@ def test_the_evaluation_and_the_report_are_in_the_evaluation_artifact(runs):
     for stored, evaluation in zip((first, second), evaluations, strict=True):
         recall = evaluation.system("candidate").metrics["recall@20"].value
         assert stored.custom_properties["recall@20"].double_value == pytest.approx(recall)
+        assert sorted(path.name for path in Path(stored.uri).iterdir()) == ["evaluation.json", "report.html"]
         report = (Path(stored.uri) / "report.html").read_text()
         assert ("✓ Blessed" if evaluation.verdict.blessed else "✕ Refused") in report
-
-
-def executor(folder):
-    context = Executor.Context(make_beam_pipeline_fn=lambda: local_pipeline(()), tmp_dir=str(folder), unique_id="1")
-    return Executor(context)
 
 
 def test_without_a_resolver_the_ledger_has_the_baseline_and_gets_what_is_blessed(tmp_path, examples_dir, servables):
@@ -135,11 +131,15 @@ def test_without_a_resolver_the_ledger_has_the_baseline_and_gets_what_is_blessed
             (tmp_path / name / "Format-Serving").symlink_to(servables[name])
         blessing, evaluation = standard_artifacts.ModelBlessing(), standard_artifacts.ModelEvaluation()
         blessing.uri, evaluation.uri = str(tmp_path / "blessing"), str(tmp_path / "evaluation")
-        properties = {"config_json": CONFIG.to_json(), "overrides": overrides, "ledger": str(tmp_path / "ledger")}
-        executor(tmp_path).Do(
-            {"servable": [servable], "examples": [examples]},
-            {"blessing": [blessing], "evaluation": [evaluation]},
-            properties,
+        RecallGate.test_call(
+            servable=servable,
+            examples=examples,
+            blessing=blessing,
+            evaluation=evaluation,
+            config_json=CONFIG.to_json(),
+            overrides=overrides,
+            ledger=str(tmp_path / "ledger"),
+            beam_pipeline=local_pipeline(()),
         )
         baseline = Path(blessing.get_string_custom_property("baseline_model")).name
         return blessing.get_int_custom_property("blessed"), baseline
@@ -177,10 +177,14 @@ def test_a_refresh_finds_its_requests_and_gives_way_to_a_newer_model(tmp_path, e
         catalog.uri = str(examples_dir)
         blessing, evaluation = standard_artifacts.ModelBlessing(), standard_artifacts.ModelEvaluation()
         blessing.uri, evaluation.uri = str(tmp_path / "blessing"), str(tmp_path / "evaluation")
-        executor(tmp_path).Do(
-            {"servable": [candidate], "catalog": [catalog]},
-            {"blessing": [blessing], "evaluation": [evaluation]},
-            {"config_json": CONFIG.to_json(), "ledger": str(tmp_path / "ledger")},
+        RecallGate.test_call(
+            servable=candidate,
+            catalog=catalog,
+            blessing=blessing,
+            evaluation=evaluation,
+            config_json=CONFIG.to_json(),
+            ledger=str(tmp_path / "ledger"),
+            beam_pipeline=local_pipeline(()),
         )
         return blessing.get_int_custom_property("blessed"), blessing.get_string_custom_property("blessing_message")
 
@@ -192,9 +196,7 @@ def test_a_refresh_finds_its_requests_and_gives_way_to_a_newer_model(tmp_path, e
     assert message.startswith("A newer model was blessed while this catalog was indexed")
 
 
-def test_bad_settings_are_named_before_anything_runs():
-    channel = Channel(type=standard_artifacts.Model)
+def test_bad_settings_are_named_before_anything_is_read():
+    nothing = dict.fromkeys(("servable", "blessing", "evaluation"))
     with pytest.raises(InputError, match="min_recal"):
-        RecallGate(
-            servable=channel, examples=Channel(type=standard_artifacts.Examples), config_json='{"min_recal": 0.1}'
-        )
+        RecallGate.test_call(config_json='{"min_recal": 0.1}', **nothing)

@@ -3,9 +3,9 @@ import re
 import pytest
 
 from components.recall_gate.config import GateConfig, SliceThresholds
-from components.recall_gate.verdict import Measurements, judge
+from components.recall_gate.verdict import Measurements, judge, unless_overtaken
 from evaluation.bootstrap import Estimate
-from evaluation.results import Health, IndexRecall, Latency, Sample, SliceResult, SystemResult
+from evaluation.results import Health, IndexRecall, Latency, Sample, SliceResult, SystemResult, Verdict
 
 CONFIG = GateConfig(min_recall=0.3, max_relative_drop=0.05, must_beat=("popularity",))
 
@@ -153,3 +153,12 @@ def test_a_slice_is_judged_only_where_it_is_large_enough(piece, blessed):
     assert verdict.blessed == blessed
     if piece is None or piece.requests < config.min_slice_requests:
         assert status(verdict, "slice query_frequency=tail") == "skipped"
+
+
+@pytest.mark.parametrize(("blessed", "kept"), [(True, ()), (False, ("too slow",))])
+def test_an_overtaken_model_is_refused_with_its_other_reasons(blessed, kept):
+    verdict = Verdict(blessed, ("too slow",), ())
+    assert unless_overtaken(verdict, "monday", "monday") is verdict
+    refused = unless_overtaken(verdict, "monday", "tuesday")
+    assert (refused.blessed, refused.reasons[1:]) == (False, kept)
+    assert "A newer model was blessed" in refused.reasons[0]

@@ -29,11 +29,14 @@ def artifacts(tmp_path, make_statistics):
     return prepare
 
 
-def run(statistics, schema, anomalies, **properties):
-    component.Executor().Do(
-        {"statistics": [statistics]},
-        {"schema": [schema], "anomalies": [anomalies]},
-        {"schema_text": gate.read_schema(DEFAULT_SCHEMA), "config_json": SchemaGateConfig().to_json()} | properties,
+def run(statistics, schema, anomalies, **given):
+    component.SchemaGate.test_call(
+        statistics=statistics,
+        schema=schema,
+        anomalies=anomalies,
+        schema_text=gate.read_schema(DEFAULT_SCHEMA),
+        config_json=SchemaGateConfig().to_json(),
+        **given,
     )
 
 
