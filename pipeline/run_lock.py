@@ -1,10 +1,11 @@
 """One run at a time in one root."""
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from schema.settings import InputError
 
@@ -29,19 +30,14 @@ def run_lock(root: str) -> Iterator[None]:
     path = Path(root) / ".lock"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = open(path, "a+")  # noqa: SIM115
-    except OSError as error:
+        held = FileLock(path, fallback_to_soft=False).acquire(blocking=False)
+    except Timeout:
+        holder = path.read_text().strip() or "unknown"
+        raise BusyError(
+            f"another run (process {holder}) is at work in {root}; wait for it, or give this one its own `root`"
+        ) from None
+    except (OSError, NotImplementedError) as error:
         raise InputError(f"{root} cannot hold a run ({error}); give `root` a folder that can be written") from None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            holder = file.read().strip() or "unknown"
-            raise BusyError(
-                f"another run (process {holder}) is at work in {root}; wait for it, or give this one its own `root`"
-            ) from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+    with held:
+        path.write_text(str(os.getpid()))
         yield

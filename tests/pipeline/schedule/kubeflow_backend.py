@@ -93,7 +93,7 @@ class KubeflowBackend(Backend):
             parsed = Cron.parse(rest)
         except InputError as error:
             raise RefusedError(400, f"Invalid input error: Schedule cron is not supported: {error}") from None
-        if not seconds.isdigit() or 7 in parsed.weekday.values:
+        if not seconds.isdigit() or str(parsed) != rest:
             raise RefusedError(400, f"Invalid input error: Schedule cron is not supported: {cron}")
         if body.get("mode") not in ("ENABLE", "DISABLE"):
             raise RefusedError(400, "Invalid input error: a recurring run has a mode")
