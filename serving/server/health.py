@@ -10,19 +10,17 @@ from typing import Any
 
 import grpc
 from google.protobuf.message import DecodeError
+from grpc_health.v1 import health
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
-from serving.protos.health_pb2 import HealthCheckRequest, HealthCheckResponse
-
-SERVICE = "grpc.health.v1.Health"
+SERVICE = health.SERVICE_NAME
 
 # Names that stand for the whole server.
-_WHOLE = {"", "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"}
+_WHOLE = (health.OVERALL_HEALTH, "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")
 _LOOK_S = 0.2
 
-_SendResponse = Callable[[Any], None]
 
-
-class HealthService:
+class HealthService(health.HealthServicer):
     """Check and Watch.
 
     Args:
@@ -30,53 +28,43 @@ class HealthService:
     """
 
     def __init__(self, availability: Callable[[], Mapping[str, bool]]) -> None:
-        self._availability = availability
         self._pool = futures.ThreadPoolExecutor(1, thread_name_prefix="souk-health")
-        self._lock = threading.Lock()
-        # Sender of each watching call -> what it watches and what it was told last.
-        self._watchers: dict[_SendResponse, tuple[str, int | None]] = {}
+        super().__init__()
+        self._availability = availability
+        self._known: dict[str, HealthCheckResponse.ServingStatus] = {}
+        self._looking = threading.Lock()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._tell, name="souk-health-watch", daemon=True)
+        self._thread = threading.Thread(target=self._follow, name="souk-health-watch", daemon=True)
 
     def start(self) -> None:
         """Begins to tell those who watch."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Tells nobody any more."""
+        """Answers no more; `enter_graceful_shutdown` comes first, for those who watch."""
         self._stop.set()
         self._pool.shutdown(wait=False)
 
-    def status(self, service: str) -> HealthCheckResponse.ServingStatus:
-        """SERVING, NOT_SERVING, or SERVICE_UNKNOWN for a name that is neither a model's nor the server's."""
-        models = self._availability()
-        if service in _WHOLE:
-            serving = all(models.values())
-        elif service in models:
-            serving = models[service]
-        else:
-            return HealthCheckResponse.SERVICE_UNKNOWN
-        return HealthCheckResponse.SERVING if serving else HealthCheckResponse.NOT_SERVING
-
     def handler(self) -> grpc.GenericRpcHandler:
-        """What a gRPC server needs to offer the service."""
+        """What a gRPC server needs to offer the service.
+
+        It reads requests itself: gRPC would call a malformed one an INTERNAL error.
+        """
 
         def check(data: bytes, context: grpc.ServicerContext) -> HealthCheckResponse:
-            service = _service(data, context)
-            status = self.status(service)
-            if status == HealthCheckResponse.SERVICE_UNKNOWN:
-                context.abort(grpc.StatusCode.NOT_FOUND, f"There is no service or model {service!r}")
-            return HealthCheckResponse(status=status)
+            request = _request(data, context)
+            self._look()
+            response = self.Check(request, context)
+            if response.status not in (HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING):
+                context.abort(grpc.StatusCode.NOT_FOUND, f"There is no service or model {request.service!r}")
+            return response
 
-        def watch(data: bytes, context: grpc.ServicerContext, send_response_callback: _SendResponse) -> None:
-            service = _service(data, context)
-            with self._lock:
-                self._watchers[send_response_callback] = (service, None)
-            if not context.add_callback(lambda: self._leave(send_response_callback)):
-                self._leave(send_response_callback)
+        def watch(data: bytes, context: grpc.ServicerContext, send_response_callback: Callable[[Any], None]) -> None:
+            request = _request(data, context)
+            self._look()
+            self.Watch(request, context, send_response_callback)
 
-        check.experimental_thread_pool = self._pool  # type: ignore[attr-defined]
-        watch.experimental_thread_pool = self._pool  # type: ignore[attr-defined]
+        check.experimental_thread_pool = watch.experimental_thread_pool = self._pool  # type: ignore[attr-defined]
         # A watcher stays for as long as it likes, and must not keep a thread for that.
         watch.experimental_non_blocking = True  # type: ignore[attr-defined]
         kinds = {
@@ -85,26 +73,31 @@ class HealthService:
         }
         return grpc.method_handlers_generic_handler(SERVICE, kinds)
 
-    def _leave(self, send: _SendResponse) -> None:
-        with self._lock:
-            self._watchers.pop(send, None)
-
-    def _tell(self) -> None:
+    def _follow(self) -> None:
         while not self._stop.wait(_LOOK_S):
-            with self._lock:
-                watchers = list(self._watchers.items())
-            for send, (service, told) in watchers:
-                status = self.status(service)
-                if status != told:
-                    with self._lock:
-                        if send in self._watchers:
-                            self._watchers[send] = (service, status)
-                    send(HealthCheckResponse(status=status))
+            self._look()
+
+    def _look(self) -> None:
+        """Passes on what has changed; whoever watches is told of every `set`."""
+        with self._looking:
+            models = self._availability()
+            now = {name: _status(answers) for name, answers in models.items()}
+            now |= dict.fromkeys(_WHOLE, _status(all(models.values())))
+            # Models that are no longer configured.
+            now |= dict.fromkeys(self._known.keys() - now.keys(), HealthCheckResponse.SERVICE_UNKNOWN)
+            for name, status in now.items():
+                if self._known.get(name) != status:
+                    self.set(name, status)
+            self._known = now
 
 
-def _service(data: bytes, context: grpc.ServicerContext) -> str:
+def _status(answers: bool) -> HealthCheckResponse.ServingStatus:
+    return HealthCheckResponse.SERVING if answers else HealthCheckResponse.NOT_SERVING
+
+
+def _request(data: bytes, context: grpc.ServicerContext) -> HealthCheckRequest:
     try:
-        return HealthCheckRequest.FromString(data).service
+        return HealthCheckRequest.FromString(data)
     except DecodeError as error:
         context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"the request is not a HealthCheckRequest: {error}")
         raise AssertionError("ServicerContext.abort always raises") from None

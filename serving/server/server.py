@@ -66,6 +66,7 @@ class RunningServer:
         """Takes no new request, gives those in flight `grace` seconds, and ends."""
         if self.config_watcher is not None:
             self.config_watcher.stop()
+        self.health.enter_graceful_shutdown()
         stopping = self.grpc_server.stop(grace)
         if self.rest_server is not None:
             self.rest_server.stop()

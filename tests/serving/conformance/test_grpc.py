@@ -4,6 +4,7 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
@@ -12,7 +13,6 @@ from tensorflow_serving.apis import (
 )
 
 from serving.examples import search_example
-from serving.protos.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from tests.serving.conformance import expected, models
 
 NEWEST = max(models.LABELS.values())

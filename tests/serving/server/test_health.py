@@ -3,8 +3,8 @@ import threading
 
 import grpc
 import pytest
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
-from serving.protos.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from serving.server import grpc_port
 from serving.server.health import HealthService
 

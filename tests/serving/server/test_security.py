@@ -9,10 +9,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from grpc_health.v1.health_pb2 import HealthCheckRequest
 
 from schema.settings import InputError
 from serving.client import Client, ServingError
-from serving.protos.health_pb2 import HealthCheckRequest
 from serving.protos.server_config_pb2 import SSLConfig
 from serving.server.security import TokenCheck, read_tls, read_tokens
 from tests.serving import tiny_retriever

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from google.protobuf import text_format
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
@@ -22,7 +23,6 @@ from schema.settings import InputError
 from serving.client import Client, ServingError
 from serving.config import ServingConfig
 from serving.examples import search_example
-from serving.protos.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from serving.server.manager import State, Status
 from serving.server.server import start
 from tests.serving import tiny_retriever
@@ -359,3 +359,15 @@ def test_health_says_when_a_model_answers(tmp_path, start_server):
     tiny_retriever.push(tmp_path, 1)
     wait_for(lambda: health("souk") == HealthCheckResponse.SERVING, "the model")
     assert health("") == HealthCheckResponse.SERVING
+
+
+def test_who_watches_is_told_that_the_server_ends(tmp_path):
+    tiny_retriever.push(tmp_path, 1)
+    server = start(ServingConfig(model_dir=str(tmp_path), port=0))
+    assert server.manager.wait_until_available(60)
+    with grpc.insecure_channel(server.address) as channel:
+        watch = channel.unary_stream("/grpc.health.v1.Health/Watch", HealthCheckRequest.SerializeToString)
+        told = watch(HealthCheckRequest(service="souk"), timeout=30)
+        assert HealthCheckResponse.FromString(next(told)).status == HealthCheckResponse.SERVING
+        server.stop(grace=1)
+        assert HealthCheckResponse.FromString(next(told)).status == HealthCheckResponse.NOT_SERVING
