@@ -7,8 +7,8 @@ is one that commands know of.
 
 import os
 
+import tensorflow as tf
 from absl import logging
-from tfx.dsl.io import fileio
 
 from schema.servable_files import SAVED_MODEL_FILE, write_shard_map
 from schema.shards import ShardMap, push_directory, pushed_folders, shard_models
@@ -30,7 +30,7 @@ def clear_up(model_dir: str, shards: int) -> None:
     for folder, versions in found.items():
         for version in sorted(versions - of_all - _versions(push_directory(model_dir, shards))):
             logging.warning("removing version %d from %s: it was not pushed to all shards", version, folder)
-            fileio.rmtree(os.path.join(folder, str(version)))
+            tf.io.gfile.rmtree(os.path.join(folder, str(version)))
 
 
 def put_in_place(payload: str, staged: str, shard_map: ShardMap, model_dir: str, version: int) -> None:
@@ -46,14 +46,14 @@ def put_in_place(payload: str, staged: str, shard_map: ShardMap, model_dir: str,
     """
     copies = shard_map.folders_from(staged)
     for source, copied in zip(shard_map.folders_from(payload), copies, strict=True):
-        fileio.copy(*(os.path.join(folder, SAVED_MODEL_FILE) for folder in (source, copied)))
+        tf.io.gfile.copy(*(os.path.join(folder, SAVED_MODEL_FILE) for folder in (source, copied)))
     for source, folder in zip(copies, shard_models(model_dir, shard_map.shards), strict=True):
-        fileio.makedirs(folder)
-        fileio.rename(source, os.path.join(folder, str(version)))
+        tf.io.gfile.makedirs(folder)
+        tf.io.gfile.rename(source, os.path.join(folder, str(version)))
     pushed = pushed_folders(model_dir, shard_map.shards, version)
     write_shard_map(staged, shard_map.model_copy(update={"folders": pushed}))
 
 
 def _versions(folder: str) -> set[int]:
-    names = [name.rstrip("/") for name in fileio.listdir(folder)] if fileio.isdir(folder) else []
+    names = [name.rstrip("/") for name in tf.io.gfile.listdir(folder)] if tf.io.gfile.isdir(folder) else []
     return {int(name) for name in names if name.isdigit()}

@@ -1,7 +1,7 @@
 """A model in shards, pushed by the real executor, killed at every place where it can be."""
 
 import pytest
-from tfx.dsl.io import fileio
+import tensorflow as tf
 from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
 from tfx.utils import proto_utils
@@ -90,7 +90,7 @@ def test_a_push_killed_between_renames_is_no_version_of_all_shards_and_the_next_
 ):
     """`moved` renames are done when the process ends; the last one of all is that of the map."""
     first = push().get_string_custom_property("pushed_version")
-    rename, done = fileio.rename, []
+    rename, done = tf.io.gfile.rename, []
 
     def rename_or_die(source, target, *rest, **options):
         if len(done) == moved:
@@ -99,7 +99,7 @@ def test_a_push_killed_between_renames_is_no_version_of_all_shards_and_the_next_
         rename(source, target, *rest, **options)
 
     with monkeypatch.context() as context:
-        context.setattr(fileio, "rename", rename_or_die)
+        context.setattr(tf.io.gfile, "rename", rename_or_die)
         with pytest.raises(Killed):
             push()
     found = versions(serving)
