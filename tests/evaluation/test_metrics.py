@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+import pytrec_eval
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -62,6 +63,39 @@ def test_every_metric_equals_its_definition_request_by_request(case):
         gained = sum(gain / math.log2(1 + places[row]) for row, gain in one.items() if 0 < places[row] <= k)
         best = sum(gain / math.log2(1 + n) for n, gain in enumerate(sorted(one.values(), reverse=True)[:k], 1))
         assert found["ndcg"][request] == pytest.approx(gained / best)
+
+
+@st.composite
+def rankings(draw):
+    """Rankings of distinct items and whole gains, which is all that trec_eval reads."""
+    requests, k = draw(st.integers(1, 5)), draw(st.integers(1, 8))
+    retrieved = [draw(st.permutations(range(ITEMS)))[:k] for _ in range(requests)]
+    gains = st.dictionaries(st.integers(0, ITEMS + 2), st.integers(1, 4), min_size=1, max_size=6)
+    return np.array(retrieved), [draw(gains) for _ in range(requests)], draw(st.integers(1, 10))
+
+
+@settings(deadline=None, max_examples=100)
+@given(rankings())
+def test_metrics_equal_those_of_trec_eval(case):
+    """Its NDCG takes gains as they are, without an exponent, as ours does; its reciprocal rank knows no k."""
+    retrieved, wanted, k = case
+    judged = {str(request): {str(row): gain for row, gain in one.items()} for request, one in enumerate(wanted)}
+    lists = {
+        str(request): {str(row): float(-place) for place, row in enumerate(rows)}
+        for request, rows in enumerate(retrieved.tolist())
+    }
+    evaluator = pytrec_eval.RelevanceEvaluator(judged, {f"recall.{k}", f"ndcg_cut.{k}", "recip_rank"})
+    theirs = evaluator.evaluate(lists)
+
+    relevant = flat(wanted)
+    ranks = metrics.first_ranks(retrieved, relevant)
+    ours = {
+        f"recall_{k}": metrics.recall_at(ranks, relevant, k),
+        f"ndcg_cut_{k}": metrics.ndcg_at(ranks, relevant, k),
+        "recip_rank": metrics.reciprocal_rank(ranks, relevant, retrieved.shape[1]),
+    }
+    for name, values in ours.items():
+        assert values.tolist() == pytest.approx([theirs[str(request)][name] for request in range(len(wanted))]), name
 
 
 @settings(deadline=None, max_examples=50)
