@@ -25,10 +25,11 @@ demo: $(READY)  ## simulate a shop, run the pipeline on it, serve the result and
 test: $(READY)  ## run the tests
 	$(RUN)python -m pytest -n $(WORKERS) --dist loadgroup $(TESTS)
 
-check: $(READY)  ## lint, formatting and types
+check: $(READY)  ## lint, formatting, types and which package imports which
 	$(RUN)ruff check .
 	$(RUN)ruff format --check .
 	$(RUN)mypy
+	$(RUN)lint-imports --no-cache
 
 lint: $(READY)  ## mend what the linter can mend, and format
 	$(RUN)ruff check --fix .
