@@ -20,6 +20,8 @@ import tensorflow as tf
 from google.protobuf import json_format
 from ml_metadata.proto import metadata_store_pb2
 
+from schema.files import write_whole
+
 STATISTICS: Final = "statistics"
 SERVABLES: Final = "servables"
 
@@ -44,8 +46,7 @@ def record(ledger: str, kind: str, artifact: Any) -> None:
     # Two steps may finish in the same millisecond; entries sort by name.
     digest = hashlib.blake2b(artifact.uri.encode(), digest_size=4).hexdigest()
     text = json_format.MessageToJson(artifact.mlmd_artifact, preserving_proto_field_name=True)
-    with tf.io.gfile.GFile(os.path.join(folder, f"{time.time_ns() // 1_000_000:015d}-{digest}.json"), "w") as file:
-        file.write(text)
+    write_whole(os.path.join(folder, f"{time.time_ns() // 1_000_000:015d}-{digest}.json"), text.encode())
 
 
 def latest(

@@ -23,6 +23,7 @@ from apache_beam.utils import shared
 
 from evaluation.eval_set import StrPath
 from evaluation.servable import Answer, Servable, concatenate
+from schema.files import write_whole
 from schema.settings import InputError
 
 MakePipeline = Callable[[], beam.Pipeline]
@@ -154,12 +155,12 @@ class _Ask(beam.DoFn):
             answer = self._servables.get(part.servable).ask(part.signature, inputs, part.batch_size)
         except InputError as error:
             # As a file it arrives as it is; as an exception each runner would wrap it, or try again.
-            _write(part.refusal, str(error).encode())
+            write_whole(part.refusal, str(error).encode())
             return
         archive = io.BytesIO()
         # As a byte matrix, NumPy needs no pickle for texts.
         np.savez(archive, **{k: v.astype("S") if v.dtype == object else v for k, v in answer.items()})
-        _write(part.answer, archive.getvalue())
+        write_whole(part.answer, archive.getvalue())
 
 
 @contextlib.contextmanager
@@ -195,14 +196,6 @@ def _write_parts(question: Question, folder: str) -> list[Part]:
             )
         )
     return parts
-
-
-def _write(path: str, content: bytes) -> None:
-    """Writes a file whole or not at all."""
-    temporary = f"{path}.{uuid.uuid4().hex}"
-    with tf.io.gfile.GFile(temporary, "wb") as file:
-        file.write(content)
-    tf.io.gfile.rename(temporary, path, overwrite=True)
 
 
 def _read_answer(part: Part) -> Answer:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import grpc
 
+from schema.files import write_whole
 from schema.settings import InputError
 from serving.config import ServingConfig
 from serving.server import grpc_port, model_config, versions, warm_up
@@ -220,7 +221,4 @@ def _write_ready_file(path: Path, server: RunningServer, model_name: str) -> Non
         "model_name": model_name,
         "processor_seconds": time.process_time(),
     }
-    # Whoever waits for the file must never read half of it.
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    unfinished.write_text(json.dumps(ready))
-    unfinished.replace(path)
+    write_whole(str(path), json.dumps(ready).encode())

@@ -68,7 +68,7 @@ def test_what_a_worker_finds_wrong_with_a_servable_arrives_in_its_words(servable
 
 
 def test_workers_that_write_to_another_disk_are_told_from_those_that_answer(servables, tmp_path, monkeypatch):
-    monkeypatch.setattr(replay_job, "_write", lambda path, content: None)
+    monkeypatch.setattr(replay_job, "write_whole", lambda path, content: None)
     with pytest.raises(InputError, match=r"write to another disk than this process reads.*`root`"):
         ReplayJob(None, tmp_path).ask([Question(servables["good"], features.SIGNATURE_DEFAULT, REQUESTS, 20)])
 
