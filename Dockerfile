@@ -19,14 +19,14 @@ RUN python scripts/install_uv.py /opt/uv
 # Some 4 GB, in a layer that stays while the lock does. Beam's workers end where no pip tells them that Beam is there:
 # the seed is for them.
 RUN /opt/uv/bin/uv venv --quiet --seed /opt/souk \
- && /opt/uv/bin/uv sync --quiet --frozen --no-dev --no-install-project --inexact
+ && /opt/uv/bin/uv sync --quiet --frozen --no-dev --all-extras --no-install-project --inexact
 
 FROM dependencies AS code
 
 COPY . .
 # Into a folder of its own, which becomes a layer of its own: a change of Souk moves 2 MB.
 RUN /opt/uv/bin/uv build --quiet --wheel --no-build-isolation --python /opt/souk/bin/python --out-dir /dist \
- && /opt/uv/bin/uv pip install --quiet --no-deps --python /opt/souk/bin/python --prefix /code /dist/souk-*.whl
+ && /opt/uv/bin/uv pip install --quiet --no-deps --python /opt/souk/bin/python --prefix /code /dist/souk_retrieval-*.whl
 
 FROM python:3.11-slim-bookworm AS runtime
 

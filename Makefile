@@ -39,7 +39,7 @@ bench-%: $(READY)  ## run benchmarks/%.py and print its table, as in `make bench
 	$(RUN)python -m benchmarks.$*
 
 bench-serving: $(READY)  ## measure index and server at a million items, beside FAISS and hnswlib
-	$(UV) sync --quiet --frozen --group bench
+	$(UV) sync --quiet --frozen --all-extras --group bench-serving
 	$(RUN)python -m benchmarks.serving
 
 docs: $(READY)  ## write docs/configuration.md from the settings classes
@@ -47,7 +47,7 @@ docs: $(READY)  ## write docs/configuration.md from the settings classes
 
 lock: $(READY)  ## resolve pyproject.toml anew into uv.lock and requirements.lock
 	$(UV) lock
-	$(UV) export --frozen --no-dev --no-emit-project --no-annotate --no-header --no-hashes --output-file requirements.lock > /dev/null
+	$(UV) export --frozen --no-dev --all-extras --no-emit-project --no-annotate --no-header --no-hashes --output-file requirements.lock > /dev/null
 
 clean:  ## remove environments, caches and build output; runs/ stays
 	rm -rf $(VENV) .uv build dist *.egg-info .mypy_cache .ruff_cache .hypothesis .pytest_cache

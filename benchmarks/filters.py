@@ -26,8 +26,8 @@ from components.index_builder.attributes import ItemAttributes
 from components.index_builder.config import IndexConfig
 from components.index_builder.filters import ItemFilters, filter_spec
 from components.index_builder.parameters import choose_index, recall_against_exact
-from serving.examples import search_example
-from serving.filters import Filters
+from souk_client.examples import search_example
+from souk_client.filters import Filters
 
 DIM, K, CLUSTERS, SEED, WANTED = 64, 100, 500, 17, 0.97
 SHARES = (0.5, 0.1, 0.02, 0.01, 0.001, 0.0001)

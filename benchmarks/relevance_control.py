@@ -31,7 +31,7 @@ from evaluation.eval_set import Catalog, EvalRequests, normalize_query, read_cat
 from evaluation.servable import Servable
 from schema import features, transformed
 from schema.features import RelevanceControl, Stage
-from serving.protos import example_pb2
+from souk_client.protos import example_pb2
 from trainer import artifact
 from trainer.artifact import TrainedModel
 from trainer.input import SearchReader

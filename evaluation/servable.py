@@ -17,8 +17,8 @@ from schema import features
 from schema.artifacts import CARD_FILE
 from schema.servable_files import read_shard_map, saved_models
 from schema.settings import InputError
-from serving.answers import Row
-from serving.shard_merge import merge
+from souk_client.answers import Row
+from souk_client.shard_merge import merge
 
 _WARM_UP_CALLS = 10
 # Items per call where their vectors are asked for.

@@ -1,11 +1,13 @@
 """The `souk` command. Each subcommand is a module of `pipeline.commands`, imported only when it is called."""
 
 import importlib
+import importlib.util
 import os
 from typing import Any, Final
 
 import click
 
+from pipeline import DISTRIBUTION
 from pipeline.exit_codes import ExitCode, code_of
 from schema.secrets import mask
 from schema.settings import InputError
@@ -27,6 +29,9 @@ COMMANDS: Final = {
     "load": "Send traffic to a serving program and find the rate that it cannot follow.",
     "playground": "Open a page to search in, and set models side by side.",
 }
+
+# The extra with what a command imports beyond the base install; `pipeline` for those that are not here.
+_EXTRAS: Final = {"query": None, "load": None, "serve": "serving", "playground": "serving", "bench": "bench"}
 
 
 class LazyGroup(click.Group):
@@ -51,7 +56,7 @@ class LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Runs the command; bad input ends it with a message and no stack trace."""
         try:
-            return super().invoke(ctx)
+            return self._invoke_installed(ctx)
         except InputError as error:
             click.ClickException(mask(str(error))).show()
             raise click.exceptions.Exit(code_of(error)) from None
@@ -59,9 +64,21 @@ class LazyGroup(click.Group):
             click.echo("Interrupted.", err=True)
             raise click.exceptions.Exit(ExitCode.INTERRUPTED) from None
 
+    def _invoke_installed(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            command, module = ctx.invoked_subcommand or "", (error.name or "").partition(".")[0]
+            extra = _EXTRAS.get(command, "pipeline")
+            if extra is None or importlib.util.find_spec(module) is not None:
+                raise
+            raise InputError(
+                f"`souk {command}` needs `{module}`, which is not installed: run pip install '{DISTRIBUTION}[{extra}]'."
+            ) from None
+
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="souk", prog_name="souk")
+@click.version_option(package_name=DISTRIBUTION, prog_name="souk")
 def main() -> None:
     """Souk: from raw search logs to a gated, served, personalized product retriever."""
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")

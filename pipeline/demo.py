@@ -17,7 +17,7 @@ from typing import Final
 import click
 
 from pipeline.config import PipelineConfig, load
-from serving.client import Client
+from souk_client.client import Client
 
 _STARTUP_S: Final = 120.0
 

@@ -10,13 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from schema.secrets import credentials_in, mask
-
-
-class InputError(ValueError):
-    """Something the user gave is wrong. The message says what was got, why, and what to do.
-
-    The command line prints the message and exits with code 2; it never shows a stack trace for it.
-    """
+from souk_client.errors import InputError
 
 
 class DataError(InputError):

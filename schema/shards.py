@@ -10,6 +10,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from schema.settings import Settings
+from souk_client.protocol import shard_models
 
 # Beside the shards of a whole servable, and in each pushed version of one; written last of all.
 SHARD_MAP_FILE: Final = "shards.json"
@@ -56,24 +57,6 @@ class ShardMap(Settings):
         if len(set(sizes)) != 1:
             raise ValueError(f"items, indexed_items and folders must be as many as there are shards, got {sizes}")
         return self
-
-
-def shard_folder(shard: int, shards: int) -> str:
-    """Name of a shard's folder in a servable's payload."""
-    return f"shard-{shard}-of-{shards}"
-
-
-def shard_models(name: str, shards: int) -> list[str]:
-    """What the shards of a model are called when served, in order; the model's own name where there is but one.
-
-    As the name says which of how many it is, a client that is given the servers in a wrong order, or those of another
-    number of shards, is refused (NOT_FOUND) instead of being answered wrongly.
-
-    Args:
-      name: of the model, or the path of the folder of its versions.
-      shards: how many.
-    """
-    return [name] if shards == 1 else [f"{name}-{shard_folder(shard, shards)}" for shard in range(shards)]
 
 
 def push_directory(model_dir: str, shards: int) -> str:

@@ -5,12 +5,9 @@ from typing import Annotated
 from pydantic import Field
 
 from schema.settings import Settings
-from schema.shards import shard_models
+from souk_client.protocol import DEFAULT_HOST, DEFAULT_MODEL_NAME, DEFAULT_PORT, shard_models
 
-DEFAULT_HOST = "127.0.0.1"
-DEFAULT_PORT = 8500
 DEFAULT_REST_PORT = 8501
-DEFAULT_MODEL_NAME = "souk"
 
 _VERSIONS_OF_A_SHARD = 2
 

@@ -6,7 +6,7 @@ import polars as pl
 
 from schema import features
 from schema.settings import InputError
-from serving.examples import Behavior
+from souk_client.examples import Behavior
 
 _LISTS = (features.HISTORY_QUERIES, *features.BEHAVIOR_ITEM_FEATURES)
 

@@ -10,17 +10,14 @@ import pytest
 from docker.utils.build import exclude_paths
 from packaging.specifiers import SpecifierSet
 
+from pipeline import DISTRIBUTION
+from tests.bare_environment import CLIENT_PROJECT, tracked
 from tests.clean_environment import REPOSITORY
 from tests.dockerfiles import dockerfile, problems, program
 
 INSTRUCTIONS = dockerfile((REPOSITORY / "Dockerfile").read_text())
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
 PACKAGES = [pattern.removesuffix("*") for pattern in PROJECT["tool"]["setuptools"]["packages"]["find"]["include"]]
-
-
-def tracked(*paths: str) -> set[str]:
-    listed = subprocess.run(["git", "ls-files", *paths], cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    return set(listed.stdout.split())
 
 
 def test_the_image_has_fixed_bases_no_secrets_and_a_user():
@@ -52,7 +49,7 @@ def test_nothing_but_what_the_image_is_built_of_gets_into_the_build():
 
 def test_every_tracked_file_of_every_package_is_in_the_image_with_its_bytecode(clean_environment):
     packages = next((clean_environment.root / "opt" / "souk" / "lib").glob("python*/site-packages"))
-    files = tracked(*PACKAGES)
+    files = tracked(*PACKAGES) - CLIENT_PROJECT
     assert {name for name in files if not (packages / name).is_file()} == set()
     modules = [packages / name for name in files if name.endswith(".py")]
     assert [m for m in modules if not list((m.parent / "__pycache__").glob(f"{m.stem}.*.pyc"))] == []
@@ -66,7 +63,7 @@ def test_the_image_has_what_the_lock_names_and_no_more(clean_environment):
     installed = json.loads(clean_environment.run("python", "-c", code).stdout)
     lines = (REPOSITORY / "requirements.lock").read_text().splitlines()
     locked = dict(line.partition(" ;")[0].split("==") for line in lines if line.strip())
-    vendored = {name for name in installed if name not in locked} - {"souk", "pip"}
+    vendored = {name for name in installed if name not in locked} - {DISTRIBUTION, "pip"}
     assert {name: installed[name] for name in locked} == locked
     assert vendored == set()
 

@@ -1,6 +1,7 @@
-"""The lock files agree, the sdist that Beam's workers install is whole, and uv comes to a machine without pip."""
+"""Lock files, the sdist that Beam's workers install, what each install can do, and uv on a machine without pip."""
 
 import hashlib
+import itertools
 import os
 import re
 import subprocess
@@ -12,23 +13,20 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("pipeline", "components", "evaluation", "trainer", "schema", "serving", "marketplace")
+from pipeline import DISTRIBUTION
+from pipeline.cli import COMMANDS
+from tests import bare_environment
+from tests.bare_environment import CLIENT_PROJECT, ROOT, Environment, copy, tracked
+from tests.serving import tiny_retriever
 
-
-def tracked(*patterns: str) -> set[str]:
-    listed = subprocess.run(["git", "ls-files", *patterns], cwd=ROOT, capture_output=True, text=True, check=True)
-    return set(listed.stdout.split())
+PACKAGES = ("pipeline", "components", "evaluation", "trainer", "schema", "serving", "marketplace", "souk_client")
 
 
 @pytest.fixture(scope="module")
 def sdist(tmp_path_factory) -> Path:
     """The sdist of the tracked files, built as Beam builds it, by `setup.py`."""
     folder = tmp_path_factory.mktemp("sdist")
-    for name in tracked(*PACKAGES, "pyproject.toml", "setup.py", "README.md"):
-        target = folder / "source" / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes((ROOT / name).read_bytes())
+    copy(tracked(*PACKAGES, "pyproject.toml", "setup.py", "README.md"), folder / "source")
     subprocess.run(
         [sys.executable, "setup.py", "-q", "sdist", "--dist-dir", str(folder / "dist")],
         cwd=folder / "source",
@@ -38,23 +36,33 @@ def sdist(tmp_path_factory) -> Path:
     return next((folder / "dist").iterdir())
 
 
+@pytest.fixture(scope="module")
+def wheel(sdist, tmp_path_factory) -> Path:
+    """The wheel that is built from the sdist."""
+    folder = tmp_path_factory.mktemp("wheel")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder / "unpacked")
+    return bare_environment.build_wheel(next((folder / "unpacked").iterdir()), folder)
+
+
+@pytest.fixture(scope="module")
+def base_install(wheel, tmp_path_factory) -> Environment:
+    """Souk without an extra."""
+    return bare_environment.install(wheel, tmp_path_factory.mktemp("base") / "environment")
+
+
 def test_the_sdist_holds_every_tracked_file_of_every_package(sdist):
     with tarfile.open(sdist) as archive:
         inside = {name.partition("/")[2] for name in archive.getnames()}
-    expected = tracked(*(f"{package}/*" for package in PACKAGES))
+    expected = tracked(*(f"{package}/*" for package in PACKAGES)) - CLIENT_PROJECT
     assert {Path(name).parts[0] for name in expected} == set(PACKAGES)
     assert expected - inside == set()
 
 
-def test_what_is_installed_from_the_sdist_runs_by_itself_with_its_data_files(sdist, tmp_path):
+def test_what_is_installed_from_the_sdist_runs_by_itself_with_its_data_files(wheel, tmp_path):
     target = tmp_path / "installed"
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path)]
-    with tarfile.open(sdist) as archive:
-        archive.extractall(tmp_path / "unpacked")
-    unpacked = next((tmp_path / "unpacked").iterdir())
-    subprocess.run([*build, str(unpacked)], check=True, capture_output=True)
-    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
-        wheel.extractall(target)
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(target)
     program = (
         f"import sys; sys.path[:] = [{str(target)!r}, *(p for p in sys.path if p not in ('', {str(ROOT)!r}))]\n"
         "from components.schema_gate import config\n"
@@ -73,24 +81,85 @@ def test_what_is_installed_from_the_sdist_runs_by_itself_with_its_data_files(sdi
     assert "['demo', 'esci', 'tiny'] tiny" in shown
 
 
+def test_a_base_install_has_neither_tensorflow_nor_tfx(base_install):
+    light = {"souk-retrieval", "grpcio", "protobuf", "click", "rich", "pydantic", "pyyaml", "polars"}
+    heavy = {"tensorflow", "tfx", "scann", "apache-beam", "ml-metadata", "numpy", "pyarrow"}
+    installed = base_install.distributions()
+    assert light <= installed
+    assert heavy & installed == set()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_base_install_shows_the_help_of_every_command(base_install, command):
+    ended = base_install.run("souk", command, "--help")
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "extra"),
+    [
+        ("simulate --preset tiny --out logs", "pipeline"),
+        ("ingest --config tiny --out examples", "pipeline"),
+        ("schema --config tiny --out schema.pbtxt", "pipeline"),
+        ("run --config tiny", "pipeline"),
+        ("refresh --config tiny", "pipeline"),
+        ("compile --config tiny --target kubeflow --output pipeline.yaml", "pipeline"),
+        ("schedule list --target kubeflow --host http://localhost:1", "pipeline"),
+        ("status --config tiny", "pipeline"),
+        ("report --config tiny", "pipeline"),
+        ("evaluate --judgments qrels --queries queries --catalog catalog.jsonl --servable .", "pipeline"),
+        ("bench models --config tiny", "bench"),
+        ("serve --model-dir .", "serving"),
+    ],
+)
+def test_a_command_that_is_not_installed_names_its_extra(base_install, arguments, extra):
+    (base_install.folder / "qrels").write_text("1 0 v1-8 1\n")
+    (base_install.folder / "queries").write_text("1\tred\n")
+    ended = base_install.run("souk", *arguments.split())
+    command, last = arguments.partition(" ")[0], ended.stderr.splitlines()[-1]
+    assert ended.returncode == 2
+    assert last.startswith(f"Error: `souk {command}` needs `")
+    assert last.endswith(f"which is not installed: run pip install 'souk-retrieval[{extra}]'.")
+    assert "Traceback" not in ended.stderr
+
+
+def test_the_serving_install_serves_and_the_base_install_asks(wheel, base_install, tmp_path):
+    serving = bare_environment.install(wheel, tmp_path / "environment", "serving")
+    assert {"tfx", "apache-beam"} & serving.distributions() == set()
+    tiny_retriever.push(tmp_path / "models", 1)
+    command = [tmp_path / "environment/bin/souk", "serve", "--model-dir", str(tmp_path / "models"), "--port", "0"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            address = next(line for line in server.stdout if line.startswith("ready:")).split()[-1]
+            catalog = tmp_path / "catalog.jsonl"
+            catalog.write_text('{"item_id": "v1-8", "title": "a kettle"}\n')
+            ended = base_install.run("souk", "query", "blue kettle", "--target", address, "--catalog", str(catalog))
+            assert ended.returncode == 0, ended.stderr
+            assert "blue kettle" in ended.stdout
+        finally:
+            server.terminate()
+
+
 def test_requirements_lock_says_what_uv_lock_says():
     lock = tomllib.loads((ROOT / "uv.lock").read_text())
-    locked = {package["name"]: package["version"] for package in lock["package"] if package["name"] != "souk"}
+    locked = {package["name"]: package["version"] for package in lock["package"] if package["name"] != DISTRIBUTION}
     lines = (ROOT / "requirements.lock").read_text().splitlines()
     required = dict(line.partition(" ;")[0].split("==") for line in lines if line.strip())
     assert required
     assert {name: locked[name] for name in required} == required
-    direct = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    names = {re.split(r"[\[<>=!;]", line)[0].lower().replace("_", "-") for line in direct}
-    assert names <= set(required)
+    assert stated_requirements() <= set(required)
 
 
 def test_the_lock_is_that_of_pyproject():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     lock = tomllib.loads((ROOT / "uv.lock").read_text())
-    souk = next(package for package in lock["package"] if package["name"] == "souk")
-    stated = {re.split(r"[\[<>=!;]", line)[0].lower() for line in project["project"]["dependencies"]}
-    assert {item["name"] for item in souk["metadata"]["requires-dist"]} == stated
+    souk = next(package for package in lock["package"] if package["name"] == DISTRIBUTION)
+    assert {item["name"] for item in souk["metadata"]["requires-dist"]} - {DISTRIBUTION} == stated_requirements()
+
+
+def stated_requirements() -> set[str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = itertools.chain(project["dependencies"], *project["optional-dependencies"].values())
+    return {re.split(r"[\[<>=!;]", line)[0].lower().replace("_", "-") for line in lines} - {DISTRIBUTION}
 
 
 @pytest.fixture

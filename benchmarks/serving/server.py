@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.serving.memory import resident_mib
-from serving.client import Client, ServingError
 from serving.load.background import BackgroundLoad
 from serving.load.config import LoadConfig
 from serving.load.generator import send
 from serving.load.report import Report
 from serving.load.saturation import Saturation, Step, find_saturated_rate
+from souk_client.client import Client, ServingError
 
 _READY_S = 600.0
 

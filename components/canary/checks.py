@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from schema import features
-from serving.client import Signature
+from souk_client.client import Signature
 
 # Signature -> its inputs and its outputs.
 EXPECTED_SIGNATURES = {

@@ -14,9 +14,9 @@ from components.canary.result import Latency
 from components.canary.traffic import Question
 from schema import features
 from schema.features import RelevanceControl
-from serving import wire
-from serving.answers import Rows, Searcher, ServingError
-from serving.client import Client
+from souk_client import wire
+from souk_client.answers import Rows, Searcher, ServingError
+from souk_client.client import Client
 
 # A candidate that hangs would otherwise use up a deadline for every question.
 _MOST_DEADLINES = 3

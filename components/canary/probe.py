@@ -18,10 +18,10 @@ from schema import features
 from schema.artifacts import CARD_FILE
 from schema.servable_files import saved_models, shard_of
 from schema.settings import InputError
-from schema.shards import shard_models
-from serving.answers import Searcher, ServingError
-from serving.client import Client
-from serving.sharded_client import ShardedClient
+from souk_client.answers import Searcher, ServingError
+from souk_client.client import Client
+from souk_client.protocol import shard_models
+from souk_client.sharded_client import ShardedClient
 
 # What IndexBuilder writes of the servable, beside its SavedModel.
 _INDEXED_ITEMS = "indexed_items"

@@ -15,8 +15,8 @@ from typing import IO, Any
 import serving
 from components.canary import checks, slowdown
 from components.canary.config import CanaryConfig
-from schema.shards import shard_models
-from serving.client import Client, ServingError
+from souk_client.client import Client, ServingError
+from souk_client.protocol import shard_models
 
 MODEL_NAME = "canary"
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from schema import features
 from schema.artifacts import split_folder
-from serving.protos import example_pb2
+from souk_client.protos import example_pb2
 
 LONG_QUERY_CHARACTERS = 10_000
 

@@ -18,7 +18,8 @@ from components.index_builder.servable import Servable, raw_search_spec
 from components.index_builder.warmup import write_warmup_requests
 from schema.artifacts import CARD_FILE
 from schema.servable_files import items_per_shard, shard_of, write_shard_map
-from schema.shards import ShardMap, shard_folder, shard_models
+from schema.shards import ShardMap
+from souk_client.protocol import shard_folder, shard_models
 from trainer import artifact
 from trainer.artifact import TrainedModel
 from trainer.input import SearchReader

@@ -11,7 +11,8 @@ import tensorflow as tf
 from absl import logging
 
 from schema.servable_files import SAVED_MODEL_FILE, write_shard_map
-from schema.shards import ShardMap, push_directory, pushed_folders, shard_models
+from schema.shards import ShardMap, push_directory, pushed_folders
+from souk_client.protocol import shard_models
 
 
 def newest_version(model_dir: str, shards: int = 1) -> int:

@@ -8,9 +8,9 @@ import click
 
 from pipeline.access import access, access_options, read_file
 from schema.settings import InputError
-from serving.client import DEFAULT_TARGET, ServingError
 from serving.config import DEFAULT_MODEL_NAME
 from serving.load.config import LoadConfig
+from souk_client.client import DEFAULT_TARGET, ServingError
 
 if TYPE_CHECKING:
     from serving.load.report import Report

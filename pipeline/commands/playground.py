@@ -8,9 +8,9 @@ import click
 from pipeline.access import access, access_options
 from pipeline.commands.query import Sources, configured
 from schema.settings import InputError
-from schema.shards import shard_models
-from serving.client import DEFAULT_TARGET, DEFAULT_TIMEOUT_S
 from serving.config import DEFAULT_HOST, DEFAULT_MODEL_NAME
+from souk_client.client import DEFAULT_TARGET, DEFAULT_TIMEOUT_S
+from souk_client.protocol import shard_models
 
 DEFAULT_PORT = 8600
 

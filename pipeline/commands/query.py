@@ -12,10 +12,10 @@ from pipeline import config as pipeline_config
 from pipeline.access import access, access_options
 from schema.features import RelevanceControl
 from schema.settings import InputError
-from serving.client import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, Answer, Behavior, ServingError
 from serving.config import DEFAULT_HOST, DEFAULT_MODEL_NAME
-from serving.filters import Filters
-from serving.sharded_client import connect
+from souk_client.client import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, Answer, Behavior, ServingError
+from souk_client.filters import Filters
+from souk_client.sharded_client import connect
 
 if TYPE_CHECKING:
     from serving.item_details import ItemDetails
@@ -123,7 +123,7 @@ def command(
         catalog=sources.catalog if catalog is None else (catalog,),
     )
     behavior = _behavior(user, sources.user_state)
-    wanted = Filters.parse(filters, source="the command line")
+    wanted = Filters(**filters)
     allowed = access(token_file, ca)
     try:
         with connect(

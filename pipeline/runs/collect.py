@@ -12,6 +12,7 @@ from importlib.metadata import version
 from typing import Any, Final
 
 from evaluation.results import CANDIDATE, Evaluation
+from pipeline import DISTRIBUTION
 from pipeline.exit_codes import ExitCode
 from pipeline.progress import State
 from pipeline.runs.outcome import (
@@ -117,7 +118,7 @@ def assemble(
         result=result,
         exit_code=code,
         note=_note(steps, refusal_of(gate, canary), push),
-        souk=version("souk"),
+        souk=version(DISTRIBUTION),
         state=state,
         data=data_of(made.examples, made.inputs, made.fingerprint, read) if made.examples else None,
         model=model_of(made.trained or Source(""), made.servable, card, made.started_from) if made.servable else None,

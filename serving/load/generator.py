@@ -15,13 +15,13 @@ from typing import Any, TypeVar
 
 import grpc
 
-from serving.client import ServingError
 from serving.load import arrivals
 from serving.load.config import LoadConfig
 from serving.load.report import NOT_SENT, OK, WRONG_ANSWER, Report
 from serving.load.requests import predict_requests
 from serving.load.stretches import Stretches
-from serving.protos import prediction_service_pb2
+from souk_client.client import ServingError
+from souk_client.protos import prediction_service_pb2
 
 Inspect = Callable[[prediction_service_pb2.PredictResponse], str | None]
 Result = TypeVar("Result")

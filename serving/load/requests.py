@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from schema.settings import InputError
-from serving import wire
-from serving.examples import search_example
 from serving.load.config import LoadConfig
-from serving.protos import prediction_service_pb2
+from souk_client import wire
+from souk_client.examples import search_example
+from souk_client.protos import prediction_service_pb2
 
 
 def examples_of(queries: Sequence[str]) -> list[bytes]:

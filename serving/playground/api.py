@@ -8,14 +8,14 @@ from typing import Any, Final
 
 from schema import features
 from schema.settings import InputError
-from serving.client import Answer, ServingError
-from serving.examples import Behavior
 from serving.playground.catalog import Catalog, CatalogReader, Item
 from serving.playground.comparison import compare
 from serving.playground.filter_check import check_filters
 from serving.playground.models import Models
 from serving.playground.search_request import SearchRequest, Side, example_of
 from serving.playground.users import Users
+from souk_client.client import Answer, ServingError
+from souk_client.examples import Behavior
 
 SUGGESTIONS: Final = 20
 _COUNTED: Final = {"brand": "brands", "category": "categories"}

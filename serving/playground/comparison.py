@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from serving.client import Hit
+from souk_client.client import Hit
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from schema import features
-from serving.client import Hit
-from serving.filters import Filters
 from serving.playground.catalog import Item
+from souk_client.client import Hit
+from souk_client.filters import Filters
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import grpc
 
 from schema import features
 from schema.settings import InputError
-from serving.client import Client, ServingError, Signature
+from souk_client.client import Client, ServingError, Signature
 
 
 @dataclass(frozen=True)

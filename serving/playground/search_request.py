@@ -5,8 +5,8 @@ from typing import Annotated, Any, Final, Self
 from pydantic import Field, ValidationError
 
 from schema.settings import InputError, Settings
-from serving.examples import Behavior, search_example
-from serving.filters import Filters
+from souk_client.examples import Behavior, search_example
+from souk_client.filters import Filters
 
 MAX_ITEMS: Final = 1000
 _Text = Annotated[str, Field(max_length=1000)]

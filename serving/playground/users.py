@@ -7,8 +7,8 @@ from typing import Final
 import polars as pl
 
 from schema import features
-from serving.examples import Behavior
 from serving.user_state import check_exists, read_behavior, scan_user_states, unreadable
+from souk_client.examples import Behavior
 
 # Users whose queries the suggestions are drawn from; more would cost memory and change little.
 _QUERY_USERS: Final = 20_000

@@ -1,4 +1,1 @@
-"""TensorFlow Serving's wire format without TensorFlow: its field numbers under Souk's own names.
-
-The `_pb2` modules are generated: `python -m serving.protos.generate` writes them anew.
-"""
+"""Messages of the server alone; those that a client sends and reads are in `souk_client.protos`."""

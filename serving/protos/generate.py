@@ -1,4 +1,4 @@
-"""Writes the `_pb2` modules of this folder anew from its `.proto` files: `python -m serving.protos.generate`.
+"""Writes the `_pb2` modules anew from the `.proto` files of client and server: `python -m serving.protos.generate`.
 
 Needs grpcio-tools (the development environment has it), whose compiler must not be newer than the
 protobuf that Souk runs on: 1.62 writes code for protobuf 4.25.
@@ -8,21 +8,21 @@ import argparse
 import sys
 from pathlib import Path
 
-PROTOS = Path(__file__).resolve().parent
-ROOT = PROTOS.parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
+FOLDERS = ("souk_client/protos", "serving/protos")
 # Generated stubs keep their generated shape; the linter and the formatter leave them alone.
 _STUB_HEADER = "# ruff: noqa\n# fmt: off\n"
 
 
 def generate(out: Path) -> list[Path]:
-    """Compiles every `.proto` of this folder into `out`/serving/protos; returns the written files.
+    """Compiles every `.proto` of `FOLDERS` into the same folders of `out`; returns the written files.
 
     Raises:
       RuntimeError: if the protocol buffer compiler refuses a file.
     """
     from grpc_tools import protoc
 
-    sources = sorted(str(path.relative_to(ROOT)) for path in PROTOS.glob("*.proto"))
+    sources = [str(path.relative_to(ROOT)) for folder in FOLDERS for path in sorted((ROOT / folder).glob("*.proto"))]
     well_known = Path(protoc.__file__).parent / "_proto"
     arguments = [
         "protoc",
@@ -35,10 +35,11 @@ def generate(out: Path) -> list[Path]:
     code = protoc.main(arguments)
     if code != 0:
         raise RuntimeError(f"protoc ended with code {code} on {', '.join(sources)}")
-    folder = out / PROTOS.relative_to(ROOT)
-    for stub in folder.glob("*_pb2.pyi"):
-        stub.write_text(_STUB_HEADER + stub.read_text())
-    return sorted(folder.glob("*_pb2.py*"))
+    written = sorted(path for folder in FOLDERS for path in (out / folder).glob("*_pb2.py*"))
+    for path in written:
+        if path.suffix == ".pyi":
+            path.write_text(_STUB_HEADER + path.read_text())
+    return written
 
 
 def main() -> None:

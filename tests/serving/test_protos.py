@@ -7,7 +7,8 @@ from google.protobuf.message import Message
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, model_pb2, predict_pb2
 
-from serving.protos import example_pb2, generate, model_service_pb2, prediction_service_pb2, tensor_pb2
+from serving.protos import generate
+from souk_client.protos import example_pb2, model_service_pb2, prediction_service_pb2, tensor_pb2
 
 OURS_AND_THEIRS = [
     (tensor_pb2.TensorProto, tf.make_tensor_proto(0).__class__),
@@ -130,5 +131,5 @@ def test_tensorflow_reads_our_example():
 def test_the_committed_modules_are_what_the_compiler_writes_now(tmp_path: Path):
     pytest.importorskip("grpc_tools", reason="grpcio-tools is in the development environment only")
     for written in generate.generate(tmp_path):
-        committed = generate.PROTOS / written.name
+        committed = generate.ROOT / written.relative_to(tmp_path)
         assert committed.read_text() == written.read_text(), f"{committed.name}: run python -m serving.protos.generate"

@@ -2,8 +2,8 @@ import polars as pl
 import pytest
 
 from schema.settings import InputError
-from serving.examples import Behavior
 from serving.user_state import read_behavior
+from souk_client.examples import Behavior
 
 STATES = pl.DataFrame(
     {

@@ -22,7 +22,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from schema import features
 from schema.features import RelevanceControl
-from serving.examples import search_example
+from souk_client.examples import search_example
 
 Flaw = Literal[
     "none", "nan_scores", "duplicate_ids", "unknown_ids", "unsorted", "fails_on_long_query", "short", "empty_control"

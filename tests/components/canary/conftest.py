@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from schema import features
-from serving.examples import Behavior, search_example
-from serving.protos import example_pb2
+from souk_client.examples import Behavior, search_example
+from souk_client.protos import example_pb2
 from tests.serving import tiny_retriever
 
 VERSION = 1

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import grpc
 
-from serving.protos import model_service_pb2
+from souk_client.protos import model_service_pb2
 
 
 def main(ready: Path, state: str) -> None:

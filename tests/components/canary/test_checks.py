@@ -3,7 +3,7 @@ from math import inf, nan
 import pytest
 
 from components.canary.checks import check_answer, check_latency, check_signatures, check_vectors, stretched
-from serving.client import Signature, TensorSpec
+from souk_client.client import Signature, TensorSpec
 
 KNOWN = {b"a", b"b", b"c", b"d"}
 TEXT, NUMBERS = TensorSpec("DT_STRING", (-1,)), TensorSpec("DT_FLOAT", (-1, 4))

@@ -8,9 +8,9 @@ import pytest
 
 from components.canary import slowdown, traffic
 from components.canary.interview import Interview
-from serving.client import Client, ServingError
 from serving.config import ServingConfig
 from serving.server.server import RunningServer, start
+from souk_client.client import Client, ServingError
 
 
 def hold_up(server: RunningServer, seconds: dict[int, float]) -> None:

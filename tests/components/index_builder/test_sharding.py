@@ -18,12 +18,13 @@ from components.index_builder.build import ServableSummary, build_servable
 from components.index_builder.config import IndexConfig
 from schema.servable_files import items_per_shard, read_shard_map, saved_models, shard_of
 from schema.settings import InputError
-from schema.shards import SHARD_MAP_FILE, ShardMap, push_directory, pushed_folders, shard_models
-from serving.answers import Row
-from serving.client import Client
-from serving.examples import Behavior, search_example
-from serving.filters import Filters
-from serving.sharded_client import ShardedClient
+from schema.shards import SHARD_MAP_FILE, ShardMap, push_directory, pushed_folders
+from souk_client.answers import Row
+from souk_client.client import Client
+from souk_client.examples import Behavior, search_example
+from souk_client.filters import Filters
+from souk_client.protocol import shard_models
+from souk_client.sharded_client import ShardedClient
 from tests.components.index_builder.conftest import CONFIG
 from tests.serving.waiting import wait_for
 from tests.small_shop import ALL_CATALOG

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.cli import main
-from serving.client import Client
+from souk_client.client import Client
 from tests.serving import tiny_retriever
 
 

@@ -10,10 +10,10 @@ from click.testing import CliRunner
 
 from pipeline.cli import main
 from pipeline.commands.query import configured
-from schema.shards import shard_models
-from serving.client import Client
 from serving.config import ServingConfig
 from serving.server.server import start
+from souk_client.client import Client
+from souk_client.protocol import shard_models
 from tests.serving import tiny_retriever
 
 SHARDS = 3

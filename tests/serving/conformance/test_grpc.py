@@ -12,7 +12,7 @@ from tensorflow_serving.apis import (
     predict_pb2,
 )
 
-from serving.examples import search_example
+from souk_client.examples import search_example
 from tests.serving.conformance import expected, models
 
 NEWEST = max(models.LABELS.values())

@@ -6,7 +6,7 @@ import urllib.request
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from serving.examples import search_example
+from souk_client.examples import search_example
 from tests.serving.conformance import expected, models
 
 MODEL = f"/v1/models/{models.NAME}"

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from schema.shards import shard_models
 from serving.server import text_protos
+from souk_client.protocol import shard_models
 from tests.dockerfiles import program
 from tests.serving.deployment import kubernetes_fields
 from tests.serving.deployment.files import KUBERNETES

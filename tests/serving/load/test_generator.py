@@ -12,14 +12,14 @@ import grpc
 import pytest
 
 from schema.settings import InputError
-from serving.client import ServingError
 from serving.load import arrivals
 from serving.load.background import BackgroundLoad
 from serving.load.config import LoadConfig
 from serving.load.generator import send
 from serving.load.requests import examples_of
-from serving.protos import prediction_service_pb2
 from serving.server.server import RunningServer
+from souk_client.client import ServingError
+from souk_client.protos import prediction_service_pb2
 
 EXAMPLES = examples_of(["red shoes", "black lamp"])
 PredictRequest, PredictResponse = prediction_service_pb2.PredictRequest, prediction_service_pb2.PredictResponse

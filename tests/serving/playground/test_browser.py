@@ -5,7 +5,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from serving.client import Client
+from souk_client.client import Client
 from tests.serving import tiny_retriever
 from tests.serving.playground import browser
 from tests.serving.playground.conftest import EVIL, item_id

@@ -1,8 +1,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.client import Hit
 from serving.playground.comparison import Comparison, compare
+from souk_client.client import Hit
 
 ids = st.lists(st.sampled_from("abcdefghij"), unique=True)
 

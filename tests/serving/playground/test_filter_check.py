@@ -1,9 +1,9 @@
 import pytest
 
-from serving.client import Hit
-from serving.filters import Filters
 from serving.playground.catalog import Item
 from serving.playground.filter_check import FilterCheck, check_filters
+from souk_client.client import Hit
+from souk_client.filters import Filters
 
 ITEMS = {
     "a": Item("A", "Nord", "Home > Kitchen > Kettles", "s", 10.1),

@@ -5,8 +5,8 @@ import grpc
 import pytest
 
 from schema.settings import InputError
-from serving.client import Client, ServingError
 from serving.playground.models import Models, ServedModel, parse_model
+from souk_client.client import Client, ServingError
 from tests.serving import tiny_retriever
 from tests.serving.waiting import wait_for
 

@@ -4,10 +4,10 @@ import pytest
 
 from schema import features
 from schema.settings import InputError
-from serving.examples import Behavior, search_example
-from serving.filters import Filters
 from serving.playground.search_request import SearchRequest, Side, example_of
-from serving.protos import example_pb2
+from souk_client.examples import Behavior, search_example
+from souk_client.filters import Filters
+from souk_client.protos import example_pb2
 
 SIDE = {"model": "souk@localhost:8500"}
 
@@ -63,12 +63,13 @@ def test_a_version_may_come_as_text_for_it_may_be_longer_than_a_javascript_numbe
         ({"sides": [{**SIDE, "target": "evil:1"}]}, "target"),
         ({"k": 0}, "k: "),
         ({"k": 10**9}, "k: "),
-        ({"filters": {"max_price": 1e308}}, "filters.max_price"),
+        ({"filters": {"max_price": 1e308}}, "max_price must be a number"),
         ({"query": "a" * 1001}, "query"),
         ({"query": None}, "query"),
         ({"filters": {"min_price": "cheap"}}, "filters.min_price"),
-        ({"filters": {"brands": [""]}}, "filters.brands.0"),
-        ({"filters": {"exclude": ["i"] * 1001}}, "filters.exclude"),
+        ({"filters": {"brands": [""]}}, "brands.0 must be a text"),
+        ({"filters": {"exclude": ["i"] * 1001}}, "exclude must hold at most 1000"),
+        ({"filters": {"colors": ["red"]}}, "filters.colors"),
         ({"filters": {"min_price": 5, "max_price": 2}}, "the least price 5 is above the most, 2"),
         ({"eval": "1+1"}, "eval"),
     ],

@@ -5,12 +5,12 @@ import pytest
 
 from schema.features import RelevanceControl
 from schema.settings import InputError
-from serving.client import Client
 from serving.playground.api import Playground
 from serving.playground.catalog import CatalogReader
 from serving.playground.models import Models
 from serving.playground.server import MAX_BODY_BYTES, PlaygroundServer
 from serving.playground.users import Users
+from souk_client.client import Client
 from tests.serving import tiny_retriever
 from tests.serving.playground.conftest import EVIL, get, item_id, search, send
 from tests.serving.waiting import wait_for

@@ -2,8 +2,8 @@ import polars as pl
 import pytest
 
 from schema.settings import InputError
-from serving.examples import Behavior
 from serving.playground.users import Users
+from souk_client.examples import Behavior
 from tests.serving.playground.conftest import EVIL, item_id
 
 

@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schema.settings import InputError
-from serving.client import Client, ServingError
-from serving.examples import search_example
 from serving.server.batching import BatchingOptions, BatchingRunner, read_options
 from serving.server.errors import RequestError
 from serving.server.loader import LoadedModel, Signature
 from serving.server.metrics import Metrics
 from serving.server.registry import InUse
+from souk_client.client import Client, ServingError
+from souk_client.examples import search_example
 from tests.serving import tiny_retriever
 from tests.serving.waiting import wait_for
 

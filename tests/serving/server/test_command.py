@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.client import Client
+from souk_client.client import Client
 from tests.serving import tiny_retriever
 from tests.serving.waiting import wait_for
 

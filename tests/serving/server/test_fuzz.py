@@ -14,10 +14,10 @@ from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import model_management_pb2, model_pb2, predict_pb2
 
 from schema import features
-from serving.client import Client
 from serving.config import ServingConfig
-from serving.examples import search_example
 from serving.server.server import start
+from souk_client.client import Client
+from souk_client.examples import search_example
 from tests.serving import tiny_retriever
 
 fuzzed = settings(

@@ -14,12 +14,12 @@ import pytest
 import tensorflow as tf
 
 from schema import features
-from serving.client import Client
-from serving.examples import search_example
 from serving.load.background import BackgroundLoad
 from serving.load.config import LoadConfig
 from serving.load.requests import examples_of
-from serving.protos.prediction_service_pb2 import PredictResponse
+from souk_client.client import Client
+from souk_client.examples import search_example
+from souk_client.protos.prediction_service_pb2 import PredictResponse
 from tests.serving import tiny_retriever
 from tests.serving.waiting import wait_for
 

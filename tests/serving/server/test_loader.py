@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 
 from schema import features
-from serving.examples import search_example
 from serving.server import loader
+from souk_client.examples import search_example
 from tests.serving import tiny_retriever
 
 

@@ -8,9 +8,9 @@ import tensorflow as tf
 from prometheus_client.parser import text_string_to_metric_families
 
 from schema.settings import InputError
-from serving.client import Client
 from serving.config import ServingConfig
 from serving.server.server import start
+from souk_client.client import Client
 from tests.serving import tiny_retriever
 
 

@@ -12,9 +12,9 @@ from cryptography.x509.oid import NameOID
 from grpc_health.v1.health_pb2 import HealthCheckRequest
 
 from schema.settings import InputError
-from serving.client import Client, ServingError
 from serving.protos.server_config_pb2 import SSLConfig
 from serving.server.security import TokenCheck, read_tls, read_tokens
+from souk_client.client import Client, ServingError
 from tests.serving import tiny_retriever
 
 

@@ -20,11 +20,11 @@ from tensorflow_serving.apis import (
 )
 
 from schema.settings import InputError
-from serving.client import Client, ServingError
 from serving.config import ServingConfig
-from serving.examples import search_example
 from serving.server.manager import State, Status
 from serving.server.server import start
+from souk_client.client import Client, ServingError
+from souk_client.examples import search_example
 from tests.serving import tiny_retriever
 from tests.serving.waiting import wait_for
 

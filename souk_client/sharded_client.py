@@ -14,12 +14,11 @@ from dataclasses import dataclass
 
 import grpc
 
-from schema.settings import InputError
-from schema.shards import shard_models
-from serving.answers import Rows, Searcher, ServingError
-from serving.client import DEFAULT_TIMEOUT_S, Client
-from serving.config import DEFAULT_MODEL_NAME
-from serving.shard_merge import merge
+from souk_client.answers import Rows, Searcher, ServingError
+from souk_client.client import DEFAULT_TIMEOUT_S, Client
+from souk_client.errors import InputError
+from souk_client.protocol import DEFAULT_MODEL_NAME, shard_models
+from souk_client.shard_merge import merge
 
 # While shards differ in their newest version, how long one that all have is asked for before looking again.
 _AGREEMENT_S = 1.0

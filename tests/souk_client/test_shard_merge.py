@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schema.features import RelevanceControl
-from serving.answers import Row
-from serving.shard_merge import merge
+from souk_client.answers import Row
+from souk_client.shard_merge import merge
 
 PLAIN = st.sampled_from([None, RelevanceControl.OFF, RelevanceControl.NOTHING_NAMED])
 

@@ -13,12 +13,12 @@ from typing import Any
 
 import grpc
 
-from schema.settings import InputError
-from serving import wire
-from serving.answers import Answer, Hit, Rows, Searcher, ServingError, rows_of
-from serving.config import DEFAULT_HOST, DEFAULT_MODEL_NAME, DEFAULT_PORT
-from serving.examples import Behavior
-from serving.protos import model_service_pb2, prediction_service_pb2, tensor_pb2
+from souk_client import wire
+from souk_client.answers import Answer, Hit, Rows, Searcher, ServingError, rows_of
+from souk_client.errors import InputError
+from souk_client.examples import Behavior
+from souk_client.protocol import DEFAULT_HOST, DEFAULT_MODEL_NAME, DEFAULT_PORT
+from souk_client.protos import model_service_pb2, prediction_service_pb2, tensor_pb2
 
 __all__ = ["Answer", "Behavior", "Client", "Hit", "ServingError", "Signature", "TensorSpec", "VersionStatus"]
 

@@ -3,8 +3,8 @@ import tensorflow as tf
 
 from schema import features
 from schema.settings import InputError
-from serving.examples import Behavior, search_example
-from serving.filters import Filters
+from souk_client.examples import Behavior, search_example
+from souk_client.filters import Filters
 
 EVERYTHING = Behavior(
     history_queries=["shoes", "красные"],

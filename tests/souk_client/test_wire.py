@@ -3,8 +3,8 @@ import pytest
 import tensorflow as tf
 
 from schema.settings import InputError
-from serving import wire
-from serving.protos import tensor_pb2
+from souk_client import wire
+from souk_client.protos import tensor_pb2
 
 
 def ours(proto) -> tensor_pb2.TensorProto:

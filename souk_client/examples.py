@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from schema import features
-from schema.settings import InputError
-from serving.filters import Filters
-from serving.protos import example_pb2
+from souk_client import protocol
+from souk_client.errors import InputError
+from souk_client.filters import Filters
+from souk_client.protos import example_pb2
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Behavior:
     def empty(self) -> bool:
         """Whether nothing at all is known."""
         return not self.profile and not any(
-            getattr(self, name) for name in (features.HISTORY_QUERIES, *features.BEHAVIOR_ITEM_FEATURES)
+            getattr(self, name) for name in (protocol.HISTORY_QUERIES, *protocol.BEHAVIOR_ITEM_FEATURES)
         )
 
 
@@ -65,29 +65,29 @@ def search_example(
         )
     example = example_pb2.Example()
     feature = example.features.feature
-    feature[features.QUERY].bytes_list.value.append(query.encode())
+    feature[protocol.QUERY].bytes_list.value.append(query.encode())
     if user:
-        feature[features.USER_ID].bytes_list.value.append(user.encode())
+        feature[protocol.USER_ID].bytes_list.value.append(user.encode())
     if relevance_control is not None:
-        feature[features.RELEVANCE_CONTROL].bytes_list.value.append(b"on" if relevance_control else b"off")
+        feature[protocol.RELEVANCE_CONTROL].bytes_list.value.append(b"on" if relevance_control else b"off")
     if behavior is not None:
-        for name in (features.HISTORY_QUERIES, *features.BEHAVIOR_ITEM_FEATURES):
+        for name in (protocol.HISTORY_QUERIES, *protocol.BEHAVIOR_ITEM_FEATURES):
             values = getattr(behavior, name)
             if values:
                 feature[name].bytes_list.value.extend(value.encode() for value in values)
         for column, value in behavior.profile.items():
-            feature[features.profile_feature(column)].bytes_list.value.append(value.encode())
+            feature[protocol.profile_feature(column)].bytes_list.value.append(value.encode())
     if filters is not None:
         for name, texts in (
-            (features.FILTER_BRAND, filters.brands),
-            (features.FILTER_CATEGORY, filters.categories),
-            (features.EXCLUDE_ITEMS, filters.exclude),
+            (protocol.FILTER_BRAND, filters.brands),
+            (protocol.FILTER_CATEGORY, filters.categories),
+            (protocol.EXCLUDE_ITEMS, filters.exclude),
         ):
             if texts:
                 feature[name].bytes_list.value.extend(text.encode() for text in texts)
         for name, price in (
-            (features.FILTER_MIN_PRICE, filters.min_price),
-            (features.FILTER_MAX_PRICE, filters.max_price),
+            (protocol.FILTER_MIN_PRICE, filters.min_price),
+            (protocol.FILTER_MAX_PRICE, filters.max_price),
         ):
             if price is not None:
                 feature[name].float_list.value.append(price)

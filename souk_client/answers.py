@@ -8,12 +8,11 @@ from typing import Self
 
 import grpc
 
-from schema import features
-from schema.settings import InputError
-from serving import wire
-from serving.examples import Behavior, search_example
-from serving.filters import Filters
-from serving.protos import prediction_service_pb2
+from souk_client import protocol, wire
+from souk_client.errors import InputError
+from souk_client.examples import Behavior, search_example
+from souk_client.filters import Filters
+from souk_client.protos import prediction_service_pb2
 
 
 class ServingError(RuntimeError):
@@ -45,8 +44,8 @@ class Answer:
       hits: what was found.
       model_version: which version answered.
       places: k of the served model, the most hits that it returns for a query.
-      relevance_control: what relevance control did, a value of `schema.features.RelevanceControl`; None from a model
-        that has no such output.
+      relevance_control: what relevance control did, a value of `RelevanceControl`; None from a model that has no
+        such output.
       missing_shards: shards of the catalog that gave no answer, whose items cannot be among the hits.
     """
 
@@ -148,7 +147,7 @@ class Searcher(ABC):
           InputError: if there are no examples.
           ServingError: as for `search`.
         """
-        found = self.retrieve(features.SIGNATURE_DEFAULT, features.INPUT_EXAMPLES, examples)
+        found = self.retrieve(protocol.SIGNATURE_DEFAULT, protocol.INPUT_EXAMPLES, examples)
         return [
             Answer(_hits(row, k), found.model_version, len(row.ids), row.relevance_control, found.missing_shards)
             for row in found.rows
@@ -169,12 +168,12 @@ def rows_of(response: prediction_service_pb2.PredictResponse, count: int) -> Row
     Raises:
       ValueError: if it is not of the form that Souk's servables have.
     """
-    ids = wire.string_rows(response.outputs[features.OUTPUT_ITEM_IDS])
-    scores = wire.float_rows(response.outputs[features.OUTPUT_SCORES])
+    ids = wire.string_rows(response.outputs[protocol.OUTPUT_ITEM_IDS])
+    scores = wire.float_rows(response.outputs[protocol.OUTPUT_SCORES])
     control: Sequence[str | None] = [None] * len(ids)
     # Asked by name, a map of messages would make what it lacks.
-    if features.OUTPUT_RELEVANCE_CONTROL in response.outputs:
-        control = [value.decode() for value in wire.strings(response.outputs[features.OUTPUT_RELEVANCE_CONTROL])]
+    if protocol.OUTPUT_RELEVANCE_CONTROL in response.outputs:
+        control = [value.decode() for value in wire.strings(response.outputs[protocol.OUTPUT_RELEVANCE_CONTROL])]
     if not len(ids) == len(scores) == len(control) == count:
         raise ValueError(
             f"{count} requests got {len(ids)} rows of ids, {len(scores)} rows of scores and {len(control)} flags of "

@@ -5,8 +5,8 @@ import struct
 from collections.abc import Sequence
 from typing import TypeVar
 
-from schema.settings import InputError
-from serving.protos import tensor_pb2
+from souk_client.errors import InputError
+from souk_client.protos import tensor_pb2
 
 Value = TypeVar("Value", bytes, float)
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 from schema import features
 from schema.features import RelevanceControl
 from schema.settings import InputError
-from serving.client import Behavior, Client, Hit, ServingError, Signature, TensorSpec, VersionStatus
+from souk_client.client import Behavior, Client, Hit, ServingError, Signature, TensorSpec, VersionStatus
 from tests.serving import tiny_retriever
 
 HEAVY = ("tensorflow", "tfx", "tensorflow_serving", "numpy", "pandas", "pyarrow", "polars", "apache_beam", "scann")
@@ -179,7 +179,7 @@ def test_a_model_that_is_not_souks_is_recognized(client):
 def test_the_client_imports_neither_tensorflow_nor_anything_as_heavy():
     code = f"""
 import json, sys
-import serving.client
+import souk_client.client
 print(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

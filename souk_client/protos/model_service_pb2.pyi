@@ -1,6 +1,6 @@
 # ruff: noqa
 # fmt: off
-from serving.protos import prediction_service_pb2 as _prediction_service_pb2
+from souk_client.protos import prediction_service_pb2 as _prediction_service_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from schema.features import RelevanceControl
-from serving.answers import Row
+from souk_client.answers import Row
+from souk_client.protocol import RelevanceControl
 
 
 def merge(rows: Sequence[Row]) -> Row:

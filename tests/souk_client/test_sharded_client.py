@@ -14,14 +14,14 @@ import pytest
 
 from schema.features import RelevanceControl
 from schema.settings import InputError
-from schema.shards import shard_models
-from serving.client import Client, ServingError, VersionStatus
 from serving.config import ServingConfig
 from serving.server.server import RunningServer, start
-from serving.sharded_client import ShardedClient
+from souk_client.client import Client, ServingError, VersionStatus
+from souk_client.protocol import shard_models
+from souk_client.sharded_client import ShardedClient
 from tests.serving import tiny_retriever
-from tests.serving.test_client import HEAVY
 from tests.serving.waiting import wait_for
+from tests.souk_client.test_client import HEAVY
 
 SHARDS = 3
 
@@ -308,6 +308,6 @@ def test_all_shards_are_asked_at_once_under_one_deadline(shared, silent):
 
 
 def test_the_client_imports_nothing_heavy():
-    code = f"import sys, serving.sharded_client; print([name for name in {HEAVY!r} if name in sys.modules])"
+    code = f"import sys, souk_client.sharded_client; print([name for name in {HEAVY!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
