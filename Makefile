@@ -50,7 +50,7 @@ lock: $(READY)  ## resolve pyproject.toml anew into uv.lock and requirements.loc
 	$(UV) export --frozen --no-dev --all-extras --no-emit-project --no-annotate --no-header --no-hashes --output-file requirements.lock > /dev/null
 
 clean:  ## remove environments, caches and build output; runs/ stays
-	rm -rf $(VENV) .uv build dist *.egg-info .mypy_cache .ruff_cache .hypothesis .pytest_cache
+	rm -rf $(VENV) .uv {.,souk_client}/{build,dist,*.egg-info} .mypy_cache .ruff_cache .hypothesis .pytest_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Made once for each state of the lock; an install that was broken off has no stamp and is taken up again.

@@ -32,6 +32,8 @@ COMMANDS: Final = {
 
 # The extra with what a command imports beyond the base install; `pipeline` for those that are not here.
 _EXTRAS: Final = {"query": None, "load": None, "serve": "serving", "playground": "serving", "bench": "bench"}
+# TFX states Python below 3.11 and works on it; only with the locked versions does pip find a set that fits.
+_LOCKED: Final = "--ignore-requires-python -c requirements.lock "
 
 
 class LazyGroup(click.Group):
@@ -70,10 +72,12 @@ class LazyGroup(click.Group):
         except ModuleNotFoundError as error:
             command, module = ctx.invoked_subcommand or "", (error.name or "").partition(".")[0]
             extra = _EXTRAS.get(command, "pipeline")
-            if extra is None or importlib.util.find_spec(module) is not None:
+            if extra is None or not module or importlib.util.find_spec(module) is not None:
                 raise
+            options, where = ("", "") if extra == "serving" else (_LOCKED, " in a checkout of Souk")
             raise InputError(
-                f"`souk {command}` needs `{module}`, which is not installed: run pip install '{DISTRIBUTION}[{extra}]'."
+                f"`souk {command}` needs `{module}`, which is not installed: "
+                f"run pip install {options}'{DISTRIBUTION}[{extra}]'{where}."
             ) from None
 
 
