@@ -59,10 +59,10 @@ def service(rows: int) -> Iterator[str]:
 def read_columns() -> int:
     """Reads the table as ingestion does; gives the rows."""
     from components.example_gen.columns import EVENT_COLUMNS
-    from components.example_gen.inputs import Reading, cut_inputs, find_inputs, read_blocks
+    from components.example_gen.inputs import Reading, find_inputs, read_batches, split_inputs
 
-    pieces = cut_inputs(find_inputs((f"bigquery://{TABLE}",), "events"), Reading("events", EVENT_COLUMNS))
-    return sum(len(block.frame) for piece in pieces for block in read_blocks(piece, EVENT_COLUMNS))
+    splits = split_inputs(find_inputs((f"bigquery://{TABLE}",), "events"), Reading("events", EVENT_COLUMNS))
+    return sum(len(batch.frame) for split in splits for batch in read_batches(split, EVENT_COLUMNS))
 
 
 def read_dicts() -> int:
@@ -98,7 +98,7 @@ def lead_beam_to(address: str) -> None:
     from apache_beam.io.gcp import bigquery, bigquery_tools
     from google.oauth2.credentials import Credentials
 
-    from components.example_gen.bigquery.client import read_client
+    from components.example_gen.cloud import read_client
 
     bigquery_tools.bigquery.BigqueryV2.BASE_URL = f"{address}/bigquery/v2/"
     bigquery.bq_storage = SimpleNamespace(BigQueryReadClient=read_client, types=bigquery.bq_storage.types)

@@ -1,11 +1,11 @@
-"""What one event costs ingestion, wherever it runs: bytes that are moved and kept, and memory while a key is worked.
+"""What one event costs ingestion, wherever it runs: bytes moved and stored, and memory to process a partition.
 
-First table: bytes, and rows that Beam shuffles, for each event, by number of keys. Last is what a log of a billion
-events has: how a block of it is cut depends on the block's size and the number of keys alone, so a million events
-show it. Second table: the memory of a process that works one key, by the events of the key, over what the process
-takes to start; each is measured in a process of its own.
+First table: bytes, and rows that Beam shuffles, for each event, by number of partitions. The last row is that of a log
+of a billion events: how a record batch is partitioned depends on its size and the number of partitions alone, so a
+million events show it. Second table: the memory of a process for one partition, by the events of the partition, above
+what the process takes to start; each is measured in a process of its own.
 
-Run: python -m benchmarks.scale [--events 1_000_000] [--keys 1,2,4,8,16]
+Run: python -m benchmarks.scale [--events 1_000_000] [--partitions 1,2,4,8,16]
 """
 
 import argparse
@@ -34,19 +34,19 @@ from components.example_gen.ingest import plan_splits
 from components.example_gen.job import Job, plan_job
 from components.example_gen.summary import Tally
 
-Keyed = list[tuple[int, Any]]
+Partitioned = list[tuple[int, Any]]
 _MIB: Final = 2**20
 _LARGEST: Final = 1_000_000_000
-# That such a log is cut in, by `components.example_gen.job`.
-_MOST_KEYS: Final = 4096
+# Of such a log, by `components.example_gen.job`.
+_MAX_PARTITIONS: Final = 4096
 _ID_PARTS: Final = 20
 _IDS_PER_PART: Final = 250_000
 
 
 @dataclass(frozen=True)
 class Stage:
-    """What is handed from one step to the next: bytes on the disk that all workers share, rows that Beam shuffles, and
-    bytes of such a row as Beam encodes it.
+    """What one step passes to the next: bytes on the disk that all workers share, rows that Beam shuffles, and bytes of
+    such a row as Beam encodes it.
     """
 
     kept: int
@@ -56,18 +56,18 @@ class Stage:
 
 @dataclass
 class Measured:
-    """What one run of the steps gave.
+    """The measurements of one run of the steps.
 
     Attributes:
-      keys: that the log was cut in.
+      partitions: of the log.
       events, searches: how many there were.
       log: bytes of the log's text.
-      stages: by the name of what is handed on.
+      stages: by the name of what is passed on.
       written: bytes of the search examples.
       memory: by step, bytes over what the process took to start, and seconds.
     """
 
-    keys: int
+    partitions: int
     events: int = 0
     searches: int = 0
     log: int = 0
@@ -76,28 +76,25 @@ class Measured:
     memory: dict[str, tuple[int, float]] = field(default_factory=dict)
 
 
-def work(shop: Path, keys: int, folder: Path) -> Measured:
-    """Runs the steps of ingestion one after the other; key 0 of each in a process of its own."""
-    job = _job(shop, keys, folder)
-    measured = Measured(keys)
+def run_steps(shop: Path, partitions: int, folder: Path) -> Measured:
+    """Runs the steps of ingestion one after the other; partition 0 of each in a process of its own."""
+    job = _job(shop, partitions, folder)
+    measured = Measured(partitions)
     read, tally = _read(job)
     paths = _catalog(read[kinds.CATALOG], job)
     splits = plan_splits(tally, job.config)
-    requests: Keyed = []
-    interactions: Keyed = []
-    for key, slices in _grouped(read[kinds.EVENTS], keys):
-        step = _measured(measured, "join", steps.join) if key == 0 else steps.join
-        of_requests, of_interactions, _ = step(key, slices, paths, splits, job)
+    requests: Partitioned = []
+    interactions: Partitioned = []
+    for partition, refs in _grouped(read[kinds.EVENTS], partitions):
+        step = steps.join_partition if partition else _measured(measured, "join", steps.join_partition)
+        of_requests, of_interactions, _ = step(partition, refs, paths, splits, job)
         requests += of_requests
         interactions += of_interactions
-    by_user = [dict(_grouped(part, keys)) for part in (requests, interactions, read[kinds.USERS])]
-    for key in range(keys):
-        asked, did, profiles = (part.get(key, []) for part in by_user)
-        portions, _ = steps.cut(key, asked, did, profiles, splits, job)
-        for portion in portions:
-            is_first = not (key or portion.number)
-            step = _measured(measured, "write", steps.write_search) if is_first else steps.write_search
-            tally += step(portion, job)
+    by_user = [dict(_grouped(part, partitions)) for part in (requests, interactions, read[kinds.USERS])]
+    for partition in range(partitions):
+        step = steps.write_search if partition else _measured(measured, "write", steps.write_search)
+        asked, done, profiles = (part.get(partition, []) for part in by_user)
+        tally += step(partition, asked, done, profiles, splits, job)
     measured.events = tally.counters["events.read"]
     measured.searches = tally.counters["examples.train"] + tally.counters["examples.eval"]
     measured.log = _decoded(shop / "events")
@@ -106,10 +103,10 @@ def work(shop: Path, keys: int, folder: Path) -> Measured:
     return measured
 
 
-def cut_finely(shop: Path, joined_keys: int, keys: int, folder: Path) -> Measured:
-    """What is moved where a log is so large that it has many keys, each with the events of one of `joined_keys`.
+def partition_finely(shop: Path, joined_partitions: int, partitions: int, folder: Path) -> Measured:
+    """What is moved of a log so large that it has many partitions, each with the events of one of `joined_partitions`.
 
-    The log is put into one file, so that its blocks are as long as they get.
+    The log is put into one file, so that its record batches are as long as they get.
     """
     one = folder / "shop"
     (one / "events").mkdir(parents=True)
@@ -118,16 +115,17 @@ def cut_finely(shop: Path, joined_keys: int, keys: int, folder: Path) -> Measure
     with (one / "events" / "all.jsonl.gz").open("wb") as stream:
         for path in sorted((shop / "events").iterdir()):
             stream.write(path.read_bytes())
-    fine, coarse = _job(one, keys, folder / "fine"), _job(one, joined_keys, folder / "coarse")
-    measured = Measured(keys)
+    fine, coarse = _job(one, partitions, folder / "fine"), _job(one, joined_partitions, folder / "coarse")
+    measured = Measured(partitions)
     of_fine, _ = _read(fine)
     _weigh(measured, folder / "fine", {"events": of_fine[kinds.EVENTS]})
     read, tally = _read(coarse)
     paths = _catalog(read[kinds.CATALOG], coarse)
     splits = plan_splits(tally, coarse.config)
-    joined: dict[str, Keyed] = {"requests": [], "interactions": []}
-    for key, slices in _grouped(read[kinds.EVENTS], joined_keys):
-        requests, interactions, _ = steps.join(key, slices, paths, splits, replace(coarse, keys=keys))
+    joined: dict[str, Partitioned] = {"requests": [], "interactions": []}
+    for partition, refs in _grouped(read[kinds.EVENTS], joined_partitions):
+        fine_job = replace(coarse, partitions=partitions)
+        requests, interactions, _ = steps.join_partition(partition, refs, paths, splits, fine_job)
         joined["requests"] += requests
         joined["interactions"] += interactions
     measured.events = tally.counters["events.read"]
@@ -146,7 +144,7 @@ def weigh_item_ids(folder: Path) -> tuple[float, float]:
             paths.append(str(folder / f"{part}.parquet"))
             ids.to_frame("item_id").write_parquet(paths[-1])
             stream.write("\n".join(ids) + "\n")
-    measured = Measured(keys=0)
+    measured = Measured(partitions=0)
     _measured(measured, "join", _count_ids)(tuple(paths))
     in_graph = _measured(measured, "look up", _load_vocabulary)(str(vocabulary))
     items = _ID_PARTS * _IDS_PER_PART
@@ -168,32 +166,32 @@ def _load_vocabulary(path: str) -> int:
     return _peak() - before
 
 
-def _job(shop: Path, keys: int, folder: Path) -> Job:
+def _job(shop: Path, partitions: int, folder: Path) -> Job:
     data = {
         "events": f"{shop}/events/*.jsonl.gz",
         "catalog": f"{shop}/catalog.jsonl.gz",
         "users": f"{shop}/users.jsonl.gz",
         "profile_columns": list(PROFILE_COLUMNS),
     }
-    config = IngestConfig.parse({"data": data, "keys": keys})
+    config = IngestConfig.parse({"data": data, "partitions": partitions})
     return plan_job(config, str(folder / "out"), str(folder / "work"))
 
 
-def _read(job: Job) -> tuple[dict[str, Keyed], Tally]:
+def _read(job: Job) -> tuple[dict[str, Partitioned], Tally]:
     tally = Tally()
-    read: dict[str, Keyed] = defaultdict(list)
-    for task in job.tasks:
-        for slices, of_block in steps.read(task, job):
-            read[task.kind] += slices
-            tally += of_block
+    read: dict[str, Partitioned] = defaultdict(list)
+    for split in job.input_splits:
+        for refs, of_batch in steps.read_split(split, job):
+            read[split.kind] += refs
+            tally += of_batch
     return read, tally
 
 
-def _catalog(slices: Keyed, job: Job) -> list[str]:
-    return [steps.write_catalog(key, of_key, job)[0] for key, of_key in _grouped(slices, job.item_keys)]
+def _catalog(refs: Partitioned, job: Job) -> list[str]:
+    return [steps.write_catalog(number, some, job)[0] for number, some in _grouped(refs, job.item_partitions)]
 
 
-def _weigh(measured: Measured, folder: Path, shuffled: dict[str, Keyed]) -> None:
+def _weigh(measured: Measured, folder: Path, shuffled: dict[str, Partitioned]) -> None:
     coder = FastPrimitivesCoder()
     for name, rows in shuffled.items():
         some = rows[:: max(1, len(rows) // 500)]
@@ -201,11 +199,11 @@ def _weigh(measured: Measured, folder: Path, shuffled: dict[str, Keyed]) -> None
         measured.stages[name] = Stage(_size(folder / "work" / name), len(rows), encoded)
 
 
-def _grouped(rows: Keyed, keys: int) -> list[tuple[int, list]]:
-    groups: list[list] = [[] for _ in range(keys)]
-    for key, piece in rows:
-        groups[key].append(piece)
-    return [(key, group) for key, group in enumerate(groups) if group]
+def _grouped(rows: Partitioned, partitions: int) -> list[tuple[int, list]]:
+    groups: list[list] = [[] for _ in range(partitions)]
+    for partition, ref in rows:
+        groups[partition].append(ref)
+    return [(partition, group) for partition, group in enumerate(groups) if group]
 
 
 def _measured(into: Measured, name: str, step: Callable) -> Callable:
@@ -227,8 +225,8 @@ def _measured(into: Measured, name: str, step: Callable) -> Callable:
     return run
 
 
-def work_one(given: Path, got: Path) -> None:
-    """What the fresh process does."""
+def run_one(given: Path, got: Path) -> None:
+    """Runs one step; in the fresh process."""
     step, arguments = pickle.loads(given.read_bytes())
     before, started = _peak(), time.monotonic()
     result = step(*arguments)
@@ -251,8 +249,8 @@ def _decoded(folder: Path) -> int:
     total = 0
     for path in folder.iterdir():
         with gzip.open(path) as stream:
-            while block := stream.read(16 * _MIB):
-                total += len(block)
+            while data := stream.read(16 * _MIB):
+                total += len(data)
     return total
 
 
@@ -260,12 +258,12 @@ def print_bytes(runs: list[Measured], id_bytes: tuple[float, float], console: Co
     """Prints the first table."""
     whole = runs[0]
     table = Table(title=f"{whole.events:,} simulated events, of {whole.searches:,} searches: bytes for each event")
-    for column in ("keys", "disk: events", "disk: requests", "disk: interactions", "rows", "through Beam"):
+    for column in ("partitions", "disk: events", "disk: requests", "disk: interactions", "rows", "through Beam"):
         table.add_column(column, justify="right")
     for run in runs:
         stages = [run.stages[name] for name in ("events", "requests", "interactions")]
         table.add_row(
-            f"{run.keys:,}",
+            f"{run.partitions:,}",
             *(f"{stage.kept / run.events:.0f}" for stage in stages),
             f"{sum(stage.rows for stage in stages) / run.events:.4f}",
             f"{sum(stage.rows * stage.row for stage in stages) / run.events:.2f}",
@@ -280,11 +278,11 @@ def print_bytes(runs: list[Measured], id_bytes: tuple[float, float], console: Co
 
 def print_memory(runs: list[Measured], console: Console) -> None:
     """Prints the second table."""
-    table = Table(title="One key, in a process of its own: over what it takes to start")
-    for column in ("events of the key", "join MiB", "bytes/event", "s", "write MiB", "bytes/event", "s"):
+    table = Table(title="One partition, in a process of its own: above what it takes to start")
+    for column in ("its events", "join MiB", "bytes/event", "s", "write MiB", "bytes/event", "s"):
         table.add_column(column, justify="right")
-    for run in sorted(runs, key=lambda run: -run.keys):
-        events = run.events / run.keys
+    for run in sorted(runs, key=lambda run: -run.partitions):
+        events = run.events / run.partitions
         cells = [f"{events:,.0f}"]
         for name in ("join", "write"):
             memory, seconds = run.memory[name]
@@ -296,23 +294,23 @@ def print_memory(runs: list[Measured], console: Console) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=1_000_000)
-    parser.add_argument("--keys", default="1,2,4,8,16")
+    parser.add_argument("--partitions", default="1,2,4,8,16")
     parser.add_argument("--folder", type=Path, default=Path("/tmp/souk-benchmark-ingest"), help="for logs")
     parser.add_argument("--given", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--got", type=Path, help=argparse.SUPPRESS)
     known = parser.parse_args()
     if known.given:
-        work_one(known.given, known.got)
+        run_one(known.given, known.got)
         return
     shop = simulate(known.events, known.folder)
     runs = []
-    for keys in map(int, known.keys.split(",")):
+    for partitions in map(int, known.partitions.split(",")):
         with tempfile.TemporaryDirectory() as folder:
-            runs.append(work(shop, keys, Path(folder)))
+            runs.append(run_steps(shop, partitions, Path(folder)))
         print(runs[-1], file=sys.stderr)
     with tempfile.TemporaryDirectory() as folder:
-        joined_keys = max(1, round(known.events * _MOST_KEYS / _LARGEST))
-        largest = cut_finely(shop, joined_keys, _MOST_KEYS, Path(folder))
+        joined_partitions = max(1, round(known.events * _MAX_PARTITIONS / _LARGEST))
+        largest = partition_finely(shop, joined_partitions, _MAX_PARTITIONS, Path(folder))
     with tempfile.TemporaryDirectory() as folder:
         id_bytes = weigh_item_ids(Path(folder))
     console = Console(width=100)

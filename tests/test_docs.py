@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from components.example_gen.rejects import EXPLANATIONS
+from components.example_gen.validate import EXPLANATIONS
 from pipeline.cli import COMMANDS
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -1,4 +1,4 @@
-"""Reads a shop's catalog file, with ingestion's own readers, as what `encode_items` takes."""
+"""Reads a shop's catalog file, with ingestion's own readers, as the catalog that evaluation takes."""
 
 from dataclasses import dataclass
 
@@ -7,8 +7,8 @@ import polars as pl
 from components.example_gen.catalog import item_columns, one_row_per_item, validate_items
 from components.example_gen.columns import CATALOG, CATALOG_COLUMNS, REQUIRED_CATALOG_COLUMNS
 from components.example_gen.encode import encode_examples
-from components.example_gen.files import cut_ranges, find_files
-from components.example_gen.readers import columns_of, read_blocks
+from components.example_gen.files import find_files, split_files
+from components.example_gen.readers import columns_of, read_batches
 from evaluation.eval_set import Catalog, parse_catalog
 from schema.settings import InputError
 
@@ -36,10 +36,10 @@ def read_catalog_file(pattern: str) -> CatalogFile:
                 f"`{'` and `'.join(REQUIRED_CATALOG_COLUMNS)}`"
             )
     unusable, frames = 0, [CATALOG.to_frame()]
-    for piece in cut_ranges(files):
-        for block in read_blocks(piece, CATALOG_COLUMNS):
-            usable, bad = validate_items(block.frame, files.index(piece.file))
-            unusable += len(bad) + len(block.rejects)
+    for split in split_files(files):
+        for batch in read_batches(split, CATALOG_COLUMNS):
+            usable, bad = validate_items(batch.frame, files.index(split.file))
+            unusable += len(bad) + len(batch.rejects)
             frames.append(usable)
     items, repeated = one_row_per_item(pl.concat(frames))
     if items.is_empty():

@@ -1,5 +1,6 @@
-"""The columns of the three inputs and of what moves between the steps of the job."""
+"""The columns of the inputs, and the schemas of what moves between the steps of the job."""
 
+from dataclasses import dataclass, field
 from typing import Final
 
 import polars as pl
@@ -7,6 +8,7 @@ import polars as pl
 from schema.features import EventType
 
 EVENT_ID: Final = "event_id"
+USER_ID: Final = "user_id"
 TIMESTAMP: Final = "timestamp"
 EVENT_TYPE: Final = "event_type"
 POSITION: Final = "position"
@@ -18,7 +20,7 @@ EVENT_COLUMNS: Final = (
     EVENT_ID,
     TIMESTAMP,
     "request_id",
-    "user_id",
+    USER_ID,
     EVENT_TYPE,
     "query",
     "item_id",
@@ -39,7 +41,7 @@ EVENTS: Final = pl.Schema(
         EVENT_ID: pl.String(),
         "timestamp_ms": pl.Int64(),
         "request_id": pl.String(),
-        "user_id": pl.String(),
+        USER_ID: pl.String(),
         EVENT_TYPE: pl.UInt8(),
         "query": pl.String(),
         "item_id": pl.String(),
@@ -47,11 +49,11 @@ EVENTS: Final = pl.Schema(
         FILE: pl.Int32(),
     }
 )
-# Events joined by request: what was asked, and what came of it.
+# Events joined by request: the query and its labels.
 REQUESTS: Final = pl.Schema(
     {
         "request_id": pl.String(),
-        "user_id": pl.String(),
+        USER_ID: pl.String(),
         "timestamp_ms": pl.Int64(),
         "query": pl.String(),
         "items": pl.List(pl.String()),
@@ -59,10 +61,10 @@ REQUESTS: Final = pl.Schema(
         "positions": pl.List(pl.Int64()),
     }
 )
-# What users did with items, whichever request it came from.
+# Clicks, carts and orders of users, of whichever request.
 INTERACTIONS: Final = pl.Schema(
     {
-        "user_id": pl.String(),
+        USER_ID: pl.String(),
         "timestamp_ms": pl.Int64(),
         EVENT_ID: pl.String(),
         EVENT_TYPE: pl.UInt8(),
@@ -80,3 +82,16 @@ CATALOG: Final = pl.Schema(
         FILE: pl.Int32(),
     }
 )
+
+
+def users_schema(columns: tuple[str, ...]) -> pl.Schema:
+    """The schema of validated profiles."""
+    return pl.Schema({USER_ID: pl.String()} | dict.fromkeys(columns, pl.String()) | {FILE: pl.Int32()})
+
+
+@dataclass(frozen=True)
+class RecordBatch:
+    """Rows that a reader yields: `frame` has the requested columns, `rejects` what is no row, as (reason, raw text)."""
+
+    frame: pl.DataFrame
+    rejects: list[tuple[str, str]] = field(default_factory=list)

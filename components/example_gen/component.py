@@ -18,7 +18,7 @@ from components.example_gen.fingerprint import catalog_fingerprint
 from components.example_gen.ingest import ingest_catalog_into, ingest_into
 from schema import features
 
-# The property of examples that tells which catalog is in them, see `fingerprint.catalog_fingerprint`.
+# The property of examples that identifies the catalog in them, see `fingerprint.catalog_fingerprint`.
 CATALOG_FINGERPRINT: Final = "catalog_fingerprint"
 
 _logger = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ def SoukExampleGen(  # noqa: N802
     """
     config = _describe(examples, features.SPLITS, config_json, date, overrides)
     summary = ingest_into(config, examples.uri, lambda: beam_pipeline)
-    for line in summary.action_lines():
+    for line in summary.notes():
         _logger.info("%s", line)
     # Spans of daily data are counted in days since 1970.
     examples.span = summary.end_ms // MILLISECONDS_PER_DAY

@@ -1,11 +1,11 @@
-"""Settings of ingestion: where the inputs are, how the log is cut, which behavior windows are kept."""
+"""Settings of ingestion: where the inputs are, how the log is split, how long the behavior windows are."""
 
 import datetime
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from components.example_gen.bigquery.address import DATE, dated, is_table, parse_address
+from components.example_gen.cloud import DATE, dated, is_table, parse_address
 from schema.settings import InputError, Settings
 
 PositiveInt = Annotated[int, Field(ge=1)]
@@ -109,11 +109,6 @@ class WindowConfig(Settings):
         """Length of the long-term window, milliseconds."""
         return round(self.long_term_days * MILLISECONDS_PER_DAY)
 
-    @property
-    def untils_ms(self) -> tuple[int, int, int]:
-        """How long before a request its windows end, the newest first, milliseconds."""
-        return 0, self.real_time_ms, self.real_time_ms + self.short_term_ms
-
     @model_validator(mode="after")
     def _scan_reaches_the_caps(self) -> "WindowConfig":
         largest = max(self.real_time_cap, self.short_term_cap, self.long_term_cap, self.history_queries_cap)
@@ -151,16 +146,12 @@ class IngestConfig(Settings):
     request whose query nobody logged. A log that is older than the catalog has some."""
     max_query_characters: PositiveInt = 512
     """Longer queries are cut to this and counted."""
-    keys: Annotated[int, Field(ge=1, le=4096)] | None = None
-    """Into how many parts users and items are hashed; each is worked alone, and each is one output file of a
-    split, or more where it has many rows. By default by the size of the inputs, so that one part stays small in
-    memory."""
-    rows_at_once: PositiveInt = 150_000
-    """Of about so many requests and interactions examples are made at once. A user with more, a robot as a rule, is
-    worked in stretches of time; it bounds the memory of one step, not what it gives."""
-    max_user_events: PositiveInt | None = None
-    """A user with more searches, clicks, carts and orders than this in the log is taken for a robot, which gives no
-    example and no user state, and is counted. By default nobody is."""
+    partitions: Annotated[int, Field(ge=1, le=4096)] | None = None
+    """Into how many partitions users and items are hashed; each is processed alone, and is one output file of a
+    split. By default by the size of the inputs, so that one partition stays small in memory."""
+    max_user_events: PositiveInt = 100_000
+    """Of a user's searches, clicks, carts and orders in the log at most this many are kept, the newest. No person
+    has so many; a robot, or one id for all guests, may. What is dropped is counted and printed."""
 
     @property
     def end_ms(self) -> int | None:
@@ -200,7 +191,7 @@ class IngestConfig(Settings):
     @field_validator("date", mode="before")
     @classmethod
     def _is_a_day(cls, value: object) -> object:
-        from components.example_gen.timestamps import format_timestamp, parse_timestamp
+        from components.example_gen.times import format_timestamp, parse_timestamp
 
         if value is None:
             return None
@@ -217,7 +208,7 @@ class IngestConfig(Settings):
     @field_validator("train_start", "eval_start")
     @classmethod
     def _is_a_timestamp(cls, value: str | None) -> str | None:
-        from components.example_gen.timestamps import parse_timestamp
+        from components.example_gen.times import parse_timestamp
 
         if value is not None:
             try:

@@ -1,21 +1,24 @@
-"""The input files: found by pattern, named by format, opened as streams, cut into ranges.
+"""Files on disks and in buckets: input files are found and split, outputs are written whole or not at all.
 
 Paths are what Beam's FileSystems understands: local ones and, with Beam's extras, gs://, s3:// and hdfs://.
 """
 
+import glob
 import gzip
 import os
+import posixpath
 import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import BinaryIO, Literal, cast
+from typing import BinaryIO, Final, Literal, cast
 
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileMetadata
 from apache_beam.io.filesystems import FileSystems
 
-from components.example_gen.cloud_errors import READ_STORAGE, explain
+from components.example_gen.cloud import READ_STORAGE, WRITE_STORAGE, explain
+from schema.artifacts import INGESTION_FILE
 from schema.settings import InputError
 
 Format = Literal["jsonl", "csv", "parquet"]
@@ -27,7 +30,8 @@ _SUFFIXES: dict[str, Format] = {
     ".csv": "csv",
     ".parquet": "parquet",
 }
-RANGE_BYTES = 64 << 20
+SPLIT_BYTES = 64 << 20
+_TEMPORARY: Final = ".tmp-"
 
 
 @dataclass(frozen=True)
@@ -59,8 +63,8 @@ class InputFile:
 
 
 @dataclass(frozen=True)
-class FileRange:
-    """The rows of `file` that begin in the bytes [start, end). Only plain JSONL is cut; `index` names it."""
+class FileSplit:
+    """The rows of `file` that begin in the bytes [start, end), for one worker. Only plain JSONL is split."""
 
     file: InputFile
     start: int
@@ -108,17 +112,17 @@ def find_files(patterns: tuple[str, ...], what: str) -> list[InputFile]:
     return files
 
 
-def cut_ranges(files: list[InputFile], range_bytes: int = RANGE_BYTES, first: int = 0) -> list[FileRange]:
-    """Units of parallel reading: plain JSONL in ranges of about `range_bytes`, any other file whole.
+def split_files(files: list[InputFile], split_bytes: int = SPLIT_BYTES, first: int = 0) -> list[FileSplit]:
+    """The splits of `files`: plain JSONL in ranges of about `split_bytes`, any other file whole.
 
     Their indices count from `first`.
     """
-    ranges: list[FileRange] = []
+    splits: list[FileSplit] = []
     for file in files:
-        step = range_bytes if file.format == "jsonl" and not file.gzipped else file.size
+        step = split_bytes if file.format == "jsonl" and not file.gzipped else file.size
         for start in range(0, file.size, step):
-            ranges.append(FileRange(file, start, min(start + step, file.size), first + len(ranges)))
-    return ranges
+            splits.append(FileSplit(file, start, min(start + step, file.size), first + len(splits)))
+    return splits
 
 
 def open_stream(file: InputFile) -> BinaryIO:
@@ -200,3 +204,79 @@ def _describe(match: FileMetadata, what: str) -> InputFile:
         known = ", ".join(_SUFFIXES)
         raise InputError(f"`{what}`: {path} has no known format; its name must end in one of {known} (text also .gz)")
     return InputFile(path, format_, gzipped, match.size_in_bytes, match.last_updated_in_seconds or 0.0)
+
+
+@contextmanager
+def replaced(out_dir: str) -> Iterator[tuple[str, str]]:
+    """The folder to write to, and its final name: new, or in the place of what an earlier ingestion wrote.
+
+    A local folder is written beside its place and then renamed; where the body fails, `out_dir` is as it was. A bucket
+    has no folders to rename: there the summary goes first and comes last, and a folder without it is not whole; where
+    the body fails, it is emptied.
+
+    Raises:
+      InputError: `out_dir` is a file, or holds what no ingestion wrote, or cannot be looked at.
+    """
+    if is_remote(out_dir):
+        target = out_dir.rstrip("/")
+        if "/" not in target.partition("://")[2]:
+            raise InputError(f"{out_dir} is a whole bucket; name a folder in it, such as {target}/examples")
+        _clear(target)
+        try:
+            yield target, target
+        except BaseException:
+            # Why it failed matters more than what it leaves.
+            with suppress(Exception):
+                remove_tree(target)
+            raise
+        return
+    target = os.path.abspath(os.path.expanduser(out_dir))
+    _check_replaceable(target)
+    _remove_leftovers(target)
+    temporary = f"{target}{_TEMPORARY}{os.getpid()}"
+    try:
+        yield temporary, target
+        _replace(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _clear(target: str) -> None:
+    try:
+        found = FileSystems.match([f"{target}/**"], limits=[1])[0].metadata_list
+        if found and not FileSystems.exists(posixpath.join(target, INGESTION_FILE)):
+            raise InputError(f"{target} holds objects that no ingestion wrote; name a new or an empty folder")
+        if found:
+            FileSystems.delete([posixpath.join(target, INGESTION_FILE)])
+            remove_tree(target)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{target} cannot be written to: {explain(error, WRITE_STORAGE)}") from error
+
+
+def _check_replaceable(target: str) -> None:
+    if os.path.isfile(target):
+        raise InputError(f"{target} is a file; name a folder to write to")
+    if os.path.isdir(target) and os.listdir(target) and not os.path.isfile(os.path.join(target, INGESTION_FILE)):
+        raise InputError(f"{target} holds files that no ingestion wrote; name a new or an empty folder")
+
+
+def _remove_leftovers(target: str) -> None:
+    """Removes what runs into `target` left that were killed, told by the number of their process."""
+    for path in glob.glob(f"{glob.escape(target)}{_TEMPORARY}*"):
+        number = path.removeprefix(f"{target}{_TEMPORARY}").partition("-")[0]
+        if number.isdigit() and not os.path.exists(f"/proc/{number}"):
+            shutil.rmtree(path)
+
+
+def _replace(temporary: str, target: str) -> None:
+    """Puts `temporary` at `target`; what was there goes only once the new is whole."""
+    if os.path.isdir(target):
+        old = f"{temporary}-old"
+        os.rename(target, old)
+        os.rename(temporary, target)
+        shutil.rmtree(old)
+    else:
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        os.rename(temporary, target)

@@ -1,15 +1,18 @@
 """The ingestion job: logs, catalog and profiles in, an Examples artifact with three splits out.
 
-    read  --events-->   join    --requests, interactions-->  cut --portions--> write_search --> train, eval, user states
-      \\---items----> write_catalog --item ids--^              ^
-      \\---profiles-------------------------------------------/
+    read_split --events-->    join_partition --requests, interactions-->  write_search --> train, eval, user states
+           \\---items----> write_catalog --item ids--^                      ^
+           \\---profiles----------------------------------------------------/
 
-Beam moves addresses of Arrow batches (see `partition`); what runs between is columnar (see `steps`).
+Beam moves references to Arrow batches (see `partition`); what runs between is columnar (see `steps`).
 """
 
+import os
 import posixpath
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import apache_beam as beam
@@ -18,25 +21,24 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from components.example_gen import job as kinds
 from components.example_gen import steps
 from components.example_gen.config import IngestConfig
-from components.example_gen.files import create, is_remote, make_directory, open_raw, remove_tree
-from components.example_gen.job import Job, ReadTask, plan_catalog_job, plan_job
-from components.example_gen.output_folder import replaced
-from components.example_gen.partition import Slice
-from components.example_gen.portions import Portion
-from components.example_gen.progress import Progress, watch
-from components.example_gen.splits import Splits, resolve_splits
+from components.example_gen.files import create, is_remote, make_directory, open_raw, remove_tree, replaced
+from components.example_gen.job import InputSplit, Job, plan_catalog_job, plan_job
+from components.example_gen.partition import BatchRef
+from components.example_gen.steps import merge_user_states
 from components.example_gen.summary import ActionRows, CatalogSummary, IngestSummary, Tally, check, most_frequent
-from components.example_gen.timestamps import format_timestamp
+from components.example_gen.times import TimeSplits, format_timestamp, resolve_splits
 from components.example_gen.ubi import event_type_of
-from components.example_gen.user_state import merge_user_states
 from schema import features
 from schema.artifacts import INGESTION_FILE
 from schema.settings import DataError, InputError, refuse_credentials
 
+# Called with (step, splits or partitions done, of how many).
+Progress = Callable[[str, int, int], None]
+
 TALLY = "tally"
-PORTIONS = "portions"
 # Without a runner Beam looks for the Prism runner and would fetch its program from the network.
 DEFAULT_RUNNER = "FnApiRunner"
+_PROGRESS_SECONDS = 0.5
 
 
 def run_ingest(
@@ -45,21 +47,21 @@ def run_ingest(
     beam_args: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> IngestSummary:
-    """Ingests into the folder `out_dir`, which appears whole or not at all; see `output_folder` for buckets.
+    """Ingests into the folder `out_dir`, which appears whole or not at all; see `files.replaced` for buckets.
 
     Args:
       config: what to ingest and how.
       out_dir: a folder, local or of a bucket; one that an earlier ingestion wrote is replaced.
       beam_args: Beam pipeline options, for example `--direct_running_mode=multi_processing`.
-      progress: is told (step, pieces done, pieces in all) from time to time; not of a folder of a bucket.
+      progress: is called from time to time; not for a folder of a bucket.
 
     Raises:
       InputError: if an input cannot be used; a local `out_dir` is then as it was.
     """
     refuse_credentials({"out": out_dir, "beam_args": list(beam_args)}, "the command")
     with replaced(out_dir) as (folder, target):
-        told = None if is_remote(folder) else progress
-        return ingest_into(config, folder, lambda: local_pipeline(beam_args), told, shown_as=target)
+        reported = None if is_remote(folder) else progress
+        return ingest_into(config, folder, lambda: local_pipeline(beam_args), reported, shown_as=target)
 
 
 def ingest_into(
@@ -74,7 +76,7 @@ def ingest_into(
     Args:
       config: what to ingest and how.
       output: the folder; what was in it stays.
-      make_pipeline: gives the Beam pipeline to run, not yet entered.
+      make_pipeline: returns the Beam pipeline to run, not yet entered.
       progress: as for `run_ingest`; only for a local `output`.
       shown_as: the name of the output in the summary, if not `output`.
 
@@ -130,9 +132,9 @@ def _work(output: str) -> str:
 
 
 def _run(job: Job, make_pipeline: Callable[[], beam.Pipeline], progress: Progress | None = None) -> Tally:
-    """Runs the job; gives what it counted, checked."""
+    """Runs the job; returns its counts, checked."""
     make_directory(job.work)
-    with watch(job, progress), make_pipeline() as pipeline:
+    with _watch(job, progress), make_pipeline() as pipeline:
         build(pipeline, job)
     with open_raw(job.scratch("tally.json")) as stream:
         tally = Tally.from_json(stream.read())
@@ -152,8 +154,8 @@ def local_pipeline(beam_args: Sequence[str]) -> beam.Pipeline:
     return beam.Pipeline(options=options)
 
 
-def plan_splits(tally: Tally, config: IngestConfig) -> Splits:
-    """The splits of what was read.
+def plan_splits(tally: Tally, config: IngestConfig) -> TimeSplits:
+    """The splits of the log that was read.
 
     Raises:
       InputError: if nothing usable was, or the log does not fit the configured times.
@@ -166,15 +168,15 @@ def plan_splits(tally: Tally, config: IngestConfig) -> Splits:
 
 def build(pipeline: beam.Pipeline, job: Job) -> None:
     """Adds the job to `pipeline`."""
-    tasks = pipeline | "Inputs" >> beam.Create(list(job.tasks)) | "SpreadInputs" >> beam.Reshuffle()
-    read = tasks | "Read" >> beam.ParDo(_Read(job)).with_outputs()
+    splits = pipeline | "Inputs" >> beam.Create(list(job.input_splits)) | "SpreadInputs" >> beam.Reshuffle()
+    read = splits | "Read" >> beam.ParDo(_Read(job)).with_outputs()
     catalog = (
         read[kinds.CATALOG]
         | "GroupItems" >> beam.GroupByKey()
         | "WriteCatalog" >> beam.ParDo(_WriteCatalog(job)).with_outputs()
     )
     tallies = [read[TALLY], catalog[TALLY]]
-    if job.keys:
+    if job.partitions:
         tallies += _build_search(read, catalog["items"], job)
     (
         tallies
@@ -185,7 +187,7 @@ def build(pipeline: beam.Pipeline, job: Job) -> None:
 
 
 def _build_search(read: Any, item_paths: beam.PCollection, job: Job) -> list[beam.PCollection]:
-    """Adds what works the log and the profiles; gives the tallies of it."""
+    """Adds the steps for the log and the profiles; returns their tallies."""
     plan = (
         read[TALLY]
         | "SumOfRead" >> beam.CombineGlobally(_SumTallies())
@@ -196,22 +198,17 @@ def _build_search(read: Any, item_paths: beam.PCollection, job: Job) -> list[bea
         | "GroupRequests" >> beam.GroupByKey()
         | "Join" >> beam.ParDo(_Join(job), beam.pvalue.AsList(item_paths), beam.pvalue.AsSingleton(plan)).with_outputs()
     )
-    cut = (
+    searched = (
         {"requests": joined["requests"], "interactions": joined["interactions"], "users": read[kinds.USERS]}
         | "GroupUsers" >> beam.CoGroupByKey()
-        | "CutKeys" >> beam.ParDo(_Cut(job), beam.pvalue.AsSingleton(plan)).with_outputs()
+        | "WriteSearch" >> beam.ParDo(_WriteSearch(job), beam.pvalue.AsSingleton(plan)).with_outputs()
     )
-    searched = (
-        cut[PORTIONS]
-        | "SpreadPortions" >> beam.Reshuffle()
-        | "WriteSearch" >> beam.ParDo(_WriteSearch(job)).with_outputs()
-    )
-    return [joined[TALLY], cut[TALLY], searched[TALLY]]
+    return [joined[TALLY], searched[TALLY]]
 
 
 class _Step(beam.DoFn):
-    """Runs one step for one piece; a problem with the input becomes part of the tally, so that every runner
-    brings it back as it is.
+    """Runs a step for one input split or partition; a problem with the input becomes part of the tally, so that every
+    runner brings it back as it is.
     """
 
     def __init__(self, job: Job):
@@ -222,69 +219,62 @@ class _Step(beam.DoFn):
             yield from outputs
         except InputError as error:
             yield beam.pvalue.TaggedOutput(TALLY, Tally(errors=(str(error),)))
-        # Progress is told of local folders alone; in a bucket each mark would cost four requests.
+        # Only local folders have progress; in a bucket each mark would cost four requests.
         if not is_remote(self.job.work):
             with create(self.job.scratch("done", mark)):
                 pass
 
 
 class _Read(_Step):
-    def process(self, task: ReadTask) -> Iterator[Any]:
-        return self.tallied(self._read(task), f"read-{task.name}")
+    def process(self, split: InputSplit) -> Iterator[Any]:
+        return self.tallied(self._read(split), f"read-{split.name}")
 
-    def _read(self, task: ReadTask) -> Iterator[Any]:
-        kind = task.kind if task.kind in (kinds.CATALOG, kinds.USERS) else kinds.EVENTS
-        for slices, tally in steps.read(task, self.job):
-            for keyed in slices:
-                yield beam.pvalue.TaggedOutput(kind, keyed)
+    def _read(self, split: InputSplit) -> Iterator[Any]:
+        kind = split.kind if split.kind in (kinds.CATALOG, kinds.USERS) else kinds.EVENTS
+        for refs, tally in steps.read_split(split, self.job):
+            yield from _tagged(kind, refs)
             yield beam.pvalue.TaggedOutput(TALLY, tally)
 
 
 class _WriteCatalog(_Step):
-    def process(self, group: tuple[int, Iterable[Slice]]) -> Iterator[Any]:
+    def process(self, group: tuple[int, Iterable[BatchRef]]) -> Iterator[Any]:
         return self.tallied(self._write(*group), f"catalog-{group[0]:05d}")
 
-    def _write(self, key: int, slices: Iterable[Slice]) -> Iterator[Any]:
-        path, tally = steps.write_catalog(key, slices, self.job)
+    def _write(self, partition: int, refs: Iterable[BatchRef]) -> Iterator[Any]:
+        path, tally = steps.write_catalog(partition, refs, self.job)
         yield beam.pvalue.TaggedOutput("items", path)
         yield beam.pvalue.TaggedOutput(TALLY, tally)
 
 
 class _Join(_Step):
-    def process(self, group: tuple[int, Iterable[Slice]], item_paths: Any, splits: Any) -> Iterator[Any]:
+    def process(self, group: tuple[int, Iterable[BatchRef]], item_paths: Any, splits: Any) -> Iterator[Any]:
         return self.tallied(self._join(*group, item_paths, splits), f"join-{group[0]:05d}")
 
-    def _join(self, key: int, slices: Iterable[Slice], item_paths: Any, splits: Splits | None) -> Iterator[Any]:
+    def _join(
+        self, partition: int, refs: Iterable[BatchRef], item_paths: Any, splits: TimeSplits | None
+    ) -> Iterator[Any]:
         if splits is None:
             return
-        requests, interactions, tally = steps.join(key, slices, item_paths, splits, self.job)
-        for keyed in requests:
-            yield beam.pvalue.TaggedOutput("requests", keyed)
-        for keyed in interactions:
-            yield beam.pvalue.TaggedOutput("interactions", keyed)
-        yield beam.pvalue.TaggedOutput(TALLY, tally)
-
-
-class _Cut(_Step):
-    def process(self, group: tuple[int, Any], splits: Any) -> Iterator[Any]:
-        return self.tallied(self._cut(*group, splits), f"cut-{group[0]:05d}")
-
-    def _cut(self, key: int, parts: dict[str, Iterable[Slice]], splits: Splits | None) -> Iterator[Any]:
-        if splits is None:
-            return
-        portions, tally = steps.cut(key, parts["requests"], parts["interactions"], parts["users"], splits, self.job)
-        for portion in portions:
-            yield beam.pvalue.TaggedOutput(PORTIONS, portion)
+        requests, interactions, tally = steps.join_partition(partition, refs, item_paths, splits, self.job)
+        yield from _tagged("requests", requests)
+        yield from _tagged("interactions", interactions)
         yield beam.pvalue.TaggedOutput(TALLY, tally)
 
 
 class _WriteSearch(_Step):
-    def process(self, portion: Portion) -> Iterator[Any]:
-        # One mark per key, however many portions it has.
-        return self.tallied(self._write(portion), f"{'part-of-' * bool(portion.number)}write-{portion.name}")
+    def process(self, group: tuple[int, Any], splits: Any) -> Iterator[Any]:
+        return self.tallied(self._write(*group, splits), f"write-{group[0]:05d}")
 
-    def _write(self, portion: Portion) -> Iterator[Any]:
-        yield beam.pvalue.TaggedOutput(TALLY, steps.write_search(portion, self.job))
+    def _write(self, partition: int, refs: dict[str, Iterable[BatchRef]], splits: TimeSplits | None) -> Iterator[Any]:
+        if splits is None:
+            return
+        rows = (refs["requests"], refs["interactions"], refs["users"])
+        yield beam.pvalue.TaggedOutput(TALLY, steps.write_search(partition, *rows, splits, self.job))
+
+
+def _tagged(tag: str, elements: Iterable[Any]) -> Iterator[beam.pvalue.TaggedOutput]:
+    for element in elements:
+        yield beam.pvalue.TaggedOutput(tag, element)
 
 
 class _SumTallies(beam.CombineFn):
@@ -301,7 +291,7 @@ class _SumTallies(beam.CombineFn):
         return total
 
 
-def _splits_or_none(tally: Tally, config: IngestConfig) -> Splits | None:
+def _splits_or_none(tally: Tally, config: IngestConfig) -> TimeSplits | None:
     """The splits, or None where the run is bound to fail: then the later steps do nothing."""
     try:
         check(tally, config)
@@ -310,12 +300,44 @@ def _splits_or_none(tally: Tally, config: IngestConfig) -> Splits | None:
         return None
 
 
+@contextmanager
+def _watch(job: Job, progress: Progress | None) -> Iterator[None]:
+    """Calls `progress` while the body runs; every split and partition that is done, by any process, has left a mark."""
+    if progress is None:
+        yield
+        return
+    stop = threading.Event()
+    thread = threading.Thread(target=_report, args=(job, progress, stop), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _report(job: Job, progress: Progress, stop: threading.Event) -> None:
+    totals = {"read": len(job.input_splits), "catalog": job.item_partitions}
+    totals |= dict.fromkeys(("join", "write"), job.partitions)
+    reported: dict[str, int] = {}
+    folder = job.scratch("done")
+    finished = False
+    while not finished:
+        finished = stop.wait(_PROGRESS_SECONDS)
+        names = os.listdir(folder) if os.path.isdir(folder) else []
+        for step, total in totals.items():
+            done = sum(name.startswith(f"{step}-") and ".tmp-" not in name for name in names)
+            if done != reported.get(step):
+                reported[step] = done
+                progress(step, done, total)
+
+
 def _write_tally(tally: Tally, path: str) -> None:
     with create(path) as stream:
         stream.write(tally.to_json())
 
 
-def _check_splits(tally: Tally, splits: Splits) -> None:
+def _check_splits(tally: Tally, splits: TimeSplits) -> None:
     for split in features.SPLITS:
         if not tally.counters.get(f"examples.{split}"):
             raise InputError(

@@ -1,4 +1,4 @@
-"""The inputs of a job, whatever holds them: files or BigQuery tables, behind one face.
+"""The inputs of a job, files or BigQuery tables behind one interface: found, split, read.
 
 To read from something else, write a `Connector` for it and put it into `_CONNECTORS`.
 """
@@ -8,16 +8,14 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from components.example_gen import readers
-from components.example_gen.bigquery import streams
-from components.example_gen.bigquery.address import is_table
-from components.example_gen.bigquery.streams import TableStream
-from components.example_gen.bigquery.tables import Table, find_tables
-from components.example_gen.files import FileRange, InputFile, cut_ranges, find_files
-from components.example_gen.readers import jsonl
-from components.example_gen.readers.block import Block
+from components.example_gen.cloud import Table, find_tables, is_table
+from components.example_gen.columns import RecordBatch
+from components.example_gen.files import FileSplit, InputFile, find_files, split_files
+from components.example_gen.readers import bigquery, jsonl
+from components.example_gen.readers.bigquery import TableStream
 
 Input = InputFile | Table
-Piece = FileRange | TableStream
+Split = FileSplit | TableStream
 
 
 @dataclass(frozen=True)
@@ -38,15 +36,15 @@ class Reading:
 
 
 class Connector(Protocol):
-    """What a kind of store gives: inputs, and pieces of them that one worker reads each; both are pickled.
+    """A kind of store: its inputs, and their splits, each of which one worker reads; both are pickled.
 
     An input has a `path` that tells it from all others, `documents` (whether `json_lines` can read it),
-    `names_all_columns` and a `size`; a piece has its input's `path`, an `index` and a `decoded_size`, a guess of its
+    `names_all_columns` and a `size`; a split has its input's `path`, an `index` and a `decoded_size`, a guess of its
     bytes as text.
     """
 
     classes: tuple[type, type]
-    """Of its inputs and of its pieces."""
+    """Of its inputs and of its splits."""
 
     def owns(self, pattern: str) -> bool:
         """Whether `pattern` is for this connector."""
@@ -57,18 +55,18 @@ class Connector(Protocol):
     def columns_of(self, source: Any, head_bytes: int) -> tuple[str, ...]:
         """The names of its columns; where only rows name them, those that the first `head_bytes` do."""
 
-    def cut(self, sources: list[Any], reading: Reading, first: int) -> list[Any]:
-        """The pieces of the inputs, their indices from `first` on."""
+    def split(self, sources: list[Any], reading: Reading, first: int) -> list[Any]:
+        """The splits of the inputs, their indices from `first` on."""
 
-    def read_blocks(self, piece: Any, columns: tuple[str, ...]) -> Iterator[Block]:
-        """Its rows; the same blocks each time, as a worker that is tried again writes over what it wrote."""
+    def read_batches(self, split: Any, columns: tuple[str, ...]) -> Iterator[RecordBatch]:
+        """Its rows; the same batches each time, as a worker that is tried again writes over what it wrote."""
 
-    def json_lines(self, piece: Any) -> Iterator[bytes]:
+    def json_lines(self, split: Any) -> Iterator[bytes]:
         """Its rows as JSON documents, one a line."""
 
 
 class _Files:
-    classes: tuple[type, type] = (InputFile, FileRange)
+    classes: tuple[type, type] = (InputFile, FileSplit)
 
     def owns(self, pattern: str) -> bool:
         return not is_table(pattern)
@@ -79,14 +77,14 @@ class _Files:
     def columns_of(self, source: InputFile, head_bytes: int) -> tuple[str, ...]:
         return readers.columns_of(source, head_bytes)
 
-    def cut(self, sources: list[InputFile], reading: Reading, first: int) -> list[FileRange]:
-        return cut_ranges(sources, first=first)
+    def split(self, sources: list[InputFile], reading: Reading, first: int) -> list[FileSplit]:
+        return split_files(sources, first=first)
 
-    def read_blocks(self, piece: FileRange, columns: tuple[str, ...]) -> Iterator[Block]:
-        return readers.read_blocks(piece, columns)
+    def read_batches(self, split: FileSplit, columns: tuple[str, ...]) -> Iterator[RecordBatch]:
+        return readers.read_batches(split, columns)
 
-    def json_lines(self, piece: FileRange) -> Iterator[bytes]:
-        return jsonl.line_blocks(piece)
+    def json_lines(self, split: FileSplit) -> Iterator[bytes]:
+        return jsonl.line_batches(split)
 
 
 class _BigQuery:
@@ -102,24 +100,24 @@ class _BigQuery:
     def columns_of(self, source: Table, head_bytes: int) -> tuple[str, ...]:
         return tuple(column.name for column in source.columns)
 
-    def cut(self, sources: list[Table], reading: Reading, first: int) -> list[TableStream]:
-        pieces: list[TableStream] = []
+    def split(self, sources: list[Table], reading: Reading, first: int) -> list[TableStream]:
+        found: list[TableStream] = []
         for table in sources:
-            pieces += streams.open_streams(
+            found += bigquery.open_streams(
                 table,
                 reading.what,
                 reading.columns,
                 nested=reading.documents,
                 project=reading.payer,
-                first=first + len(pieces),
+                first=first + len(found),
             )
-        return pieces
+        return found
 
-    def read_blocks(self, piece: TableStream, columns: tuple[str, ...]) -> Iterator[Block]:
-        return streams.read_blocks(piece, columns)
+    def read_batches(self, split: TableStream, columns: tuple[str, ...]) -> Iterator[RecordBatch]:
+        return bigquery.read_batches(split, columns)
 
-    def json_lines(self, piece: TableStream) -> Iterator[bytes]:
-        return streams.json_lines(piece)
+    def json_lines(self, split: TableStream) -> Iterator[bytes]:
+        return bigquery.json_lines(split)
 
 
 _CONNECTORS: Final[tuple[Connector, ...]] = (_Files(), _BigQuery())
@@ -151,36 +149,36 @@ def columns_of(source: Input, head_bytes: int) -> tuple[str, ...]:
     return _of(source).columns_of(source, head_bytes)
 
 
-def cut_inputs(sources: list[Input], reading: Reading) -> list[Piece]:
-    """Units of parallel reading; `index` tells them apart.
+def split_inputs(sources: list[Input], reading: Reading) -> list[Split]:
+    """The splits of inputs; `index` tells them apart.
 
     Raises:
       InputError: what is to be read cannot be.
     """
-    pieces: list[Piece] = []
+    splits: list[Split] = []
     for connector in _CONNECTORS:
         own = [source for source in sources if isinstance(source, connector.classes)]
-        pieces += connector.cut(own, reading, first=len(pieces)) if own else []
-    return pieces
+        splits += connector.split(own, reading, first=len(splits)) if own else []
+    return splits
 
 
-def read_blocks(piece: Piece, columns: tuple[str, ...]) -> Iterator[Block]:
-    """The rows of `piece` in blocks of bounded size; a column that it does not have is all null.
-
-    Raises:
-      InputError: it cannot be read.
-    """
-    return _of(piece).read_blocks(piece, columns)
-
-
-def json_lines(piece: Piece) -> Iterator[bytes]:
-    """The rows of `piece` as JSON documents, whole lines at a time.
+def read_batches(split: Split, columns: tuple[str, ...]) -> Iterator[RecordBatch]:
+    """The rows of `split` in batches of bounded size; a column that it does not have is all null.
 
     Raises:
       InputError: it cannot be read.
     """
-    return _of(piece).json_lines(piece)
+    return _of(split).read_batches(split, columns)
 
 
-def _of(source: Input | Piece) -> Connector:
+def json_lines(split: Split) -> Iterator[bytes]:
+    """The rows of `split` as JSON documents, whole lines at a time.
+
+    Raises:
+      InputError: it cannot be read.
+    """
+    return _of(split).json_lines(split)
+
+
+def _of(source: Input | Split) -> Connector:
     return next(connector for connector in _CONNECTORS if isinstance(source, connector.classes))

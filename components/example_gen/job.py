@@ -1,4 +1,4 @@
-"""What one job knows from the start: its inputs, how they are cut, and where everything goes."""
+"""The plan of a job: its input splits, its number of partitions, and the paths of what it writes."""
 
 import math
 import posixpath
@@ -10,9 +10,10 @@ from components.example_gen.columns import (
     EVENT_COLUMNS,
     REQUIRED_CATALOG_COLUMNS,
     REQUIRED_EVENT_COLUMNS,
+    USER_ID,
 )
 from components.example_gen.config import IngestConfig
-from components.example_gen.inputs import Input, Piece, Reading, columns_of, cut_inputs, find_inputs
+from components.example_gen.inputs import Input, Reading, Split, columns_of, find_inputs, split_inputs
 from components.example_gen.readers import HEAD_BYTES
 from components.example_gen.ubi import (
     UBI_EVENTS_COLUMNS,
@@ -21,13 +22,12 @@ from components.example_gen.ubi import (
     UBI_QUERIES_REQUIRED,
     ubi_columns_of,
 )
-from components.example_gen.users import USER_ID
 from schema.artifacts import DEAD_LETTERS_FOLDER, split_folder
 from schema.settings import InputError
 
-# Text that one key holds, about; its columns take roughly as much memory, several times over while worked.
-_BYTES_PER_KEY = 48 << 20
-_MOST_KEYS = 4096
+# Text that one partition holds, about; its columns take as much memory, several times over while processed.
+_BYTES_PER_PARTITION = 48 << 20
+_MAX_PARTITIONS = 4096
 # How far a JSON file is searched for a column that its first rows do not name.
 _DEEP_HEAD_BYTES = 32 << 20
 
@@ -39,16 +39,16 @@ USERS = "users"
 
 
 @dataclass(frozen=True)
-class ReadTask:
-    """One unit of reading: a piece of one kind of input; `file` is the index of its file or table in `Job.files`."""
+class InputSplit:
+    """What one worker reads: a split of one kind of input; `file` is the index of its file or table in `Job.files`."""
 
     kind: str
-    source: Piece
+    source: Split
     file: int
 
     @property
     def name(self) -> str:
-        """Names what this task writes; unique in the job."""
+        """Names what is written for it; unique in the job."""
         return f"{self.kind}-{self.source.index:05d}"
 
 
@@ -56,29 +56,29 @@ class ReadTask:
 class Job:
     """A planned ingestion.
 
-    The log and the profiles are cut into `keys` parts, the catalog into `item_keys`; 0 `keys` where the catalog is
-    read alone.
+    The log and the profiles have so many `partitions`, the catalog `item_partitions`; 0 `partitions` where the catalog
+    is read alone.
     """
 
     config: IngestConfig
     output: str
     work: str
-    tasks: tuple[ReadTask, ...]
-    keys: int
-    item_keys: int
+    input_splits: tuple[InputSplit, ...]
+    partitions: int
+    item_partitions: int
 
-    def split_file(self, split: str, prefix: str, name: str) -> str:
-        """The TFRecord file of `split` that holds the examples of the key or portion `name`."""
-        return posixpath.join(self.output, split_folder(split), f"{prefix}-{name}.tfrecord.gz")
+    def split_file(self, split: str, prefix: str, partition: int) -> str:
+        """The TFRecord file of `split` that holds the examples of a partition."""
+        return posixpath.join(self.output, split_folder(split), f"{prefix}-{partition:05d}.tfrecord.gz")
 
     def dead_letters(self, name: str) -> str:
-        """The dead-letter file of the piece of work `name`."""
+        """The dead-letter file `name`."""
         return posixpath.join(self.output, DEAD_LETTERS_FOLDER, f"{name}.jsonl")
 
     def files(self, kind: str) -> tuple[str, ...]:
         """The paths of an input's files and tables; rows name their file by its index here. `events` means any log."""
         wanted = (EVENTS, UBI_QUERIES, UBI_EVENTS) if kind == EVENTS else (kind,)
-        paths = {task.file: task.source.path for task in self.tasks if task.kind in wanted}
+        paths = {split.file: split.source.path for split in self.input_splits if split.kind in wanted}
         return tuple(paths[number] for number in range(len(paths)))
 
     def scratch(self, *names: str) -> str:
@@ -87,7 +87,7 @@ class Job:
 
 
 def plan_job(config: IngestConfig, output: str, work: str) -> Job:
-    """Finds and looks at the inputs, and cuts the work.
+    """Finds the inputs, checks their columns, and splits them.
 
     Raises:
       InputError: if an input is missing, empty, of an unknown format, not to be read, or lacks a column.
@@ -101,19 +101,19 @@ def plan_job(config: IngestConfig, output: str, work: str) -> Job:
         logs = [(EVENTS, _inputs(data.events, "events", REQUIRED_EVENT_COLUMNS, columns_of))]
     catalog = _inputs(data.catalog, "catalog", REQUIRED_CATALOG_COLUMNS, columns_of)
     users = _inputs(data.users, "users", (USER_ID, *data.profile_columns), columns_of) if data.users else []
-    items = _tasks(CATALOG, catalog, 0, config)
-    by_user = _tasks(USERS, users, 0, config)
+    items = _splits(CATALOG, catalog, 0, config)
+    by_user = _splits(USERS, users, 0, config)
     before = 0
     for kind, sources in logs:
-        by_user += _tasks(kind, sources, before, config)
+        by_user += _splits(kind, sources, before, config)
         before += len(sources)
     return Job(
         config,
         output,
         work,
         (*items, *by_user),
-        config.keys or _keys(by_user, least=2),
-        config.keys or _keys(items, least=1),
+        config.partitions or _partitions(by_user, least=2),
+        config.partitions or _partitions(items, least=1),
     )
 
 
@@ -121,8 +121,8 @@ def plan_catalog_job(config: IngestConfig, output: str, work: str) -> Job:
     """As `plan_job`, for the catalog alone; see `IngestConfig.for_catalog`."""
     own = config.for_catalog()
     catalog = _inputs(own.data.catalog, "catalog", REQUIRED_CATALOG_COLUMNS, columns_of)
-    items = _tasks(CATALOG, catalog, 0, own)
-    return Job(own, output, work, tuple(items), 0, own.keys or _keys(items, least=1))
+    items = _splits(CATALOG, catalog, 0, own)
+    return Job(own, output, work, tuple(items), 0, own.partitions or _partitions(items, least=1))
 
 
 def columns_read(kind: str, config: IngestConfig) -> tuple[str, ...]:
@@ -136,17 +136,17 @@ def columns_read(kind: str, config: IngestConfig) -> tuple[str, ...]:
     }[kind]
 
 
-def _tasks(kind: str, sources: list[Input], first: int, config: IngestConfig) -> list[ReadTask]:
+def _splits(kind: str, sources: list[Input], first: int, config: IngestConfig) -> list[InputSplit]:
     index = {source.path: number for number, source in enumerate(sources, start=first)}
     setting = EVENTS if kind == UBI_EVENTS else kind
     documents = kind in (UBI_QUERIES, UBI_EVENTS)
     reading = Reading(setting, columns_read(kind, config), documents, config.bigquery.project)
-    return [ReadTask(kind, piece, index[piece.path]) for piece in cut_inputs(sources, reading)]
+    return [InputSplit(kind, split, index[split.path]) for split in split_inputs(sources, reading)]
 
 
-def _keys(tasks: list[ReadTask], least: int) -> int:
-    total = sum(task.source.decoded_size for task in tasks)
-    return min(max(math.ceil(total / _BYTES_PER_KEY), least), _MOST_KEYS)
+def _partitions(splits: list[InputSplit], least: int) -> int:
+    total = sum(split.source.decoded_size for split in splits)
+    return min(max(math.ceil(total / _BYTES_PER_PARTITION), least), _MAX_PARTITIONS)
 
 
 def _inputs(

@@ -1,4 +1,4 @@
-"""What an ingestion did: counters, the log's time span, the examples of what it could not use."""
+"""The summary of an ingestion: counters, the log's time span, the first of the rows that could not be used."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -7,23 +7,23 @@ from typing import Final
 import orjson
 
 from components.example_gen.config import IngestConfig
-from components.example_gen.rejects import (
+from components.example_gen.times import TimeSpan
+from components.example_gen.validate import (
     BAD_ROW_REASONS,
     EXAMPLES_SHOWN,
     EXPLANATIONS,
     UNMATCHED_REASONS,
 )
-from components.example_gen.splits import TimeSpan
 from schema.settings import DataError, InputError
 
-# Of one block of rows so many action names are kept: a log that puts ids into them must not fill the memory.
+# Of one record batch so many action names are kept: a log that puts ids into them must not fill the memory.
 NAMES_KEPT: Final = 100
 _NAMES_SHOWN: Final = 20
 
 
 @dataclass(frozen=True)
 class Tally:
-    """What one piece of work counted; tallies add up in any order.
+    """The counts of one step for one split or partition; tallies add up in any order.
 
     `searches` and `events` are the time spans of the usable rows, None where there are none; `shown` holds the
     first few rejected rows per reason, `errors` what went wrong with an input as a whole, `actions` how many rows had
@@ -83,7 +83,7 @@ class ActionRows:
 
 @dataclass(frozen=True)
 class IngestSummary:
-    """What `run_ingest` gives back.
+    """The result of `run_ingest`.
 
     `counters` are named `<input>.read`, `<input>.dropped.<reason>`, `examples.<split>` and so on; times are epoch
     milliseconds; `seconds` is how long it took. `ubi_actions` has the action names of a UBI dump, the most frequent
@@ -102,8 +102,8 @@ class IngestSummary:
         """For programs."""
         return orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2).decode()
 
-    def action_lines(self) -> list[str]:
-        """For a person: which actions of a UBI dump were read as what, and which were ignored; none for other logs."""
+    def notes(self) -> list[str]:
+        """For a person: users over the cap, and which actions of a UBI dump were read as what, or ignored."""
         read = [f"{_printable(name)} {rows.count:,} as {rows.read_as}" for name, rows in self._actions(ignored=False)]
         ignored = [f"{_printable(name)} {rows.count:,}" for name, rows in self._actions(ignored=True)]
         lines = [f"UBI actions read: {_listed(read)}; `ingest.data.ubi_actions` changes how."] if read else []
@@ -111,6 +111,15 @@ class IngestSummary:
             lines.append(
                 f"UBI actions ignored: {_listed(ignored)}. Where one of them is a search, an impression, a click, an "
                 "add_to_cart or an order, say so with the setting `ingest.data.ubi_actions`."
+            )
+        users, searches, interactions = (
+            self.counters.get(f"{what}.over_max_user_events", 0) for what in ("users", "requests", "interactions")
+        )
+        if users:
+            lines.append(
+                f"Users with more events than `ingest.max_user_events`: {users:,}. Of these users the oldest "
+                f"{searches:,} searches and {interactions:,} clicks, carts and orders were dropped. If one user_id "
+                "stands for many people, leave it empty: searches without a user are all kept."
             )
         return lines
 
@@ -120,7 +129,7 @@ class IngestSummary:
 
 @dataclass(frozen=True)
 class CatalogSummary:
-    """What `ingest_catalog_into` gives back; see `IngestSummary`."""
+    """The result of `ingest_catalog_into`; see `IngestSummary`."""
 
     output: str
     counters: dict[str, int]

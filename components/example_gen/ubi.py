@@ -18,10 +18,9 @@ import orjson
 import polars as pl
 from polars.exceptions import ComputeError
 
-from components.example_gen.columns import EVENT_COLUMNS, EVENT_ID, EVENT_TYPE, POSITION, TIMESTAMP
-from components.example_gen.inputs import Input, Piece, columns_of, json_lines
+from components.example_gen.columns import EVENT_COLUMNS, EVENT_ID, EVENT_TYPE, POSITION, TIMESTAMP, RecordBatch
+from components.example_gen.inputs import Input, Split, columns_of, json_lines
 from components.example_gen.readers import jsonl
-from components.example_gen.readers.block import Block
 from schema.features import EventType
 from schema.settings import InputError
 
@@ -87,18 +86,18 @@ def event_type_of(action: str, own: Mapping[str, str]) -> str | None:
     return own.get(action) or ACTIONS.get(re.sub(r"[\W_]+", "_", words).lower())
 
 
-def read_queries(source: Piece) -> Iterator[Block]:
+def read_queries(source: Split) -> Iterator[RecordBatch]:
     """The search and impression events of a `ubi_queries` dump, as text columns like Souk's own.
 
     The query of a document without text, as browse pages have, is "".
     """
     for rows, rejects in _documents(source, _QUERY_DOCUMENT):
-        yield Block(_query_events(rows.filter(pl.col("action_name").is_null())), rejects)
+        yield RecordBatch(_query_events(rows.filter(pl.col("action_name").is_null())), rejects)
 
 
 def read_events(
-    source: Piece, own: Mapping[str, str], first_ordinal: int = 1
-) -> Iterator[tuple[Block, dict[str, int]]]:
+    source: Split, own: Mapping[str, str], first_ordinal: int = 1
+) -> Iterator[tuple[RecordBatch, dict[str, int]]]:
     """The events of a `ubi_events` dump as text columns, and how many rows had each action, ours or not.
 
     The query of a search without text is null: another document of its `query_id` may hold it.
@@ -115,7 +114,7 @@ def read_events(
         types = {action: event_type_of(action, own) for action in counts}
         ours = [action for action, event_type in types.items() if event_type]
         known = events.filter(pl.col("action_name").is_in(ours) | pl.col("action_name").is_null())
-        yield Block(_action_events(known, types, first_ordinal), rejects), counts
+        yield RecordBatch(_action_events(known, types, first_ordinal), rejects), counts
 
 
 def ubi_columns_of(source: Input, head_bytes: int) -> tuple[str, ...]:
@@ -129,18 +128,18 @@ def ubi_columns_of(source: Input, head_bytes: int) -> tuple[str, ...]:
     return columns_of(source, head_bytes)
 
 
-def _documents(source: Piece, document: dict[str, pl.DataType]) -> Iterator[tuple[pl.DataFrame, list[tuple[str, str]]]]:
+def _documents(source: Split, document: dict[str, pl.DataType]) -> Iterator[tuple[pl.DataFrame, list[tuple[str, str]]]]:
     """Documents out of any of the three shapes, with the fields of `document`."""
     action = dict.fromkeys(("index", "create"), _ACTION_LINE)
     schema = {**document, **action, "_source": pl.Struct(document)}
     inner = pl.col("_source").struct
     for data in json_lines(source):
-        block = jsonl.parse_lines(data, schema)
+        batch = jsonl.parse_lines(data, schema)
         is_action = pl.any_horizontal([pl.col(name).is_not_null() for name in action])
-        rows = block.frame.filter(~is_action).select(
+        rows = batch.frame.filter(~is_action).select(
             [pl.coalesce(pl.col(name), inner.field(name)).alias(name) for name in document]
         )
-        yield rows, block.rejects
+        yield rows, batch.rejects
 
 
 def _query_events(rows: pl.DataFrame) -> pl.DataFrame:

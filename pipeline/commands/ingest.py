@@ -12,7 +12,7 @@ from schema.settings import InputError
 
 if TYPE_CHECKING:
     from components.example_gen.config import IngestConfig
-    from components.example_gen.progress import Progress
+    from components.example_gen.ingest import Progress
     from components.example_gen.summary import IngestSummary
     from pipeline.beam import BeamConfig
 
@@ -133,8 +133,8 @@ def _print(summary: "IngestSummary") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from components.example_gen.rejects import EXPLANATIONS
-    from components.example_gen.timestamps import format_timestamp
+    from components.example_gen.times import format_timestamp
+    from components.example_gen.validate import EXPLANATIONS
 
     table = Table("what", "count", "", title=f"Ingested into {summary.output} in {summary.seconds:.1f} s")
     table.columns[0].no_wrap = True
@@ -143,7 +143,7 @@ def _print(summary: "IngestSummary") -> None:
         table.add_row(name, f"{count:,}", EXPLANATIONS.get(name.rpartition(".")[2], ""))
     console = Console()
     console.print(table)
-    for line in summary.action_lines():
+    for line in summary.notes():
         # A name and its count stay on one line.
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     console.print(

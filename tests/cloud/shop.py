@@ -113,7 +113,7 @@ def put_ubi(bigquery: BigQuery, shop: Shop, as_json: bool, dataset: str = "shop-
 
 def configured(data: dict[str, Any], **settings: Any) -> IngestConfig:
     """As `small_shop.write_shop` configures a shop in files."""
-    return IngestConfig.parse({"data": data, "eval_start": EVAL_START, "keys": 2, **settings})
+    return IngestConfig.parse({"data": data, "eval_start": EVAL_START, "partitions": 2, **settings})
 
 
 def upload(storage: Storage, folder: Path, bucket: str, prefix: str) -> None:

@@ -8,18 +8,18 @@ import orjson
 import polars as pl
 from polars.exceptions import PolarsError
 
-from components.example_gen.files import FileRange, InputFile, open_stream
-from components.example_gen.readers.block import Block
+from components.example_gen.columns import RecordBatch
+from components.example_gen.files import FileSplit, InputFile, open_stream
 from schema.settings import InputError
 
-BLOCK_BYTES = 32 << 20
+BATCH_BYTES = 32 << 20
 _MAX_LINE_BYTES = 64 << 20
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-def read_blocks(source: FileRange, columns: tuple[str, ...]) -> Iterator[Block]:
-    """Blocks of the lines that begin in the range."""
-    for data in line_blocks(source):
+def read_batches(source: FileSplit, columns: tuple[str, ...]) -> Iterator[RecordBatch]:
+    """Batches of the lines that begin in the split."""
+    for data in line_batches(source):
         yield parse_lines(data, dict.fromkeys(columns, pl.String()))
 
 
@@ -44,14 +44,14 @@ def columns_of(file: InputFile, head_bytes: int) -> tuple[str, ...]:
     return tuple(names)
 
 
-def parse_lines(data: bytes, schema: Mapping[str, pl.DataType]) -> Block:
+def parse_lines(data: bytes, schema: Mapping[str, pl.DataType]) -> RecordBatch:
     """The columns `schema` of the JSON lines in `data`; lines that are no JSON object become rejects.
 
-    The whole block goes through polars' columnar parser. Only where that fails are its lines tried one by one,
-    and the good ones go through the same parser, so that both ways give the same values.
+    All of `data` goes through polars' columnar parser. Only where that fails are its lines tried one by one,
+    and the good ones go through the same parser, so that both ways have the same values.
     """
     try:
-        return Block(_parse(data, schema))
+        return RecordBatch(_parse(data, schema))
     except PolarsError:
         pass
     good: list[bytes] = []
@@ -65,11 +65,11 @@ def parse_lines(data: bytes, schema: Mapping[str, pl.DataType]) -> Block:
         else:
             rejects.append((reason, line.decode("utf-8", "backslashreplace")))
     frame, stubborn = _parse_or_halve(good, schema)
-    return Block(frame, rejects + stubborn)
+    return RecordBatch(frame, rejects + stubborn)
 
 
-def line_blocks(source: FileRange, block_bytes: int = BLOCK_BYTES) -> Iterator[bytes]:
-    """Whole lines of the range, about `block_bytes` at a time."""
+def line_batches(source: FileSplit, batch_bytes: int = BATCH_BYTES) -> Iterator[bytes]:
+    """Whole lines of the split, about `batch_bytes` at a time."""
     file = source.file
     with open_stream(file) as stream:
         try:
@@ -79,7 +79,7 @@ def line_blocks(source: FileRange, block_bytes: int = BLOCK_BYTES) -> Iterator[b
             # A gzipped file is one range whose end is not known in decompressed bytes.
             end = None if file.gzipped else source.end
             while end is None or position + len(rest) < end:
-                wanted = block_bytes if end is None else min(block_bytes, end - position - len(rest))
+                wanted = batch_bytes if end is None else min(batch_bytes, end - position - len(rest))
                 chunk = stream.read(wanted)
                 if not chunk:
                     break
@@ -96,7 +96,7 @@ def line_blocks(source: FileRange, block_bytes: int = BLOCK_BYTES) -> Iterator[b
                 position += len(rest) + len(chunk) - (len(data) - cut)
                 rest = data[cut:]
             if rest:
-                # The last line began in this range; its end may lie beyond.
+                # The last line began in this split; its end may lie beyond.
                 tail = rest + (b"" if end is None else stream.readline())
                 if tail.strip():
                     yield tail
@@ -104,7 +104,7 @@ def line_blocks(source: FileRange, block_bytes: int = BLOCK_BYTES) -> Iterator[b
             raise InputError(f"{file.path} cannot be read to its end: {error}; is it cut short?") from error
 
 
-def _seek_to_line(stream: BinaryIO, source: FileRange) -> int:
+def _seek_to_line(stream: BinaryIO, source: FileSplit) -> int:
     if source.start == 0:
         return 0
     stream.seek(source.start - 1)

@@ -1,25 +1,28 @@
-"""Parquet files."""
+"""Parquet files, and Arrow batches as BigQuery sends them too, as record batches of text columns."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as arrow_parquet
 from polars.exceptions import PolarsError
 
-from components.example_gen.files import FileRange, InputFile, open_raw
-from components.example_gen.readers.arrow import BLOCK_ROWS, batch_block
-from components.example_gen.readers.block import Block
+from components.example_gen.columns import RecordBatch
+from components.example_gen.files import FileSplit, InputFile, open_raw
 from schema.settings import InputError
 
+BATCH_ROWS = 128 * 1024
 
-def read_blocks(source: FileRange, columns: tuple[str, ...]) -> Iterator[Block]:
-    """Blocks of the file's rows; timestamps become epoch milliseconds, bytes that are not UTF-8 rejects."""
+
+def read_batches(source: FileSplit, columns: tuple[str, ...]) -> Iterator[RecordBatch]:
+    """Batches of the file's rows; timestamps become epoch milliseconds, bytes that are not UTF-8 rejects."""
     with open_raw(source.file.path) as stream:
         try:
             file = arrow_parquet.ParquetFile(stream)
             present = [name for name in columns if name in file.schema_arrow.names]
-            for batch in file.iter_batches(batch_size=BLOCK_ROWS, columns=present):
-                yield batch_block(batch, columns)
+            for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=present):
+                yield from_arrow(batch, columns)
         except (pa.ArrowException, PolarsError, OSError) as error:
             raise InputError(f"{source.file.path} cannot be read as Parquet: {error}") from error
 
@@ -31,3 +34,84 @@ def columns_of(file: InputFile, head_bytes: int = 0) -> tuple[str, ...]:
             return tuple(arrow_parquet.ParquetFile(stream).schema_arrow.names)
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{file.path} cannot be read as Parquet: {error}") from error
+
+
+def from_arrow(batch: pa.RecordBatch, columns: tuple[str, ...]) -> RecordBatch:
+    """The rows of `batch`; timestamps become epoch milliseconds, bytes that are not UTF-8 rejects.
+
+    Args:
+      batch: some of `columns`, each of a type that has a text, or a list of such.
+      columns: the wanted ones; one that the batch does not have is all null.
+
+    Raises:
+      pa.ArrowException, PolarsError: a column of another type.
+    """
+    texts: dict[str, pa.Array] = {}
+    lists: dict[str, pl.Series] = {}
+    for name in batch.schema.names:
+        column = batch.column(name)
+        if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+            lists[name] = pl.Series(name, pl.from_arrow(column)).cast(pl.List(pl.String))
+        else:
+            texts[name] = _as_bytes(column)
+    good = ~_not_utf8(texts.values(), batch.num_rows)
+    rejects = [("not_utf8", _raw(texts, row)) for row in np.flatnonzero(~good).tolist()]
+    kept = pa.array(good)
+    frame = pl.DataFrame(
+        [_text(name, texts[name].filter(kept)) for name in texts]
+        + [values.filter(pl.Series(good)) for values in lists.values()]
+        + [
+            pl.Series(name, [None] * int(good.sum()), dtype=pl.String)
+            for name in columns
+            if name not in batch.schema.names
+        ]
+    )
+    return RecordBatch(frame.select(columns), rejects)
+
+
+def milliseconds(column: pa.Array) -> pa.Array:
+    """Epoch milliseconds of a timestamp column; one without a zone is UTC."""
+    return column.cast(pa.timestamp("ms", tz=column.type.tz), safe=False).cast(pa.int64())
+
+
+def _as_bytes(column: pa.Array) -> pa.Array:
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pa.types.is_timestamp(column.type):
+        column = milliseconds(column)
+    elif pa.types.is_decimal(column.type):
+        # Arrow has no cast of these, and a float would make one of two long ids.
+        column = pa.array([None if value is None else f"{value:f}" for value in column.to_pylist()], pa.string())
+    if pa.types.is_binary(column.type):
+        return column
+    if pa.types.is_large_binary(column.type):
+        return column.cast(pa.binary())
+    return column.cast(pa.string()).cast(pa.binary())
+
+
+def _not_utf8(columns: Iterable[pa.Array], rows: int) -> np.ndarray:
+    """Which rows [rows] hold bytes that are not UTF-8 in any of the bytes columns."""
+    bad = np.zeros(rows, bool)
+    for column in columns:
+        try:
+            column.cast(pa.string())
+        except pa.ArrowInvalid:
+            bad |= [value is not None and not _is_utf8(value) for value in column.to_pylist()]
+    return bad
+
+
+def _is_utf8(value: bytes) -> bool:
+    try:
+        value.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _text(name: str, column: pa.Array) -> pl.Series:
+    return pl.Series(name, pl.from_arrow(column.cast(pa.string())), dtype=pl.String)
+
+
+def _raw(columns: dict[str, pa.Array], row: int) -> str:
+    values = (column[row].as_py() or b"" for column in columns.values())
+    return ",".join(value.decode("utf-8", "backslashreplace") for value in values)

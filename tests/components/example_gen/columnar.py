@@ -1,4 +1,4 @@
-"""Runs the columnar steps in memory, key by key, without Beam and without files."""
+"""Runs the columnar steps in memory, partition by partition, without Beam and without files."""
 
 from typing import Any
 
@@ -8,10 +8,10 @@ import pyarrow as pa
 
 from components.example_gen.columns import EVENTS, INTERACTIONS, REQUESTS
 from components.example_gen.config import WindowConfig
-from components.example_gen.examples import SearchLog, UserLog
+from components.example_gen.features import SearchLog
+from components.example_gen.join import join_requests
 from components.example_gen.partition import stable_hash
-from components.example_gen.requests import join_requests
-from components.example_gen.splits import Splits
+from components.example_gen.times import TimeSplits
 from schema.features import EventType
 from tests.components.example_gen.oracle import Event
 
@@ -34,9 +34,9 @@ def frame(log: list[Event]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=EVENTS, orient="row")
 
 
-def keyed(rows: pl.DataFrame, by: pl.Series, keys: int) -> list[pl.DataFrame]:
-    key = pl.Series(stable_hash(by) % np.uint64(keys))
-    return [rows.filter(key == number) for number in range(keys)]
+def partitioned(rows: pl.DataFrame, by: pl.Series, partitions: int) -> list[pl.DataFrame]:
+    numbers = pl.Series(stable_hash(by) % np.uint64(partitions))
+    return [rows.filter(numbers == number) for number in range(partitions)]
 
 
 def profile_frame(profiles: dict[str, dict[str, str]], columns: tuple[str, ...]) -> pl.DataFrame:
@@ -44,13 +44,15 @@ def profile_frame(profiles: dict[str, dict[str, str]], columns: tuple[str, ...])
     return pl.DataFrame(rows, schema=dict.fromkeys(("user_id", *columns), pl.String), orient="row")
 
 
-def joined(log: list[Event], known_items: set[str], splits: Splits, keys: int) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The requests and the interactions of all keys."""
+def joined(
+    log: list[Event], known_items: set[str], splits: TimeSplits, partitions: int
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The requests and the interactions of all partitions."""
     events = frame(log)
     known = pl.Series(sorted(known_items), dtype=pl.String)
     parts = [
         join_requests(part, known, splits.eval_start)
-        for part in keyed(events, events.select(pl.coalesce("request_id", "event_id")).to_series(), keys)
+        for part in partitioned(events, events.select(pl.coalesce("request_id", "event_id")).to_series(), partitions)
     ]
     return (
         pl.concat([part.requests for part in parts]).cast(dict(REQUESTS)),
@@ -63,21 +65,21 @@ def examples(
     known_items: set[str],
     profiles: dict[str, dict[str, str]],
     windows: WindowConfig,
-    splits: Splits,
-    keys: int = 2,
+    splits: TimeSplits,
+    partitions: int = 2,
     columns: tuple[str, ...] = (),
 ) -> dict[str, list[dict[str, Any]]]:
     """The examples of both splits, each sorted by (time, request id)."""
-    requests, interactions = joined(log, known_items, splits, keys)
+    requests, interactions = joined(log, known_items, splits, partitions)
     profile_rows = profile_frame(profiles, columns)
     found: dict[str, list[dict[str, Any]]] = {"train": [], "eval": []}
     for parts in zip(
-        keyed(requests, requests.select(pl.coalesce("user_id", "request_id")).to_series(), keys),
-        keyed(interactions, interactions["user_id"], keys),
-        keyed(profile_rows, profile_rows["user_id"], keys),
+        partitioned(requests, requests.select(pl.coalesce("user_id", "request_id")).to_series(), partitions),
+        partitioned(interactions, interactions["user_id"], partitions),
+        partitioned(profile_rows, profile_rows["user_id"], partitions),
         strict=True,
     ):
-        for split, encoded in SearchLog(UserLog(*parts), columns, windows).blocks(splits):
+        for split, encoded in SearchLog(*parts, columns, windows).batches(splits):
             found[split] += plain_rows(encoded)
     return {split: sorted(rows, key=lambda r: (r["timestamp_ms"], r["request_id"])) for split, rows in found.items()}
 

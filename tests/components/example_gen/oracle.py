@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.example_gen.config import WindowConfig
-from components.example_gen.splits import Splits
+from components.example_gen.times import TimeSplits
 
 STAGE = {"impression": 1, "click": 2, "add_to_cart": 2, "order": 3}
 
@@ -32,10 +32,15 @@ class Interaction:
 
 
 def examples(
-    log: list[Event], known_items: set[str], profiles: dict[str, dict[str, str]], windows: WindowConfig, splits: Splits
+    log: list[Event],
+    known_items: set[str],
+    profiles: dict[str, dict[str, str]],
+    windows: WindowConfig,
+    splits: TimeSplits,
+    max_user_events: int = 100_000,
 ) -> dict[str, list[dict[str, Any]]]:
     """The examples of both splits, each sorted by (time, request id)."""
-    requests, interactions = join(log, known_items, splits.eval_start)
+    requests, interactions = newest(*join(log, known_items, splits.eval_start), max_user_events)
     found: dict[str, list[dict[str, Any]]] = {"train": [], "eval": []}
     for request in sorted(requests, key=lambda r: (r["timestamp_ms"], r["request_id"])):
         time = request["timestamp_ms"]
@@ -87,6 +92,22 @@ def join(log: list[Event], known_items: set[str], eval_start: int) -> tuple[list
         rows.sort(key=lambda row: (row[2] or float("inf"), row[0]))
         head["items"], head["stages"], head["positions"] = ([row[i] for row in rows] for i in range(3))
     return list(heads.values()), interactions
+
+
+def newest(
+    requests: list[dict[str, Any]], interactions: list[Interaction], most: int
+) -> tuple[list[dict[str, Any]], list[Interaction]]:
+    """Without each user's oldest beyond `most` of both; those of one moment are kept or dropped together."""
+    times = defaultdict(list)
+    for request in requests:
+        times[request["user_id"]].append(request["timestamp_ms"])
+    for interaction in interactions:
+        times[interaction.user_id].append(interaction.timestamp_ms)
+    until = {user: sorted(all_)[-most - 1] for user, all_ in times.items() if user is not None and len(all_) > most}
+    return (
+        [r for r in requests if r["timestamp_ms"] > until.get(r["user_id"], -1)],
+        [i for i in interactions if i.timestamp_ms > until.get(i.user_id, -1)],
+    )
 
 
 def behavior(

@@ -13,8 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from components.example_gen.config import IngestConfig
-from components.example_gen.splits import Splits
-from components.example_gen.timestamps import parse_timestamp
+from components.example_gen.times import TimeSplits, parse_timestamp
 from tests.components.example_gen.oracle import Event
 
 DAY = 86_400_000
@@ -147,10 +146,10 @@ def write_shop(folder: Path, shop: Shop, form: str = "jsonl", **settings: Any) -
         write(folder / f"events-1.{suffix}", rows[1::2])
     write(folder / f"catalog.{suffix}", catalog)
     write(folder / f"users.{suffix}", users)
-    return IngestConfig.parse({"data": data, "eval_start": EVAL_START, "keys": 2, **settings})
+    return IngestConfig.parse({"data": data, "eval_start": EVAL_START, "partitions": 2, **settings})
 
 
-def splits_of(shop: Shop) -> Splits:
-    """Where an ingestion by its defaults cuts the shop's log."""
+def splits_of(shop: Shop) -> TimeSplits:
+    """The splits of the shop's log by an ingestion with its defaults."""
     times = [event.timestamp_ms for event in shop.log if event.event_type == "search"]
-    return Splits(min(times), parse_timestamp("2026-04-18T00:00:00Z"), max(times) + 1)
+    return TimeSplits(min(times), parse_timestamp("2026-04-18T00:00:00Z"), max(times) + 1)

@@ -73,7 +73,7 @@ def test_window_lengths_are_milliseconds() -> None:
         ({"data": DATA, "eval_days": 0}, "greater than 0"),
         ({"data": DATA, "max_bad_fraction": 2}, "less than or equal to 1"),
         ({"data": DATA, "windows": {"real_time_cap": 0}}, "greater than or equal to 1"),
-        ({"data": DATA, "keys": 5000}, "less than or equal to 4096"),
+        ({"data": DATA, "partitions": 5000}, "less than or equal to 4096"),
         ({"data": DATA, "windows": {"scan": 10}}, "largest cap, 100"),
     ],
 )

@@ -1,3 +1,5 @@
+import io
+
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -6,8 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
-from components.example_gen.behavior import Lists
-from components.example_gen.encode import coded_lists, encode_examples, single_values, value_lists, varint
+from components.example_gen.encode import (
+    Lists,
+    TFRecordWriter,
+    coded_lists,
+    encode_examples,
+    single_values,
+    value_lists,
+    varint,
+)
 
 texts = st.one_of(st.text(max_size=5), st.sampled_from(["", "鞋", "x" * 127, "x" * 128, "x" * 20_000]))
 numbers = st.one_of(st.integers(-(2**63), 2**63 - 1), st.sampled_from([0, 1, 127, 128, 2**62]))
@@ -91,3 +100,20 @@ def test_a_single_value_that_is_absent_has_no_kind() -> None:
     assert isinstance(columns["brand"], pa.LargeListArray)
     (example,) = next(encode_examples(columns))
     assert tf.train.Example.FromString(example).features.feature["brand"].WhichOneof("kind") is None
+
+
+def test_tensorflow_reads_what_was_written(tmp_path) -> None:
+    records = [b"", b"a", b"b" * 100_000, "鞋".encode()]
+    path = tmp_path / "some.tfrecord.gz"
+    with path.open("wb") as stream, TFRecordWriter(stream) as writer:
+        writer.write(records[:2])
+        writer.write(records[2:])
+    assert [r.numpy() for r in tf.data.TFRecordDataset(str(path), compression_type="GZIP")] == records
+
+
+def test_equal_records_give_equal_bytes() -> None:
+    streams = [io.BytesIO(), io.BytesIO()]
+    for stream in streams:
+        with TFRecordWriter(stream) as writer:
+            writer.write([b"one", b"two"])
+    assert streams[0].getvalue() == streams[1].getvalue()

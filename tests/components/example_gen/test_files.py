@@ -1,6 +1,6 @@
 import pytest
 
-from components.example_gen.files import FileRange, InputFile, create, cut_ranges, find_files
+from components.example_gen.files import FileSplit, InputFile, create, find_files, split_files
 from schema.settings import InputError
 
 
@@ -35,14 +35,14 @@ def test_an_empty_file_is_an_error(tmp_path) -> None:
         find_files((str(tmp_path / "log.jsonl"),), "events")
 
 
-def test_only_plain_json_lines_are_cut() -> None:
+def test_only_plain_json_lines_are_split() -> None:
     plain = InputFile("a.jsonl", "jsonl", gzipped=False, size=25)
     packed = InputFile("b.jsonl.gz", "jsonl", gzipped=True, size=25)
-    assert cut_ranges([plain, packed], 10) == [
-        FileRange(plain, 0, 10, 0),
-        FileRange(plain, 10, 20, 1),
-        FileRange(plain, 20, 25, 2),
-        FileRange(packed, 0, 25, 3),
+    assert split_files([plain, packed], 10) == [
+        FileSplit(plain, 0, 10, 0),
+        FileSplit(plain, 10, 20, 1),
+        FileSplit(plain, 20, 25, 2),
+        FileSplit(packed, 0, 25, 3),
     ]
 
 

@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -128,7 +130,7 @@ def test_counters_add_up(done) -> None:
     )
 
 
-def test_progress_ends_with_every_piece_done(done) -> None:
+def test_progress_ends_with_every_split_and_partition_done(done) -> None:
     _, _, progress = done
     last = {step: (done, total) for step, done, total in progress}
     assert last == {"read": (4, 4), "catalog": (2, 2), "join": (2, 2), "write": (2, 2)}
@@ -146,20 +148,6 @@ def test_the_user_state_is_each_users_behavior_at_the_end_of_the_log(done) -> No
         assert state == {"user_id": user, **behavior, **profile}
 
 
-def test_users_who_did_much_are_worked_in_stretches_to_the_same_examples_and_states(tmp_path, done, expected) -> None:
-    folder, at_once, _ = done
-    progress: dict[str, tuple[int, int]] = {}
-    config = write_shop(tmp_path / "in", SHOP, rows_at_once=30)
-    summary = run_ingest(config, str(tmp_path / "out"), progress=lambda step, n, of: progress.update({step: (n, of)}))
-    for split, rows in expected.items():
-        assert written.in_order(tmp_path / "out", split) == rows
-    assert len(list((tmp_path / "out" / "Split-train").iterdir())) > len(list((folder / "Split-train").iterdir()))
-    states = [pl.read_parquet(path / "user_state.parquet").sort("user_id") for path in (folder, tmp_path / "out")]
-    assert states[0].equals(states[1])
-    assert summary.counters == at_once.counters | {"users.worked_in_stretches": 6}
-    assert progress["write"] == (2, 2)
-
-
 def one_user(event: Event) -> Event:
     """A third of the requests, and all that came of them, are one user's."""
     return dataclasses.replace(event, user_id="robot") if int(event.request_id[1:]) % 3 == 0 else event
@@ -174,19 +162,40 @@ def one_item(event: Event) -> Event:
     return dataclasses.replace(event, item_id="i1") if event.position == 1 else event
 
 
+def _skewed(folder: Path, skew: Callable[[Event], Event], **settings: Any) -> tuple[list[Event], IngestConfig]:
+    log = [skew(event) for event in SHOP.log]
+    assert sum(one != other for one, other in zip(log, SHOP.log, strict=True)) > len(log) / 40
+    return log, write_shop(folder, dataclasses.replace(SHOP, log=log), **settings)
+
+
 @pytest.mark.parametrize("skew", [one_user, one_query, one_item])
-def test_what_is_everywhere_gives_the_oracles_examples_and_gathers_in_no_key(tmp_path, monkeypatch, skew) -> None:
+def test_a_skewed_log_has_the_oracles_examples_in_even_joins(tmp_path, monkeypatch, skew) -> None:
     joined: list[int] = []
     join = steps.join_requests
     monkeypatch.setattr(steps, "join_requests", lambda events, *rest: joined.append(len(events)) or join(events, *rest))
-    log = [skew(event) for event in SHOP.log]
-    assert sum(one != other for one, other in zip(log, SHOP.log, strict=True)) > len(log) / 40
-    shop = dataclasses.replace(SHOP, log=log)
-    config = write_shop(tmp_path / "in", shop, rows_at_once=60, keys=4)
+    log, config = _skewed(tmp_path / "in", skew, partitions=4)
     run_ingest(config, str(tmp_path / "out"))
     for split, rows in oracle.examples(log, SHOP.item_ids, SHOP.profiles, config.windows, SPLITS).items():
         assert written.in_order(tmp_path / "out", split) == rows
     assert max(joined) < 1.5 * len(log) / len(joined)
+
+
+def test_a_robot_keeps_its_newest_events_and_others_keep_all(tmp_path) -> None:
+    log, config = _skewed(tmp_path / "in", one_user, max_user_events=70)
+    summary = run_ingest(config, str(tmp_path / "out"))
+    expected = oracle.examples(log, SHOP.item_ids, SHOP.profiles, config.windows, SPLITS, max_user_events=70)
+    for split, rows in expected.items():
+        assert written.in_order(tmp_path / "out", split) == rows
+    joined = oracle.join(log, SHOP.item_ids, SPLITS.eval_start)
+    kept = oracle.newest(*joined, 70)
+    dropped = [len(all_) - len(newest) for all_, newest in zip(joined, kept, strict=True)]
+    capped = ("users", "requests", "interactions")
+    assert [summary.counters[f"{what}.over_max_user_events"] for what in capped] == [1, *dropped]
+    assert min(dropped) > 3
+    assert {request["user_id"] for request in joined[0] if request not in kept[0]} == {"robot"}
+    states = {row["user_id"]: row for row in pl.read_parquet(tmp_path / "out" / "user_state.parquet").to_dicts()}
+    at_end = oracle.behavior("robot", SPLITS.end, *kept, config.windows)
+    assert {name: states["robot"][name] for name in at_end} == at_end
 
 
 def test_the_order_of_rows_and_files_changes_no_shard(tmp_path, done) -> None:

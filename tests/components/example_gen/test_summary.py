@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.example_gen.config import IngestConfig
-from components.example_gen.splits import TimeSpan
 from components.example_gen.summary import Tally, check
+from components.example_gen.times import TimeSpan
 from schema.settings import InputError
 
 spans = st.one_of(st.none(), st.tuples(st.integers(0, 9), st.integers(0, 9)).map(lambda t: TimeSpan(min(t), max(t))))

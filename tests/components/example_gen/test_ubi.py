@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from components.example_gen.files import FileRange, cut_ranges, find_files
+from components.example_gen.files import FileSplit, find_files, split_files
 from components.example_gen.ubi import event_type_of, read_events, read_queries, ubi_columns_of
 from schema.settings import InputError
 
@@ -57,24 +57,24 @@ def hits(documents: list[dict]) -> list[dict]:
 shapes = pytest.mark.parametrize("shape", [plain, bulk, created, hits])
 
 
-def _source(tmp_path, rows: list[dict]) -> FileRange:
+def _source(tmp_path, rows: list[dict]) -> FileSplit:
     path = tmp_path / "dump.ndjson"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (source,) = cut_ranges(find_files((str(path),), "events"))
+    (source,) = split_files(find_files((str(path),), "events"))
     return source
 
 
 @shapes
 def test_a_query_becomes_a_search_and_an_impression_per_hit(tmp_path, shape) -> None:
-    (block,) = read_queries(_source(tmp_path, shape([QUERY, QUERY | {"query_id": "q2", "query_response_hit_ids": []}])))
-    assert block.rejects == []
-    assert block.frame.drop("event_id", "timestamp").rows() == [
+    (batch,) = read_queries(_source(tmp_path, shape([QUERY, QUERY | {"query_id": "q2", "query_response_hit_ids": []}])))
+    assert batch.rejects == []
+    assert batch.frame.drop("event_id", "timestamp").rows() == [
         ("q1", "c1", "search", "red shoes", None, None),
         ("q2", "c1", "search", "red shoes", None, None),
         ("q1", "c1", "impression", None, "i9", "1"),
         ("q1", "c1", "impression", None, "i4", "2"),
     ]
-    assert block.frame["event_id"].n_unique() == 4
+    assert batch.frame["event_id"].n_unique() == 4
 
 
 @shapes
@@ -83,9 +83,9 @@ def test_an_event_names_its_object_and_position(tmp_path, shape) -> None:
         "action_name": "purchase",
         "event_attributes": {"object": {"object_id": 4}, "position": {"ordinal": {"index": 7}}},
     }
-    ((block, counts),) = read_events(_source(tmp_path, shape([CLICK, numbered, CLICK | {"action_name": "login"}])), {})
-    assert (block.rejects, counts) == ([], {"click": 1, "purchase": 1, "login": 1})
-    assert block.frame.drop("event_id", "timestamp").rows() == [
+    ((batch, counts),) = read_events(_source(tmp_path, shape([CLICK, numbered, CLICK | {"action_name": "login"}])), {})
+    assert (batch.rejects, counts) == ([], {"click": 1, "purchase": 1, "login": 1})
+    assert batch.frame.drop("event_id", "timestamp").rows() == [
         ("q1", "c1", "click", None, "i4", "2"),
         ("q1", "c1", "order", None, "4", "7"),
     ]
@@ -93,8 +93,8 @@ def test_an_event_names_its_object_and_position(tmp_path, shape) -> None:
 
 def test_a_repeated_delivery_has_the_same_event_id_whatever_its_document_id(tmp_path) -> None:
     other = CLICK | {"timestamp": "2026-03-01T12:00:06.000Z"}
-    ((block, _),) = read_events(_source(tmp_path, bulk([CLICK, CLICK, other])), {})
-    first, again, later = block.frame["event_id"]
+    ((batch, _),) = read_events(_source(tmp_path, bulk([CLICK, CLICK, other])), {})
+    first, again, later = batch.frame["event_id"]
     assert first == again != later
 
 
@@ -126,8 +126,8 @@ def test_a_repeated_delivery_has_the_same_event_id_whatever_its_document_id(tmp_
 def test_actions_are_mapped_with_the_shops_own_on_top(tmp_path, action: str, event_type: str | None) -> None:
     own = {"tap": "click"}
     assert event_type_of(action, own) == event_type
-    ((block, counts),) = read_events(_source(tmp_path, [CLICK | {"action_name": action}]), own)
-    assert block.frame["event_type"].to_list() == ([event_type] if event_type else [])
+    ((batch, counts),) = read_events(_source(tmp_path, [CLICK | {"action_name": action}]), own)
+    assert batch.frame["event_type"].to_list() == ([event_type] if event_type else [])
     assert counts == {action: 1}
 
 
@@ -136,14 +136,14 @@ def test_the_shops_own_event_type_wins_over_the_known_one(tmp_path) -> None:
 
 
 def _queries(tmp_path, *documents: dict) -> list[tuple[Any, ...]]:
-    (block,) = read_queries(_source(tmp_path, list(documents)))
-    assert block.rejects == []
-    return block.frame.select("request_id", "event_type", "query", "item_id", "position").rows()
+    (batch,) = read_queries(_source(tmp_path, list(documents)))
+    assert batch.rejects == []
+    return batch.frame.select("request_id", "event_type", "query", "item_id", "position").rows()
 
 
 def _searches(tmp_path, *changes: dict) -> list[str | None]:
-    ((block, _),) = read_events(_source(tmp_path, [CLICK | {"action_name": "on_search"} | c for c in changes]), {})
-    return block.frame["query"].to_list()
+    ((batch, _),) = read_events(_source(tmp_path, [CLICK | {"action_name": "on_search"} | c for c in changes]), {})
+    return batch.frame["query"].to_list()
 
 
 @pytest.mark.parametrize("name", FOUND)
@@ -219,9 +219,9 @@ def test_of_a_dump_that_holds_both_each_reader_takes_its_own(tmp_path, shape) ->
 
 def test_an_event_without_attributes_or_of_another_shape_is_no_crash(tmp_path) -> None:
     rows = [{"action_name": "click", "timestamp": "x"}, CLICK | {"event_attributes": "none"}, CLICK]
-    ((block, _),) = read_events(_source(tmp_path, rows), {})
-    assert len(block.frame) + len(block.rejects) == 3
-    assert "i4" in block.frame["item_id"].to_list()
+    ((batch, _),) = read_events(_source(tmp_path, rows), {})
+    assert len(batch.frame) + len(batch.rejects) == 3
+    assert "i4" in batch.frame["item_id"].to_list()
 
 
 @shapes
@@ -239,7 +239,7 @@ def test_a_dump_that_is_not_json_lines_is_an_error(tmp_path) -> None:
 def test_positions_count_from_1_wherever_ordinals_begin(tmp_path) -> None:
     ordinals = [0, {"index": 6}, "3", None, -1]
     rows = [CLICK | {"event_attributes": {"object": {"object_id": 4}, "position": {"ordinal": o}}} for o in ordinals]
-    ((block, _),) = read_events(_source(tmp_path, rows), {}, first_ordinal=0)
-    assert block.frame["position"].to_list() == ["1", "7", "4", None, "0"]
-    ((block, _),) = read_events(_source(tmp_path, rows), {})
-    assert block.frame["position"].to_list() == ["0", "6", "3", None, "-1"]
+    ((batch, _),) = read_events(_source(tmp_path, rows), {}, first_ordinal=0)
+    assert batch.frame["position"].to_list() == ["1", "7", "4", None, "0"]
+    ((batch, _),) = read_events(_source(tmp_path, rows), {})
+    assert batch.frame["position"].to_list() == ["0", "6", "3", None, "-1"]

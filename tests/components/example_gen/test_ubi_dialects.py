@@ -142,7 +142,7 @@ def test_actions_are_told_with_their_counts(tmp_path) -> None:
     more = [CLICK | {"action_name": name} for name in ["hover"] * 3 + ["log\nin"] * 2 + [f"x{n}" for n in range(150)]]
     _, summary = _ingest(tmp_path, queries, events + more)
     clicks = sum(event.event_type == "click" for event in SHOP.log)
-    read, ignored = summary.action_lines()
+    read, ignored = summary.notes()
     assert f"click {clicks} as click" in read
     assert ignored.startswith("UBI actions ignored: hover 3, 'log\\nin' 2, x0 1, ")
     assert "`ingest.data.ubi_actions`" in ignored

@@ -147,3 +147,16 @@ def test_json_names_ignored_ubi_actions(unknown_actions) -> None:
     assert summary["ubi_actions"]["hover"] == {"count": 60, "read_as": None}
     assert summary["ubi_actions"]["click"]["read_as"] == "click"
     assert summary["counters"]["events.ignored_actions"] == 89
+
+
+def test_the_screen_says_what_was_dropped_over_the_cap(tmp_path) -> None:
+    config = json.loads(write_shop(tmp_path / "in", make_shop(), max_user_events=40).to_json())
+    (tmp_path / "souk.yaml").write_text(yaml.safe_dump({"ingest": config}))
+    result = _run("--config", tmp_path / "souk.yaml", "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    counters = json.loads((tmp_path / "out" / "summary.json").read_text())["counters"]
+    users, searches, others = (counters[f"{of}.over_max_user_events"] for of in ("users", "requests", "interactions"))
+    assert (
+        f"Users with more events than `ingest.max_user_events`: {users}. Of these users the oldest {searches} searches "
+        f"and {others} clicks, carts and orders were dropped."
+    ) in result.stdout

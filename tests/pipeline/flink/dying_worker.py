@@ -10,7 +10,7 @@ import sys
 from components.example_gen import steps
 from pipeline.beam_worker import main
 
-whole = steps.join
+whole = steps.join_partition
 
 
 def join(*arguments):
@@ -22,5 +22,5 @@ def join(*arguments):
     return whole(*arguments)
 
 
-steps.join = join
+steps.join_partition = join
 main(sys.argv[1:])

@@ -14,7 +14,7 @@ from google.protobuf import json_format
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from components.example_gen.ingest import run_ingest
-from components.example_gen.timestamps import parse_timestamp
+from components.example_gen.times import parse_timestamp
 from components.index_builder.catalog import embed_catalog, read_parts
 from evaluation.replay_job import Question, ReplayJob
 from evaluation.servable import Servable

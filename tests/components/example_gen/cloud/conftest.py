@@ -9,7 +9,7 @@ import pytest
 from apache_beam.internal.gcp import auth as beam_auth
 from google.auth import credentials
 
-from components.example_gen.bigquery import streams
+from components.example_gen.readers import bigquery as reader
 from tests.cloud.account import write_key_file
 from tests.cloud.bigquery import BigQuery
 from tests.cloud.http import SignIn
@@ -58,7 +58,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
         boundary = credentials.CredentialsWithRegionalAccessBoundary
         patch.setattr(boundary, "_is_regional_access_boundary_lookup_required", lambda _: False)
         # Small tables too are read in several streams.
-        patch.setattr(streams, "STREAM_BYTES", 1000)
+        patch.setattr(reader, "STREAM_BYTES", 1000)
         # Beam keeps the first credentials that it finds in a process.
         patch.setattr(beam_auth._Credentials, "_credentials_init", False)
         patch.setattr(beam_auth._Credentials, "_credentials", None)

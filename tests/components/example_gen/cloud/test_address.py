@@ -1,6 +1,6 @@
 import pytest
 
-from components.example_gen.bigquery.address import Address, dated, parse_address
+from components.example_gen.cloud import Address, dated, parse_address
 from components.example_gen.config import IngestConfig
 from schema.settings import InputError
 

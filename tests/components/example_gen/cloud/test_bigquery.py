@@ -13,12 +13,12 @@ from apache_beam.io.gcp import bigquery as beam_bigquery
 from apache_beam.io.gcp import bigquery_tools
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from components.example_gen.bigquery import client, streams
-from components.example_gen.bigquery.tables import find_tables
+from components.example_gen.cloud import find_tables, read_client
 from components.example_gen.columns import CATALOG_COLUMNS, EVENT_COLUMNS
 from components.example_gen.fingerprint import fingerprint
-from components.example_gen.inputs import Reading, cut_inputs, find_inputs, read_blocks
+from components.example_gen.inputs import Reading, find_inputs, read_batches, split_inputs
 from components.example_gen.job import plan_job
+from components.example_gen.readers import bigquery as reader
 from schema.settings import InputError
 from tests.cloud.bigquery import Field
 from tests.cloud.shop import CATALOG_FIELDS, EVENT_FIELDS, configured, event_rows, put_shop
@@ -42,8 +42,8 @@ def data(cloud: Cloud, shop: Shop) -> dict:
 
 
 def rows_of(address: str, columns: tuple[str, ...]) -> pl.DataFrame:
-    pieces = cut_inputs(find_inputs((address,), "events"), Reading("events", columns))
-    return pl.concat([block.frame for piece in pieces for block in read_blocks(piece, columns)])
+    splits = split_inputs(find_inputs((address,), "events"), Reading("events", columns))
+    return pl.concat([batch.frame for split in splits for batch in read_batches(split, columns)])
 
 
 def test_beams_own_connector_reads_the_same_rows(
@@ -51,7 +51,7 @@ def test_beams_own_connector_reads_the_same_rows(
 ) -> None:
     monkeypatch.delenv("https_proxy")
     monkeypatch.setattr(bigquery_tools.bigquery.BigqueryV2, "BASE_URL", f"{cloud.server.address}/bigquery/v2/")
-    library = SimpleNamespace(BigQueryReadClient=client.read_client, types=beam_bigquery.bq_storage.types)
+    library = SimpleNamespace(BigQueryReadClient=read_client, types=beam_bigquery.bq_storage.types)
     monkeypatch.setattr(beam_bigquery, "bq_storage", library)
     ours = rows_of(EVENTS, EVENT_COLUMNS)
     with beam.Pipeline(runner="FnApiRunner", options=PipelineOptions(["--project=shop-project"])) as pipeline:
@@ -75,7 +75,9 @@ def _text_row(row: dict) -> str:
 def test_only_the_columns_and_rows_asked_for_are_read(cloud: Cloud, data: dict) -> None:
     clicks = rows_of(f"{EVENTS}?where=event_type = 'click'", EVENT_COLUMNS)
     everything = rows_of(EVENTS, EVENT_COLUMNS)
-    assert len(cut_inputs(find_inputs((EVENTS,), "events"), Reading("events", EVENT_COLUMNS))) == cloud.bigquery.streams
+    assert (
+        len(split_inputs(find_inputs((EVENTS,), "events"), Reading("events", EVENT_COLUMNS))) == cloud.bigquery.streams
+    )
     assert 0 < len(clicks) == (everything["event_type"] == "click").sum() < len(everything)
     _, session = cloud.bigquery.sessions[-3]
     assert set(session.read_options.selected_fields) == set(EVENT_COLUMNS)
@@ -107,20 +109,20 @@ def test_a_row_whose_bytes_are_no_text_is_rejected_alone(cloud: Cloud) -> None:
     cloud.bigquery.put(
         "shop-project.types.small", (Field("query", "BYTES"),), [{"query": b"ok"}, {"query": b"\xff"}, {"query": None}]
     )
-    pieces = cut_inputs(find_inputs((SMALL,), "events"), Reading("events", ("query",)))
-    blocks = [block for piece in pieces for block in read_blocks(piece, ("query",))]
-    assert [reject for block in blocks for reject in block.rejects] == [("not_utf8", "\\xff")]
-    assert [value for block in blocks for value in block.frame["query"]] == ["ok", None]
+    splits = split_inputs(find_inputs((SMALL,), "events"), Reading("events", ("query",)))
+    batchs = [batch for split in splits for batch in read_batches(split, ("query",))]
+    assert [reject for batch in batchs for reject in batch.rejects] == [("not_utf8", "\\xff")]
+    assert [value for batch in batchs for value in batch.frame["query"]] == ["ok", None]
 
 
-def test_blocks_do_not_depend_on_how_the_service_cuts_its_answers(
+def test_batchs_do_not_depend_on_how_the_service_cuts_its_answers(
     cloud: Cloud, data: dict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streams, "BLOCK_ROWS", 10)
-    (piece, *_) = cut_inputs(find_inputs((EVENTS,), "events"), Reading("events", EVENT_COLUMNS))
+    monkeypatch.setattr(reader, "BATCH_ROWS", 10)
+    (split, *_) = split_inputs(find_inputs((EVENTS,), "events"), Reading("events", EVENT_COLUMNS))
     found = []
     for cloud.bigquery.page_rows, cloud.bigquery.breaks in ((3, 0), (7, 0), (25, 2), (1000, 0)):
-        found.append([block.frame for block in read_blocks(piece, EVENT_COLUMNS)])
+        found.append([batch.frame for batch in read_batches(split, EVENT_COLUMNS)])
     cloud.bigquery.page_rows = 7
     assert {len(frame) for frame in found[0][:-1]} == {10}
     for other in found[1:]:
@@ -128,14 +130,14 @@ def test_blocks_do_not_depend_on_how_the_service_cuts_its_answers(
 
 
 def test_a_stream_may_have_nothing_to_say(cloud: Cloud, data: dict) -> None:
-    pieces = cut_inputs(find_inputs((EVENTS,), "events"), Reading("events", EVENT_COLUMNS))
-    before = [block.frame.rows() for piece in pieces for block in read_blocks(piece, EVENT_COLUMNS)]
+    splits = split_inputs(find_inputs((EVENTS,), "events"), Reading("events", EVENT_COLUMNS))
+    before = [batch.frame.rows() for split in splits for batch in read_batches(split, EVENT_COLUMNS)]
     cloud.bigquery.idle = True
-    after = [block.frame.rows() for piece in pieces for block in read_blocks(piece, EVENT_COLUMNS)]
+    after = [batch.frame.rows() for split in splits for batch in read_batches(split, EVENT_COLUMNS)]
     cloud.bigquery.idle = False
     assert after == before
-    cloud.bigquery._parts[pieces[0].stream] = cloud.bigquery._parts[pieces[0].stream].slice(0, 0)
-    assert list(read_blocks(pieces[0], EVENT_COLUMNS)) == []
+    cloud.bigquery._parts[splits[0].stream] = cloud.bigquery._parts[splits[0].stream].slice(0, 0)
+    assert list(read_batches(splits[0], EVENT_COLUMNS)) == []
 
 
 def test_a_pattern_names_all_tables_that_it_fits(cloud: Cloud) -> None:
@@ -247,9 +249,9 @@ def test_without_credentials_it_says_how_to_sign_in(data: dict, monkeypatch: pyt
 
 
 def test_a_session_that_has_expired_is_an_error_and_a_broken_connection_is_not(cloud: Cloud, data: dict) -> None:
-    (piece, *_) = cut_inputs(find_inputs((EVENTS,), "events"), Reading("events", EVENT_COLUMNS))
+    (split, *_) = split_inputs(find_inputs((EVENTS,), "events"), Reading("events", EVENT_COLUMNS))
     cloud.bigquery.breaks = 2
-    assert sum(len(block.frame) for block in read_blocks(piece, EVENT_COLUMNS)) > cloud.bigquery.page_rows
+    assert sum(len(batch.frame) for batch in read_batches(split, EVENT_COLUMNS)) > cloud.bigquery.page_rows
     cloud.bigquery._parts.clear()
     with pytest.raises(InputError, match=r"cannot be read to its end: there is no such thing \(.*expired"):
-        list(read_blocks(piece, EVENT_COLUMNS))
+        list(read_batches(split, EVENT_COLUMNS))

@@ -4,10 +4,9 @@ import polars as pl
 import pytest
 
 from components.example_gen.columns import INTERACTIONS
-from components.example_gen.files import create, find_files, open_raw, remove_tree
+from components.example_gen.files import create, find_files, open_raw, remove_tree, replaced
 from components.example_gen.fingerprint import fingerprint
-from components.example_gen.output_folder import replaced
-from components.example_gen.partition import read_slices, write_partitions
+from components.example_gen.partition import read_partition, write_partitions
 from schema.settings import InputError
 from tests.cloud.shop import configured
 from tests.components.example_gen.cloud.conftest import Cloud
@@ -67,7 +66,7 @@ def test_parts_of_an_object_are_read_without_the_rest(cloud: Cloud, bucket: dict
         assert stream.read() == bytes(range(256)) * 1000
 
 
-def test_a_batch_of_a_key_costs_no_more_than_its_own_bytes_and_the_index(cloud: Cloud, bucket: dict) -> None:
+def test_a_partition_costs_its_own_bytes_and_the_index(cloud: Cloud, bucket: dict) -> None:
     number = pl.int_range(100_000)
     rows = pl.select(
         user_id=pl.format("u{}", number % 5000),
@@ -76,11 +75,11 @@ def test_a_batch_of_a_key_costs_no_more_than_its_own_bytes_and_the_index(cloud: 
         event_type=number % 5,
         item_id=pl.format("i{}", number % 30_000),
     ).cast(dict(INTERACTIONS))
-    slices = dict(write_partitions(rows, rows["user_id"], 50, "gs://shop/events.arrow"))
+    refs = dict(write_partitions(rows, rows["user_id"], 50, "gs://shop/events.arrow"))
     whole = len(bucket["events.arrow"].data)
     before = cloud.storage.sent
-    read = read_slices([slices[7]], INTERACTIONS)
-    assert len(read) == slices[7].rows
+    read = read_partition([refs[7]], INTERACTIONS)
+    assert len(read) == refs[7].rows
     assert cloud.storage.sent - before < whole / 5
 
 

@@ -1,9 +1,14 @@
 import gzip
+import io
 
+import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from components.example_gen.files import InputFile, cut_ranges, find_files
-from components.example_gen.readers import columns_of, read_blocks
+from components.example_gen.files import InputFile, find_files, split_files
+from components.example_gen.readers import columns_of, read_batches
+from components.example_gen.readers.csv import RepairedStream, unmarked, without_marked
 from schema.settings import InputError
 
 
@@ -14,8 +19,8 @@ def _file(path, data: bytes) -> InputFile:
 
 
 def _read(file: InputFile, columns: tuple[str, ...] = ("id", "query")) -> tuple[list, list]:
-    blocks = [block for source in cut_ranges([file]) for block in read_blocks(source, columns)]
-    return [row for block in blocks for row in block.frame.rows()], [r for block in blocks for r in block.rejects]
+    batches = [batch for split in split_files([file]) for batch in read_batches(split, columns)]
+    return [row for batch in batches for row in batch.frame.rows()], [r for batch in batches for r in batch.rejects]
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".csv.gz"])
@@ -58,3 +63,34 @@ def test_a_file_of_only_a_header_has_no_rows(tmp_path) -> None:
 def test_a_bad_header_is_an_error(tmp_path, data: bytes, message: str) -> None:
     with pytest.raises(InputError, match=message):
         columns_of(_file(tmp_path / "rows.csv", data))
+
+
+some_bytes = st.lists(
+    st.sampled_from([b"a", "é".encode(), "鞋".encode(), "👟".encode(), b"\xff", b"\xe9\x9e", b"\x80", b"\n"]),
+    max_size=30,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(some_bytes.map(b"".join), st.integers(1, 7))
+def test_any_bytes_become_valid_text_that_can_be_turned_back(data: bytes, size: int) -> None:
+    stream = RepairedStream(io.BytesIO(data))
+    parts = []
+    while part := stream.read(size):
+        assert len(part) <= size
+        parts.append(part)
+    text = b"".join(parts).decode("utf-8")
+    assert unmarked(text) == data.decode("utf-8", "backslashreplace")
+    assert stream.marks == (text != data.decode("utf-8", "replace"))
+
+
+def test_reading_all_at_once_gives_all() -> None:
+    assert RepairedStream(io.BytesIO("鞋".encode() * 9)).read() == "鞋".encode() * 9
+
+
+def test_only_rows_with_marks_are_rejected() -> None:
+    marked = RepairedStream(io.BytesIO(b"b\xff")).read().decode()
+    frame = pl.DataFrame({"id": ["1", "2", None], "text": ["鞋", marked, None]})
+    good, rejects = without_marked(frame)
+    assert good.rows() == [("1", "鞋"), (None, None)]
+    assert rejects == [("not_utf8", "2,b\\xff")]

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.example_gen.files import FileRange, InputFile, cut_ranges, find_files
-from components.example_gen.readers import columns_of, jsonl, read_blocks
+from components.example_gen.files import FileSplit, InputFile, find_files, split_files
+from components.example_gen.readers import columns_of, jsonl, read_batches
 from schema.settings import InputError
 
 SCHEMA = {"id": pl.String(), "n": pl.String()}
@@ -21,8 +21,8 @@ def _file(path, data: bytes) -> InputFile:
 
 
 def _read(file: InputFile, columns: tuple[str, ...] = ("id", "n")) -> tuple[list, list]:
-    blocks = [block for source in cut_ranges([file]) for block in read_blocks(source, columns)]
-    return [row for block in blocks for row in block.frame.rows()], [r for block in blocks for r in block.rejects]
+    batches = [batch for split in split_files([file]) for batch in read_batches(split, columns)]
+    return [row for batch in batches for row in batch.frame.rows()], [r for batch in batches for r in batch.rejects]
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".ndjson", ".jsonl.gz"])
@@ -51,23 +51,23 @@ def test_lines_that_are_no_json_object_are_rejected_alone(tmp_path) -> None:
 @given(
     rows=st.lists(st.tuples(st.text(max_size=8), st.integers(-5, 5)), max_size=30),
     cuts=st.lists(st.integers(0, 400), max_size=4),
-    block=st.integers(1, 200),
+    size=st.integers(1, 200),
     final_newline=st.booleans(),
 )
-def test_ranges_and_blocks_of_any_size_give_every_line_once(tmp_path_factory, rows, cuts, block, final_newline) -> None:
+def test_splits_and_batches_have_every_line_once(tmp_path_factory, rows, cuts, size, final_newline) -> None:
     lines = [json.dumps({"id": text, "n": n}, ensure_ascii=False).encode("utf-8", "ignore") for text, n in rows]
     data = b"\n".join(lines) + (b"\n" if final_newline else b"")
     path = tmp_path_factory.mktemp("rows") / "rows.jsonl"
     path.write_bytes(data)
     file = InputFile(str(path), "jsonl", gzipped=False, size=len(data))
     edges = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
-    chunks = [
-        chunk
+    batches = [
+        batch
         for index, (start, end) in enumerate(itertools.pairwise(edges))
-        for chunk in jsonl.line_blocks(FileRange(file, start, end, index), block)
+        for batch in jsonl.line_batches(FileSplit(file, start, end, index), size)
     ]
-    assert b"".join(chunks) == data
-    assert all(chunk.endswith(b"\n") for chunk in chunks[:-1])
+    assert b"".join(batches) == data
+    assert all(batch.endswith(b"\n") for batch in batches[:-1])
 
 
 def test_a_truncated_gzip_file_is_an_error_that_names_it(tmp_path) -> None:

@@ -6,8 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from components.example_gen.files import InputFile, cut_ranges, find_files
-from components.example_gen.readers import columns_of, read_blocks
+from components.example_gen.files import InputFile, find_files, split_files
+from components.example_gen.readers import columns_of, read_batches
 from schema.settings import InputError
 
 NOON = datetime.datetime(2026, 3, 1, 12, tzinfo=datetime.UTC)
@@ -16,8 +16,8 @@ NOON_MS = "1772366400000"
 
 def _read(path, columns: tuple[str, ...]) -> tuple[pl.DataFrame, list]:
     (file,) = find_files((str(path),), "events")
-    (block,) = (block for source in cut_ranges([file]) for block in read_blocks(source, columns))
-    return block.frame, block.rejects
+    (batch,) = (batch for split in split_files([file]) for batch in read_batches(split, columns))
+    return batch.frame, batch.rejects
 
 
 @pytest.mark.parametrize(

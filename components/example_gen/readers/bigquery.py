@@ -1,10 +1,9 @@
-"""Rows of a table through BigQuery's Storage Read API, as Arrow: what Beam's DIRECT_READ reads, without a dict per row.
+"""Tables of BigQuery, read as Arrow through the Storage Read API.
 
-Beam's `ReadFromBigQuery` makes a Python dict of each row, which columnar steps would have to undo; so Beam moves the
-streams here, and each worker reads its own. A read session, opened when the job is planned, cuts a snapshot of the
-table into streams. A stream gives the same rows in the same order each time, so a worker that is tried again repeats
-itself.
-Google keeps a session for at least 6 hours.
+Beam's `ReadFromBigQuery` makes a Python dict of each row, which columnar steps would have to undo. So Beam distributes
+the streams here, and each worker reads its own. A read session, opened when the job is planned, divides a snapshot of
+the table into streams. A stream has the same rows in the same order each time, so a worker that is tried again repeats
+itself. Google keeps a session for at least 6 hours.
 """
 
 from collections.abc import Iterator
@@ -16,30 +15,36 @@ import polars as pl
 import pyarrow as pa
 from polars.exceptions import PolarsError
 
-from components.example_gen.bigquery.client import default_project, read_client
-from components.example_gen.bigquery.tables import JSON, Table, check_columns
-from components.example_gen.cloud_errors import explain, is_final
-from components.example_gen.files import RANGE_BYTES
-from components.example_gen.readers.arrow import BLOCK_ROWS, batch_block, milliseconds
-from components.example_gen.readers.block import Block
+from components.example_gen.cloud import (
+    JSON,
+    Table,
+    check_columns,
+    default_project,
+    explain,
+    is_final,
+    read_client,
+)
+from components.example_gen.columns import RecordBatch
+from components.example_gen.files import SPLIT_BYTES
+from components.example_gen.readers.parquet import BATCH_ROWS, from_arrow, milliseconds
 from schema.settings import InputError
 
 READ_ROWS: Final = (
     "roles/bigquery.dataViewer on the table and roles/bigquery.readSessionUser on the project that pays for the reading"
 )
 # Bytes of a table for which another stream is asked; BigQuery may give fewer streams.
-STREAM_BYTES = RANGE_BYTES
+STREAM_BYTES = SPLIT_BYTES
 _MOST_STREAMS: Final = 1000
 
 
 @dataclass(frozen=True)
 class TableStream:
-    """A part of a table's rows.
+    """The split of a table that one worker reads.
 
     Attributes:
       table: that they are of.
       stream: the name under which they are read.
-      index: names the part within its input.
+      index: names the split within its input.
       decoded_size: a guess of their bytes as text.
     """
 
@@ -104,15 +109,15 @@ def open_streams(
     return [TableStream(table, stream.name, first + number, size) for number, stream in enumerate(session.streams)]
 
 
-def read_blocks(source: TableStream, columns: tuple[str, ...]) -> Iterator[Block]:
-    """The stream's rows in blocks of `BLOCK_ROWS`, as `batch_block` reads them.
+def read_batches(source: TableStream, columns: tuple[str, ...]) -> Iterator[RecordBatch]:
+    """The stream's rows in batches of `BATCH_ROWS`, as `from_arrow` reads them.
 
     Raises:
       InputError: BigQuery refuses to give them.
     """
     for batch in _batches(source):
         try:
-            yield batch_block(batch, columns)
+            yield from_arrow(batch, columns)
         except (pa.ArrowException, PolarsError) as error:
             raise InputError(f"{source.path} cannot be read: {error}") from error
 
@@ -141,8 +146,8 @@ def json_lines(source: TableStream) -> Iterator[bytes]:
 
 
 def _batches(source: TableStream) -> Iterator[pa.RecordBatch]:
-    """Batches of `BLOCK_ROWS` rows but for the last, however BigQuery cuts its answers: names of what is written for a
-    block must not depend on it.
+    """Batches of `BATCH_ROWS` rows but for the last, whatever the pages of BigQuery: a worker that is tried again must
+    write the same files.
     """
     from google.api_core.exceptions import GoogleAPICallError
 
@@ -155,16 +160,16 @@ def _batches(source: TableStream) -> Iterator[pa.RecordBatch]:
                 continue
             waiting.append(page.to_arrow())
             rows += page.num_items
-            while rows >= BLOCK_ROWS:
+            while rows >= BATCH_ROWS:
                 table = pa.Table.from_batches(waiting)
-                yield _one_batch(table.slice(0, BLOCK_ROWS))
-                waiting = table.slice(BLOCK_ROWS).to_batches()
-                rows -= BLOCK_ROWS
+                yield _one_batch(table.slice(0, BATCH_ROWS))
+                waiting = table.slice(BATCH_ROWS).to_batches()
+                rows -= BATCH_ROWS
         if rows:
             yield _one_batch(pa.Table.from_batches(waiting))
     except GoogleAPICallError as error:
         if not is_final(error):
-            # The runner tries the piece again.
+            # The runner tries the stream again.
             raise
         raise InputError(f"{source.path} cannot be read to its end: {explain(error, READ_ROWS)}") from error
     finally:

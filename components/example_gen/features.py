@@ -1,44 +1,34 @@
-"""What a user did before a request: windows of distinct values, newest first, strictly before it.
+"""Search features: requests with the point-in-time-correct history and the profile of their users.
 
-All requests of a key are worked at once with NumPy: a user's events lie side by side in the order of time, so a
-window is a range of them, found by binary search. An event counts if no later event of the same window has its
-value; the position of the next event with the same value, found once, tells that for every window.
+A user's history is windows of distinct values, newest first, strictly before the request. All requests of a partition
+are processed at once with NumPy: a user's events lie side by side in the order of time, so a window is a range of them,
+found by binary search. An event counts if no later event of the same window has its value; the position of the next
+event with the same value, found once, answers that for every window.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
-from components.example_gen.columns import ADD_TO_CART, CLICK, EVENT_ID, EVENT_TYPE, ORDER
+from components.example_gen.columns import ADD_TO_CART, CLICK, EVENT_ID, EVENT_TYPE, ORDER, USER_ID
 from components.example_gen.config import WindowConfig
+from components.example_gen.encode import Lists, coded_lists, single_values, value_lists
+from components.example_gen.times import TimeSplits
 from schema import features
 
-# Bounds the memory of one step, not what it gives.
+# Bounds the memory of one step, not its result.
 _EVENTS_AT_ONCE = 4_000_000
-
-
-@dataclass(frozen=True)
-class Lists:
-    """A column of lists: row r is `values[codes[offsets[r]:offsets[r + 1]]]`."""
-
-    offsets: np.ndarray
-    codes: np.ndarray
-    values: pl.Series
-
-    def to_series(self, name: str) -> pl.Series:
-        """The lists as a polars column of List(String)."""
-        rows = pl.DataFrame({"row": np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))})
-        grouped = rows.with_columns(value=self.values.gather(self.codes)).group_by("row", maintain_order=True)
-        every = pl.DataFrame({"row": np.arange(len(self.offsets) - 1)})
-        joined = every.join(grouped.agg("value"), on="row", how="left", maintain_order="left")
-        return joined.select(pl.col("value").fill_null(pl.lit([], pl.List(pl.String))).alias(name)).to_series()
+# A robot's request has several hundred items in its history, so that these lists together take the memory.
+_ROWS_AT_ONCE = 16_384
 
 
 @dataclass(frozen=True)
 class Moments:
-    """At whose behavior to look, and when: user codes [rows] (-1: nobody) and epoch milliseconds [rows]."""
+    """Whose history, and at which moment: user codes [rows] (-1: nobody) and epoch milliseconds [rows]."""
 
     users: np.ndarray
     times: np.ndarray
@@ -50,7 +40,7 @@ class Moments:
 
 
 class History:
-    """The events of some users, ready to be cut into windows.
+    """The events of some users, from which windows are taken.
 
     Args:
       events: user (code), timestamp_ms, code; ordered by user, time and whatever breaks ties.
@@ -137,7 +127,7 @@ class History:
 
 
 class Behavior:
-    """Everything that some users did, ready to be asked for at any moment.
+    """The user history of some users, at any moment.
 
     Args:
       requests: user (code), timestamp_ms, request_id, query.
@@ -177,6 +167,75 @@ class Behavior:
         }
 
 
+class SearchLog:
+    """The search features of some users.
+
+    Args:
+      requests: schema `columns.REQUESTS`.
+      interactions: schema `columns.INTERACTIONS`.
+      profiles: one row per user.
+      profile_columns: which columns of the profiles become features.
+      windows: lengths and caps of the behavior windows.
+    """
+
+    def __init__(
+        self,
+        requests: pl.DataFrame,
+        interactions: pl.DataFrame,
+        profiles: pl.DataFrame,
+        profile_columns: tuple[str, ...],
+        windows: WindowConfig,
+    ):
+        self._profile_columns = profile_columns
+        self._profiles = profiles
+        self._users = _user_codes(requests, interactions, profiles)
+        self._requests = _with_code(requests, self._users)
+        self._behavior = Behavior(
+            self._requests.filter(pl.col("user") >= 0), _with_code(interactions, self._users), windows
+        )
+
+    def batches(self, splits: TimeSplits) -> Iterator[tuple[str, dict[str, pa.Array]]]:
+        """The search features of every request by split, ordered by time and request id, some thousands at a time."""
+        for split, since, until in (
+            (features.TRAIN_SPLIT, splits.train_start, splits.eval_start),
+            (features.EVAL_SPLIT, splits.eval_start, splits.end),
+        ):
+            chosen = self._requests.filter(pl.col("timestamp_ms").is_between(since, until, closed="left")).sort(
+                "timestamp_ms", "request_id"
+            )
+            for rows in chosen.iter_slices(_ROWS_AT_ONCE):
+                yield split, self._columns_of(rows)
+
+    def states(self, at: int) -> pl.DataFrame:
+        """Every user's behavior and profile at the moment `at` (epoch milliseconds), named as the features are."""
+        moments = Moments(np.arange(len(self._users)), np.full(len(self._users), at, np.int64))
+        profiles = self._profiles_of(self._users)
+        return pl.DataFrame(
+            [self._users[USER_ID]]
+            + [values.to_series(name) for name, values in self._behavior.at(moments).items()]
+            + [profiles[name].alias(features.profile_feature(name)) for name in self._profile_columns]
+        )
+
+    def _columns_of(self, chosen: pl.DataFrame) -> dict[str, pa.Array]:
+        profiles = self._profiles_of(chosen)
+        singles = {
+            features.REQUEST_ID: chosen["request_id"],
+            features.USER_ID: chosen[USER_ID],
+            features.TIMESTAMP_MS: chosen["timestamp_ms"],
+            features.QUERY: chosen["query"],
+        } | {features.profile_feature(name): profiles[name] for name in self._profile_columns}
+        lists = self._behavior.at(Moments(chosen["user"].to_numpy(), chosen["timestamp_ms"].to_numpy()))
+        labels = (features.ITEMS, features.STAGES, features.POSITIONS)
+        return (
+            {name: single_values(values) for name, values in singles.items()}
+            | {name: coded_lists(values) for name, values in lists.items()}
+            | {name: value_lists(chosen[name]) for name in labels}
+        )
+
+    def _profiles_of(self, rows: pl.DataFrame) -> pl.DataFrame:
+        return rows.select(USER_ID).join(self._profiles, on=USER_ID, how="left", maintain_order="left")
+
+
 def _ordered(events: pl.DataFrame, order: str, value: str) -> tuple[pl.DataFrame, pl.Series]:
     """Events by user and time with their values as codes, and what the codes stand for."""
     values = events[value].unique().sort()
@@ -186,10 +245,21 @@ def _ordered(events: pl.DataFrame, order: str, value: str) -> tuple[pl.DataFrame
 
 
 def _runs(counts: np.ndarray) -> list[tuple[int, int]]:
-    """Cuts rows into runs [first, last) of about `_EVENTS_AT_ONCE` events."""
+    """Runs [first, last) of rows, each of about `_EVENTS_AT_ONCE` events."""
     totals = np.cumsum(counts)
     if not len(totals):
         return []
     edges = np.searchsorted(totals, np.arange(_EVENTS_AT_ONCE, totals[-1], _EVENTS_AT_ONCE)) + 1
     bounds = np.unique(np.concatenate([[0], edges, [len(counts)]]))
     return list(zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True))
+
+
+def _user_codes(*frames: pl.DataFrame) -> pl.DataFrame:
+    """All users, sorted, with a number each."""
+    everyone = pl.concat([frame[USER_ID] for frame in frames])
+    return everyone.drop_nulls().unique().sort().to_frame(USER_ID).with_row_index("user")
+
+
+def _with_code(frame: pl.DataFrame, users: pl.DataFrame) -> pl.DataFrame:
+    joined = frame.join(users, on=USER_ID, how="left", maintain_order="left")
+    return joined.with_columns(pl.col("user").cast(pl.Int64).fill_null(-1))

@@ -1,4 +1,4 @@
-"""Joins events by request: who asked what when, and how far each item got.
+"""Joins events by request: one row per request with its query and labels, one row per click, cart and order.
 
 The order in which events arrive never matters: every choice is by (timestamp, event id) or by content.
 """
@@ -32,7 +32,7 @@ _STAGES = {
 
 @dataclass(frozen=True)
 class Joined:
-    """What the events of some requests give.
+    """The result of `join_requests`.
 
     `requests` has the schema `columns.REQUESTS`, `interactions` `columns.INTERACTIONS`; `rejects` are event rows
     with a `reason`.

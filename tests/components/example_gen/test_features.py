@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from components.example_gen.config import WindowConfig
-from components.example_gen.splits import Splits
+from components.example_gen.times import TimeSplits
 from tests.components.example_gen import columnar, oracle
 from tests.components.example_gen.oracle import Event
 
@@ -27,7 +27,7 @@ WINDOWS = WindowConfig(
     history_queries_cap=2,
     scan=4,
 )
-SPLITS = Splits(START + 3 * HOUR, START + 18 * HOUR, START + 31 * HOUR)
+SPLITS = TimeSplits(START + 3 * HOUR, START + 18 * HOUR, START + 31 * HOUR)
 PROFILES = {"u1": {"region": "north"}, "u2": {}}
 
 times = st.integers(0, 30).map(lambda hour: START + hour * HOUR)
@@ -78,8 +78,8 @@ def logs(draw: st.DrawFn) -> list[Event]:
     return once + again + draw(st.sampled_from([[], altered]))
 
 
-def _run(log: list[Event], keys: int = 2, splits: Splits = SPLITS) -> dict[str, list[dict]]:
-    return columnar.examples(log, KNOWN, PROFILES, WINDOWS, splits, keys, columns=("region",))
+def _run(log: list[Event], partitions: int = 2, splits: TimeSplits = SPLITS) -> dict[str, list[dict]]:
+    return columnar.examples(log, KNOWN, PROFILES, WINDOWS, splits, partitions, columns=("region",))
 
 
 thorough = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
@@ -87,8 +87,8 @@ thorough = settings(max_examples=60, deadline=None, suppress_health_check=list(H
 
 @thorough
 @given(logs(), st.integers(1, 3))
-def test_examples_are_those_of_the_plain_python_oracle(log: list[Event], keys: int) -> None:
-    assert _run(log, keys) == oracle.examples(log, KNOWN, PROFILES, WINDOWS, SPLITS)
+def test_examples_are_those_of_the_plain_python_oracle(log: list[Event], partitions: int) -> None:
+    assert _run(log, partitions) == oracle.examples(log, KNOWN, PROFILES, WINDOWS, SPLITS)
 
 
 @settings(thorough, max_examples=25)
@@ -97,7 +97,7 @@ def test_order_and_repetition_of_deliveries_change_nothing(log: list[Event], rng
     expected = _run(log)
     shuffled = log + rng.choices(log, k=len(log) // 2) if log else []
     rng.shuffle(shuffled)
-    assert _run(shuffled, keys=3) == expected
+    assert _run(shuffled, partitions=3) == expected
 
 
 @settings(thorough, max_examples=25)
@@ -106,7 +106,7 @@ def test_no_request_knows_what_came_at_or_after_it(log: list[Event], hour: int) 
     """Taking away all that happens from a moment on leaves every earlier request's behavior as it was."""
     moment = START + hour * HOUR
     whole = _complete(log)
-    everything = Splits(START, START + 31 * HOUR, START + 31 * HOUR)
+    everything = TimeSplits(START, START + 31 * HOUR, START + 31 * HOUR)
     lists = (
         "history_queries",
         "real_time_items",

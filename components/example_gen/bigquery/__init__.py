@@ -1,1 +1,0 @@
-"""BigQuery tables as inputs of ingestion."""
