@@ -1,7 +1,7 @@
 """Ingestion: search logs, a catalog and user profiles in; one Examples artifact with three splits out.
 
-`ingest.run_ingest` is the whole step without TFX, `component` has the TFX components for it. The modules in the order of the
-data flow:
+`ingest.run_ingest` is the whole step without TFX, `component` has the TFX components for it. The modules in the order
+of the data flow:
 
     inputs       finds files (`files`) and BigQuery tables (`cloud`), and splits them; `fingerprint` identifies them
     readers      read a split as record batches of text columns: csv, jsonl, parquet, bigquery; UBI through `ubi`
