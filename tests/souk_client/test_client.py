@@ -14,7 +14,7 @@ from schema.settings import InputError
 from souk_client.client import Behavior, Client, Hit, ServingError, Signature, TensorSpec, VersionStatus
 from tests.serving import tiny_retriever
 
-HEAVY = ("tensorflow", "tfx", "tensorflow_serving", "numpy", "pandas", "polars", "apache_beam", "scann", "pydantic", "yaml")
+HEAVY = ("tensorflow", "tfx", "tensorflow_serving", "numpy", "pandas", "pyarrow", "polars", "pydantic", "yaml", "scann")
 
 
 @pytest.fixture
