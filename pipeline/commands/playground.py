@@ -1,6 +1,7 @@
 """`souk playground`: a page that asks serving programs and shows what comes back."""
 
 import os
+import time
 from pathlib import Path
 
 import click
@@ -93,14 +94,16 @@ def command(
         Users(sources.user_state if user_state is None else user_state),
     )
     server = PlaygroundServer(playground, host, port)
+    server.start()
     click.echo(f"ready: {server.url}")
     # Without a screen the system might start a browser for text, in this very terminal.
     if open_it and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         click.launch(server.url)
     try:
-        server.serve_forever()
+        # Polars' handler of Ctrl-C does not interrupt a wait without end.
+        while True:
+            time.sleep(1.0)
     except KeyboardInterrupt:
         click.echo("stopped", err=True)
     finally:
-        server.server_close()
-        playground.close()
+        server.stop()

@@ -1,23 +1,31 @@
 """The playground's HTTP server: the page, and JSON for it. It answers this machine; it is no public web server."""
 
+import asyncio
 import ipaddress
 import json
 import logging
 import socket
-import threading
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
+
+from aiohttp import web
 
 from schema.settings import InputError
+from serving.http_thread import HttpThread
 from serving.playground.api import Playground
 from serving.playground.search_request import SearchRequest
 
 MAX_BODY_BYTES: Final = 1 << 20
-_SOCKET_TIMEOUT_S: Final = 30.0
+_BODY_TIMEOUT_S: Final = 30.0
+_KEEP_ALIVE_S: Final = 30.0
+# What is left of a refused body is read this long, so that its sender sees the answer and no reset connection.
+_LINGER_S: Final = 1.0
+_SHUTDOWN_S: Final = 1.0
+# A search holds its thread until the model answers or the call times out; a browser sends six requests at once.
+_WORKERS: Final = 32
 _FOLDER: Final = Path(__file__).parent / "page"
 _TYPES: Final = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 # Nothing but the page's own files runs, and the page talks to nobody else; no text can become markup or script.
@@ -31,12 +39,13 @@ _HEADERS: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
+    "Server": "souk",
 }
 _log = logging.getLogger("souk.playground")
 
 
-class PlaygroundServer(ThreadingHTTPServer):
-    """Listens on one address, a thread for each connection.
+class PlaygroundServer:
+    """Listens on one address; `start` begins to answer.
 
     Args:
       playground: what answers.
@@ -47,20 +56,21 @@ class PlaygroundServer(ThreadingHTTPServer):
       InputError: if the port cannot be opened.
     """
 
-    daemon_threads = True
-
     def __init__(self, playground: Playground, host: str, port: int) -> None:
         self.playground = playground
         self.host = host
         self.page = _page()
-        if ":" in host:
-            self.address_family = socket.AF_INET6
+        self._http: HttpThread | None = None
+        version_6 = ":" in host
+        family = socket.AF_INET6 if version_6 else socket.AF_INET
+        both = version_6 and socket.has_dualstack_ipv6()
         try:
-            super().__init__((host, port), _Handler)
+            self._socket = socket.create_server((host, port), family=family, dualstack_ipv6=both)
         except (OSError, OverflowError) as error:
             raise InputError(
                 f"The playground cannot listen on {host}:{port}: {error}. Give another --port; 0 takes a free one."
             ) from error
+        self.server_port = int(self._socket.getsockname()[1])
 
     @property
     def url(self) -> str:
@@ -86,21 +96,68 @@ class PlaygroundServer(ThreadingHTTPServer):
             return False
         return address.is_loopback or self.host in ("0.0.0.0", "::")
 
-    def start(self) -> threading.Thread:
-        """Serves in a thread until `stop`."""
-        thread = threading.Thread(target=self.serve_forever, args=(0.05,), name="playground", daemon=True)
-        thread.start()
-        return thread
+    def start(self) -> None:
+        """Answers, on other threads, until `stop`."""
+        self._http = HttpThread(self._open(), _WORKERS, "playground")
 
     def stop(self) -> None:
-        """Ends `start`, closes the port and the connections to the models."""
-        self.shutdown()
-        self.server_close()
+        """Closes the connections to the models, which ends searches in flight, and the port; again does nothing."""
         self.playground.close()
+        http, self._http = self._http, None
+        if http is not None:
+            http.stop()
+        self._socket.close()
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that goes away in mid-answer is not worth a stack trace."""
-        _log.debug("connection of %s ended", client_address, exc_info=True)
+    async def _open(self) -> web.BaseRunner:
+        server = _Server(
+            self._answer,
+            access_log=None,
+            keepalive_timeout=_KEEP_ALIVE_S,
+            lingering_time=_LINGER_S,
+            auto_decompress=False,
+        )
+        runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_S)
+        await runner.setup()
+        await web.SockSite(runner, self._socket).start()
+        return runner
+
+    async def _answer(self, request: web.BaseRequest) -> web.Response:
+        try:
+            if not self.answers_to(request.headers.get("Host")):
+                raise _Refusal(
+                    HTTPStatus.FORBIDDEN,
+                    f"This playground answers to {self.url}, not to the host that this request names.",
+                )
+            if request.method not in ("GET", "POST"):
+                raise _Refusal(HTTPStatus.NOT_IMPLEMENTED, "The playground takes GET and POST.")
+            if request.method == "GET" and request.path in self.page:
+                return _response(HTTPStatus.OK, *self.page[request.path])
+            return _json(HTTPStatus.OK, await self._result(request))
+        except InputError as error:
+            return _json(HTTPStatus.BAD_REQUEST, {"error": str(error)})
+        except _Refusal as refusal:
+            return _refused(refusal.status, str(refusal))
+        except ConnectionError:
+            raise
+        except Exception:
+            _log.exception("%s %s failed", request.method, request.path)
+            return _refused(
+                HTTPStatus.INTERNAL_SERVER_ERROR,
+                "Something went wrong in the playground itself; what it was is in the log where it was started.",
+            )
+
+    async def _result(self, request: web.BaseRequest) -> dict[str, Any]:
+        if request.path == "/api/search":
+            if request.method != "POST":
+                raise _Refusal(HTTPStatus.METHOD_NOT_ALLOWED, "A search is a POST of JSON to /api/search.")
+            body = await _body(request)
+            return await asyncio.to_thread(lambda: self.playground.search(SearchRequest.read(body)))
+        read = _READERS.get(request.path)
+        if read is None:
+            raise _Refusal(HTTPStatus.NOT_FOUND, "There is nothing here; the page is at /.")
+        if request.method != "GET":
+            raise _Refusal(HTTPStatus.METHOD_NOT_ALLOWED, f"{request.path} is read with GET.")
+        return await asyncio.to_thread(read, self.playground, dict(request.query.items()))
 
 
 class _Refusal(Exception):  # noqa: N818 (not every refusal is an error)
@@ -109,88 +166,58 @@ class _Refusal(Exception):  # noqa: N818 (not every refusal is an error)
         self.status = status
 
 
-class _Handler(BaseHTTPRequestHandler):
-    server: PlaygroundServer
-    protocol_version = "HTTP/1.1"
-    server_version = "souk"
-    sys_version = ""
-    timeout = _SOCKET_TIMEOUT_S
+class _Server(web.Server):
+    def __call__(self) -> web.RequestHandler:
+        return _Connection(self, loop=asyncio.get_running_loop(), **self._kwargs)
 
-    def do_GET(self) -> None:
-        self._answer("GET")
 
-    def do_POST(self) -> None:
-        self._answer("POST")
+class _Connection(web.RequestHandler):
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.Response:
+        """Answers what is no HTTP as every other refusal is answered."""
+        _log.debug("a request could not be read", exc_info=exc)
+        return _refused(HTTPStatus(status), f"This HTTP request cannot be read: {message}")
 
-    def log_message(self, format: str, *args: Any) -> None:
-        _log.debug(format, *args)
 
-    def _answer(self, method: str) -> None:
-        try:
-            if not self.server.answers_to(self.headers.get("Host")):
-                raise _Refusal(
-                    HTTPStatus.FORBIDDEN,
-                    f"This playground answers to {self.server.url}, not to the host that this request names.",
-                )
-            path, _, query = self.path.partition("?")
-            if method == "GET" and path in self.server.page:
-                kind, content = self.server.page[path]
-                self._send(HTTPStatus.OK, kind, content)
-                return
-            self._send_json(HTTPStatus.OK, self._result(method, path, query))
-        except InputError as error:
-            self._send_json(HTTPStatus.BAD_REQUEST, {"error": str(error)})
-        except _Refusal as refusal:
-            # What is left unread of a body must not be taken for the next request.
-            self.close_connection = True
-            self._send_json(refusal.status, {"error": str(refusal)})
-        except (ConnectionError, TimeoutError):
-            self.close_connection = True
-        except Exception:
-            _log.exception("%s %s failed", method, self.path)
-            self.close_connection = True
-            message = "Something went wrong in the playground itself; what it was is in the log where it was started."
-            self._send_json(HTTPStatus.INTERNAL_SERVER_ERROR, {"error": message})
+async def _body(request: web.BaseRequest) -> bytes:
+    # Another site's page cannot send this type without being allowed to, which it never is.
+    if request.content_type != "application/json":
+        raise _Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body must be of the type application/json.")
+    if request.content_length is None:
+        raise _Refusal(HTTPStatus.LENGTH_REQUIRED, "The length of the body is not given.")
+    if request.content_length > MAX_BODY_BYTES:
+        raise _Refusal(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is larger than {MAX_BODY_BYTES:,} bytes, the most read."
+        )
+    try:
+        async with asyncio.timeout(_BODY_TIMEOUT_S):
+            return await request.read()
+    except TimeoutError:
+        raise _Refusal(
+            HTTPStatus.REQUEST_TIMEOUT, f"The body did not arrive within {_BODY_TIMEOUT_S:g} seconds."
+        ) from None
 
-    def _result(self, method: str, path: str, query: str) -> dict[str, Any]:
-        if path == "/api/search":
-            if method != "POST":
-                raise _Refusal(HTTPStatus.METHOD_NOT_ALLOWED, "A search is a POST of JSON to /api/search.")
-            return self.server.playground.search(SearchRequest.read(self._body()))
-        read = _READERS.get(path)
-        if read is None:
-            raise _Refusal(HTTPStatus.NOT_FOUND, "There is nothing here; the page is at /.")
-        if method != "GET":
-            raise _Refusal(HTTPStatus.METHOD_NOT_ALLOWED, f"{path} is read with GET.")
-        asked = {name: values[-1] for name, values in parse_qs(query, max_num_fields=10, errors="replace").items()}
-        return read(self.server.playground, asked)
 
-    def _body(self) -> bytes:
-        # Another site's page cannot send this type without being allowed to, which it never is.
-        if self.headers.get_content_type() != "application/json":
-            raise _Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body must be of the type application/json.")
-        length = self.headers.get("Content-Length", "")
-        if not (length.isascii() and length.isdigit()):
-            raise _Refusal(HTTPStatus.LENGTH_REQUIRED, "The length of the body is not given.")
-        if len(length) > 10 or int(length) > MAX_BODY_BYTES:
-            raise _Refusal(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is larger than {MAX_BODY_BYTES:,} bytes, the most read."
-            )
-        return self.rfile.read(int(length))
+def _refused(status: HTTPStatus, message: str) -> web.Response:
+    response = _json(status, {"error": message})
+    # What is left unread of a body must not be taken for the next request.
+    response.force_close()
+    return response
 
-    def _send_json(self, status: HTTPStatus, value: Mapping[str, Any]) -> None:
-        self._send(status, "application/json", json.dumps(value, ensure_ascii=False, allow_nan=False).encode())
 
-    def _send(self, status: HTTPStatus, kind: str, content: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", f"{kind}; charset=utf-8")
-        self.send_header("Content-Length", str(len(content)))
-        for name, value in _HEADERS.items():
-            self.send_header(name, value)
-        if self.close_connection:
-            self.send_header("Connection", "close")
-        self.end_headers()
-        self.wfile.write(content)
+def _json(status: HTTPStatus, value: Mapping[str, Any]) -> web.Response:
+    return _response(
+        status, "application/json", json.dumps(value, ensure_ascii=False, allow_nan=False).encode(errors="replace")
+    )
+
+
+def _response(status: HTTPStatus, kind: str, content: bytes) -> web.Response:
+    return web.Response(status=status, body=content, content_type=kind, charset="utf-8", headers=_HEADERS)
 
 
 def _page() -> dict[str, tuple[str, bytes]]:

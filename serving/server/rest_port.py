@@ -5,10 +5,8 @@ import json
 import logging
 import re
 import ssl
-import threading
 import time
 from collections.abc import Awaitable, Callable
-from concurrent import futures
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +16,7 @@ from google.protobuf import json_format
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, model_pb2
 
 from schema.settings import InputError
+from serving.http_thread import HttpThread
 from serving.server import json_tensors, servicers
 from serving.server.errors import RequestError, invalid
 from serving.server.loader import LoadedModel
@@ -83,33 +82,27 @@ class RestServer:
     def __init__(self, predictor: Predictor, host: str, port: int, options: RestOptions) -> None:
         self._api = RestApi(predictor)
         self._options = options
-        self._pool = futures.ThreadPoolExecutor(options.threads, thread_name_prefix="souk-rest")
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="souk-rest", daemon=True)
-        self._thread.start()
         try:
-            self._runner, self.port = self._in_loop(self._open(host, port))
+            self._http = HttpThread(self._open(host, port), options.threads, "souk-rest")
         except OSError as error:
-            self._end()
             raise InputError(
                 f"Cannot listen on {host}:{port} for REST: {error.strerror or error}. "
                 "Give another port with --rest-port, --rest-port 0 for any free one, or --rest-port -1 for none."
             ) from None
+        self.port = self._http.port
 
     def stop(self) -> None:
         """Takes no new request, gives those in flight their time, and ends."""
-        self._in_loop(self._runner.cleanup())
-        self._end()
+        self._http.stop()
 
-    async def _open(self, host: str, port: int) -> tuple[web.AppRunner, int]:
+    async def _open(self, host: str, port: int) -> web.BaseRunner:
         application = web.Application(client_max_size=self._options.max_request_bytes, middlewares=[self._guard])
         application.router.add_get(METRICS_PATH, self._metrics)
         application.router.add_route("*", "/v1/{rest:.*}", self._answer)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=self._options.grace_s)
         await runner.setup()
-        site = web.TCPSite(runner, host, port, ssl_context=self._options.tls, reuse_port=False)
-        await site.start()
-        return runner, int(runner.addresses[0][1])
+        await web.TCPSite(runner, host, port, ssl_context=self._options.tls, reuse_port=False).start()
+        return runner
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
@@ -136,17 +129,7 @@ class RestServer:
         deadline = time.monotonic() + self._options.timeout_s
         body = await request.read()
         # On its own thread: the loop must go on while TensorFlow works.
-        work = self._loop.run_in_executor(self._pool, self._api.answer, request.method, request.path, body, deadline)
-        return _json(200, await work)
-
-    def _in_loop(self, coroutine: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
-
-    def _end(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-        self._pool.shutdown(wait=False)
+        return _json(200, await asyncio.to_thread(self._api.answer, request.method, request.path, body, deadline))
 
 
 class RestApi:

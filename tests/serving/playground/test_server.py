@@ -1,5 +1,7 @@
+import gzip
 import json
 import socket
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -14,6 +16,17 @@ from souk_client.client import Client
 from tests.serving import tiny_retriever
 from tests.serving.playground.conftest import EVIL, get, item_id, search, send
 from tests.serving.waiting import wait_for
+
+
+def raw(playground, request):
+    """Status, headers and body of what answers these bytes; the server must close the connection."""
+    with socket.create_connection(("127.0.0.1", playground.server_port), timeout=30) as connection:
+        connection.sendall(request)
+        head, _, body = b"".join(iter(lambda: connection.recv(65536), b"")).partition(b"\r\n\r\n")
+    return int(head.split(b" ")[1]), head.decode(), body
+
+
+POST = b"POST /api/search HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
 
 def test_a_search_gives_what_the_client_gives_with_what_the_catalog_says(playground, server):
@@ -226,21 +239,57 @@ def test_another_sites_form_cannot_search(playground):
 
 
 def test_a_body_that_is_too_large_is_refused_unread(playground):
-    with socket.create_connection(("127.0.0.1", playground.server_port), timeout=30) as connection:
-        head = "POST /api/search HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-        connection.sendall(f"{head}Content-Length: {MAX_BODY_BYTES + 1}\r\n\r\n".encode())
-        answer = b"".join(iter(lambda: connection.recv(65536), b""))
-    assert answer.startswith(b"HTTP/1.1 413 ")
-    assert b"Connection: close" in answer
+    status, head, _ = raw(playground, POST + f"Content-Length: {MAX_BODY_BYTES + 1}\r\n\r\n".encode())
+    assert (status, "Connection: close" in head) == (413, True)
 
 
-@pytest.mark.parametrize("length", ["", "-1", "1e3", "٣", "9" * 5000])
-def test_a_length_that_is_none_is_refused(playground, length):
-    with socket.create_connection(("127.0.0.1", playground.server_port), timeout=30) as connection:
-        head = "POST /api/search HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-        connection.sendall(f"{head}Content-Length: {length}\r\n\r\n".encode())
-        answer = connection.recv(65536)
-    assert answer.split(b" ")[1] in (b"411", b"413")
+@pytest.mark.parametrize("length", ["", "-1", "1e3", "٣", "9" * 5000], ids=lambda length: length[:3])
+def test_a_length_that_is_no_number_is_refused(playground, length):
+    status, head, body = raw(playground, POST + f"Content-Length: {length}\r\n\r\n".encode())
+    assert (status, "Content-Length" in json.loads(body)["error"]) == (400, True)
+    assert "nosniff" in head
+
+
+@pytest.mark.parametrize("head", [b"", b"Transfer-Encoding: chunked\r\n"])
+def test_a_body_without_a_length_is_refused(playground, head):
+    status, _, body = raw(playground, POST + head + b"\r\n")
+    assert (status, set(json.loads(body))) == (411, {"error"})
+
+
+@pytest.mark.parametrize(
+    "request_", [b"\x16\x03\x01 TLS\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"GET /\xff HTTP/1.1\r\n\r\n"]
+)
+def test_what_is_no_http_is_refused_with_a_sentence(playground, request_):
+    status, _, body = raw(playground, request_)
+    assert (status, "cannot be read" in json.loads(body)["error"]) == (400, True)
+
+
+def test_a_body_that_does_not_arrive_is_waited_for_only_so_long(playground, monkeypatch):
+    monkeypatch.setattr("serving.playground.server._BODY_TIMEOUT_S", 0.1)
+    status, _, body = raw(playground, POST + b'Content-Length: 100\r\n\r\n{"query"')
+    assert (status, "did not arrive" in json.loads(body)["error"]) == (408, True)
+
+
+def test_a_compressed_body_is_not_unpacked(playground):
+    body = gzip.compress(json.dumps({"query": "red"}).encode())
+    status, _, answer = send(
+        playground, "POST", "/api/search", body, Content_Type="application/json", Content_Encoding="gzip"
+    )
+    assert (status, set(json.loads(answer))) == (400, {"error"})
+
+
+def test_stopping_does_not_wait_for_a_model_that_does_not_answer(open_playground):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        running = open_playground(("souk", address))
+        body = json.dumps({"query": "red", "sides": [{"model": f"souk@{address}"}]}).encode()
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(send, running, "POST", "/api/search", body, Content_Type="application/json")
+            silent.accept()
+            running.stop()
+            assert answer.exception(timeout=15) is not None or json.loads(answer.result()[2])["sides"][0]["error"]
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", running.server_port))
 
 
 @pytest.mark.parametrize(
