@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
 from evaluation.bootstrap import Estimate
 from evaluation.report import charts
@@ -26,10 +27,11 @@ _ROLES = {CANDIDATE: "candidate", BASELINE: "baseline", AS_SHOWN: "bound"}
 
 @dataclass(frozen=True)
 class SliceGroup:
-    """The slices of one group, each with its whiskers for candidate and blessed servable."""
+    """The slices of one group, and their chart."""
 
     title: str
-    rows: tuple[tuple[SliceResult, charts.WhiskerPanel], ...]
+    slices: tuple[SliceResult, ...]
+    chart: Markup
 
 
 def render_report(evaluation: Evaluation, template: Path = TEMPLATE, **known: Any) -> str:
@@ -66,7 +68,7 @@ def render_report(evaluation: Evaluation, template: Path = TEMPLATE, **known: An
         training=charts.training_charts(_mapping(card.get("history"))),
         index=charts.index_chart(_points(card.get("index_curve"))),
         index_points=_points(card.get("index_curve")),
-        chart=charts,
+        setting_name=charts.setting_name,
         facts=_facts(card),
         data_note=str(evaluation.config.get("data_note") or ""),
         confidence=float(evaluation.config.get("confidence") or 0.0),
@@ -77,18 +79,20 @@ def render_report(evaluation: Evaluation, template: Path = TEMPLATE, **known: An
     )
 
 
-def _headline_panels(evaluation: Evaluation) -> list[charts.WhiskerPanel]:
+def _headline_panels(evaluation: Evaluation) -> list[Markup]:
     names = [f"recall@{k}" for k in evaluation.ks] + [f"ndcg@{evaluation.ks[0]}"]
     shown = [system.metrics[name] for system in evaluation.systems for name in names if name in system.metrics]
     return [
-        charts.whisker_panel(
-            name,
-            [
-                (system.label, _ROLES.get(system.key, "other"), system.metrics[name])
-                for system in evaluation.systems
-                if name in system.metrics
-            ],
-            charts.shared_bounds(shown),
+        charts.intervals(
+            charts.Intervals(
+                name,
+                [
+                    (system.label, [_mark(system.key, system.metrics[name])])
+                    for system in evaluation.systems
+                    if name in system.metrics
+                ],
+                charts.shared_bounds(shown),
+            )
         )
         for name in names
         if evaluation.systems
@@ -96,15 +100,27 @@ def _headline_panels(evaluation: Evaluation) -> list[charts.WhiskerPanel]:
 
 
 def _slice_groups(evaluation: Evaluation) -> list[SliceGroup]:
-    shown = (BASELINE, CANDIDATE, BM25)
+    shown = (CANDIDATE, BASELINE, BM25)
     bounds = charts.shared_bounds(
         [piece.recall[key] for piece in evaluation.slices for key in shown if key in piece.recall]
     )
-    groups: dict[str, list[tuple[SliceResult, charts.WhiskerPanel]]] = {}
+    names = {system.key: system.label for system in evaluation.systems}
+    groups: dict[str, list[SliceResult]] = {}
     for piece in evaluation.slices:
-        rows = [(key, _ROLES.get(key, "other"), piece.recall[key]) for key in shown if key in piece.recall]
-        groups.setdefault(piece.group, []).append((piece, charts.whisker_panel(piece.name, rows, bounds)))
-    return [SliceGroup(_GROUP_NAMES.get(group, group), tuple(rows)) for group, rows in groups.items()]
+        groups.setdefault(piece.group, []).append(piece)
+    found = []
+    for group, slices in groups.items():
+        title = _GROUP_NAMES.get(group, group)
+        rows = [
+            (one.name, [_mark(key, one.recall[key], names.get(key, key)) for key in shown if key in one.recall])
+            for one in slices
+        ]
+        found.append(SliceGroup(title, tuple(slices), charts.intervals(charts.Intervals(title, rows, bounds))))
+    return found
+
+
+def _mark(key: str, estimate: Estimate, name: str = "") -> charts.Mark:
+    return charts.Mark(_ROLES.get(key, "other"), estimate, name)
 
 
 def _facts(card: Mapping[str, Any]) -> list[tuple[str, str]]:

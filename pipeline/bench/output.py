@@ -12,8 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from pipeline.bench import tables
-from pipeline.bench.figure import draw
-from pipeline.bench.report import render_report
+from pipeline.bench.report import render_report, write_figure
 from pipeline.bench.results import BenchResult
 from pipeline.bench.run import Job
 from pipeline.bench.trial import Trial
@@ -75,7 +74,7 @@ def write(result: BenchResult, out: Path) -> dict[str, Path]:
         json.dumps(dataclasses.asdict(result), ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
     )
     paths["html"].write_text(render_report(result), encoding="utf-8")
-    draw(result, paths["svg"])
+    write_figure(result, paths["svg"])
     return paths
 
 

@@ -2,18 +2,19 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import jinja2
+from markupsafe import Markup
 
 from evaluation import report as gate_report
 from evaluation.bootstrap import Estimate
 from evaluation.report import charts
 from pipeline.bench import tables
 from pipeline.bench.analysis import AUC
-from pipeline.bench.results import BenchResult, Comparison, System
+from pipeline.bench.results import BenchResult, Comparison, Measured, SliceSize, System
 
 _FOLDER: Final = Path(__file__).parent
 _GATE_FOLDER: Final = Path(gate_report.__file__).parent
@@ -24,14 +25,6 @@ _STATUS: Final = {
     "missed": "failed",
     "not measured": "skipped",
 }
-
-
-@dataclass(frozen=True)
-class PartsPanel:
-    """Differences from a base on an axis; `zero` is the place of no difference, in percent of the track."""
-
-    panel: charts.WhiskerPanel
-    zero: float
 
 
 def render_report(result: BenchResult) -> str:
@@ -52,75 +45,98 @@ def render_report(result: BenchResult) -> str:
         auc=AUC,
         status=_STATUS,
         headline=tables.headline(result),
-        panels=[panel for name in (main, f"ndcg@{result.ks[0]}", AUC) if (panel := _metric_panel(result, name))],
-        parts=_parts_panels(result, main),
-        slice_panels=[
-            _slice_panel(
-                result, size.key, f"{size.key.replace('=', ': ')}, {size.requests:,} requests, {size.queries:,} queries"
-            )
-            for size in result.slices
+        panels=[
+            charts.intervals(panel)
+            for name in (main, f"ndcg@{result.ks[0]}", AUC)
+            if (panel := _metric_panel(result, name)).rows
         ],
+        parts=_parts_panels(result, main),
+        slice_panels=[charts.intervals(_slice_panel(result, size)) for size in result.slices],
         training=_training(result, main),
-        chart=charts,
         seed_range=tables.seed_range,
         speed=tables.speed,
         settings={system.label: json.dumps(system.settings, indent=1) for system in result.systems if system.settings},
     )
 
 
+def write_figure(result: BenchResult, path: Path) -> None:
+    """Writes one picture for a page of text: what each system finds, and what each part earns."""
+    main = f"recall@{result.ks[-1]}"
+    systems = _metric_panel(result, main)
+    if result.data_note:
+        systems = replace(systems, title=f"{main}, {result.data_note}")
+    changes = _changes(result, main)
+    parts = [_parts_panel(f"{main} against the full model, %", changes)] if changes else []
+    charts.write([systems, *parts], path)
+
+
 def _role(system: System) -> str:
     return "other" if system.kind == "reference" else "part" if system.base else "candidate"
 
 
-def _metric_panel(result: BenchResult, name: str) -> charts.WhiskerPanel | None:
-    rows = [
-        (system.label, _role(system), system.metrics[name].estimate)
-        for system in result.systems
-        if name in system.metrics
-    ]
-    low = 0.0 if name != AUC else min((estimate.low for *_, estimate in rows), default=0.0)
-    high = max((estimate.high for *_, estimate in rows), default=1.0)
-    title = "order within a search (pairwise AUC)" if name == AUC else name
-    return charts.whisker_panel(title, rows, (low, high or 1.0)) if rows else None
+def _mark(system: System, measured: Measured) -> charts.Mark:
+    return charts.Mark(_role(system), measured.estimate, seeds=measured.by_seed if len(measured.by_seed) > 1 else ())
 
 
-def _slice_panel(result: BenchResult, key: str, title: str) -> charts.WhiskerPanel:
-    rows = [
-        (system.label, _role(system), system.slices[key].estimate) for system in result.systems if key in system.slices
-    ]
-    highest = max((m.estimate.high for system in result.systems for m in system.slices.values()), default=1.0)
-    return charts.whisker_panel(title, rows, (0.0, highest or 1.0))
+def _metric_panel(result: BenchResult, name: str) -> charts.Intervals:
+    shown = [system for system in result.systems if name in system.metrics]
+    estimates = [system.metrics[name].estimate for system in shown]
+    bounds = charts.shared_bounds(estimates)
+    if name == AUC and estimates:
+        bounds = min(estimate.low for estimate in estimates), bounds[1]
+    return charts.Intervals(
+        "order within a search (pairwise AUC)" if name == AUC else name,
+        [(system.label, [_mark(system, system.metrics[name])]) for system in shown],
+        bounds,
+        note="dot: mean over seeds, line: interval over queries, ticks: seeds",
+    )
 
 
-def _parts_panels(result: BenchResult, main: str) -> list[PartsPanel]:
+def _slice_panel(result: BenchResult, size: SliceSize) -> charts.Intervals:
+    return charts.Intervals(
+        f"{size.key.replace('=', ': ')}, {size.requests:,} requests, {size.queries:,} queries",
+        [
+            (system.label, [_mark(system, system.slices[size.key])])
+            for system in result.systems
+            if size.key in system.slices
+        ],
+        charts.shared_bounds([found.estimate for system in result.systems for found in system.slices.values()]),
+    )
+
+
+def _changes(result: BenchResult, main: str) -> list[Comparison]:
+    return [found for found in result.over_base if found.metric == main and found.relative is not None]
+
+
+def _parts_panels(result: BenchResult, main: str) -> list[Markup]:
     """A panel per base: how much worse or better each of its variants is, in percent."""
-    changes = [found for found in result.over_base if found.metric == main and found.relative is not None]
+    changes = _changes(result, main)
     bases = list(dict.fromkeys(found.over for found in changes))
-    return [_parts_panel(base, [found for found in changes if found.over == base]) for base in bases]
+    return [
+        charts.intervals(_parts_panel(f"against {base}, %", [found for found in changes if found.over == base]))
+        for base in bases
+    ]
 
 
-def _parts_panel(base: str, changes: Sequence[Comparison]) -> PartsPanel:
-    rows = []
+def _parts_panel(title: str, changes: Sequence[Comparison]) -> charts.Intervals:
+    rows, ends = [], [0.0]
     for found in changes:
         if found.relative is not None:
             percent = Estimate(100 * found.relative.value, 100 * found.relative.low, 100 * found.relative.high)
             certain = percent.low > 0 or percent.high < 0
-            rows.append(
-                (found.system, ("worse" if percent.value < 0 else "candidate") if certain else "other", percent)
-            )
-    bounds = min(0.0, *(row[2].low for row in rows)), max(0.0, *(row[2].high for row in rows))
-    panel = charts.whisker_panel(f"against {base}, %", rows, bounds)
-    ticks = charts.nice_ticks(*bounds)
-    return PartsPanel(panel, round(100.0 * (0.0 - ticks[0]) / (ticks[-1] - ticks[0]), 2))
+            role = ("bad" if percent.value < 0 else "candidate") if certain else "other"
+            rows.append((found.system, [charts.Mark(role, percent)]))
+            ends += [percent.low, percent.high]
+    return charts.Intervals(title, rows, (min(ends), max(ends)), "{:+.1f} %", "gray: the interval holds zero")
 
 
-def _training(result: BenchResult, main: str) -> list[charts.LineChart]:
+def _training(result: BenchResult, main: str) -> list[Markup]:
     """Validation recall by epoch of each trained system that has no base."""
-    found: list[charts.LineChart] = []
+    found = []
     for system in result.systems:
         values = next((v for name, v in system.history.items() if name.startswith("recall@")), [])
         if values and not system.base:
-            found.extend(replace(chart, title=system.label) for chart in charts.training_charts({main: list(values)}))
+            found.append(charts.line_chart(f"{system.label}, {main}", {"eval": list(values)}))
     return found
 
 
