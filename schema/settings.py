@@ -3,8 +3,8 @@
 import difflib
 import json
 import shlex
-from collections.abc import Callable, Iterator
-from typing import Any, Self
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -28,6 +28,9 @@ class Settings(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    # What a key that a release took away is called now, or what to do without it; for the error message.
+    gone: ClassVar[Mapping[str, str]] = {}
 
     @classmethod
     def parse(cls, values: Any, source: str = "settings") -> Self:
@@ -139,9 +142,11 @@ def _explain(root: type[BaseModel], error: ValidationError) -> Iterator[str]:
     for problem in error.errors():
         path = ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden":
-            known = _known_keys(root, problem["loc"][:-1])
-            near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
+            group = _group_at(root, problem["loc"][:-1])
+            key, known = str(problem["loc"][-1]), list(getattr(group, "model_fields", {}))
+            near = difflib.get_close_matches(key, known, n=1)
             hint = f"did you mean `{near[0]}`?" if near else f"known keys: {', '.join(sorted(known))}"
+            hint = getattr(group, "gone", {}).get(key, hint)
             yield f"`{path}` is not a known key; {hint}"
         elif problem["type"] == "missing":
             yield f"`{path}` is required and was not given"
@@ -154,9 +159,9 @@ def _explain(root: type[BaseModel], error: ValidationError) -> Iterator[str]:
             yield f"`{path}`: {problem['msg']} (got {mask(repr(problem['input']))})"
 
 
-def _known_keys(root: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:
-    model: Any = root
+def _group_at(root: type[BaseModel], path: tuple[str | int, ...]) -> Any:
+    group: Any = root
     for part in path:
-        field = getattr(model, "model_fields", {}).get(part)
-        model = field.annotation if field is not None else None
-    return list(getattr(model, "model_fields", {}))
+        field = getattr(group, "model_fields", {}).get(part)
+        group = field.annotation if field is not None else None
+    return group

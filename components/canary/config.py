@@ -1,6 +1,6 @@
 """What the canary asks of a candidate."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -25,6 +25,10 @@ class CanaryConfig(Settings):
       request_timeout_s: seconds within which each request must be answered, in one of the attempts.
       seed: of the choice of requests.
     """
+
+    gone: ClassVar = {
+        "startup_timeout_s": "it is `load_timeout_s` now, and `process_timeout_s` for the start of the serving program"
+    }
 
     requests: Annotated[int, Field(ge=1)] = 64
     batch_size: Annotated[int, Field(ge=1)] = 16

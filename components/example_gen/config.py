@@ -1,7 +1,7 @@
 """Settings of ingestion: where the inputs are, how the log is split, how long the behavior windows are."""
 
 import datetime
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -127,6 +127,11 @@ class BigQueryConfig(Settings):
 
 class IngestConfig(Settings):
     """Everything that ingestion needs."""
+
+    gone: ClassVar = {
+        "keys": "it is called `partitions` now",
+        "rows_at_once": "a user's events are capped by `max_user_events` now",
+    }
 
     data: DataConfig
     bigquery: BigQueryConfig = BigQueryConfig()

@@ -1,3 +1,5 @@
+from typing import ClassVar
+
 import pytest
 from pydantic import Field, field_validator, model_validator
 
@@ -46,6 +48,20 @@ def test_no_overrides_change_nothing(overrides):
 def test_wrong_overrides_are_refused_with_what_to_do(overrides, message):
     with pytest.raises(InputError, match=message):
         Model.from_json(Model().to_json(), "the train settings", overrides)
+
+
+class Renamed(Settings):
+    gone: ClassVar = {"keys": "it is called `partitions` now"}
+
+    partitions: int = 1
+
+
+def test_a_key_that_was_renamed_is_refused_with_its_new_name():
+    class Outer(Settings):
+        ingest: Renamed = Renamed()
+
+    with pytest.raises(InputError, match=r"`ingest.keys` is not a known key; it is called `partitions` now"):
+        Outer.parse({"ingest": {"keys": 4}})
 
 
 class Range(Settings):

@@ -5,7 +5,7 @@ from schema.settings import InputError
 
 
 def test_the_old_name_of_the_load_limit_leads_to_the_new_one():
-    with pytest.raises(InputError, match="`startup_timeout_s` is not a known key; did you mean `load_timeout_s`"):
+    with pytest.raises(InputError, match="`startup_timeout_s` is not a known key; it is `load_timeout_s` now"):
         CanaryConfig.parse({"startup_timeout_s": 600})
 
 
