@@ -25,8 +25,10 @@ _COSTLY = ("tiny_shop", "built", "clean_environment")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Says which tests go to the same process, before xdist reads it."""
+    """Says which tests go to the same process, before xdist reads it, and leaves the slow ones out."""
     for item in items:
+        if item.get_closest_marker("slow") and not os.environ.get("SOUK_SLOW_TESTS"):
+            item.add_marker(pytest.mark.skip(reason="takes minutes; set SOUK_SLOW_TESTS=1"))
         costly = [name for name in _COSTLY if name in getattr(item, "fixturenames", ())]
         group = costly[0] if costly else str(item.path)
         item.add_marker(pytest.mark.xdist_group(group))

@@ -4,7 +4,6 @@ It takes three minutes and proves in buckets what `test_compiled_run` proves on 
 for: SOUK_SLOW_TESTS=1.
 """
 
-import os
 from dataclasses import replace
 
 import pytest
@@ -26,7 +25,7 @@ PARAMETERS = {
 }
 
 
-@pytest.mark.skipif(not os.environ.get("SOUK_SLOW_TESTS"), reason="takes three minutes; set SOUK_SLOW_TESTS=1")
+@pytest.mark.slow
 def test_a_whole_run_in_buckets_pushes_a_model_and_shows_no_credential(tmp_path, clean_environment) -> None:
     logs = tmp_path / "logs"
     souk("simulate", "--preset", "tiny", "--out", str(logs))

@@ -4,7 +4,7 @@ import pytest
 from tfx.types import standard_artifacts
 
 from pipeline.runs import cluster_summary as summary
-from pipeline.runs.summary import RunSummary
+from pipeline.runs.outcome import RunOutcome
 from tests.components.pusher.conftest import push
 
 __all__ = ["push"]
@@ -15,7 +15,7 @@ def test_where_it_is_asked_for_the_run_gets_a_summary(push, tmp_path, blessed, r
     given = summary.settings("shop", str(tmp_path / "summaries"))
     pushed = push(blessed, custom_config=json.dumps(given), executor=summary.Executor)
     [path] = (tmp_path / "summaries").iterdir()
-    found = RunSummary.from_json(path.read_text())
+    found = RunOutcome.from_json(path.read_text())
     assert blessed or found.note == "refused by the recall gate"
     assert (found.pipeline, found.result, found.exit_code, found.gate.blessed) == ("shop", result, code, blessed)
     assert found.push.version == (pushed.get_string_custom_property("pushed_version") or "")
@@ -40,7 +40,7 @@ def test_properties_are_read_as_a_cluster_hands_them_on(tmp_path):
     ):
         artifact.set_json_value_custom_property(name, value)
     summary.write_summary(json.dumps(summary.settings("shop", str(tmp_path))), pushed, [servable], [blessing], [canary])
-    found = RunSummary.from_json((tmp_path / "0f9a-77.json").read_text())
+    found = RunOutcome.from_json((tmp_path / "0f9a-77.json").read_text())
     assert (found.push.version, found.index.kind, found.index.indexed_items) == ("7", "tree", 600)
     assert (found.gate.blessed, found.gate.reasons) == (True, ("one.", "two."))
     assert (found.gate.baseline.uri, found.canary.passed) == ("gs://shop/souk/earlier", False)
