@@ -27,8 +27,8 @@ from components.index_builder.servable import raw_search_spec
 from components.recall_gate.config import GateConfig
 from evaluation import metrics
 from evaluation.bootstrap import Estimate, QueryBootstrap
-from evaluation.eval_set import Catalog, EvalRequests, normalize_query, read_catalog, read_requests
-from evaluation.servable import Servable
+from evaluation.eval_set import EvalCatalog, EvalRequests, normalize_query, read_catalog, read_requests
+from evaluation.servable import LoadedServable
 from schema import features, transformed
 from schema.features import RelevanceControl, Stage
 from souk_client.protos import example_pb2
@@ -51,7 +51,7 @@ def main() -> None:
     gate, catalog = GateConfig(), read_catalog(examples)
     gains = {int(Stage.CLICKED): gate.clicked_gain, int(Stage.ORDERED): gate.ordered_gain}
     requests = read_requests(examples, catalog, gate.max_eval_requests, gate.seed, gains)
-    model, servable = artifact.load(model_dir), Servable(servable_dir)
+    model, servable = artifact.load(model_dir), LoadedServable(servable_dir)
     console = Console(width=130)
     console.print(f"{model.config.model} on the simulated demo shop, {len(requests):,} requests of the evaluation day")
     console.print(understood_table(model, catalog, requests))
@@ -64,7 +64,7 @@ def run(folder: Path, model: str) -> tuple[str, str, str]:
     return str(examples), str(trained / "Format-Serving"), str(servable / "Format-Serving")
 
 
-def understood_table(model: TrainedModel, catalog: Catalog, requests: EvalRequests) -> Table:
+def understood_table(model: TrainedModel, catalog: EvalCatalog, requests: EvalRequests) -> Table:
     """By field: how many queries name something, and what is of it, among the clicked items and in the catalog."""
     columns = {name: model.table.columns[name] for name in FIELDS}
     row_of = {item.decode(): row for row, item in enumerate(model.table.item_ids)}
@@ -113,7 +113,7 @@ def understood(model: TrainedModel, requests: EvalRequests) -> list[dict[str, np
     return found
 
 
-def answers_table(servable: Servable, catalog: Catalog, requests: EvalRequests) -> Table:
+def answers_table(servable: LoadedServable, catalog: EvalCatalog, requests: EvalRequests) -> Table:
     """The answers with and without relevance control, and what is between them."""
     bootstrap = bootstrap_of(requests)
     answers = {name: with_option(requests.examples, name) for name in (b"off", b"on")}
@@ -156,13 +156,13 @@ def with_option(examples: tuple[bytes, ...] | list[bytes], value: bytes) -> list
     return changed
 
 
-def flags_of(servable: Servable, examples: list[bytes]) -> np.ndarray:
+def flags_of(servable: LoadedServable, examples: list[bytes]) -> np.ndarray:
     call = tf.saved_model.load(servable.path).signatures[features.SIGNATURE_DEFAULT]
     batches = [tf.constant(examples[start : start + _BATCH]) for start in range(0, len(examples), _BATCH)]
     return np.concatenate([call(examples=batch)[features.OUTPUT_RELEVANCE_CONTROL].numpy() for batch in batches])
 
 
-def interleaved_ms(servable: Servable, answers: dict[bytes, list[bytes]]) -> list[float]:
+def interleaved_ms(servable: LoadedServable, answers: dict[bytes, list[bytes]]) -> list[float]:
     """Median time of one request in this process, with each way asked in turns, in milliseconds."""
     call = tf.saved_model.load(servable.path).signatures[features.SIGNATURE_DEFAULT]
     times: dict[bytes, list[float]] = {name: [] for name in answers}

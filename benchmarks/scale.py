@@ -31,7 +31,7 @@ from components.example_gen import job as kinds
 from components.example_gen import steps
 from components.example_gen.config import IngestConfig
 from components.example_gen.ingest import plan_splits
-from components.example_gen.job import Job, plan_job
+from components.example_gen.job import IngestJob, plan_job
 from components.example_gen.summary import Tally
 
 Partitioned = list[tuple[int, Any]]
@@ -166,7 +166,7 @@ def _load_vocabulary(path: str) -> int:
     return _peak() - before
 
 
-def _job(shop: Path, partitions: int, folder: Path) -> Job:
+def _job(shop: Path, partitions: int, folder: Path) -> IngestJob:
     data = {
         "events": f"{shop}/events/*.jsonl.gz",
         "catalog": f"{shop}/catalog.jsonl.gz",
@@ -177,7 +177,7 @@ def _job(shop: Path, partitions: int, folder: Path) -> Job:
     return plan_job(config, str(folder / "out"), str(folder / "work"))
 
 
-def _read(job: Job) -> tuple[dict[str, Partitioned], Tally]:
+def _read(job: IngestJob) -> tuple[dict[str, Partitioned], Tally]:
     tally = Tally()
     read: dict[str, Partitioned] = defaultdict(list)
     for split in job.input_splits:
@@ -187,7 +187,7 @@ def _read(job: Job) -> tuple[dict[str, Partitioned], Tally]:
     return read, tally
 
 
-def _catalog(refs: Partitioned, job: Job) -> list[str]:
+def _catalog(refs: Partitioned, job: IngestJob) -> list[str]:
     return [steps.write_catalog(number, some, job)[0] for number, some in _grouped(refs, job.item_partitions)]
 
 

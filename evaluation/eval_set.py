@@ -36,7 +36,7 @@ _HISTORY = (features.HISTORY_QUERIES, *features.BEHAVIOR_ITEM_FEATURES)
 
 
 @dataclass(frozen=True)
-class Catalog:
+class EvalCatalog:
     """The items that can be found; an item's row is its place here.
 
     Attributes:
@@ -109,7 +109,7 @@ def normalize_query(query: str) -> str:
     return " ".join(query.lower().split())
 
 
-def read_catalog(examples_dir: StrPath) -> Catalog:
+def read_catalog(examples_dir: StrPath) -> EvalCatalog:
     """The catalog split.
 
     Raises:
@@ -124,7 +124,7 @@ def read_catalog(examples_dir: StrPath) -> Catalog:
     return catalog
 
 
-def parse_catalog(batches: Iterable[list[bytes]]) -> Catalog:
+def parse_catalog(batches: Iterable[list[bytes]]) -> EvalCatalog:
     """A catalog out of batches of serialized catalog examples."""
     ids: list[str] = []
     titles: list[str] = []
@@ -141,10 +141,10 @@ def parse_catalog(batches: Iterable[list[bytes]]) -> Catalog:
         tops.extend(_first(columns[features.TOP_CATEGORY]))
         paths.extend(tuple(map(_text, row)) for row in columns[features.CATEGORY_PATH].rows())
     rows = {item_id: row for row, item_id in enumerate(ids)}
-    return Catalog(tuple(ids), tuple(titles), tuple(brands), tuple(paths), tuple(tops), tuple(examples), rows)
+    return EvalCatalog(tuple(ids), tuple(titles), tuple(brands), tuple(paths), tuple(tops), tuple(examples), rows)
 
 
-def read_training(examples_dir: StrPath, catalog: Catalog) -> TrainingCounts:
+def read_training(examples_dir: StrPath, catalog: EvalCatalog) -> TrainingCounts:
     """Counts over the train split, in one streaming pass."""
     queries: Counter[str] = Counter()
     interactions = np.zeros(len(catalog), dtype=np.int64)
@@ -165,7 +165,7 @@ def read_training(examples_dir: StrPath, catalog: Catalog) -> TrainingCounts:
 
 def read_requests(
     examples_dir: StrPath,
-    catalog: Catalog,
+    catalog: EvalCatalog,
     max_requests: int,
     seed: int,
     gains: Mapping[int, float],
@@ -202,7 +202,7 @@ def read_requests(
 
 
 def _requests(
-    serialized: list[bytes], catalog: Catalog, gains: Mapping[int, float], counted: Container[str] | None
+    serialized: list[bytes], catalog: EvalCatalog, gains: Mapping[int, float], counted: Container[str] | None
 ) -> EvalRequests:
     columns = _parse(serialized, (features.QUERY, features.TIMESTAMP_MS, *_LABELS, *_HISTORY))
     requests = len(serialized)
@@ -244,7 +244,7 @@ def _chosen(columns: "Mapping[str, _Column]", counted: Container[str] | None) ->
     return chosen & np.array([_text(item) in counted for item in columns[features.ITEMS].values], dtype=bool)
 
 
-def _rows(item_ids: NDArray[np.object_], catalog: Catalog) -> IntArray:
+def _rows(item_ids: NDArray[np.object_], catalog: EvalCatalog) -> IntArray:
     """Catalog rows; ids outside of the catalog get rows past its end, the same id the same row."""
     known = dict(catalog.rows)
     rows = (known.setdefault(_text(item), len(known)) for item in item_ids)

@@ -12,7 +12,7 @@ from evaluation import baselines
 from evaluation.comparison import compare_slices, compare_systems, query_bootstrap
 from evaluation.config import EvaluationConfig
 from evaluation.eval_set import (
-    Catalog,
+    EvalCatalog,
     EvalRequests,
     StrPath,
     TrainingCounts,
@@ -39,7 +39,7 @@ from evaluation.results import (
     Sample,
     Verdict,
 )
-from evaluation.servable import Answer, Retrieved, Servable, holds_servable, retrieved
+from evaluation.servable import Answer, LoadedServable, Retrieved, holds_servable, retrieved
 from evaluation.slices import make_slices
 from schema.features import SIGNATURE_DEFAULT, Stage
 from schema.settings import InputError
@@ -147,13 +147,13 @@ def _usable_baseline(baseline_dir: StrPath | None) -> tuple[StrPath | None, str]
     return baseline_dir, ""
 
 
-def _items_in_both(catalog: Catalog, other: StrPath | None) -> Set[str]:
+def _items_in_both(catalog: EvalCatalog, other: StrPath | None) -> Set[str]:
     if other is None or not tf.io.gfile.isdir(os.fspath(other)):
         return catalog.rows.keys()
     return catalog.rows.keys() & read_catalog(other).rows.keys()
 
 
-def _sample(requests: EvalRequests, catalog: Catalog, training: TrainingCounts, refreshed: bool) -> Sample:
+def _sample(requests: EvalRequests, catalog: EvalCatalog, training: TrainingCounts, refreshed: bool) -> Sample:
     return Sample(
         read=requests.read,
         usable=requests.usable,
@@ -189,7 +189,7 @@ def _ask(
     servable_dir: StrPath,
     baseline_dir: StrPath | None,
     requests: EvalRequests,
-    catalog: Catalog,
+    catalog: EvalCatalog,
     config: EvaluationConfig,
     progress: Callable[[str], None],
 ) -> _Asked:
@@ -211,7 +211,7 @@ def _ask(
     return _Asked(found[0], vectors, latencies[0], found[1], latencies[1])
 
 
-def _checked(path: StrPath, answer: Answer, catalog: Catalog, config: EvaluationConfig) -> Retrieved:
+def _checked(path: StrPath, answer: Answer, catalog: EvalCatalog, config: EvaluationConfig) -> Retrieved:
     found = retrieved(answer, catalog)
     if found.rows.shape[1] < config.ks[-1]:
         raise InputError(
@@ -221,7 +221,9 @@ def _checked(path: StrPath, answer: Answer, catalog: Catalog, config: Evaluation
     return found
 
 
-def _unlearned(requests: EvalRequests, catalog: Catalog, training: TrainingCounts, depth: int) -> dict[str, IntArray]:
+def _unlearned(
+    requests: EvalRequests, catalog: EvalCatalog, training: TrainingCounts, depth: int
+) -> dict[str, IntArray]:
     return {
         POPULARITY: baselines.most_popular(training.interactions, len(requests), depth),
         BM25: baselines.Bm25(catalog.texts()).search(requests.queries, depth),
@@ -229,7 +231,7 @@ def _unlearned(requests: EvalRequests, catalog: Catalog, training: TrainingCount
     }
 
 
-def _latency(servable: Servable, requests: EvalRequests, config: EvaluationConfig) -> Latency:
+def _latency(servable: LoadedServable, requests: EvalRequests, config: EvaluationConfig) -> Latency:
     times = servable.latencies_ms(requests.examples[: config.latency_requests])
     p50, p95, p99 = (float(value) for value in np.quantile(times, [0.5, 0.95, 0.99]))
     return Latency(len(times), float(times.mean()), p50, p95, p99)

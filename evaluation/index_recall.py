@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from evaluation import exact_search
 from evaluation.bootstrap import QueryBootstrap
 from evaluation.config import EvaluationConfig
-from evaluation.eval_set import Catalog, EvalRequests, StrPath
+from evaluation.eval_set import EvalCatalog, EvalRequests, StrPath
 from evaluation.replay_job import Question
 from evaluation.results import IndexRecall
 from evaluation.servable import ITEM_BATCH, Answer, Retrieved
@@ -36,7 +36,7 @@ class Vectors:
         return cls(requests[features.OUTPUT_VECTORS], items[features.OUTPUT_VECTORS])
 
 
-def vector_questions(servable: StrPath, examples: Sequence[bytes], catalog: Catalog) -> tuple[Question, Question]:
+def vector_questions(servable: StrPath, examples: Sequence[bytes], catalog: EvalCatalog) -> tuple[Question, Question]:
     """What to ask the servable at a path for the vectors of search examples and of the whole catalog."""
     return (
         Question(servable, features.SIGNATURE_ENCODE_QUERY, examples, _REQUEST_BATCH),
@@ -49,7 +49,7 @@ def measure_index(
     vectors: Vectors,
     indexed_items: int,
     requests: EvalRequests,
-    catalog: Catalog,
+    catalog: EvalCatalog,
     bootstrap: QueryBootstrap,
     config: EvaluationConfig,
 ) -> IndexRecall | None:
@@ -73,7 +73,7 @@ def measure_index(
     return None if estimate is None else IndexRecall(config.primary_k, count, estimate)
 
 
-def _indexed(indexed_items: int, catalog: Catalog) -> NDArray[np.bool_] | None:
+def _indexed(indexed_items: int, catalog: EvalCatalog) -> NDArray[np.bool_] | None:
     """Which items the index builder kept; None for all. Of items that look alike it keeps the first by id."""
     if indexed_items >= len(catalog):
         return None

@@ -15,7 +15,7 @@ import tensorflow as tf
 from evaluation import metrics
 from evaluation.baselines import Bm25
 from evaluation.bootstrap import Estimate, QueryBootstrap
-from evaluation.eval_set import Catalog
+from evaluation.eval_set import EvalCatalog
 from evaluation.exact_search import exact_search
 from evaluation.index_recall import Vectors, vector_questions
 from evaluation.judgments import Judgments
@@ -75,7 +75,7 @@ class _Truth:
 
 def evaluate_judgments(
     servable_dir: str | os.PathLike[str],
-    catalog: Catalog,
+    catalog: EvalCatalog,
     judgments: Judgments,
     ks: Sequence[int],
     bootstrap_samples: int = 1000,
@@ -187,7 +187,7 @@ def _estimates(values: Mapping[str, FloatArray], bootstrap: QueryBootstrap) -> d
     return {name: estimate for name, estimate in found.items() if estimate is not None}
 
 
-def _truth(judgments: Judgments, catalog: Catalog) -> _Truth:
+def _truth(judgments: Judgments, catalog: EvalCatalog) -> _Truth:
     kept = {query: judged for query, judged in judgments.by_query.items() if any(one.right for one in judged)}
     known = dict(catalog.rows)
     flat = [

@@ -22,7 +22,7 @@ import tensorflow as tf
 from apache_beam.utils import shared
 
 from evaluation.eval_set import StrPath
-from evaluation.servable import Answer, Servable, concatenate
+from evaluation.servable import Answer, LoadedServable, concatenate
 from schema.files import write_whole
 from schema.settings import InputError
 
@@ -71,9 +71,9 @@ class LoadedServables:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._by_path: dict[str, Servable] = {}
+        self._by_path: dict[str, LoadedServable] = {}
 
-    def get(self, path: str) -> Servable:
+    def get(self, path: str) -> LoadedServable:
         """The servable at `path`.
 
         Raises:
@@ -81,7 +81,7 @@ class LoadedServables:
         """
         with self._lock:
             if path not in self._by_path:
-                self._by_path[path] = Servable(path)
+                self._by_path[path] = LoadedServable(path)
             return self._by_path[path]
 
     def clear(self) -> None:
@@ -114,7 +114,7 @@ class ReplayJob:
     ) -> None:
         self._loaded.clear()
 
-    def servable(self, path: StrPath) -> Servable:
+    def servable(self, path: StrPath) -> LoadedServable:
         """The servable at `path`, loaded in this process.
 
         Raises:

@@ -6,7 +6,7 @@ from itertools import zip_longest
 import numpy as np
 
 from evaluation import metrics
-from evaluation.eval_set import Catalog, EvalRequests
+from evaluation.eval_set import EvalCatalog, EvalRequests
 from evaluation.metrics import IntArray
 from evaluation.results import ExampleItem, RequestExample
 from evaluation.slices import Slice
@@ -16,7 +16,7 @@ _RESULTS = 5
 
 def choose_examples(
     requests: EvalRequests,
-    catalog: Catalog,
+    catalog: EvalCatalog,
     slices: Sequence[Slice],
     candidate: IntArray,
     bm25: IntArray,
@@ -55,7 +55,7 @@ def _example(
     row: int,
     frequency: str,
     requests: EvalRequests,
-    catalog: Catalog,
+    catalog: EvalCatalog,
     candidate: IntArray,
     bm25: IntArray,
     ranks: IntArray,
@@ -81,7 +81,7 @@ def _example(
     )
 
 
-def _title(row: int, catalog: Catalog) -> str:
+def _title(row: int, catalog: EvalCatalog) -> str:
     if row >= len(catalog):
         return "(an item that is not in the catalog)"
     return catalog.titles[row] or catalog.item_ids[row]

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from evaluation.eval_set import Catalog, StrPath
+from evaluation.eval_set import EvalCatalog, StrPath
 from evaluation.metrics import NOT_AN_ITEM, FloatArray, IntArray
 from schema import features
 from schema.artifacts import CARD_FILE
@@ -53,7 +53,7 @@ class Retrieved:
         return int(np.isnan(self.scores).any(axis=1).sum())
 
 
-class Servable:
+class LoadedServable:
     """A loaded servable: the SavedModel that TF Serving is given, or those of all its shards, asked as one.
 
     Answers of shards are merged by what the client merges them by.
@@ -84,11 +84,11 @@ class Servable:
                 )
         self.card = read_card(self.path)
 
-    def retrieve(self, examples: Sequence[bytes], catalog: Catalog, batch_size: int = 256) -> Retrieved:
+    def retrieve(self, examples: Sequence[bytes], catalog: EvalCatalog, batch_size: int = 256) -> Retrieved:
         """Answers of `serving_default` to serialized search examples."""
         return retrieved(self.ask(features.SIGNATURE_DEFAULT, examples, batch_size), catalog)
 
-    def retrieve_text(self, queries: Sequence[str], catalog: Catalog, batch_size: int = 256) -> Retrieved:
+    def retrieve_text(self, queries: Sequence[str], catalog: EvalCatalog, batch_size: int = 256) -> Retrieved:
         """Answers of `query_text` to bare queries."""
         encoded = [query.encode() for query in queries]
         return retrieved(self.ask(features.SIGNATURE_QUERY_TEXT, encoded, batch_size), catalog)
@@ -136,7 +136,7 @@ def concatenate(answers: Sequence[Answer]) -> Answer:
     return {name: np.concatenate([answer[name] for answer in answers]) for name in (answers[0] if answers else ())}
 
 
-def retrieved(answer: Answer, catalog: Catalog) -> Retrieved:
+def retrieved(answer: Answer, catalog: EvalCatalog) -> Retrieved:
     """The items of `catalog` in an answer of `serving_default` or `query_text`."""
     if not answer:
         return Retrieved(np.zeros((0, 0), np.int64), np.zeros((0, 0)), 0)
@@ -214,7 +214,7 @@ def _rows(answer: Mapping[str, tf.Tensor]) -> list[Row]:
     return [Row(*parts) for parts in zip(ids, scores, done, strict=True)]
 
 
-def _catalog_rows(item_ids: NDArray[np.object_], catalog: Catalog) -> tuple[IntArray, int]:
+def _catalog_rows(item_ids: NDArray[np.object_], catalog: EvalCatalog) -> tuple[IntArray, int]:
     distinct, inverse = np.unique(item_ids.ravel().astype(object), return_inverse=True)
     known = np.array(
         [catalog.rows.get(item.decode("utf-8", errors="replace"), NOT_AN_ITEM) for item in distinct],

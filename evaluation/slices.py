@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.eval_set import Catalog, EvalRequests, TrainingCounts, normalize_query
+from evaluation.eval_set import EvalCatalog, EvalRequests, TrainingCounts, normalize_query
 
 BoolArray = NDArray[np.bool_]
 
@@ -45,7 +45,9 @@ def query_frequency(queries: Mapping[str, int]) -> dict[str, str]:
     return names
 
 
-def make_slices(requests: EvalRequests, catalog: Catalog, training: TrainingCounts, categories: int = 8) -> list[Slice]:
+def make_slices(
+    requests: EvalRequests, catalog: EvalCatalog, training: TrainingCounts, categories: int = 8
+) -> list[Slice]:
     """All slices that hold a request.
 
     Args:

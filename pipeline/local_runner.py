@@ -140,7 +140,7 @@ def _keep_record(config: PipelineConfig, log_path: Path, earlier: int) -> None:
         return
     metadata.describe_last_run(config.metadata_path, config.name, config.to_json(), str(log_path))
     try:
-        history.write_summaries(history.History.read(config))
+        history.write_summaries(history.RunHistory.read(config))
     except InputError as error:
         _logger.warning("the run has no summary: %s", error)
 

@@ -25,7 +25,7 @@ STYLES: Final[dict[str, tuple[str, str]]] = {
 
 
 @dataclass(frozen=True)
-class Step:
+class ShownStep:
     """One line of the list.
 
     Attributes:
@@ -48,11 +48,11 @@ class StepList:
 
     def __init__(self, names: Sequence[str]):
         self._lock = threading.Lock()
-        self._steps = {name: Step(name) for name in names}
+        self._steps = {name: ShownStep(name) for name in names}
         self._printer: Console | None = None
 
     @property
-    def steps(self) -> tuple[Step, ...]:
+    def steps(self) -> tuple[ShownStep, ...]:
         """Every step as it stands now, in order."""
         with self._lock:
             return tuple(self._steps.values())
@@ -107,12 +107,12 @@ class StepList:
                 self._printer = None
 
 
-def _line(step: Step) -> Text:
+def _line(step: ShownStep) -> Text:
     sign, style = STYLES[step.state]
     return Text(f"{sign} {step.name} {step.state} {_duration(step)}".rstrip(), style)
 
 
-def _duration(step: Step) -> str:
+def _duration(step: ShownStep) -> str:
     seconds = time.monotonic() - step.started if step.state == "running" else step.seconds
     return f"{seconds:.1f} s" if step.started and step.state != "cached" else ""
 

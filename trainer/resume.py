@@ -23,7 +23,7 @@ _BEST = "best-"
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """How training goes through the requests.
 
     Attributes:
@@ -74,7 +74,7 @@ class Resumption(keras.callbacks.BackupAndRestore):
         self,
         directory: str,
         checkpoint_steps: int,
-        plan: Plan,
+        plan: TrainingPlan,
         epoch_metrics: EpochMetrics,
         patience: int,
     ):

@@ -21,7 +21,7 @@ from trainer.models import InputSizes
 from trainer.models.towers import start_from_catalog
 from trainer.optimizer import make_optimizer
 from trainer.recall import EpochMetrics
-from trainer.resume import Plan, Resumption, log_position, saved_position
+from trainer.resume import Resumption, TrainingPlan, log_position, saved_position
 from trainer.retrieval import RetrievalModel
 
 _SEED_IN_PLACE_OF_0 = 2**30
@@ -104,19 +104,19 @@ def train(
     return TrainedModel(config, sizes, towers, table, transform, _plain(history), understanding)
 
 
-def plan(config: TrainerConfig, request_count: int) -> Plan:
+def plan(config: TrainerConfig, request_count: int) -> TrainingPlan:
     """A pass is an epoch, but for logs so small that most of training would be validation."""
     steps_per_pass = -(-request_count // config.batch_size)
     passes = -(-config.min_steps // (_MIN_EPOCHS * steps_per_pass))
     min_epochs = -(-config.min_steps // (passes * steps_per_pass))
-    return Plan(passes, passes * steps_per_pass, max(-(-config.epochs // passes), min_epochs), min_epochs)
+    return TrainingPlan(passes, passes * steps_per_pass, max(-(-config.epochs // passes), min_epochs), min_epochs)
 
 
 def _fit(
     model: RetrievalModel,
     config: TrainerConfig,
     requests: tf.data.Dataset,
-    planned: Plan,
+    planned: TrainingPlan,
     epoch_metrics: EpochMetrics,
     log_dir: str,
     state_dir: str,

@@ -33,7 +33,7 @@ from benchmarks.serving.towers import Towers, exact_neighbors, grow, train_tower
 from components.index_builder.config import IndexConfig
 from components.index_builder.parameters import recall_against_exact
 from serving.load.report import Report
-from serving.load.saturation import Saturation, Step
+from serving.load.saturation import RateStep, Saturation
 
 K, REQUESTS, WANTED_RECALL = 100, 2000, 0.97
 BATCHING = (
@@ -184,7 +184,7 @@ def swap_table(changed: Swap) -> Table:
     return table
 
 
-def tell_step(step: Step) -> None:
+def tell_step(step: RateStep) -> None:
     """Progress within the search for the highest rate."""
     told(f"  {step.rate:,.0f}/s: {step.trouble or f'held, p99 {step.report.latency.percentile(99) * 1e3:.1f} ms'}")
 

@@ -16,7 +16,7 @@ from serving.load.background import BackgroundLoad
 from serving.load.config import LoadConfig
 from serving.load.generator import send
 from serving.load.report import Report
-from serving.load.saturation import Saturation, Step, find_saturated_rate
+from serving.load.saturation import RateStep, Saturation, find_saturated_rate
 from souk_client.client import Client, ServingError
 
 _READY_S = 600.0
@@ -83,7 +83,7 @@ def traffic(server: Server, examples: Sequence[bytes], rate: float, seconds: flo
 
 
 def saturate(
-    server: Server, examples: Sequence[bytes], start: float, seconds: float, told: Callable[[Step], None]
+    server: Server, examples: Sequence[bytes], start: float, seconds: float, told: Callable[[RateStep], None]
 ) -> Saturation:
     """The highest rate that the server follows."""
     return find_saturated_rate(

@@ -9,7 +9,7 @@ from components.example_gen.columns import CATALOG, CATALOG_COLUMNS, REQUIRED_CA
 from components.example_gen.encode import encode_examples
 from components.example_gen.files import find_files, split_files
 from components.example_gen.readers import columns_of, read_batches
-from evaluation.eval_set import Catalog, parse_catalog
+from evaluation.eval_set import EvalCatalog, parse_catalog
 from schema.settings import InputError
 
 
@@ -17,7 +17,7 @@ from schema.settings import InputError
 class CatalogFile:
     """The usable items, and how many rows were not: no id, no title, a bad price, an id that repeats."""
 
-    catalog: Catalog
+    catalog: EvalCatalog
     unusable_rows: int
 
 

@@ -126,7 +126,7 @@ class History:
         return kept, events
 
 
-class Behavior:
+class UserHistory:
     """The user history of some users, at any moment.
 
     Args:
@@ -190,7 +190,7 @@ class SearchLog:
         self._profiles = profiles
         self._users = _user_codes(requests, interactions, profiles)
         self._requests = _with_code(requests, self._users)
-        self._behavior = Behavior(
+        self._behavior = UserHistory(
             self._requests.filter(pl.col("user") >= 0), _with_code(interactions, self._users), windows
         )
 

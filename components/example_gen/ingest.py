@@ -22,7 +22,7 @@ from components.example_gen import job as kinds
 from components.example_gen import steps
 from components.example_gen.config import IngestConfig
 from components.example_gen.files import create, is_remote, make_directory, open_raw, remove_tree, replaced
-from components.example_gen.job import InputSplit, Job, plan_catalog_job, plan_job
+from components.example_gen.job import IngestJob, InputSplit, plan_catalog_job, plan_job
 from components.example_gen.partition import BatchRef
 from components.example_gen.steps import merge_user_states
 from components.example_gen.summary import ActionRows, CatalogSummary, IngestSummary, Tally, check, most_frequent
@@ -131,7 +131,7 @@ def _work(output: str) -> str:
     return posixpath.join(output, "_work")
 
 
-def _run(job: Job, make_pipeline: Callable[[], beam.Pipeline], progress: Progress | None = None) -> Tally:
+def _run(job: IngestJob, make_pipeline: Callable[[], beam.Pipeline], progress: Progress | None = None) -> Tally:
     """Runs the job; returns its counts, checked."""
     make_directory(job.work)
     with _watch(job, progress), make_pipeline() as pipeline:
@@ -166,7 +166,7 @@ def plan_splits(tally: Tally, config: IngestConfig) -> TimeSplits:
     return resolve_splits(config, span)
 
 
-def build(pipeline: beam.Pipeline, job: Job) -> None:
+def build(pipeline: beam.Pipeline, job: IngestJob) -> None:
     """Adds the job to `pipeline`."""
     splits = pipeline | "Inputs" >> beam.Create(list(job.input_splits)) | "SpreadInputs" >> beam.Reshuffle()
     read = splits | "Read" >> beam.ParDo(_Read(job)).with_outputs()
@@ -186,7 +186,7 @@ def build(pipeline: beam.Pipeline, job: Job) -> None:
     )
 
 
-def _build_search(read: Any, item_paths: beam.PCollection, job: Job) -> list[beam.PCollection]:
+def _build_search(read: Any, item_paths: beam.PCollection, job: IngestJob) -> list[beam.PCollection]:
     """Adds the steps for the log and the profiles; returns their tallies."""
     plan = (
         read[TALLY]
@@ -211,7 +211,7 @@ class _Step(beam.DoFn):
     runner brings it back as it is.
     """
 
-    def __init__(self, job: Job):
+    def __init__(self, job: IngestJob):
         self.job = job
 
     def tallied(self, outputs: Iterator[Any], mark: str) -> Iterator[Any]:
@@ -301,7 +301,7 @@ def _splits_or_none(tally: Tally, config: IngestConfig) -> TimeSplits | None:
 
 
 @contextmanager
-def _watch(job: Job, progress: Progress | None) -> Iterator[None]:
+def _watch(job: IngestJob, progress: Progress | None) -> Iterator[None]:
     """Calls `progress` while the body runs; every split and partition that is done, by any process, has left a mark."""
     if progress is None:
         yield
@@ -316,7 +316,7 @@ def _watch(job: Job, progress: Progress | None) -> Iterator[None]:
         thread.join()
 
 
-def _report(job: Job, progress: Progress, stop: threading.Event) -> None:
+def _report(job: IngestJob, progress: Progress, stop: threading.Event) -> None:
     totals = {"read": len(job.input_splits), "catalog": job.item_partitions}
     totals |= dict.fromkeys(("join", "write"), job.partitions)
     reported: dict[str, int] = {}

@@ -40,7 +40,7 @@ USERS = "users"
 
 @dataclass(frozen=True)
 class InputSplit:
-    """What one worker reads: a split of one kind of input; `file` is the index of its file or table in `Job.files`."""
+    """What one worker reads: a split of one kind of input; `file` is its place in `IngestJob.files`."""
 
     kind: str
     source: Split
@@ -53,7 +53,7 @@ class InputSplit:
 
 
 @dataclass(frozen=True)
-class Job:
+class IngestJob:
     """A planned ingestion.
 
     The log and the profiles have so many `partitions`, the catalog `item_partitions`; 0 `partitions` where the catalog
@@ -86,7 +86,7 @@ class Job:
         return posixpath.join(self.work, *names)
 
 
-def plan_job(config: IngestConfig, output: str, work: str) -> Job:
+def plan_job(config: IngestConfig, output: str, work: str) -> IngestJob:
     """Finds the inputs, checks their columns, and splits them.
 
     Raises:
@@ -107,7 +107,7 @@ def plan_job(config: IngestConfig, output: str, work: str) -> Job:
     for kind, sources in logs:
         by_user += _splits(kind, sources, before, config)
         before += len(sources)
-    return Job(
+    return IngestJob(
         config,
         output,
         work,
@@ -117,12 +117,12 @@ def plan_job(config: IngestConfig, output: str, work: str) -> Job:
     )
 
 
-def plan_catalog_job(config: IngestConfig, output: str, work: str) -> Job:
+def plan_catalog_job(config: IngestConfig, output: str, work: str) -> IngestJob:
     """As `plan_job`, for the catalog alone; see `IngestConfig.for_catalog`."""
     own = config.for_catalog()
     catalog = _inputs(own.data.catalog, "catalog", REQUIRED_CATALOG_COLUMNS, columns_of)
     items = _splits(CATALOG, catalog, 0, own)
-    return Job(own, output, work, tuple(items), 0, own.partitions or _partitions(items, least=1))
+    return IngestJob(own, output, work, tuple(items), 0, own.partitions or _partitions(items, least=1))
 
 
 def columns_read(kind: str, config: IngestConfig) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from components.example_gen.encode import TFRecordWriter, encode_examples
 from components.example_gen.features import SearchLog
 from components.example_gen.files import create, open_raw
 from components.example_gen.inputs import read_batches
-from components.example_gen.job import InputSplit, Job, columns_read
+from components.example_gen.job import IngestJob, InputSplit, columns_read
 from components.example_gen.join import join_requests
 from components.example_gen.partition import BatchRef, read_newest, read_partition, write_partitions
 from components.example_gen.summary import Tally, most_frequent
@@ -41,7 +41,7 @@ Partitioned = tuple[int, BatchRef]
 USER_STATE_FILE: Final = "user_state.parquet"
 
 
-def read_split(split: InputSplit, job: Job) -> Iterator[tuple[list[Partitioned], Tally]]:
+def read_split(split: InputSplit, job: IngestJob) -> Iterator[tuple[list[Partitioned], Tally]]:
     """Reads and validates an input split, batch by batch, and partitions the usable rows.
 
     Events are partitioned by request, so that a request's events meet even where a row lacks its user; items by item,
@@ -61,7 +61,7 @@ def read_split(split: InputSplit, job: Job) -> Iterator[tuple[list[Partitioned],
         yield write_partitions(good, _partitioned_by(good, split.kind), partitions, path), tally
 
 
-def write_catalog(partition: int, refs: Iterable[BatchRef], job: Job) -> tuple[str, Tally]:
+def write_catalog(partition: int, refs: Iterable[BatchRef], job: IngestJob) -> tuple[str, Tally]:
     """Writes the catalog examples of a partition; returns the path of the file that lists its item ids."""
     items, repeated = one_row_per_item(read_partition(refs, CATALOG))
     letters = validate.rejected(repeated, _file_names(job, kinds.CATALOG))
@@ -76,7 +76,7 @@ def write_catalog(partition: int, refs: Iterable[BatchRef], job: Job) -> tuple[s
 
 
 def join_partition(
-    partition: int, refs: Iterable[BatchRef], item_paths: Iterable[str], splits: TimeSplits, job: Job
+    partition: int, refs: Iterable[BatchRef], item_paths: Iterable[str], splits: TimeSplits, job: IngestJob
 ) -> tuple[list[Partitioned], list[Partitioned], Tally]:
     """Joins the events of a partition by request; returns requests and interactions, partitioned by user."""
     joined = join_requests(read_partition(refs, EVENTS), _known_items(tuple(sorted(item_paths))), splits.eval_start)
@@ -101,7 +101,7 @@ def write_search(
     interactions: Iterable[BatchRef],
     profiles: Iterable[BatchRef],
     splits: TimeSplits,
-    job: Job,
+    job: IngestJob,
 ) -> Tally:
     """Writes the search examples and the user states of a partition."""
     profile_columns = job.config.data.profile_columns
@@ -122,7 +122,7 @@ def write_search(
     return _tally_rejects(letters, "users") + Tally(counters)
 
 
-def merge_user_states(job: Job) -> None:
+def merge_user_states(job: IngestJob) -> None:
     """Merges the user states of all partitions into `USER_STATE_FILE`, one partition at a time."""
     parts = FileSystems.match([job.scratch("user_state", "*.parquet")])[0].metadata_list
     writer: arrow_parquet.ParquetWriter | None = None
@@ -136,7 +136,7 @@ def merge_user_states(job: Job) -> None:
             writer.close()
 
 
-def _batches(split: InputSplit, job: Job) -> Iterator[tuple[RecordBatch, Tally]]:
+def _batches(split: InputSplit, job: IngestJob) -> Iterator[tuple[RecordBatch, Tally]]:
     if split.kind == kinds.UBI_EVENTS:
         own = job.config.data.ubi_actions
         for batch, actions in read_events(split.source, own, job.config.data.ubi_first_ordinal):
@@ -151,7 +151,7 @@ def _batches(split: InputSplit, job: Job) -> Iterator[tuple[RecordBatch, Tally]]
         yield batch, Tally()
 
 
-def _validated(batch: RecordBatch, split: InputSplit, job: Job) -> tuple[pl.DataFrame, pl.DataFrame, Tally]:
+def _validated(batch: RecordBatch, split: InputSplit, job: IngestJob) -> tuple[pl.DataFrame, pl.DataFrame, Tally]:
     if split.kind == kinds.CATALOG:
         return *validate_items(batch.frame, split.file), Tally()
     if split.kind == kinds.USERS:
@@ -185,7 +185,7 @@ def _input_name(kind: str) -> str:
     return kinds.EVENTS if kind in (kinds.UBI_QUERIES, kinds.UBI_EVENTS) else kind
 
 
-def _file_names(job: Job, kind: str) -> pl.Expr:
+def _file_names(job: IngestJob, kind: str) -> pl.Expr:
     names = dict(enumerate(job.files(kind)))
     return pl.col(FILE).cast(pl.Int64).replace_strict(names, return_dtype=pl.String)
 

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from components.hard_negatives.config import HardNegativesConfig
 from components.hard_negatives.train_split import Request, TrainSplit, priority, read_requests, read_train_split
-from evaluation.eval_set import Catalog, StrPath, read_catalog
+from evaluation.eval_set import EvalCatalog, StrPath, read_catalog
 from evaluation.exact_search import exact_search
 from evaluation.metrics import IntArray
-from evaluation.servable import Servable
+from evaluation.servable import LoadedServable
 from schema import features
 from schema.artifacts import split_folder
 from schema.settings import InputError
@@ -74,7 +74,7 @@ def mine(
         _logger.info("there is no blessed model yet: this run trains without hard negatives")
         return Mined()
 
-    servable = Servable(servable_dir)
+    servable = LoadedServable(servable_dir)
     groups = group_items(read_catalog(examples_dir), servable, config)
     files = _files(examples_dir, features.TRAIN_SPLIT)
     train = read_train_split(files, groups.group_of, config.max_requests, config.seed)
@@ -92,7 +92,7 @@ def mine(
     return Mined(train.requests, mined, negatives)
 
 
-def group_items(catalog: Catalog, servable: Servable, config: HardNegativesConfig) -> ItemGroups:
+def group_items(catalog: EvalCatalog, servable: LoadedServable, config: HardNegativesConfig) -> ItemGroups:
     """The catalog's items by their vectors.
 
     Raises:
@@ -116,7 +116,11 @@ def group_items(catalog: Catalog, servable: Servable, config: HardNegativesConfi
 
 
 def hard_negatives(
-    batch: Sequence[Request], servable: Servable, groups: ItemGroups, train: TrainSplit, config: HardNegativesConfig
+    batch: Sequence[Request],
+    servable: LoadedServable,
+    groups: ItemGroups,
+    train: TrainSplit,
+    config: HardNegativesConfig,
 ) -> dict[bytes, tuple[bytes, ...]]:
     """Item ids by request id, for those requests of the batch that are to be mined for."""
     chosen = [

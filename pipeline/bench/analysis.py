@@ -30,7 +30,7 @@ Values = Mapping[tuple[str, str], FloatArray]
 
 
 @dataclass(frozen=True)
-class Answer:
+class SystemAnswer:
     """What one training (or a system without any) answered.
 
     Attributes:
@@ -41,7 +41,7 @@ class Answer:
     page_scores: FloatArray | None
 
 
-def values_of(answers: Sequence[Answer], day: EvalDay, ks: Sequence[int]) -> Values:
+def values_of(answers: Sequence[SystemAnswer], day: EvalDay, ks: Sequence[int]) -> Values:
     """Every metric of a system per request.
 
     Args:
@@ -53,7 +53,7 @@ def values_of(answers: Sequence[Answer], day: EvalDay, ks: Sequence[int]) -> Val
     return {key: np.stack([values[key] for values in per_seed]) for key in per_seed[0]}
 
 
-def _of_one(answer: Answer, day: EvalDay, ks: Sequence[int]) -> dict[tuple[str, str], FloatArray]:
+def _of_one(answer: SystemAnswer, day: EvalDay, ks: Sequence[int]) -> dict[tuple[str, str], FloatArray]:
     relevant = day.requests.relevant
     ranks = metrics.first_ranks(answer.rows, relevant)
     values = {(f"recall@{k}", ALL): metrics.recall_at(ranks, relevant, k) for k in ks}

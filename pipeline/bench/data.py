@@ -11,7 +11,7 @@ import tensorflow as tf
 from components.example_gen.fingerprint import fingerprint
 from components.recall_gate.config import GateConfig
 from evaluation.eval_set import (
-    Catalog,
+    EvalCatalog,
     EvalRequests,
     TrainingCounts,
     normalize_query,
@@ -69,7 +69,7 @@ class EvalDay:
       slices: groups of requests, among them `meaning=ambiguous`.
     """
 
-    catalog: Catalog
+    catalog: EvalCatalog
     requests: EvalRequests
     training: TrainingCounts
     stages: IntArray
@@ -154,7 +154,7 @@ def read_clicks(files: list[str]) -> Iterator[Clicks]:
             yield Clicks(bucket, _text(query[0]) if query else "", tuple(map(_text, chosen)))
 
 
-def _clicked_categories(clicks: Iterator[Clicks], catalog: Catalog) -> Iterator[tuple[str, str]]:
+def _clicked_categories(clicks: Iterator[Clicks], catalog: EvalCatalog) -> Iterator[tuple[str, str]]:
     for request in clicks:
         for item in request.items:
             if (row := catalog.rows.get(item)) is not None:

@@ -14,14 +14,14 @@ from rich.markup import escape
 from pipeline.bench import tables
 from pipeline.bench.report import render_report, write_figure
 from pipeline.bench.results import BenchResult
-from pipeline.bench.run import Job
+from pipeline.bench.run import BenchJob
 from pipeline.bench.trial import Trial
 from pipeline.output_capture import LatestMessage, captured_output
 
 _WIDTH = 200
 
 
-def watched(run: Callable[[Callable[[str], None]], Mapping[Job, Trial]], out: Path) -> Mapping[Job, Trial]:
+def watched(run: Callable[[Callable[[str], None]], Mapping[BenchJob, Trial]], out: Path) -> Mapping[BenchJob, Trial]:
     """Runs the trainings with their chatter in a log file and what they tell on standard error."""
     log_path = out / "logs" / time.strftime("bench-%Y%m%d-%H%M%S.log")
     with captured_output(log_path) as stream:

@@ -7,7 +7,7 @@ import numpy as np
 from evaluation import baselines
 from evaluation.metrics import NOT_AN_ITEM, IntArray
 from marketplace.engine import LexicalEngine
-from pipeline.bench.analysis import Answer
+from pipeline.bench.analysis import SystemAnswer
 from pipeline.bench.data import EvalDay
 from pipeline.bench.variants import BM25, ENGINE, POPULARITY, SHOWN, TUTORIAL
 
@@ -20,7 +20,7 @@ LABELS = {
 }
 
 
-def untrained(day: EvalDay, depth: int, catalog_file: Path) -> dict[str, Answer]:
+def untrained(day: EvalDay, depth: int, catalog_file: Path) -> dict[str, SystemAnswer]:
     """Answers of all references but the tutorial's model.
 
     Args:
@@ -34,12 +34,14 @@ def untrained(day: EvalDay, depth: int, catalog_file: Path) -> dict[str, Answer]
     rows = np.where(day.stages > 0, requests.shown, items)
     by_position = np.tile(-np.arange(requests.shown.shape[1], dtype=np.float64), (len(requests), 1))
     found = {
-        BM25: Answer(bm25.search(requests.queries, depth), bm25.scores(requests.queries, requests.shown)),
-        POPULARITY: Answer(baselines.most_popular(day.training.interactions, len(requests), depth), popularity[rows]),
+        BM25: SystemAnswer(bm25.search(requests.queries, depth), bm25.scores(requests.queries, requests.shown)),
+        POPULARITY: SystemAnswer(
+            baselines.most_popular(day.training.interactions, len(requests), depth), popularity[rows]
+        ),
     }
     if catalog_file.is_file() and (catalog_file.parent / "shop.json").exists():
-        found[ENGINE] = Answer(_replayed(day, depth, catalog_file), None)
-    found[SHOWN] = Answer(baselines.as_shown(requests.shown, depth), by_position)
+        found[ENGINE] = SystemAnswer(_replayed(day, depth, catalog_file), None)
+    found[SHOWN] = SystemAnswer(baselines.as_shown(requests.shown, depth), by_position)
     return found
 
 

@@ -13,7 +13,7 @@ from evaluation.bootstrap import QueryBootstrap
 from evaluation.comparison import query_bootstrap
 from evaluation.eval_set import normalize_query
 from pipeline.bench import analysis, references, training, trial
-from pipeline.bench.analysis import Answer
+from pipeline.bench.analysis import SystemAnswer
 from pipeline.bench.data import BenchData, EvalDay
 from pipeline.bench.results import BenchResult, System
 from pipeline.bench.trial import Trial
@@ -26,7 +26,7 @@ _WORK = "work"
 
 
 @dataclass(frozen=True)
-class Job:
+class BenchJob:
     """One training to do; `fingerprint` is of its settings and data, `code` of what trains it."""
 
     system: str
@@ -39,7 +39,9 @@ class Job:
         return trial.folder_of(root / _TRIALS, self.system, self.train.seed, self.fingerprint)
 
 
-def list_jobs(trainings: Mapping[str, Sequence[TrainerConfig]], config: PipelineConfig, data: BenchData) -> list[Job]:
+def list_jobs(
+    trainings: Mapping[str, Sequence[TrainerConfig]], config: PipelineConfig, data: BenchData
+) -> list[BenchJob]:
     """Every training of the bench: all systems with the first seed, then all with the second, and so on.
 
     Args:
@@ -52,27 +54,27 @@ def list_jobs(trainings: Mapping[str, Sequence[TrainerConfig]], config: Pipeline
     for offset, trains in enumerate(zip(*trainings.values(), strict=True)):
         # Of these it takes sizes, epochs and the validation share, which are the configuration's own.
         own = config.train.model_copy(update={"seed": config.train.seed + offset})
-        jobs.append(Job(TUTORIAL, own, training.tutorial_fingerprint(own, data), tutorial_code))
+        jobs.append(BenchJob(TUTORIAL, own, training.tutorial_fingerprint(own, data), tutorial_code))
         for name, train in zip(trainings, trains, strict=True):
-            jobs.append(Job(name, train, training.variant_fingerprint(train, config, data), variant_code))
+            jobs.append(BenchJob(name, train, training.variant_fingerprint(train, config, data), variant_code))
     return jobs
 
 
-def read_finished(jobs: Sequence[Job], root: Path) -> dict[Job, Trial]:
+def read_finished(jobs: Sequence[BenchJob], root: Path) -> dict[BenchJob, Trial]:
     """The trials among `jobs` that are on disk, whatever state of the code they are of."""
     found = {job: trial.load(job.folder(root)) for job in jobs}
     return {job: result for job, result in found.items() if result is not None}
 
 
 def run_jobs(
-    jobs: Sequence[Job],
+    jobs: Sequence[BenchJob],
     config: PipelineConfig,
     data: BenchData,
     day: EvalDay,
     root: Path,
     tell: Callable[[str], None],
     keep_models: bool = False,
-) -> dict[Job, Trial]:
+) -> dict[BenchJob, Trial]:
     """Does what is not on disk yet and returns all trials.
 
     Args:
@@ -104,7 +106,7 @@ def run_jobs(
     return finished
 
 
-def _remaining(jobs: Sequence[Job], finished: Mapping[Job, Trial]) -> str:
+def _remaining(jobs: Sequence[BenchJob], finished: Mapping[BenchJob, Trial]) -> str:
     """How long the rest will take, by what trainings of the same system, else the same model, else all took."""
     if not finished:
         return f"{len(jobs)} trainings to do"
@@ -124,7 +126,7 @@ def _remaining(jobs: Sequence[Job], finished: Mapping[Job, Trial]) -> str:
 
 def _summary(result: Trial, day: EvalDay, config: PipelineConfig) -> str:
     k = config.gate.ks[-1]
-    recall = analysis.values_of([Answer(result.rows, None)], day, config.gate.ks)[f"recall@{k}", analysis.ALL]
+    recall = analysis.values_of([SystemAnswer(result.rows, None)], day, config.gate.ks)[f"recall@{k}", analysis.ALL]
     return (
         f"{result.system}, seed {result.seed}: recall@{k} {np.nanmean(recall):.3f}, "
         f"{result.examples_per_second:,.0f} training examples/s, {result.seconds:.0f} s"
@@ -134,8 +136,8 @@ def _summary(result: Trial, day: EvalDay, config: PipelineConfig) -> str:
 def summarize(
     bench: BenchFile,
     variants: Mapping[str, Variant],
-    jobs: Sequence[Job],
-    finished: Mapping[Job, Trial],
+    jobs: Sequence[BenchJob],
+    finished: Mapping[BenchJob, Trial],
     config: PipelineConfig,
     day: EvalDay,
 ) -> BenchResult:
@@ -150,10 +152,10 @@ def summarize(
       day: what was measured on.
     """
     gate = config.gate
-    trials: dict[str, list[tuple[Job, Trial]]] = {}
+    trials: dict[str, list[tuple[BenchJob, Trial]]] = {}
     for job, result in sorted(finished.items(), key=lambda pair: pair[1].seed):
         trials.setdefault(job.system, []).append((job, result))
-    answers = {name: [Answer(t.rows, t.page_scores) for _, t in mine] for name, mine in trials.items()}
+    answers = {name: [SystemAnswer(t.rows, t.page_scores) for _, t in mine] for name, mine in trials.items()}
     for name, answer in references.untrained(day, gate.ks[-1], Path(config.ingest.data.catalog[0])).items():
         answers[name] = [answer]
     values = {name: analysis.values_of(mine, day, gate.ks) for name, mine in answers.items()}
@@ -216,7 +218,7 @@ def _system(
     )
 
 
-def _warnings(jobs: Sequence[Job], finished: Mapping[Job, Trial]) -> Iterator[str]:
+def _warnings(jobs: Sequence[BenchJob], finished: Mapping[BenchJob, Trial]) -> Iterator[str]:
     old = dict.fromkeys(job.system for job, result in finished.items() if result.code != job.code)
     if old:
         yield f"trained with another state of the code than the present one: {', '.join(old)}; --fresh trains them anew"
@@ -228,7 +230,7 @@ def _warnings(jobs: Sequence[Job], finished: Mapping[Job, Trial]) -> Iterator[st
         yield f"not every system is trained with every seed yet: {', '.join(fewer)}"
 
 
-def forget(jobs: Sequence[Job], root: Path) -> None:
+def forget(jobs: Sequence[BenchJob], root: Path) -> None:
     """Removes the results of `jobs` from disk, so that they are done anew."""
     for job in jobs:
         shutil.rmtree(job.folder(root), ignore_errors=True)

@@ -18,7 +18,7 @@ from components.index_builder.config import IndexConfig
 from components.recall_gate.config import GateConfig
 from evaluation.eval_set import normalize_query
 from evaluation.metrics import FloatArray, IntArray
-from evaluation.servable import Servable
+from evaluation.servable import LoadedServable
 from pipeline.bench import tutorial_two_tower
 from pipeline.bench.data import HASH_BUCKETS, BenchData, EvalDay, read_clicks
 from pipeline.bench.trial import Trial, code_fingerprint, fingerprint_of
@@ -91,7 +91,7 @@ def run_variant(
             options=PipelineOptions(["--runner=FnApiRunner", "--sdk_container_image=none"])
         ),
     )
-    servable = Servable(work / "servable")
+    servable = LoadedServable(work / "servable")
     return Trial(
         system=name,
         seed=train.seed,
@@ -181,7 +181,7 @@ def _percentiles(times: FloatArray) -> tuple[float, float]:
     return float(middle), float(high)
 
 
-def _page_scores(servable: Servable, day: EvalDay) -> FloatArray:
+def _page_scores(servable: LoadedServable, day: EvalDay) -> FloatArray:
     """Score of the best head for each item of each shown page, [requests, page]; 0 where there is no item."""
     items = servable.encode_items(day.catalog.examples)
     queries = servable.encode_query(day.requests.examples)

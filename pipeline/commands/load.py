@@ -14,7 +14,7 @@ from souk_client.client import DEFAULT_TARGET, ServingError
 
 if TYPE_CHECKING:
     from serving.load.report import Report
-    from serving.load.saturation import Step
+    from serving.load.saturation import RateStep
 
 _DEFAULTS = LoadConfig()
 
@@ -52,7 +52,7 @@ def command(
     """
     from serving.load.generator import send
     from serving.load.requests import examples_of
-    from serving.load.saturation import Step, find_saturated_rate
+    from serving.load.saturation import RateStep, find_saturated_rate
 
     if p99_ms is not None and not find:
         raise InputError("--p99-ms bounds the rate that --find looks for. Give --find too, or leave it out.")
@@ -77,7 +77,7 @@ def command(
             steps = list(found.steps)
             summary = {"rate": found.rate, "throughput": found.throughput, "found": found.found}
         else:
-            steps, summary = [Step(rate, measure(rate), "")], {}
+            steps, summary = [RateStep(rate, measure(rate), "")], {}
     except ServingError as error:
         raise InputError(str(error)) from error
     if as_json:
@@ -87,11 +87,11 @@ def command(
         _print(steps, summary)
 
 
-def _tell(step: "Step") -> None:
+def _tell(step: "RateStep") -> None:
     click.echo(f"{step.rate:,.0f}/s: {step.trouble or 'held'}", err=True)
 
 
-def _print(steps: "list[Step]", summary: dict[str, float]) -> None:
+def _print(steps: "list[RateStep]", summary: dict[str, float]) -> None:
     from rich.console import Console
     from rich.table import Table
 

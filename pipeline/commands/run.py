@@ -109,7 +109,7 @@ def _print_outcome(context: click.Context, config: "PipelineConfig", run: "Run",
     from pipeline.runs import history, report, tables
 
     # Earlier runs, of which there may be thousands, are not read: nothing of them is shown here.
-    outcome = history.outcome_of(run, history.History.of(config, [run]))
+    outcome = history.outcome_of(run, history.RunHistory.of(config, [run]))
     evaluation = report.evaluation_of(outcome)
     written = report.write_report(outcome, evaluation)
     summary = history.summary_path(config.root, run.number)

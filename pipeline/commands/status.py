@@ -32,7 +32,7 @@ def command(config_name: str, overrides: tuple[str, ...], last: int, number: int
 
         tables.console().print(page.page(outcome), highlight=False)
         return
-    known = history.History.read(config)
+    known = history.RunHistory.read(config)
     outcomes = [history.outcome_of(run, known, is_listed=True) for run in known.runs[-last:]]
     if as_json:
         listed = [

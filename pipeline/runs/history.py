@@ -28,7 +28,7 @@ def numbered(config: PipelineConfig, number: int | None, config_name: str) -> Ru
     Raises:
       InputError: there is no such run; `config_name` is for its message.
     """
-    history = History.read(config)
+    history = RunHistory.read(config)
     newest = len(history.runs)
     if not newest:
         raise InputError(
@@ -40,7 +40,7 @@ def numbered(config: PipelineConfig, number: int | None, config_name: str) -> Ru
 
 
 @dataclass(frozen=True)
-class History:
+class RunHistory:
     """Runs of a pipeline, and where it keeps things.
 
     Attributes:
@@ -56,12 +56,12 @@ class History:
     metadata_path: str
 
     @classmethod
-    def of(cls, config: PipelineConfig, runs: Sequence[Run]) -> "History":
+    def of(cls, config: PipelineConfig, runs: Sequence[Run]) -> "RunHistory":
         """The history of these runs alone; what they took from others is not known."""
         return cls(runs, config.name, config.root, config.artifacts_root, config.metadata_path)
 
     @classmethod
-    def read(cls, config: PipelineConfig) -> "History":
+    def read(cls, config: PipelineConfig) -> "RunHistory":
         """All runs of the pipeline that there are."""
         return cls.of(config, read_runs(config.metadata_path, config.name))
 
@@ -100,7 +100,7 @@ def summary_path(root: str, number: int) -> Path:
     return Path(root, SUMMARIES, f"run-{number}.json")
 
 
-def write_summaries(history: History) -> None:
+def write_summaries(history: RunHistory) -> None:
     """Writes the summary of the newest run, which is over, and of earlier ones that were killed before they did."""
     for run in history.runs:
         path = summary_path(history.root, run.number)
@@ -124,7 +124,7 @@ def write(path: Path, text: str) -> None:
         raise InputError(f"{path} cannot be written ({error.strerror}); give `root` a folder that can be") from None
 
 
-def outcome_of(run: Run, history: History, is_over: bool = False, is_listed: bool = False) -> RunOutcome:
+def outcome_of(run: Run, history: RunHistory, is_over: bool = False, is_listed: bool = False) -> RunOutcome:
     """What came of a run, as far as it came.
 
     Args:
@@ -187,7 +187,7 @@ def _pushed_version(run: Run) -> str:
     return collect.push_of(pushed, by_this_run=True).version if pushed else ""
 
 
-def _input(run: Run, history: History, step: str, key: str) -> Source | None:
+def _input(run: Run, history: RunHistory, step: str, key: str) -> Source | None:
     found = run.step(step)
     return history.source(found.inputs.get(key, ())) if found else None
 
@@ -215,7 +215,7 @@ def schema_check(run: Run, artifacts_root: str) -> SchemaCheck | None:
     )
 
 
-def _step(step: StepRun, history: History, is_over: bool) -> StepOutcome:
+def _step(step: StepRun, history: RunHistory, is_over: bool) -> StepOutcome:
     outputs = {key: artifacts[0] for key, artifacts in step.outputs.items() if artifacts}
     made_by = None
     if step.state == "cached" and outputs:

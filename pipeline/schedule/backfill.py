@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.schedule.plan import Plan
-from pipeline.schedule.service import Run, RunState, Service
+from pipeline.schedule.service import RunState, ScheduledRun, Service
 from schema.settings import InputError
 
 DayState = Literal["done", "running", "missing", "outdated"]
@@ -27,11 +27,11 @@ class Day:
     date: datetime.date
     state: DayState
     runs: int = 0
-    running: Run | None = None
+    running: ScheduledRun | None = None
 
 
 @dataclass(frozen=True)
-class Step:
+class BackfillStep:
     """One thing that a backfill did: left a day alone, started its run, or saw it end."""
 
     date: datetime.date
@@ -54,7 +54,7 @@ def days(first: datetime.date, last: datetime.date, today: datetime.date) -> lis
     return [first + datetime.timedelta(days=number) for number in range((last - first).days + 1)]
 
 
-def survey(wanted: Iterable[datetime.date], runs: Sequence[Run], outdated_too: bool = False) -> list[Day]:
+def survey(wanted: Iterable[datetime.date], runs: Sequence[ScheduledRun], outdated_too: bool = False) -> list[Day]:
     """What there is for each day, in their order.
 
     Args:
@@ -78,7 +78,9 @@ def survey(wanted: Iterable[datetime.date], runs: Sequence[Run], outdated_too: b
     return found
 
 
-def backfill(service: Service, plan: Plan, surveyed: Sequence[Day], wait: bool, poll_s: float) -> Iterator[Step]:
+def backfill(
+    service: Service, plan: Plan, surveyed: Sequence[Day], wait: bool, poll_s: float
+) -> Iterator[BackfillStep]:
     """Runs the missing days, oldest first.
 
     Args:
@@ -94,18 +96,18 @@ def backfill(service: Service, plan: Plan, surveyed: Sequence[Day], wait: bool, 
     """
     for day in surveyed:
         if day.state in ("done", "outdated"):
-            yield Step(day.date, "done" if day.state == "done" else "outdated")
+            yield BackfillStep(day.date, "done" if day.state == "done" else "outdated")
             continue
         run = day.running or service.submit(plan, day.date, day.runs + 1)
-        yield Step(day.date, "running" if day.running else "submitted", run.id)
+        yield BackfillStep(day.date, "running" if day.running else "submitted", run.id)
         if wait:
             ended = _end_of(service, run, poll_s)
-            yield Step(day.date, ended, run.id)
+            yield BackfillStep(day.date, ended, run.id)
             if ended == "failed":
                 return
 
 
-def _end_of(service: Service, run: Run, poll_s: float) -> Literal["succeeded", "failed"]:
+def _end_of(service: Service, run: ScheduledRun, poll_s: float) -> Literal["succeeded", "failed"]:
     state: RunState = "running"
     while state == "running":
         state = service.state_of(run)

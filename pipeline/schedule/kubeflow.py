@@ -18,7 +18,7 @@ from pipeline.parameters import DATE
 from pipeline.schedule.compiled import Compiled, Json
 from pipeline.schedule.cron import UTC, Cron
 from pipeline.schedule.plan import Plan, day_of
-from pipeline.schedule.service import Entry, Run, RunState, ServiceError
+from pipeline.schedule.service import Entry, RunState, ScheduledRun, ServiceError
 
 # A bearer token for the server; it is sent and never written anywhere.
 TOKEN_VARIABLE: Final = "SOUK_KUBEFLOW_TOKEN"
@@ -121,13 +121,13 @@ class Kubeflow:
             "pipeline_spec": plan.spec,
         }
 
-    def runs(self, plan: Plan) -> list[Run]:
+    def runs(self, plan: Plan) -> list[ScheduledRun]:
         """The runs of the plan's pipeline in its experiment, whoever started them."""
         found = self._all("list_runs", "runs", experiment_id=self._experiment(plan), sort_by="created_at")
         dated = [(one, _day(one)) for one in found if _is_of(one, plan)]
-        return [Run(one.run_id, day, _state(one)) for one, day in dated if day]
+        return [ScheduledRun(one.run_id, day, _state(one)) for one, day in dated if day]
 
-    def submit(self, plan: Plan, day: datetime.date, attempt: int) -> Run:
+    def submit(self, plan: Plan, day: datetime.date, attempt: int) -> ScheduledRun:
         """A run of its own, beside the schedule."""
         with self._calling(), _package(plan.compiled.spec) as package:
             made = self._client.run_pipeline(
@@ -137,9 +137,9 @@ class Kubeflow:
                 params={**plan.parameters, DATE: str(day)},
                 service_account=plan.service_account or None,
             )
-        return Run(made.run_id, day, "running")
+        return ScheduledRun(made.run_id, day, "running")
 
-    def state_of(self, run: Run) -> RunState:
+    def state_of(self, run: ScheduledRun) -> RunState:
         """What the server says of it."""
         with self._calling():
             return _state(self._client.get_run(run.id))

@@ -40,7 +40,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Run:
+class ScheduledRun:
     """A run of a schedule's pipeline, started by the schedule or by a backfill.
 
     Attributes:
@@ -78,13 +78,13 @@ class Service(Protocol):
     def request(self, plan: Plan) -> Json:
         """What `create` sends, without what only the backend knows."""
 
-    def runs(self, plan: Plan) -> list[Run]:
+    def runs(self, plan: Plan) -> list[ScheduledRun]:
         """The runs of a plan's schedule and of its backfills, oldest first."""
 
-    def submit(self, plan: Plan, day: datetime.date, attempt: int) -> Run:
+    def submit(self, plan: Plan, day: datetime.date, attempt: int) -> ScheduledRun:
         """Starts the run for a day, the `attempt`-th, counted from 1."""
 
-    def state_of(self, run: Run) -> RunState:
+    def state_of(self, run: ScheduledRun) -> RunState:
         """What has become of a run."""
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from pipeline.parameters import DATE
 from pipeline.schedule.compiled import Json
 from pipeline.schedule.plan import Plan
-from pipeline.schedule.service import Entry, Run, RunState, ServiceError, State
+from pipeline.schedule.service import Entry, RunState, ScheduledRun, ServiceError, State
 from schema.settings import InputError
 
 # Labels of schedules' jobs, which every run of them bears.
@@ -123,16 +123,16 @@ class Vertex:
             wanted = self._wanted(plan)
         return json.loads(type(wanted).to_json(wanted, including_default_value_fields=False))
 
-    def runs(self, plan: Plan) -> list[Run]:
+    def runs(self, plan: Plan) -> list[ScheduledRun]:
         """The jobs with the schedule's label, whichever schedule or backfill started them."""
         with self._calling():
             found = self._sdk.PipelineJob.list(
                 filter=f'labels.{SCHEDULE}="{plan.name}"', order_by="create_time", enable_simple_view=True
             )
             jobs = [one.gca_resource for one in found]
-        return [Run(job.name, _day(job), _run_state(job)) for job in jobs]
+        return [ScheduledRun(job.name, _day(job), _run_state(job)) for job in jobs]
 
-    def submit(self, plan: Plan, day: datetime.date, attempt: int) -> Run:
+    def submit(self, plan: Plan, day: datetime.date, attempt: int) -> ScheduledRun:
         """A job of its own, beside the schedule. Its id is the day's, so that no two can be started at once."""
         number = f"-{attempt}" if attempt > 1 else ""
         with self._calling(), self._job(plan, day) as job:
@@ -149,9 +149,9 @@ class Vertex:
                 ),
                 pipeline_job_id=f"{plan.name}-{day}{number}",
             )
-        return Run(made.name, day, "running")
+        return ScheduledRun(made.name, day, "running")
 
-    def state_of(self, run: Run) -> RunState:
+    def state_of(self, run: ScheduledRun) -> RunState:
         """What the service says of it."""
         with self._calling():
             return _run_state(self._sdk.PipelineJob.get(run.id).gca_resource)

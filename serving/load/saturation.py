@@ -10,7 +10,7 @@ LEAST_ACHIEVED = 0.95
 
 
 @dataclass(frozen=True)
-class Step:
+class RateStep:
     """What was measured at one rate, and why the server did not hold it ("" if it did)."""
 
     rate: float
@@ -29,7 +29,7 @@ class Saturation:
       found: whether a rate that is too high was found; if not, the server can do more than `rate`.
     """
 
-    steps: tuple[Step, ...]
+    steps: tuple[RateStep, ...]
 
     @property
     def rate(self) -> float:
@@ -55,7 +55,7 @@ def find_saturated_rate(
     p99_s: float | None = None,
     most: float = 1e5,
     refinements: int = 2,
-    told: Callable[[Step], None] = lambda step: None,
+    told: Callable[[RateStep], None] = lambda step: None,
 ) -> Saturation:
     """Raises the rate until the server does not hold it, then halves the gap to the last one that it held.
 
@@ -77,11 +77,11 @@ def find_saturated_rate(
         raise InputError(f"The first rate must be more than 0 and at most {most:g} requests a second, got {start:g}.")
     if factor <= 1:
         raise InputError(f"The rate is raised by a factor of more than 1, got {factor:g}.")
-    steps: list[Step] = []
+    steps: list[RateStep] = []
 
     def held(rate: float) -> bool:
         report = measure(rate)
-        steps.append(Step(rate, report, trouble(report, p99_s)))
+        steps.append(RateStep(rate, report, trouble(report, p99_s)))
         told(steps[-1])
         return not steps[-1].trouble
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from schema import features
 from schema.settings import InputError
-from serving.playground.catalog import Catalog, CatalogReader, Item
+from serving.playground.catalog import CatalogReader, Item, ItemCatalog
 from serving.playground.comparison import compare
 from serving.playground.filter_check import check_filters
 from serving.playground.models import Models
@@ -129,7 +129,7 @@ class Playground:
         if self._catalog.state()["state"] == "failed":
             # The page says so; hits without titles are better than none.
             return {}
-        catalog: Catalog | None = self._catalog.get(_CATALOG_WAIT_S)
+        catalog: ItemCatalog | None = self._catalog.get(_CATALOG_WAIT_S)
         return {} if catalog is None else catalog.items(item_ids)
 
 

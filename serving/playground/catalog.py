@@ -36,7 +36,7 @@ class Item:
     price: float | None = None
 
 
-class Catalog:
+class ItemCatalog:
     """Items by id, and the brands and categories among them."""
 
     def __init__(self, table: pl.DataFrame) -> None:
@@ -67,14 +67,14 @@ class CatalogReader:
         for path in paths:
             if not path.is_file():
                 raise InputError(f"There is no catalog file {path}. Check the path given with --catalog.")
-        self._reading: Future[Catalog] | None = None
+        self._reading: Future[ItemCatalog] | None = None
         if paths:
             self._reading = Future()
             # Not a pool's thread: Python would wait for it when told to stop, and a large catalog takes a while.
             threading.Thread(target=self._read, args=(self._reading, paths), name="catalog", daemon=True).start()
 
     @staticmethod
-    def _read(reading: Future[Catalog], paths: Sequence[Path]) -> None:
+    def _read(reading: Future[ItemCatalog], paths: Sequence[Path]) -> None:
         try:
             reading.set_result(read_catalog(paths))
         except InputError as error:
@@ -84,7 +84,7 @@ class CatalogReader:
             named.__cause__ = error
             reading.set_exception(named)
 
-    def get(self, wait_s: float) -> Catalog | None:
+    def get(self, wait_s: float) -> ItemCatalog | None:
         """The catalog; None if there is none, or if it is still being read after `wait_s` seconds.
 
         Raises:
@@ -109,14 +109,14 @@ class CatalogReader:
             return {"state": "failed", "error": str(error)}
 
 
-def read_catalog(paths: Iterable[Path]) -> Catalog:
+def read_catalog(paths: Iterable[Path]) -> ItemCatalog:
     """The catalog in files (.jsonl, .csv, .parquet; texts also as .gz); of two rows of one id the last one counts.
 
     Raises:
       InputError: if a file is unreadable, of an unknown format, or without an `item_id` column.
     """
     table = pl.concat([_read(path) for path in paths])
-    return Catalog(table.unique(features.ITEM_ID, keep="last", maintain_order=True))
+    return ItemCatalog(table.unique(features.ITEM_ID, keep="last", maintain_order=True))
 
 
 def _read(path: Path) -> pl.DataFrame:

@@ -23,7 +23,7 @@ _UNKNOWN_MODEL = "(unknown)"
 
 
 @dataclass(frozen=True)
-class Answer:
+class PredictAnswer:
     """The outputs of a signature, and which model and version gave them."""
 
     name: str
@@ -114,7 +114,7 @@ class Predictor:
         read_inputs: Callable[[LoadedModel, str], Tensors],
         output_filter: Sequence[str],
         deadline: float | None,
-    ) -> Answer:
+    ) -> PredictAnswer:
         """Runs the signature that `spec` names, or serving_default.
 
         Args:
@@ -141,7 +141,7 @@ class Predictor:
                 raise invalid(str(error)) from None
             except tf.errors.OpError as error:
                 raise of_model(error) from None
-            return Answer(used.name, used.number, signature, {name: outputs[name] for name in wanted})
+            return PredictAnswer(used.name, used.number, signature, {name: outputs[name] for name in wanted})
 
     def count(self, name: str, entry_point: str, started: float, code: grpc.StatusCode) -> None:
         """Enters a request that began at `started` (time.perf_counter) and has ended with `code`."""

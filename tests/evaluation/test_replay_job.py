@@ -9,7 +9,7 @@ from components.example_gen.ingest import local_pipeline
 from evaluation import replay_job
 from evaluation.eval_set import read_catalog
 from evaluation.replay_job import Question, ReplayJob
-from evaluation.servable import Servable
+from evaluation.servable import LoadedServable
 from schema import features
 from schema.settings import InputError
 from tests.evaluation import small_world as world
@@ -40,7 +40,7 @@ def test_the_answers_are_those_of_the_servables_themselves_in_the_order_of_the_i
     with ReplayJob(make_pipeline, tmp_path) as job:
         answers = job.ask(asked)
     for question, answer in zip(asked, answers, strict=True):
-        expected = Servable(question.servable).ask(question.signature, question.inputs, question.batch_size)
+        expected = LoadedServable(question.servable).ask(question.signature, question.inputs, question.batch_size)
         assert answer.keys() == expected.keys()
         for name, values in expected.items():
             assert len(answer[name]) == len(question.inputs)
@@ -83,5 +83,5 @@ def test_a_part_that_two_workers_answer_is_there_once(servables, tmp_path):
         worker.setup()
         worker.process(part)
     assert sorted(os.listdir(tmp_path)) == ["000000.npz", "000000.tfrecord"]
-    expected = Servable(servables["good"]).ask(part.signature, REQUESTS, part.batch_size)
+    expected = LoadedServable(servables["good"]).ask(part.signature, REQUESTS, part.batch_size)
     np.testing.assert_array_equal(replay_job._read_answer(part)[features.OUTPUT_SCORES], expected["scores"])

@@ -6,7 +6,7 @@ import pytest
 from components.recall_gate.verdict import evaluate_and_judge
 from evaluation.eval_set import read_catalog
 from evaluation.judged import newest_version
-from evaluation.servable import Servable, holds_servable
+from evaluation.servable import LoadedServable, holds_servable
 from schema.settings import InputError
 from schema.shards import SHARD_MAP_FILE, ShardMap
 from tests.components.recall_gate.test_gate import CONFIG
@@ -38,7 +38,7 @@ def diverged(tmp_path_factory):
 def test_shards_answer_together_what_the_catalog_in_one_piece_answers(sharded, servables, examples_dir):
     catalog = read_catalog(examples_dir)
     examples = [world.search_example(request) for request in world.eval_requests(50)]
-    whole, parts = Servable(servables["good"]), Servable(sharded)
+    whole, parts = LoadedServable(servables["good"]), LoadedServable(sharded)
     for ask in (lambda s: s.retrieve(examples, catalog), lambda s: s.retrieve_text(["bage new", "?"], catalog, 1)):
         expected, merged = ask(whole), ask(parts)
         np.testing.assert_allclose(merged.scores, expected.scores, rtol=1e-6)
@@ -75,8 +75,8 @@ def test_a_pushed_version_is_found_by_its_map_and_is_none_without_one_of_its_sha
         (tmp_path / f"souk-shard-{shard}-of-3" / "7").symlink_to(sharded / f"shard-{shard}-of-3")
     (pushed / SHARD_MAP_FILE).write_text(ShardMap(items=SIZES, indexed_items=SIZES, folders=folders).to_json())
     assert newest_version(pushed.parent) == pushed
-    assert len(Servable(pushed).retrieve_text(["bage new"], read_catalog(examples_dir)).rows) == 1
+    assert len(LoadedServable(pushed).retrieve_text(["bage new"], read_catalog(examples_dir)).rows) == 1
     (tmp_path / "souk-shard-2-of-3" / "7").unlink()
     assert not holds_servable(pushed)
     with pytest.raises(InputError, match="souk-shard-2-of-3/7 holds no"):
-        Servable(pushed)
+        LoadedServable(pushed)

@@ -12,7 +12,7 @@ from trainer import artifact
 from trainer.config import HistoryConfig, LossConfig, NegativesConfig, OptimizerConfig, TrainerConfig
 from trainer.input import SearchReader, read_requests
 from trainer.recall import EpochMetrics, ExactMetrics, ndcg_by_rank, positive_ranks, recall_by_rank
-from trainer.resume import Plan
+from trainer.resume import TrainingPlan
 from trainer.train import plan, train
 
 CONFIG = TrainerConfig(
@@ -123,10 +123,10 @@ def test_a_small_log_is_trained_for_a_minimum_of_steps(shop, tmp_path, monkeypat
 @pytest.mark.parametrize(
     ("requests", "expected"),
     [
-        (1, Plan(passes=10, steps=10, epochs=30, min_epochs=30)),
-        (640, Plan(passes=1, steps=10, epochs=30, min_epochs=30)),
-        (2800, Plan(passes=1, steps=44, epochs=10, min_epochs=7)),
-        (10**6, Plan(passes=1, steps=15625, epochs=10, min_epochs=1)),
+        (1, TrainingPlan(passes=10, steps=10, epochs=30, min_epochs=30)),
+        (640, TrainingPlan(passes=1, steps=10, epochs=30, min_epochs=30)),
+        (2800, TrainingPlan(passes=1, steps=44, epochs=10, min_epochs=7)),
+        (10**6, TrainingPlan(passes=1, steps=15625, epochs=10, min_epochs=1)),
     ],
 )
 def test_the_steps_of_a_small_log_make_few_epochs(requests, expected):

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from components.hard_negatives.config import HardNegativesConfig
 from components.hard_negatives.mining import Mined, draw, mine
-from evaluation.servable import Servable
+from evaluation.servable import LoadedServable
 from schema import features
 from schema.features import Stage
 from schema.settings import InputError
@@ -77,7 +77,7 @@ def normal(query: str) -> str:
 
 def bands(requests, servable_dir, config) -> dict[str, set[str]]:
     """What each request may be given, by sorting all items and looking at every request of the query."""
-    servable = Servable(servable_dir)
+    servable = LoadedServable(servable_dir)
     catalog = [world.item_id(item) for item in range(world.ITEMS)]
     vectors = servable.encode_items([world.catalog_example(item) for item in range(world.ITEMS)]).astype(np.float64)
     queries = servable.encode_query([world.search_example(request) for request in requests]).astype(np.float64)

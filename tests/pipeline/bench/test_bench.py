@@ -40,9 +40,9 @@ class Bench:
     """
 
     out: Path
-    jobs: tuple[run.Job, ...]
-    before: dict[run.Job, int]
-    finished: dict[run.Job, trial.Trial]
+    jobs: tuple[run.BenchJob, ...]
+    before: dict[run.BenchJob, int]
+    finished: dict[run.BenchJob, trial.Trial]
     day: EvalDay
     result: BenchResult
     told: tuple[str, ...]

@@ -17,7 +17,7 @@ from components.example_gen.ingest import run_ingest
 from components.example_gen.times import parse_timestamp
 from components.index_builder.catalog import embed_catalog, read_parts
 from evaluation.replay_job import Question, ReplayJob
-from evaluation.servable import Servable
+from evaluation.servable import LoadedServable
 from pipeline import config as pipeline_config
 from pipeline import local_runner
 from pipeline.beam import beam_arguments
@@ -135,7 +135,7 @@ def test_servables_answer_there_what_they_answer_here(flink, tiny_shop, tmp_path
     arguments = beam_arguments(flink.beam(workers=1), [("root", str(tmp_path))])
     with ReplayJob(lambda: beam.Pipeline(options=PipelineOptions(arguments)), tmp_path) as job:
         (there,) = job.ask([question])
-    here = Servable(servable).ask(SIGNATURE_DEFAULT, requests, 64)
+    here = LoadedServable(servable).ask(SIGNATURE_DEFAULT, requests, 64)
     np.testing.assert_allclose(there[OUTPUT_SCORES], here[OUTPUT_SCORES], atol=1e-5)
     np.testing.assert_array_equal(there[OUTPUT_ITEM_IDS], here[OUTPUT_ITEM_IDS])
 

@@ -13,7 +13,7 @@ from pipeline.exit_codes import ExitCode
 from pipeline.progress import STYLES, State
 from pipeline.runs import page as run_page
 from pipeline.runs import tables
-from pipeline.runs.history import History, outcome_of, summary_path, write, write_summaries
+from pipeline.runs.history import RunHistory, outcome_of, summary_path, write, write_summaries
 from pipeline.runs.metadata import Artifact, Run, StepRun
 from pipeline.runs.outcome import Result, RunOutcome, Source, StepOutcome
 from schema.artifacts import CANARY_FILE
@@ -36,8 +36,8 @@ def run(number: int, *steps: StepRun) -> Run:
     return Run(number, f"id-{number}", steps, log_path="/nowhere/run.log")
 
 
-def history(root, *runs: Run) -> History:
-    return History(runs, "shop", str(root), str(root / "artifacts"), str(root / "metadata.sqlite"))
+def history(root, *runs: Run) -> RunHistory:
+    return RunHistory(runs, "shop", str(root), str(root / "artifacts"), str(root / "metadata.sqlite"))
 
 
 def pushed(number: int, version: int) -> Artifact:

@@ -3,7 +3,7 @@ import datetime
 import pytest
 
 from pipeline.schedule.backfill import days, survey
-from pipeline.schedule.service import Run
+from pipeline.schedule.service import ScheduledRun
 from schema.settings import InputError
 
 TODAY = datetime.date(2026, 11, 21)
@@ -29,11 +29,11 @@ def test_days_that_cannot_be_are_refused(first, last, message):
 
 def test_a_day_is_missing_where_no_run_of_it_succeeded_or_is_under_way():
     runs = [
-        Run("a", day(17), "failed"),
-        Run("b", day(17), "succeeded"),
-        Run("c", day(18), "failed"),
-        Run("d", day(18), "failed"),
-        Run("e", day(19), "running"),
+        ScheduledRun("a", day(17), "failed"),
+        ScheduledRun("b", day(17), "succeeded"),
+        ScheduledRun("c", day(18), "failed"),
+        ScheduledRun("d", day(18), "failed"),
+        ScheduledRun("e", day(19), "running"),
     ]
     found = survey([day(20), day(19), day(18), day(17)], runs)
     assert [(one.date.day, one.state, one.runs) for one in found] == [
@@ -46,7 +46,7 @@ def test_a_day_is_missing_where_no_run_of_it_succeeded_or_is_under_way():
 
 
 def test_a_day_before_one_that_is_done_is_outdated_unless_it_is_wanted_all_the_same():
-    runs = [Run("a", day(20), "succeeded"), Run("b", day(18), "running")]
+    runs = [ScheduledRun("a", day(20), "succeeded"), ScheduledRun("b", day(18), "running")]
     wanted = [day(18), day(19), day(20), day(21)]
     assert [one.state for one in survey(wanted, runs)] == ["running", "outdated", "done", "missing"]
     assert [one.state for one in survey(wanted, runs, outdated_too=True)] == ["running", "missing", "done", "missing"]
