@@ -31,7 +31,7 @@ check: $(READY)  ## lint, formatting, types and which package imports which
 	$(RUN)mypy
 	$(RUN)lint-imports --no-cache
 
-lint: $(READY)  ## mend what the linter can mend, and format
+lint: $(READY)  ## fix what the linter can fix, and format
 	$(RUN)ruff check --fix .
 	$(RUN)ruff format .
 

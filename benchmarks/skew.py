@@ -124,7 +124,7 @@ def run(kind: str, shop: Path, out: Path) -> Run:
 def counts(folder: Path) -> tuple[int, int]:
     """The search examples that a run wrote, and the searches, clicks, carts and orders that it dropped over the cap."""
     counters = json.loads((folder / "summary.json").read_text())["counters"]
-    dropped = sum(counters.get(f"{what}.over_max_user_events", 0) for what in ("requests", "interactions"))
+    dropped = sum(counters.get(f"events.{what}_over_max_user_events", 0) for what in ("requests", "interactions"))
     return counters["examples.train"] + counters["examples.eval"], dropped
 
 

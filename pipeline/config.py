@@ -46,7 +46,7 @@ class PipelineConfig(Settings):
     """What runs, on which data, and where its results go.
 
     Attributes:
-      name: of the pipeline; runs of one name share a cache and a line of blessed models.
+      name: of the pipeline; runs of one name share a cache and a history of blessed models.
       root: folder of everything that a run leaves: metadata, artifacts, logs, and the pushed versions
         unless `serving.model_dir` says otherwise.
       ingest: the inputs, splits and behavior windows.

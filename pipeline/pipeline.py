@@ -113,7 +113,7 @@ def _data_steps(config: PipelineConfig, compiled: bool = False) -> DataSteps:
         ),
         custom_config={TRANSFORM_CONFIG_KEY: config.transform.to_json()},
         disable_statistics=True,
-        # The cache of analyzes pays off over many spans of data; with one it only costs time.
+        # The cache of analyses pays off over many spans of data; with one it only costs time.
         disable_analyzer_cache=True,
         # TF 1 graphs are traced once per phase, TF 2 functions several times: less than half the time for a small shop.
         force_tf_compat_v1=True,
@@ -183,7 +183,7 @@ def known_baselines(config: PipelineConfig, compiled: bool) -> baselines.Baselin
 
 
 def assemble(config: PipelineConfig, nodes: list[BaseNode], use_cache: bool, compiled: bool = False) -> Pipeline:
-    """The pipeline of these nodes. All of one configuration share name, cache and line of blessed models."""
+    """The pipeline of these nodes. All of one configuration share name, cache and history of blessed models."""
     store = None if compiled else metadata.sqlite_metadata_connection_config(config.metadata_path)
     return Pipeline(
         pipeline_name=config.name,

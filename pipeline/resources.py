@@ -43,7 +43,7 @@ class StepResources(Settings):
 
 
 class ResourcesConfig(Settings):
-    """What the steps of a compiled pipeline get on a cluster; a run on this machine takes no heed of it.
+    """What the steps of a compiled pipeline get on a cluster; a run on this machine ignores it.
 
     Attributes:
       default: for every step.

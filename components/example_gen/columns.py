@@ -27,7 +27,7 @@ EVENT_COLUMNS: Final = (
     POSITION,
 )
 # Without positions a log is poorer, not useless.
-REQUIRED_EVENT_COLUMNS: Final = EVENT_COLUMNS[:-1]
+REQUIRED_EVENT_COLUMNS: Final = tuple(name for name in EVENT_COLUMNS if name != POSITION)
 
 CATALOG_COLUMNS: Final = ("item_id", "title", "brand", CATEGORY, "shop", "price")
 REQUIRED_CATALOG_COLUMNS: Final = ("item_id", "title")

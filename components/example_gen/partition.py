@@ -131,9 +131,9 @@ def read_newest(
         for table, schema in tables
     )
     counters = {
-        "users.over_max_user_events": len(capped),
-        "requests.over_max_user_events": _rows(tables[0][0]) - len(asked),
-        "interactions.over_max_user_events": _rows(tables[1][0]) - len(done),
+        "events.users_over_max_user_events": len(capped),
+        "events.requests_over_max_user_events": _rows(tables[0][0]) - len(asked),
+        "events.interactions_over_max_user_events": _rows(tables[1][0]) - len(done),
     }
     return asked, done, counters
 

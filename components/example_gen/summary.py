@@ -113,7 +113,8 @@ class IngestSummary:
                 "add_to_cart or an order, say so with the setting `ingest.data.ubi_actions`."
             )
         users, searches, interactions = (
-            self.counters.get(f"{what}.over_max_user_events", 0) for what in ("users", "requests", "interactions")
+            self.counters.get(f"events.{what}_over_max_user_events", 0)
+            for what in ("users", "requests", "interactions")
         )
         if users:
             lines.append(

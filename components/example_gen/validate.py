@@ -46,7 +46,7 @@ UNMATCHED_REASONS: Final = {
     "unknown_item": "the item is not in the catalog",
     "request_without_query": "no event of the request holds its query",
 }
-# Repeated rows of the catalog or the profiles: one is kept, the others are told of but fail nothing.
+# Repeated rows of the catalog or the profiles: one is kept, the others are counted and fail nothing.
 REPEATED_REASONS: Final = {
     "duplicate_item": "the catalog has this item_id more than once; one row was kept",
     "duplicate_user": "the profiles have this user_id more than once; one row was kept",

@@ -74,7 +74,7 @@ def write_summary(
 ) -> None:
     """Writes the summary of the run that `pushed` is of, where `custom_config` asks for one.
 
-    A summary that cannot be written is told of in the log and is no failure: by now a version may be in service, and a
+    A summary that cannot be written is logged and is no failure: by now a version may be in service, and a
     step that is tried again would push a second one.
     """
     given = json.loads(custom_config or "null") or {}

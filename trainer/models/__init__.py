@@ -1,6 +1,6 @@
 """One file per model.
 
-To add one: write a `Towers` subclass, list it in `REGISTRY` and name it in `TrainerConfig.model`.
+docs/architecture.md says how to add one.
 """
 
 from trainer.models.dpsr import Dpsr

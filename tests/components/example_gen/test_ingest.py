@@ -190,7 +190,7 @@ def test_a_robot_keeps_its_newest_events_and_others_keep_all(tmp_path) -> None:
     kept = oracle.newest(*joined, 70)
     dropped = [len(all_) - len(newest) for all_, newest in zip(joined, kept, strict=True)]
     capped = ("users", "requests", "interactions")
-    assert [summary.counters[f"{what}.over_max_user_events"] for what in capped] == [1, *dropped]
+    assert [summary.counters[f"events.{what}_over_max_user_events"] for what in capped] == [1, *dropped]
     assert min(dropped) > 3
     assert {request["user_id"] for request in joined[0] if request not in kept[0]} == {"robot"}
     states = {row["user_id"]: row for row in pl.read_parquet(tmp_path / "out" / "user_state.parquet").to_dicts()}

@@ -109,9 +109,9 @@ def test_each_user_keeps_the_newest_events_up_to_the_cap(
     assert set(kept[1]["event_id"]) == {event.event_id for event in expected[1]}
     rows = Counter(user for user, _ in asked + done if user)
     assert kept[2] == {
-        "users.over_max_user_events": sum(count > most for count in rows.values()),
-        "requests.over_max_user_events": len(requests) - len(expected[0]),
-        "interactions.over_max_user_events": len(interactions) - len(expected[1]),
+        "events.users_over_max_user_events": sum(count > most for count in rows.values()),
+        "events.requests_over_max_user_events": len(requests) - len(expected[0]),
+        "events.interactions_over_max_user_events": len(interactions) - len(expected[1]),
     }
     assert (kept[0].schema, kept[1].schema) == (REQUESTS, INTERACTIONS)
 
@@ -130,5 +130,5 @@ def test_a_robots_dropped_events_are_never_held_together(tmp_path, monkeypatch, 
     refs = _written(_interactions([("robot", time) for time in range(events)]), tmp_path, events // 100)
     _, kept, counters = read_newest([], refs, 500)
     assert sorted(kept["timestamp_ms"]) == list(range(events - 500, events))
-    assert counters["interactions.over_max_user_events"] == events - 500
+    assert counters["events.interactions_over_max_user_events"] == events - 500
     assert max(read) <= 300

@@ -155,7 +155,8 @@ def test_the_screen_says_what_was_dropped_over_the_cap(tmp_path) -> None:
     result = _run("--config", tmp_path / "souk.yaml", "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output
     counters = json.loads((tmp_path / "out" / "summary.json").read_text())["counters"]
-    users, searches, others = (counters[f"{of}.over_max_user_events"] for of in ("users", "requests", "interactions"))
+    kinds = ("users", "requests", "interactions")
+    users, searches, others = (counters[f"events.{kind}_over_max_user_events"] for kind in kinds)
     assert (
         f"Users with more events than `ingest.max_user_events`: {users}. Of these users the oldest {searches} searches "
         f"and {others} clicks, carts and orders were dropped."
