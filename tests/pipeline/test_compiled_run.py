@@ -21,6 +21,8 @@ from pipeline.schedule.plan import plan
 from tests.conftest import souk, souk_here
 from tests.pipeline.cluster import Cluster, Step
 
+pytestmark = pytest.mark.slow
+
 # The log goes on to the end of this day.
 DATE = "2025-04-14"
 NEXT_DATE = "2025-04-15"

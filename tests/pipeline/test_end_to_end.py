@@ -152,6 +152,7 @@ def test_report_writes_the_page_of_any_run_and_refuses_one_that_is_not_there(tin
     assert "there is no run 99" in refused.stderr
 
 
+@pytest.mark.slow
 def test_a_run_killed_in_training_leaves_no_version_and_the_next_one_goes_on_from_there(tiny_shop, tmp_path):
     copy = continued(tiny_shop, tmp_path)
     config = load(copy)

@@ -16,6 +16,8 @@ from pipeline.bench.data import EvalDay, prepare, read_eval_day
 from pipeline.bench.results import BenchResult
 from tests.conftest import souk_here
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"train": {"embedding_dim": 16, "dim": 16, "hidden": [16], "epochs": 1}}
 FILE = {
     "variants": {

@@ -25,6 +25,8 @@ from pipeline.pipeline import create_data_pipeline
 from schema.features import CATALOG_SPLIT, EVAL_SPLIT, OUTPUT_ITEM_IDS, OUTPUT_SCORES, SIGNATURE_DEFAULT, SPLITS
 from tests.components.example_gen.small_shop import make_shop, write_shop
 
+pytestmark = pytest.mark.slow
+
 # Where statistics list frequent values, and what names and counts each of them there.
 FREQUENT = {"topValues": ("value", "frequency"), "rankHistogram": ("label", "sampleCount")}
 DYING = Path(__file__).parent / "dying_worker.py"
