@@ -50,8 +50,8 @@ def test_the_answers_are_those_of_the_servables_themselves_in_the_order_of_the_i
 
 def test_a_worker_in_this_process_loads_no_servable_again(servables, monkeypatch):
     loaded = []
-    original = replay_job.Servable
-    monkeypatch.setattr(replay_job, "Servable", lambda path: loaded.append(path) or original(path))
+    original = replay_job.LoadedServable
+    monkeypatch.setattr(replay_job, "LoadedServable", lambda path: loaded.append(path) or original(path))
     with ReplayJob() as job:
         job.servable(servables["good"])
         for _ in range(2):
