@@ -43,6 +43,8 @@ def from_proto(proto: tensor_pb2.TensorProto) -> tf.Tensor:
             tensor = tf.constant(list(proto.string_val), tf.string)
             return tensor if len(sizes) == 1 else tf.reshape(tensor, sizes)
         return tf.constant(tf.make_ndarray(proto))
+    except KeyError:
+        raise ValueError(f"the tensor cannot be read: its dtype {proto.dtype} has no values of its own") from None
     except (TypeError, ValueError, tf.errors.OpError) as error:
         raise ValueError(f"the tensor cannot be read: {error}") from error
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow.core.framework import tensor_pb2
+from tensorflow.core.framework import tensor_pb2, types_pb2
 
 from serving.server import tensors
 
@@ -73,3 +73,9 @@ def test_one_value_may_stand_for_all_strings_of_a_shape():
 def test_a_tensor_that_makes_no_sense_is_refused(proto):
     with pytest.raises(ValueError, match="the tensor cannot be read"):
         tensors.from_proto(proto)
+
+
+@pytest.mark.parametrize("dtype", [types_pb2.DT_VARIANT, types_pb2.DT_RESOURCE])
+def test_a_type_without_values_of_its_own_is_refused(dtype):
+    with pytest.raises(ValueError, match="the tensor cannot be read"):
+        tensors.from_proto(tensor_pb2.TensorProto(dtype=dtype, tensor_shape={}))
