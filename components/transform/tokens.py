@@ -1,19 +1,28 @@
 """Text to units and n-grams, in TensorFlow ops only, so that training and serving cannot differ.
 
 A unit is what DPSR (arXiv 2006.02282) calls a unigram: one character of a script that writes no spaces
-(Chinese, Japanese kana, Thai), or one whole word of letters and digits of any other script.
+(Chinese, Japanese kana, Thai), or one whole word of letters and digits of any other script. Words of letters and
+digits give their parts and themselves, numbers with a unit of measure give the number and both [ours].
 """
 
 import tensorflow as tf
+
+from components.transform.numbers import FRACTION_SLASH, MEASURE_MARK, mark_measures, spell_out_signs
 
 # Never part of a unit, so a joined n-gram can be taken apart again.
 JOINER = "_"
 HEAD = "^"
 TAIL = "$"
 
-_UNSEGMENTED_CHARACTER = r"([\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}])"
+_UNSEGMENTED = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}]"
 _APOSTROPHE = r"['’`]"
-_NOT_A_UNIT = r"[^\p{L}\p{N}\p{M}]+"
+_HYPHEN = "[‐‑]"
+# What is no separator within a word: more than one character, or one that is none of these four.
+_SEPARATOR = r"[^\p{L}\p{N}\p{M}]{2,}|[^\p{L}\p{N}\p{M}\-./,]"
+# Between a letter and a digit of one word, with or without a separator.
+_PART_MARK = "\x01"
+_LETTER = rf"[^0-9 \-.{_PART_MARK}{MEASURE_MARK}{FRACTION_SLASH}]"
+_BETWEEN_PARTS = rf"[\-{_PART_MARK}]"
 # English plurals after Harman (JASIS 1991), whose rules touch "s" endings only: glasses, batteries, shoes.
 _PLURALS = (
     (r"\b([a-z]+(?:ss|x|ch|sh))es\b", r"\1"),
@@ -27,6 +36,8 @@ def tokenize(text: tf.Tensor, max_units: int, fold_plurals: bool = False) -> tf.
 
     Lower-cases, drops apostrophes ("women's" is "womens"), parts at anything that is no letter, digit or mark,
     and makes each character of an unsegmented script a unit of its own. Bytes that are not UTF-8 part units.
+    A word of letters and digits gives its parts and then itself without separators: "HL-2130" is hl, 2130, hl2130.
+    A number gives itself, and once more with the unit of measure that follows: "1.5 liters" is 1.5, 1.5l.
 
     Args:
       text: [batch] string.
@@ -36,14 +47,35 @@ def tokenize(text: tf.Tensor, max_units: int, fold_plurals: bool = False) -> tf.
     Returns:
       [batch, (units)] string.
     """
-    text = tf.strings.unicode_transcode(text, "UTF-8", "UTF-8", errors="replace", replacement_char=ord(" "))
-    text = tf.strings.lower(text, encoding="utf-8")
+    # Control characters become spaces, and so can be marks below.
+    text = tf.strings.unicode_transcode(text, "UTF-8", "UTF-8", "replace", ord(" "), replace_control_characters=True)
+    text = tf.strings.lower(tf.strings.join([" ", text, " "]), encoding="utf-8")
+    text = spell_out_signs(tf.strings.regex_replace(text, _HYPHEN, "-"))
     text = tf.strings.regex_replace(text, _APOSTROPHE, "")
-    text = tf.strings.regex_replace(text, _UNSEGMENTED_CHARACTER, r" \1 ")
-    text = tf.strings.regex_replace(text, _NOT_A_UNIT, " ")
+    text = tf.strings.regex_replace(text, f"({_UNSEGMENTED})", r" \1 ")
+    text = _mark_parts(mark_measures(tf.strings.regex_replace(text, _SEPARATOR, "  ")))
     for plural, singular in _PLURALS if fold_plurals else ():
         text = tf.strings.regex_replace(text, plural, singular)
-    return tf.strings.split(text)[:, :max_units]
+    words = tf.strings.split(text)
+    return words.with_values(_units_of_words(words.values)).merge_dims(1, 2)[:, :max_units]
+
+
+def _mark_parts(text: tf.Tensor) -> tf.Tensor:
+    """Puts a mark between letters and digits of a word; separators between other parts stay, dots as hyphens."""
+    # A slash parts words: "ps3/ps4" are two, each of letters and digits.
+    text = tf.strings.regex_replace(text, "[,/]", " ")
+    text = tf.strings.regex_replace(text, rf"([0-9])[\-.]?({_LETTER})", rf"\1{_PART_MARK}\2")
+    text = tf.strings.regex_replace(text, rf"({_LETTER})[\-.]?([0-9])", rf"\1{_PART_MARK}\2")
+    return tf.strings.regex_replace(text, r"([^0-9])\.", r"\1-")
+
+
+def _units_of_words(words: tf.Tensor) -> tf.RaggedTensor:
+    """[words] string to [words, (units)] string."""
+    parts = tf.strings.regex_replace(words, _BETWEEN_PARTS, " ")
+    both = tf.strings.join([parts, tf.strings.regex_replace(words, _BETWEEN_PARTS, "")], separator=" ")
+    mixed = tf.strings.regex_full_match(words, f".*{_PART_MARK}.*")
+    units = tf.strings.split(tf.where(mixed, both, parts))
+    return units.with_values(tf.strings.regex_replace(units.values, MEASURE_MARK, ""))
 
 
 def bigrams(units: tf.RaggedTensor) -> tf.RaggedTensor:
@@ -71,3 +103,27 @@ def phrases(units: tf.RaggedTensor, max_length: int) -> tf.RaggedTensor:
     """
     runs = [tf.strings.ngrams(units, length, separator=JOINER) for length in range(2, max_length + 1)]
     return tf.concat(runs, axis=1)
+
+
+def subwords(units: tf.RaggedTensor, n: int = 4, max_subwords: int = 128) -> tf.RaggedTensor:
+    """Character n-grams of words, with marks where a word begins and ends: "green" gives ^gre, gree, reen, een$.
+
+    A word that is shorter gives itself with both marks (^x$). Single characters of unsegmented scripts give none, nor
+    do units with digits: the words within them are units of their own. After fastText (arXiv 1607.04606).
+
+    Args:
+      units: [batch, (units)] string, of `tokenize`.
+      n: characters of an n-gram, marks counted.
+      max_subwords: n-grams after this many of a text are cut off.
+
+    Returns:
+      [batch, (subwords)] string; one that is in two words, or twice in one, is there twice.
+    """
+    words = tf.ragged.boolean_mask(units, tf.logical_not(units.with_values(_is_no_word(units.values))))
+    characters = tf.strings.unicode_split(tf.strings.join([HEAD, words.values, TAIL]), "UTF-8")
+    grams = tf.strings.ngrams(characters, n, separator="", preserve_short_sequences=True)
+    return words.with_values(grams).merge_dims(1, 2)[:, :max_subwords]
+
+
+def _is_no_word(units: tf.Tensor) -> tf.Tensor:
+    return tf.strings.regex_full_match(units, rf".*\p{{N}}.*|{_UNSEGMENTED}")
