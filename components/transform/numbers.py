@@ -1,6 +1,8 @@
 """Numbers with a unit of measure, each spelled in one way: "10 ft", "10-foot" and "10'" are all `10` and `10ft`.
 
-Text here is lower-cased and free of control characters, which serve as marks within it.
+Text here is lower-cased and free of control characters, which serve as marks within it. RE2 does not look ahead, and
+one match cannot begin within another. So words are separated by two spaces, one for the match on either side, or a
+mark is put first and taken away where the wrong thing follows.
 """
 
 import tensorflow as tf
@@ -10,7 +12,7 @@ MEASURE_MARK = "\x03"
 # In place of the slash of a fraction with a unit of measure, which is no separator: "1⁄2in".
 FRACTION_SLASH = "⁄"
 
-# By the name in a unit of text, how a unit of measure is written in words. Two spaces are what separates words.
+# By the name that a unit of measure gets, how it is written.
 _SPELLINGS = {
     "in": "inch(?:es)?",
     "ft": "feet|foot|ft",
@@ -44,8 +46,8 @@ _SPELLINGS = {
 _CHINESE = {"ml": "毫升", "mm": "毫米", "cm": "厘米", "kg": "公斤|千克", "g": "克", "in": "英?寸"}
 
 _ANY_SPELLING = "|".join(_SPELLINGS.values())
-# "in" is a preposition too: it counts right behind the number only, and not in "2-in-1".
 _NUMBER = r"[0-9]+(?:\.[0-9]+|,[0-9]{1,2}|/[0-9]+)?"
+# "in" is a preposition too: it counts right behind the number only, and not in "2-in-1".
 _MEASURE = rf" ((?:[0-9.]+[-x/])*?)({_NUMBER})(?:(?:  |-)?({_ANY_SPELLING})( |-[a-z])|-?(in) )"
 
 _INCH_SIGN = r"""([0-9])(?:["”″]|''|’’|′′|(?: *|-)in\.)(x?)"""
@@ -54,9 +56,10 @@ _FOOT_MARK = "\x02"
 # A lone x stands between the sides of a measure; before any other letter it is an apostrophe ("80's").
 _APOSTROPHE_AFTER_ALL = f"{_FOOT_MARK}([a-wyz]|x[a-z])"
 
+# Digit groups: the first without a leading zero, the others of three digits.
 _THOUSANDS = r"\b([1-9][0-9]{0,2}),([0-9]{3})(?:,([0-9]{3}))?([^0-9])"
 _PACK_OF = r" packs?  of  ([0-9]+) "
-_SIDES_WITHOUT_SPACE = r"([0-9](?:inches|inch|in|feet|foot|ft|cm|mm))(?:-|(x)[-./,]?)"
+_CLOSED_UP = r"([0-9](?:inches|inch|in|feet|foot|ft|cm|mm))(?:-|(x)[-./,]?)"
 _DECIMAL_COMMA = rf"([0-9]),([0-9]{{1,2}} [0-9]+),([0-9]{{1,2}}{MEASURE_MARK})"
 
 
@@ -86,9 +89,12 @@ def mark_measures(text: tf.Tensor) -> tf.Tensor:
       text: [batch] string. Words are separated by two spaces, also at both ends; within a word are at most single
         characters of "-./,".
     """
+    # A comma and a slash are part of a number or part words: "red,8oz", "gallon/64oz".
+    text = tf.strings.regex_replace(text, "([^0-9])[,/]", r"\1  ")
+    text = tf.strings.regex_replace(text, "[,/]([^0-9])", r"  \1")
     text = tf.strings.regex_replace(text, _THOUSANDS, r"\1\2\3\4")
     text = tf.strings.regex_replace(text, _PACK_OF, rf" \1 \1{MEASURE_MARK}pk ")
-    text = tf.strings.regex_replace(text, _SIDES_WITHOUT_SPACE, r"\1  \2  ")
+    text = tf.strings.regex_replace(text, _CLOSED_UP, r"\1  \2  ")
     text = tf.strings.regex_replace(text, _MEASURE, rf" \1\2 \2{MEASURE_MARK}\3\5 \4")
     for name, spelling in _SPELLINGS.items():
         text = tf.strings.regex_replace(text, f"{MEASURE_MARK}(?:{spelling}) ", f"{MEASURE_MARK}{name} ")

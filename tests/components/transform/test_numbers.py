@@ -44,6 +44,7 @@ def test_all_spellings_of_a_measure_give_the_same_units(expected, spellings):
         ("2x4x8ft stud", "8 foot stud", "8 8ft stud"),
         ("10-foot-long cable", "long cable 10'", "10 10ft long cable"),
         ("(Pack of 12) 16 fl oz", "12 pack 16oz", "12 12pk 16 16oz"),
+        ("vinyl,8oz gallon/64oz", "8 oz 64 oz", "8 8oz 64 64oz"),
         ("size 6 women's 1,000 beads", "1000 beads", "1000 bead"),
         ("矿泉水500毫升装", "500ml矿泉水", "500 500ml 矿 泉 水"),
     ],

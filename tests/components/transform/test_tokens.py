@@ -55,6 +55,7 @@ def test_control_characters_part_units():
 
 def test_a_text_of_ten_thousand_words_is_cut():
     assert units_of("word " * 10_000, max_units=8) == [["word"] * 8]
+    assert units_of("HL-2130 " * 10_000, max_units=4) == [["hl", "2130", "hl2130", "hl"]]
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ def _words(text: str) -> list[str]:
     def runs(text: str) -> list[str]:
         return re.findall(r"[^ \-./,]+(?:[\-./,][^ \-./,]+)*", text)
 
-    text = " ".join(runs("".join(map(character, text))))
+    text = re.sub("(?<![0-9])[,/]|[,/](?![0-9])", " ", " ".join(runs("".join(map(character, text)))))
     text = re.sub(
         r"(?<![0-9a-z])([1-9][0-9]{0,2}),([0-9]{3})(?:,([0-9]{3}))?(?![0-9])",
         lambda m: m[1] + m[2] + (m[3] or ""),
