@@ -74,6 +74,11 @@ LEAF_CATEGORY: Final = "leaf_category"
 TOP_CATEGORY: Final = "top_category"
 SHOP: Final = "shop"
 PRICE: Final = "price"
+# Further columns of the catalog that the config names, by the column's name after the prefix.
+TEXT_PREFIX: Final = "text_"
+CATEGORICAL_PREFIX: Final = "categorical_"
+NUMERIC_PREFIX: Final = "numeric_"
+COLUMN_PREFIXES: Final = (TEXT_PREFIX, CATEGORICAL_PREFIX, NUMERIC_PREFIX)
 CATEGORY_SEPARATOR: Final = " > "
 
 SEARCH_BYTES_FEATURES: Final = (

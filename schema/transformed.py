@@ -42,7 +42,10 @@ QUERY_SEGMENTS: Final = "query_segments"
 # Units of all past queries in one list, and aligned with it which query each is of: 0 for the newest.
 HISTORY_QUERY_UNIGRAMS: Final = "history_query_unigrams"
 HISTORY_QUERY_INDEX: Final = "history_query_index"
-SEARCH_TOKENS: Final = (QUERY_UNIGRAMS, QUERY_BIGRAMS, QUERY_SEGMENTS, HISTORY_QUERY_UNIGRAMS)
+# Character n-grams of the words, hashed to an id space of their own.
+QUERY_SUBWORDS: Final = "query_subwords"
+SUBWORD_BUCKETS: Final = 65_536
+SEARCH_TOKENS: Final = (QUERY_UNIGRAMS, QUERY_BIGRAMS, QUERY_SEGMENTS, QUERY_SUBWORDS, HISTORY_QUERY_UNIGRAMS)
 
 # Behavior lists, outcome lists and hard negatives keep their raw names and hold item rows: ids of ITEM_IDS, where the
 # out-of-vocabulary id is the row of the unknown item.
@@ -53,9 +56,11 @@ ITEM_ROW: Final = "item_row"
 TITLE_UNIGRAMS: Final = "title_unigrams"
 TITLE_BIGRAMS: Final = "title_bigrams"
 TITLE_SEGMENTS: Final = "title_segments"
+TITLE_SUBWORDS: Final = "title_subwords"
+# Words of brand, category and all categorical columns.
 ATTRIBUTE_UNIGRAMS: Final = "attribute_unigrams"
 PRICE_BUCKET: Final = "price_bucket"
-CATALOG_TOKENS: Final = (TITLE_UNIGRAMS, TITLE_BIGRAMS, TITLE_SEGMENTS, ATTRIBUTE_UNIGRAMS)
+CATALOG_TOKENS: Final = (TITLE_UNIGRAMS, TITLE_BIGRAMS, TITLE_SEGMENTS, TITLE_SUBWORDS, ATTRIBUTE_UNIGRAMS)
 CATALOG_CATEGORIES: Final = (
     features.BRAND,
     features.LEAF_CATEGORY,
@@ -64,8 +69,11 @@ CATALOG_CATEGORIES: Final = (
     PRICE_BUCKET,
 )
 PRICE_BUCKETS: Final = 64
+# Further columns of the catalog keep their raw names. `text_*` holds the distinct unigrams of a text, `categorical_*`
+# the id of its first value, `numeric_*` the quantile that the number is in.
+NUMERIC_BUCKETS: Final = 32
 
 
-def profile_vocabulary(feature: str) -> Vocabulary:
-    """The vocabulary of one `profile_*` feature."""
+def column_vocabulary(feature: str) -> Vocabulary:
+    """The vocabulary of one `profile_*` or `categorical_*` feature."""
     return Vocabulary(feature)

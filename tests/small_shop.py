@@ -40,6 +40,9 @@ CATALOG = [
         "top_category": [b"Fashion"],
         "shop": [b"s1"],
         "price": [19.5],
+        "text_story": [b"Light shoes for running. Shoes for New York, and for red hats."],
+        "categorical_color": [b"red", b"black"],
+        "numeric_rating": [4.5],
     },
     {"item_id": [b"b"], "title": [b"red hat"], "price": [0.0]},
     {"item_id": [b"c"], "title": ["红色手机壳".encode()], "brand": [b"Acme Co"]},
@@ -107,6 +110,9 @@ def raw_feature_spec() -> dict[str, tf.io.VarLenFeature]:
         **dict.fromkeys(features.SEARCH_INT_FEATURES, tf.int64),
         **dict.fromkeys(features.CATALOG_FLOAT_FEATURES, tf.float32),
         "profile_gender": tf.string,
+        "text_story": tf.string,
+        "categorical_color": tf.string,
+        "numeric_rating": tf.float32,
     }
     return {name: tf.io.VarLenFeature(dtype) for name, dtype in types.items()}
 

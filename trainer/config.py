@@ -98,11 +98,14 @@ class CatalogQueriesConfig(Settings):
         whose items they look for.
       longest: units of title in a query, at most; they are neighbors in the title.
       attribute_share: share of the words of brand and category that are added to a query.
+      misspelled_share: share of the words that lose their identity and part of their character n-grams, as a misspelled
+        word does, so that the rest of these learn to stand for it.
     """
 
     share: float = Field(0.5, ge=0.0, le=1.0)
     longest: Positive = 4
     attribute_share: float = Field(0.2, ge=0.0, le=1.0)
+    misspelled_share: float = Field(0.1, ge=0.0, le=1.0)
 
 
 class QueryUnderstandingConfig(Settings):
@@ -173,14 +176,17 @@ class TrainerConfig(Settings):
         killed; 0 saves it at the end of each epoch alone.
       recall_k: the k of the validation recall that is logged.
       query_units: a query's unigrams after this many are not read.
+      query_subwords: a query's character n-grams after this many are not read.
       title_units: a title's unigrams after this many are not read.
+      title_subwords: a title's character n-grams after this many are not read.
+      text_units: of each further text column of the catalog, this many distinct unigrams are read, the rarest.
       max_positives: clicked or ordered items read of one request.
       seed: of initial weights, shuffling and sampling.
     """
 
     model: Literal["two_tower", "dpsr", "mgdspr", "mmse"] = "dpsr"
-    embedding_dim: Positive = 64
-    dim: Positive = 64
+    embedding_dim: Positive = 128
+    dim: Positive = 128
     heads: Positive = 2
     hidden: tuple[Positive, ...] = (256, 128)
     beta: float = Field(0.1, gt=0.0)
@@ -208,7 +214,10 @@ class TrainerConfig(Settings):
     checkpoint_steps: NotNegative = 500
     recall_k: Positive = 100
     query_units: Positive = 16
-    title_units: Positive = 32
+    query_subwords: Positive = 48
+    title_units: Positive = 40
+    title_subwords: Positive = 96
+    text_units: Positive = 96
     max_positives: Positive = 8
     seed: NotNegative = 17
 

@@ -43,6 +43,7 @@ class SearchReader:
         widths = {
             transformed.QUERY_UNIGRAMS: self.config.query_units,
             transformed.QUERY_BIGRAMS: self.config.query_units + 1,
+            transformed.QUERY_SUBWORDS: self.config.query_subwords,
         }
         if self.config.model in SEGMENT_MODELS:
             widths[transformed.QUERY_SEGMENTS] = self.config.query_units

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from schema import transformed
+from schema import features, transformed
+from trainer.config import TrainerConfig
 
 
 @dataclass(frozen=True)
@@ -68,44 +69,60 @@ def padded(ids: tf.RaggedTensor | tf.SparseTensor, width: int) -> tf.Tensor:
     return tf.cast(dense, tf.int32) + 1
 
 
-def column_widths(title_units: int) -> dict[str, int]:
-    """Width of each column that holds a list; the others hold one id."""
-    return {
-        transformed.TITLE_UNIGRAMS: title_units,
-        transformed.TITLE_BIGRAMS: title_units + 1,
-        transformed.TITLE_SEGMENTS: title_units,
-        transformed.ATTRIBUTE_UNIGRAMS: title_units,
-    }
+@dataclass(frozen=True)
+class ItemReader:
+    """Reads transformed catalog examples as a model wants them.
+
+    Attributes:
+      config: how much of each list is kept.
+      columns: names of the further columns of the catalog, `text_*`, `categorical_*` and `numeric_*`.
+    """
+
+    config: TrainerConfig
+    columns: Sequence[str] = ()
+
+    def widths(self) -> dict[str, int]:
+        """Width of each column that holds a list."""
+        config = self.config
+        return {
+            transformed.TITLE_UNIGRAMS: config.title_units,
+            transformed.TITLE_BIGRAMS: config.title_units + 1,
+            transformed.TITLE_SEGMENTS: config.title_units,
+            transformed.TITLE_SUBWORDS: config.title_subwords,
+            transformed.ATTRIBUTE_UNIGRAMS: config.title_units,
+            **{name: config.text_units for name in self.columns if name.startswith(features.TEXT_PREFIX)},
+        }
+
+    def singles(self) -> tuple[str, ...]:
+        """The columns that hold one id."""
+        further = (name for name in self.columns if not name.startswith(features.TEXT_PREFIX))
+        return (*transformed.CATALOG_CATEGORIES, transformed.ITEM_ROW, *further)
+
+    def item_columns(self, values: Mapping[str, tf.RaggedTensor | tf.SparseTensor]) -> dict[str, tf.Tensor]:
+        """Columns of a batch of transformed catalog examples, in the form that an `ItemTable` holds."""
+        lists = {name: padded(values[name], width) for name, width in self.widths().items()}
+        return lists | {name: padded(values[name], 1)[:, 0] for name in self.singles()}
 
 
-def item_columns(features: Mapping[str, tf.RaggedTensor | tf.SparseTensor], title_units: int) -> dict[str, tf.Tensor]:
-    """Columns of a batch of transformed catalog examples, in the form that an `ItemTable` holds."""
-    columns = {name: padded(features[name], width) for name, width in column_widths(title_units).items()}
-    for name in (*transformed.CATALOG_CATEGORIES, transformed.ITEM_ROW):
-        columns[name] = padded(features[name], 1)[:, 0]
-    return columns
-
-
-def read_item_table(files: Sequence[str], item_ids: Sequence[bytes], title_units: int) -> ItemTable:
+def read_item_table(reader: ItemReader, files: Sequence[str], item_ids: Sequence[bytes]) -> ItemTable:
     """The table of a transformed catalog split.
 
     Args:
+      reader: says which columns.
       files: TFRecord (gzip) files of transformed catalog examples, in any order.
       item_ids: the item vocabulary, by id.
-      title_units: width kept of a title.
 
     Raises:
       ValueError: where the split lacks items of the vocabulary, which means it is of another transform.
     """
-    names = [*column_widths(title_units), *transformed.CATALOG_CATEGORIES, transformed.ITEM_ROW]
-    spec = {name: tf.io.RaggedFeature(tf.int64) for name in names}
+    spec = {name: tf.io.RaggedFeature(tf.int64) for name in (*reader.widths(), *reader.singles())}
     columns: dict[str, np.ndarray] = {}
     seen = np.zeros(len(item_ids), bool)
     for serialized in tf.data.TFRecordDataset(list(files), compression_type="GZIP").batch(4096):
-        features = tf.io.parse_example(serialized, spec)
-        rows = features[transformed.ITEM_ROW].values.numpy()
+        values = tf.io.parse_example(serialized, spec)
+        rows = values[transformed.ITEM_ROW].values.numpy()
         seen[rows] = True
-        for name, batch in item_columns(features, title_units).items():
+        for name, batch in reader.item_columns(values).items():
             if name not in columns:
                 columns[name] = np.zeros((len(item_ids) + 1, *batch.shape[1:]), np.int32)
             columns[name][rows] = batch.numpy()

@@ -28,13 +28,22 @@ class RetrievalModel(tfrs.models.Model):
       config: loss, negatives and weights.
       table: the catalog that items are joined from and random negatives are drawn from.
       positive_counts: [items + 1], how often each item is a positive of the training requests (for logQ).
+      word_subwords: character n-grams of words (`catalog_queries.subwords_of_words`).
     """
 
-    def __init__(self, towers: Towers, config: TrainerConfig, table: ItemTable, positive_counts: np.ndarray):
+    def __init__(
+        self,
+        towers: Towers,
+        config: TrainerConfig,
+        table: ItemTable,
+        positive_counts: np.ndarray,
+        word_subwords: np.ndarray,
+    ):
         super().__init__()
         self.towers = towers
         self._config = config
         self._columns = table.as_tensors()
+        self._word_subwords = tf.constant(word_subwords)
         self._catalog_size = table.size
         share = positive_counts / max(1, positive_counts.sum())
         self._positive_share = tf.constant(share, tf.float32)
@@ -102,7 +111,8 @@ class RetrievalModel(tfrs.models.Model):
             return dict(inputs)
         rows = candidates.rows[:count]
         widths = {name: matrix.shape[1] for name, matrix in inputs.items()}
-        made = draw_queries(item_table.gather(self._columns, rows), widths, config, self._random)
+        items = item_table.gather(self._columns, rows)
+        made = draw_queries(items, self._word_subwords, widths, config, self._random)
         no_more = [[0, 0], [0, widths[features.ITEMS] - 1]]
         made[features.ITEMS] = tf.pad(rows[:, tf.newaxis] + 1, no_more)
         made[features.STAGES] = tf.pad(tf.fill([count, 1], int(Stage.CLICKED)), no_more)

@@ -14,9 +14,10 @@ from schema.settings import InputError
 from schema.transformed import Vocabulary
 from trainer import artifact, query_evidence, warm_start
 from trainer.artifact import TrainedModel
+from trainer.catalog_queries import subwords_of_words
 from trainer.config import TrainerConfig
 from trainer.input import SearchReader, positive_counts, split_requests, training_batches
-from trainer.item_table import read_item_table
+from trainer.item_table import ItemReader, read_item_table
 from trainer.models import InputSizes
 from trainer.models.towers import start_from_catalog
 from trainer.optimizer import make_optimizer
@@ -35,8 +36,9 @@ def input_sizes(transform: tft.TFTransformOutput) -> InputSizes:
     def size(vocabulary: Vocabulary) -> int:
         return transform.vocabulary_size_by_name(vocabulary.name) + vocabulary.oov_buckets
 
-    spec = transform.transformed_feature_spec()
-    profile = sorted(name for name in spec if name.startswith(features.PROFILE_PREFIX))
+    def names(prefix: str) -> list[str]:
+        return sorted(name for name in transform.transformed_feature_spec() if name.startswith(prefix))
+
     return InputSizes(
         unigrams=size(transformed.UNIGRAMS),
         bigrams=size(transformed.BIGRAMS),
@@ -46,7 +48,12 @@ def input_sizes(transform: tft.TFTransformOutput) -> InputSizes:
         leaf_category=size(transformed.LEAF_CATEGORIES),
         top_category=size(transformed.TOP_CATEGORIES),
         shop=size(transformed.SHOPS),
-        profile={name: size(transformed.profile_vocabulary(name)) for name in profile},
+        profile={name: size(transformed.column_vocabulary(name)) for name in names(features.PROFILE_PREFIX)},
+        columns={
+            **dict.fromkeys(names(features.TEXT_PREFIX), size(transformed.UNIGRAMS)),
+            **{name: size(transformed.column_vocabulary(name)) for name in names(features.CATEGORICAL_PREFIX)},
+            **dict.fromkeys(names(features.NUMERIC_PREFIX), transformed.NUMERIC_BUCKETS),
+        },
     )
 
 
@@ -78,7 +85,8 @@ def train(
     keras.utils.set_random_seed(config.seed or _SEED_IN_PLACE_OF_0)
     sizes = input_sizes(transform)
     reader = SearchReader(config, tuple(sizes.profile))
-    table = read_item_table(catalog_files, transform.vocabulary_by_name(transformed.ITEM_IDS.name), config.title_units)
+    item_ids = transform.vocabulary_by_name(transformed.ITEM_IDS.name)
+    table = read_item_table(ItemReader(config, tuple(sizes.columns)), catalog_files, item_ids)
     requests, validation, request_count = split_requests(reader, train_files)
     counts = positive_counts(requests, table.size)
     if request_count == 0:
@@ -95,7 +103,7 @@ def train(
     start_from_catalog(towers, table)
     if earlier is not None:
         warm_start.start_from(towers, transform, earlier)
-    model = RetrievalModel(towers, config, table, counts)
+    model = RetrievalModel(towers, config, table, counts, subwords_of_words(transform))
     model.compile(optimizer=make_optimizer(config.optimizer))
     planned = plan(config, request_count)
     epoch_metrics = EpochMetrics(towers, table, validation, planned.passes * request_count, config.recall_k)

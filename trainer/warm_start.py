@@ -88,12 +88,12 @@ def _vocabularies(path: str) -> Sequence[Vocabulary]:
     """Whose ids the rows of a matrix are, one vocabulary after the other; none where they are not ids of one."""
     part, _, rest = path.partition("/")
     name = rest.partition("/")[0]
-    if part == "tokens" or path.startswith("lexical/_weights/"):
+    if part == "tokens" or path.startswith("lexical/_weights/tokens/"):
         return _TOKENS
     if part == "item_fields" and name in _FIELDS:
         return [_FIELDS[name]]
-    if part == "profile_fields":
-        return [transformed.profile_vocabulary(name)]
+    if part == "profile_fields" or name.startswith(features.CATEGORICAL_PREFIX):
+        return [transformed.column_vocabulary(name)]
     return ()
 
 

@@ -16,9 +16,10 @@ from pipeline import config as pipeline_config
 from schema import features, transformed
 from schema.settings import InputError
 from trainer import artifact
+from trainer.catalog_queries import subwords_of_words
 from trainer.config import TrainerConfig
 from trainer.input import SearchReader, positive_counts, read_requests
-from trainer.item_table import ItemTable, read_item_table
+from trainer.item_table import ItemReader, ItemTable, read_item_table
 from trainer.models import InputSizes
 from trainer.optimizer import make_optimizer
 from trainer.retrieval import RetrievalModel
@@ -78,6 +79,7 @@ class Training:
       requests: chunks of requests, kept in memory once read.
       counts: [items + 1], how often each item is a positive.
       request_count: how many requests there are.
+      word_subwords: character n-grams of words.
     """
 
     config: TrainerConfig
@@ -86,13 +88,14 @@ class Training:
     requests: tf.data.Dataset
     counts: NDArray[np.int64]
     request_count: int
+    word_subwords: NDArray[np.int32]
 
     def model(self, optimizer: keras.optimizers.Optimizer | None = None) -> RetrievalModel:
         """A fresh model; `optimizer` takes the place of the configured one."""
         keras.utils.set_random_seed(self.config.seed)
         towers = artifact.make_towers(self.config, self.sizes)
         artifact.build(towers, SearchReader(self.config, tuple(self.sizes.profile)), self.table)
-        model = RetrievalModel(towers, self.config, self.table, self.counts)
+        model = RetrievalModel(towers, self.config, self.table, self.counts, self.word_subwords)
         model.compile(optimizer=optimizer or make_optimizer(self.config.optimizer))
         return model
 
@@ -115,12 +118,12 @@ def read_training(artifacts: Artifacts, config: TrainerConfig) -> Training:
     transform = tft.TFTransformOutput(artifacts.transform)
     sizes = input_sizes(transform)
     item_ids = transform.vocabulary_by_name(transformed.ITEM_IDS.name)
-    table = read_item_table(artifacts.files(features.CATALOG_SPLIT), item_ids, config.title_units)
+    table = read_item_table(ItemReader(config, tuple(sizes.columns)), artifacts.files(features.CATALOG_SPLIT), item_ids)
     reader = SearchReader(config, tuple(sizes.profile))
     requests = read_requests(reader, artifacts.files(features.TRAIN_SPLIT), validation=False)
     counts = positive_counts(requests, table.size)
     count = sum(int(tf.shape(chunk[features.ITEMS])[0]) for chunk in requests)
-    return Training(config, sizes, table, requests, counts, count)
+    return Training(config, sizes, table, requests, counts, count, subwords_of_words(transform))
 
 
 def with_larger_catalog(training: Training, times: int, seed: int = 0) -> Training:

@@ -16,7 +16,7 @@ from apache_beam.utils import shared
 from components.index_builder.attributes import ItemAttributes
 from schema import features
 from trainer import artifact
-from trainer.item_table import ItemTable, item_columns
+from trainer.item_table import ItemReader, ItemTable
 from trainer.raw_catalog import fingerprint, raw_catalog_spec
 
 _BATCH = 2048
@@ -45,14 +45,15 @@ class CatalogEncoder:
 
     def __init__(self, model: artifact.TrainedModel):
         layer = model.transform.transform_features_layer()
-        spec = raw_catalog_spec()
+        spec = raw_catalog_spec(model.sizes.columns)
+        reader = ItemReader(model.config, tuple(model.sizes.columns))
 
         @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string)])
         def encode(
             serialized: tf.Tensor,
         ) -> tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor], tf.Tensor, tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
             raw = tf.io.parse_example(serialized, spec)
-            columns = item_columns(layer(raw), model.config.title_units)
+            columns = reader.item_columns(layer(raw))
             ids = tf.sparse.to_dense(raw[features.ITEM_ID])[:, 0]
             return ids, fingerprint(raw), columns, model.towers.encode_items(columns), filtered_by(raw)
 

@@ -15,7 +15,7 @@ from components.index_builder.search_index import SearchIndex
 from schema import features, transformed
 from trainer.artifact import TrainedModel
 from trainer.input import SearchReader
-from trainer.item_table import ItemTable, item_columns
+from trainer.item_table import ItemReader, ItemTable
 from trainer.raw_catalog import raw_catalog_spec
 
 # ScaNN's ops are outside TensorFlow's own registry; a SavedModel that holds them must be told so.
@@ -72,12 +72,12 @@ class Servable(tf.Module):
         self._towers = model.towers
         self._transform = model.transform.transform_features_layer()
         self._reader = SearchReader(model.config, tuple(model.sizes.profile))
-        self._title_units = model.config.title_units
+        self._item_reader = ItemReader(model.config, tuple(model.sizes.columns))
         self._search_spec = raw_search_spec(tuple(model.sizes.profile))
         self._option_spec = {features.RELEVANCE_CONTROL: tf.io.VarLenFeature(tf.string), **filter_spec()}
-        self._catalog_spec = raw_catalog_spec()
+        self._catalog_spec = raw_catalog_spec(model.sizes.columns)
         self._columns = {
-            name: tf.Variable(column, trainable=False, name=name) for name, column in table.columns.items()
+            name: tf.Variable(table.columns[name], trainable=False, name=name) for name in model.towers.behavior_columns
         }
         self._relevance = RelevanceFilter(model.understanding, table.columns, indexed_rows, config.relevance_control)
         self._indexed_ids = tf.Variable(
@@ -111,7 +111,7 @@ class Servable(tf.Module):
     def encode_items(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Serialized catalog examples [batch] to `vectors` [batch, dim]."""
         raw = tf.io.parse_example(examples, self._catalog_spec)
-        columns = item_columns(self._transform(raw), self._title_units)
+        columns = self._item_reader.item_columns(self._transform(raw))
         return {features.OUTPUT_VECTORS: self._towers.encode_items(columns)}
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=features.INPUT_EXAMPLES)])

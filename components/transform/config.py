@@ -18,7 +18,10 @@ class TransformConfig(Settings):
         segmentation keeps them as one phrase. 3.0 means 20 times.
       fold_plurals: whether English plurals count as their singular, in queries, titles and attributes alike.
       max_query_units: a query is cut after this many units.
-      max_title_units: a title is cut after this many units.
+      max_title_units: a title is cut after this many units, and so are the words of all categorical columns together.
+      max_text_units: each further text column of the catalog is cut after this many units.
+      max_query_subwords: n-grams read of a query; those of its first words.
+      max_title_subwords: n-grams read of a title; those of its first words.
     """
 
     unigram_vocabulary: int = Field(100_000, ge=1)
@@ -29,4 +32,7 @@ class TransformConfig(Settings):
     phrase_penalty: float = Field(3.0, ge=0.0)
     fold_plurals: bool = True
     max_query_units: int = Field(32, ge=1)
-    max_title_units: int = Field(48, ge=1)
+    max_title_units: int = Field(64, ge=1)
+    max_text_units: int = Field(256, ge=1)
+    max_query_subwords: int = Field(64, ge=1)
+    max_title_subwords: int = Field(128, ge=1)

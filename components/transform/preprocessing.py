@@ -32,7 +32,7 @@ def preprocessing_fn(inputs: Mapping[str, tf.SparseTensor], custom_config: Mappi
         **_text_features(inputs, config),
         **_item_rows(inputs),
         **_category_features(inputs),
-        **_profile_features(inputs),
+        **_column_features(inputs),
         transformed.PRICE_BUCKET: _price_buckets(_ragged(inputs[features.PRICE])),
         features.STAGES: _ragged(inputs[features.STAGES]),
         features.POSITIONS: _ragged(inputs[features.POSITIONS]),
@@ -58,12 +58,14 @@ def _text_features(inputs: Mapping[str, tf.SparseTensor], config: TransformConfi
 
     query = tokenize(_only_text(inputs[features.QUERY]), config.max_query_units)
     title = tokenize(_only_text(inputs[features.TITLE]), config.max_title_units)
+    named = [features.BRAND, features.CATEGORY_PATH, *_columns(inputs, features.CATEGORICAL_PREFIX)]
     attributes = tokenize(
-        tf.strings.join(
-            [_only_text(inputs[features.BRAND]), _only_text(inputs[features.CATEGORY_PATH])], separator=" "
-        ),
-        config.max_title_units,
+        tf.strings.join([_only_text(inputs[name]) for name in named], separator=" "), config.max_title_units
     )
+    texts = {
+        name: tokenize(_only_text(inputs[name]), config.max_text_units)
+        for name in _columns(inputs, features.TEXT_PREFIX)
+    }
     history = _ragged(inputs[features.HISTORY_QUERIES])
     history_units = history.with_values(tokenize(history.values, config.max_query_units))
     history_index = tf.repeat(tf.ragged.range(history.row_lengths()).values, history_units.values.row_lengths())
@@ -71,7 +73,7 @@ def _text_features(inputs: Mapping[str, tf.SparseTensor], config: TransformConfi
     query_bigrams, title_bigrams = tokens.bigrams(query), tokens.bigrams(title)
 
     unigram_file = lexicon.learn(
-        tf.concat([query, title, attributes], axis=1),
+        tf.concat([query, title, attributes, *texts.values()], axis=1),
         transformed.UNIGRAMS,
         config.unigram_vocabulary,
         config.min_term_count,
@@ -96,9 +98,15 @@ def _text_features(inputs: Mapping[str, tf.SparseTensor], config: TransformConfi
     (query_ids, history_ids), unigram_space = lexicon.look_up_counted_ids(
         [query, history_units], unigram_file, transformed.UNIGRAMS
     )
-    (title_ids, attribute_ids), _ = lexicon.look_up_counted_ids([title, attributes], unigram_file, transformed.UNIGRAMS)
+    (title_ids, attribute_ids, *text_ids), catalog_space = lexicon.look_up_counted_ids(
+        [title, attributes, *texts.values()], unigram_file, transformed.UNIGRAMS
+    )
     (query_bigram_ids,) = lexicon.look_up_ids([query_bigrams], bigram_file, transformed.BIGRAMS)
     (title_bigram_ids,) = lexicon.look_up_ids([title_bigrams], bigram_file, transformed.BIGRAMS)
+
+    def subwords(units: tf.RaggedTensor, most: int) -> tf.RaggedTensor:
+        grams = tokens.subwords(units, max_subwords=most)
+        return grams.with_values(tf.strings.to_hash_bucket_fast(grams.values, transformed.SUBWORD_BUCKETS))
 
     def segment_ids(units: tf.RaggedTensor, ids: tf.RaggedTensor) -> tf.RaggedTensor:
         runs, lengths = segmentation.candidate_segments(units)
@@ -116,13 +124,34 @@ def _text_features(inputs: Mapping[str, tf.SparseTensor], config: TransformConfi
         transformed.QUERY_UNIGRAMS: query_ids,
         transformed.QUERY_BIGRAMS: query_bigram_ids,
         transformed.QUERY_SEGMENTS: segment_ids(query, query_ids),
+        transformed.QUERY_SUBWORDS: subwords(query, config.max_query_subwords),
         transformed.HISTORY_QUERY_UNIGRAMS: history_ids,
         transformed.HISTORY_QUERY_INDEX: history_units.with_values(history_index),
         transformed.TITLE_UNIGRAMS: title_ids,
         transformed.TITLE_BIGRAMS: title_bigram_ids,
         transformed.TITLE_SEGMENTS: segment_ids(title, title_ids),
+        transformed.TITLE_SUBWORDS: subwords(title, config.max_title_subwords),
         transformed.ATTRIBUTE_UNIGRAMS: attribute_ids,
+        **{
+            name: _distinct_known(ids, catalog_space - transformed.UNIGRAMS.oov_buckets)
+            for name, ids in zip(texts, text_ids, strict=True)
+        },
     }
+
+
+def _columns(inputs: Mapping[str, tf.SparseTensor], prefix: str) -> list[str]:
+    return sorted(name for name in inputs if name.startswith(prefix))
+
+
+def _distinct_known(ids: tf.RaggedTensor, known: tf.Tensor) -> tf.RaggedTensor:
+    """Each id of a text once, rarest first, without those that the vocabulary does not know.
+
+    A word of a long text says that the item has to do with it, and its tenth occurrence says little more. What was
+    seen once in all the data would only share its bucket with other such words.
+    """
+    descending = tf.sort(ids.to_tensor(default_value=-1), axis=1, direction="DESCENDING")
+    repeated = tf.pad(descending[:, 1:] == descending[:, :-1], [[0, 0], [tf.minimum(1, tf.shape(descending)[1]), 0]])
+    return tf.ragged.boolean_mask(descending, ~repeated & (descending >= 0) & (descending < known))
 
 
 def _item_rows(inputs: Mapping[str, tf.SparseTensor]) -> dict[str, tf.RaggedTensor]:
@@ -154,12 +183,15 @@ def _category_features(inputs: Mapping[str, tf.SparseTensor]) -> dict[str, tf.Ra
     return outputs
 
 
-def _profile_features(inputs: Mapping[str, tf.SparseTensor]) -> dict[str, tf.RaggedTensor]:
+def _column_features(inputs: Mapping[str, tf.SparseTensor]) -> dict[str, tf.RaggedTensor]:
+    """Users' profiles, and the categorical and numeric columns of the catalog."""
     outputs = {}
-    for name in sorted(inputs):
-        if name.startswith(features.PROFILE_PREFIX):
-            values, vocabulary = _ragged(inputs[name]), transformed.profile_vocabulary(name)
-            (outputs[name],) = lexicon.look_up_ids([values], lexicon.learn(values, vocabulary), vocabulary)
+    for name in (*_columns(inputs, features.PROFILE_PREFIX), *_columns(inputs, features.CATEGORICAL_PREFIX)):
+        values, vocabulary = _ragged(inputs[name]), transformed.column_vocabulary(name)
+        vocabulary_file = lexicon.learn(values, vocabulary)
+        (outputs[name],) = lexicon.look_up_ids([values[:, :1]], vocabulary_file, vocabulary)
+    for name in _columns(inputs, features.NUMERIC_PREFIX):
+        outputs[name] = _ragged(tft.bucketize(inputs[name], transformed.NUMERIC_BUCKETS))
     return outputs
 
 

@@ -4,13 +4,23 @@ import tensorflow as tf
 
 from schema import features, transformed
 from tests.small_shop import write_examples
-from trainer.item_table import ItemTable, gather, padded, read_item_table
+from trainer.config import TrainerConfig
+from trainer.item_table import ItemReader, ItemTable, gather, padded, read_item_table
 
 CATALOG = [
-    {"item_row": [1], "title_unigrams": [5, 6, 7], "title_bigrams": [1], "brand": [0], "price_bucket": [12]},
+    {
+        "item_row": [1],
+        "title_unigrams": [5, 6, 7],
+        "title_bigrams": [1],
+        "brand": [0],
+        "price_bucket": [12],
+        "text_story": [4, 2, 0],
+        "categorical_color": [3],
+    },
     {"item_row": [0], "title_unigrams": [9]},
 ]
 IDS = [b"x", b"y"]
+READER = ItemReader(TrainerConfig(title_units=2, text_units=2), ("categorical_color", "text_story"))
 
 
 @pytest.fixture
@@ -20,20 +30,22 @@ def files(tmp_path):
 
 
 def test_rows_follow_the_vocabulary_and_ids_are_shifted_by_one(files):
-    table = read_item_table(files, IDS, title_units=2)
+    table = read_item_table(READER, files, IDS)
     np.testing.assert_array_equal(table.columns[transformed.TITLE_UNIGRAMS], [[10, 0], [6, 7], [0, 0]])
     np.testing.assert_array_equal(table.columns[features.BRAND], [0, 1, 0])
     np.testing.assert_array_equal(table.columns[transformed.PRICE_BUCKET], [0, 13, 0])
+    np.testing.assert_array_equal(table.columns["text_story"], [[0, 0], [5, 3], [0, 0]])
+    np.testing.assert_array_equal(table.columns["categorical_color"], [0, 4, 0])
     assert table.size == 2
 
 
 def test_a_catalog_of_another_transform_is_refused(files):
     with pytest.raises(ValueError, match=r"has 2 of the 3 items.*transform that made the vocabulary"):
-        read_item_table(files, [*IDS, b"z"], title_units=2)
+        read_item_table(READER, files, [*IDS, b"z"])
 
 
 def test_save_and_load_give_the_same_table(files, tmp_path):
-    table = read_item_table(files, IDS, title_units=2)
+    table = read_item_table(READER, files, IDS)
     table.save(tmp_path / "table.npz")
     loaded = ItemTable.load(tmp_path / "table.npz")
     assert loaded.item_ids.tolist() == IDS
@@ -43,7 +55,7 @@ def test_save_and_load_give_the_same_table(files, tmp_path):
 
 
 def test_gather_joins_every_feature_by_row(files):
-    table = read_item_table(files, IDS, title_units=2)
+    table = read_item_table(READER, files, IDS)
     joined = gather(table.as_tensors(), tf.constant([[1, 2], [0, 1]]))
     assert joined[transformed.TITLE_UNIGRAMS].shape == (2, 2, 2)
     np.testing.assert_array_equal(joined[features.BRAND], [[1, 0], [0, 1]])

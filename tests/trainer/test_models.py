@@ -6,11 +6,12 @@ from schema import features, transformed
 from trainer import artifact
 from trainer.config import HistoryConfig, TrainerConfig
 from trainer.input import SearchReader
-from trainer.item_table import ItemTable, column_widths
+from trainer.item_table import ItemReader, ItemTable
 from trainer.models import InputSizes
 from trainer.models.towers import start_from_catalog
 
-SIZES = InputSizes(50, 60, 30, 20, 5, 6, 4, 3, {"profile_gender": 3})
+COLUMNS = {"text_description": 50, "categorical_color": 7, "numeric_rating": transformed.NUMERIC_BUCKETS}
+SIZES = InputSizes(50, 60, 30, 20, 5, 6, 4, 3, {"profile_gender": 3}, COLUMNS)
 CONFIGS = {
     "two_tower": TrainerConfig(model="two_tower", heads=1, embedding_dim=8, dim=4, hidden=(32,)),
     "dpsr 1 head": TrainerConfig(model="dpsr", heads=1, embedding_dim=8, dim=4, hidden=(32,)),
@@ -38,11 +39,12 @@ CONFIGS = {
 }
 
 
-def make_table(items: int = 7, title_units: int = 5) -> ItemTable:
+def make_table(items: int = 7) -> ItemTable:
     rng = np.random.default_rng(0)
+    reader = ItemReader(TrainerConfig(title_units=5, title_subwords=9, text_units=6), tuple(COLUMNS))
     columns = {
         name: rng.integers(1, 40, (items + 1, width)) * (np.arange(width) < rng.integers(0, width + 1, (items + 1, 1)))
-        for name, width in column_widths(title_units).items()
+        for name, width in reader.widths().items()
     }
     columns |= {name: rng.integers(0, size + 1, items + 1) for name, size in SIZES.categories.items()}
     columns[transformed.ITEM_ROW] = np.arange(1, items + 2)
@@ -179,7 +181,7 @@ def test_words_start_with_the_rarity_that_they_have_in_the_catalog():
             strict=True,
         )
     ]
-    weights = np.log1p(np.exp(towers.lexical._weights.table.numpy()[:, 0]))
+    weights = np.log1p(np.exp(towers.lexical._weights["tokens"].table.numpy()[:, 0]))
     for token in range(1, towers.tokens.size + 1):
         frequency = max(0.5, sum(token in words for words in held))
         share = 1.0 if token <= SIZES.unigrams else 0.1

@@ -18,7 +18,7 @@ from trainer.optimizer import SMALL, make_optimizer
 from trainer.retrieval import RetrievalModel
 
 MANY = 2 * SMALL
-LARGE = InputSizes(MANY, MANY, MANY, MANY, MANY, MANY, MANY, MANY, dict.fromkeys(SIZES.profile, MANY))
+LARGE = InputSizes(MANY, MANY, MANY, MANY, MANY, MANY, MANY, MANY, dict.fromkeys(SIZES.profile, MANY), SIZES.columns)
 
 
 def nodes(graph: GraphDef) -> Iterator[NodeDef]:
@@ -33,7 +33,8 @@ def test_a_training_step_reads_no_table_whole(name):
     reader, table = SearchReader(config, tuple(SIZES.profile)), make_table()
     towers = artifact.make_towers(config, LARGE)
     artifact.build(towers, reader, table)
-    model = RetrievalModel(towers, config, table, np.ones(table.size + 1, np.int64))
+    counts, subwords = np.ones(table.size + 1, np.int64), np.ones((MANY + 1, 2), np.int32)
+    model = RetrievalModel(towers, config, table, counts, subwords)
     model.compile(optimizer=make_optimizer(config.optimizer))
     model.optimizer.build(model.trainable_variables)
     batch = make_query(reader)

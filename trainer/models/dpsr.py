@@ -45,9 +45,9 @@ class Dpsr(Towers):
         if self.settings.history.enabled:
             parts += [self.behavior(query[name], items) for name in features.BEHAVIOR_ITEM_FEATURES]
             parts.append(self.tokens.mean(query[transformed.HISTORY_QUERY_UNIGRAMS]))
-        tokens = self.tokens.lists(self.query_tokens(query))
-        inputs = tf.concat([*parts, tokens.mean()], axis=-1)
-        skip = self.lexical(tokens) if self.lexical else None
+        bags = self.query_bags(query)
+        inputs = tf.concat([*parts, *(bag.terms.mean() for bag in bags)], axis=-1)
+        skip = self.lexical(bags) if self.lexical else None
         return tf.stack([head(inputs, skip=skip, training=training) for head in self.heads], axis=1)
 
     def encode_items(self, item: Tensors, training: bool = False) -> tf.Tensor:

@@ -13,8 +13,9 @@ Sampled softmax with temperature, in-batch negatives and the hard mixtures I_mix
 Our reading [ours]: title words are the title's segments and the words of brand and category, which Taobao's titles
 hold; the Transformer has learned positions; a past query is the mean of its unigrams; an item of a behavior list and
 the item tower share one id embedding; with `multi_grain` off Q_mgs is q_1gram alone; with `fusion` off the means of
-the four blocks are concatenated and mapped linearly. Our additions, all of them switched by `TrainerConfig`: vectors of
-unit length, hidden ids in training, `LexicalSkip`.
+the four blocks are concatenated and mapped linearly; a further text column of the catalog is read as the title is, and
+a categorical or numeric one adds its embedding. Our additions, all of them switched by `TrainerConfig`: vectors of unit
+length, hidden ids in training, `LexicalSkip`.
 """
 
 from collections.abc import Callable
@@ -57,7 +58,15 @@ class Mgdspr(Towers):
             self.fusion = SelfAttention(dim, heads, 4 * dim, config.dropout, name="fusion")
         else:
             self.concatenation = keras.layers.Dense(dim, name="concatenation")
-        self.title = keras.layers.Dense(dim, activation="tanh", use_bias=False, name="title")
+        self.texts = {
+            name: keras.layers.Dense(dim, activation="tanh", use_bias=False, name=name)
+            for name in ("title", *sizes.texts)
+        }
+
+    @property
+    def behavior_columns(self) -> tuple[str, ...]:
+        """See `Towers.behavior_columns`."""
+        return _ITEM_FIELDS
 
     def encode_query(self, query: Tensors, items: Tensors, training: bool = False) -> tf.Tensor:
         """See `Towers.encode_query`; heads is 1."""
@@ -71,7 +80,7 @@ class Mgdspr(Towers):
             ]
         vector = self.fuse(blocks, training)
         if self.lexical:
-            vector += self.lexical(self.tokens.lists(self.query_tokens(query)))
+            vector += self.lexical(self.query_bags(query))
         return self._finish(vector)[:, tf.newaxis, :]
 
     def encode_items(self, item: Tensors, training: bool = False) -> tf.Tensor:
@@ -82,9 +91,12 @@ class Mgdspr(Towers):
             ids = tf.where(hidden, self.sizes.items, ids)
         attributes = trim(item[transformed.ATTRIBUTE_UNIGRAMS])
         words = tf.concat([self.segment_tokens(item[transformed.TITLE_SEGMENTS]), attributes], axis=1)
-        vector = self.item_fields[transformed.ITEM_ROW](ids) + self.title(self.tokens.mean(words))
+        vector = self.item_fields[transformed.ITEM_ROW](ids) + self.texts["title"](self.tokens.mean(words))
+        for name in self.sizes.columns:
+            is_text = name in self.sizes.texts
+            vector += self.texts[name](self.tokens.mean(item[name])) if is_text else self.item_fields[name](item[name])
         if self.lexical:
-            vector += self.lexical(self.tokens.lists(self.lexical_tokens(item)))
+            vector += self.lexical(self.item_bags(item))
         return self._finish(vector)
 
     def training_score(self, scores: tf.Tensor) -> tf.Tensor:

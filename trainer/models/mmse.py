@@ -47,7 +47,7 @@ class Mmse(Towers):
         grains = self.grains(query, items)
         skip = None
         if self.lexical:
-            skip = self.lexical(self.tokens.lists(self.query_tokens(query)))
+            skip = self.lexical(self.query_bags(query))
         everything = tf.concat(list(grains.values()), axis=-1)
         if self.grain_weights is None:
             return self.grain_towers["all"](everything, skip=skip, training=training)[:, tf.newaxis, :]
@@ -68,6 +68,7 @@ class Mmse(Towers):
         grains = {"unigrams": self.tokens.mean(query[transformed.QUERY_UNIGRAMS])}
         if self.settings.multi_grain:
             grains["bigrams"] = self.tokens.mean(self.bigram_tokens(query[transformed.QUERY_BIGRAMS]))
+            grains["subwords"] = self.subwords.mean(query[transformed.QUERY_SUBWORDS])
             grains["segments"] = self.tokens.mean(self.segment_tokens(query[transformed.QUERY_SEGMENTS]))
         if self.settings.history.enabled:
             past = [self.behavior(query[name], items) for name in features.BEHAVIOR_ITEM_FEATURES]
@@ -79,6 +80,6 @@ class Mmse(Towers):
         return grains
 
     def _grain_names(self) -> tuple[str, ...]:
-        text = ("unigrams", "bigrams", "segments") if self.settings.multi_grain else ("unigrams",)
+        text = ("unigrams", "bigrams", "subwords", "segments") if self.settings.multi_grain else ("unigrams",)
         behavior = ("behavior",) if self.settings.history.enabled else ()
         return text + behavior + (("profile",) if self.profile_fields else ())

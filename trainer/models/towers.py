@@ -2,8 +2,8 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 import numpy as np
 import tensorflow as tf
@@ -14,13 +14,20 @@ from trainer import item_table
 from trainer.config import SEGMENT_MODELS, TrainerConfig
 from trainer.item_table import ItemTable
 from trainer.layers.embedding import PaddedEmbedding, embed_lists, trim
-from trainer.layers.lexical import LexicalSkip
+from trainer.layers.lexical import Bag, LexicalSkip
 from trainer.layers.projection import Projection
 
 Tensors = Mapping[str, tf.Tensor]
 
-# What a bigram counts beside a unigram of equal rarity, before training: it only repeats what its two units say.
+# Id spaces of terms.
+TOKENS: Final = "tokens"
+SUBWORDS: Final = "subwords"
+# What a bigram or a character n-gram counts beside a unigram of equal rarity, before training: a bigram only repeats
+# what its two units say, and a word has several n-grams.
 _BIGRAM_SHARE = 0.1
+_SUBWORD_SHARE = 0.5
+# What a text column counts beside the title, before training.
+_TEXT_COLUMN_WEIGHT = 0.3
 _ITEMS_AT_ONCE = 8192
 _KERAS_LISTS = frozenset({"_self_tracked_trackables", "_trainable_weights", "_non_trainable_weights"})
 
@@ -34,6 +41,7 @@ class InputSizes:
       items: id space of items.
       brand, leaf_category, top_category, shop: id spaces of the item's fields.
       profile: id space of each `profile_*` feature by name.
+      columns: id space of each further column of the catalog by name; of `text_*` ones that of unigrams.
     """
 
     unigrams: int
@@ -45,6 +53,12 @@ class InputSizes:
     top_category: int
     shop: int
     profile: dict[str, int]
+    columns: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Names of the catalog's text columns."""
+        return tuple(name for name in self.columns if name.startswith(features.TEXT_PREFIX))
 
     @property
     def categories(self) -> dict[str, int]:
@@ -55,6 +69,7 @@ class InputSizes:
             features.TOP_CATEGORY: self.top_category,
             features.SHOP: self.shop,
             transformed.PRICE_BUCKET: transformed.PRICE_BUCKETS,
+            **{name: size for name, size in self.columns.items() if name not in self.texts},
         }
 
 
@@ -71,6 +86,7 @@ class Towers(keras.layers.Layer):
         # Unigrams, bigrams and phrases have one matrix, their ids following each other in this order.
         tokens = sizes.unigrams + sizes.bigrams + (sizes.phrases if config.model in SEGMENT_MODELS else 0)
         self.tokens = PaddedEmbedding(tokens, config.embedding_dim, name="tokens")
+        self.subwords = PaddedEmbedding(transformed.SUBWORD_BUCKETS, config.embedding_dim, name="subwords")
         self.item_fields = {
             name: PaddedEmbedding(size, config.embedding_dim, name=name) for name, size in sizes.categories.items()
         }
@@ -78,7 +94,9 @@ class Towers(keras.layers.Layer):
         # Where a model starts from the words themselves; see `LexicalSkip`.
         self.lexical: LexicalSkip | None = None
         if config.lexical_skip and config.model != "two_tower":
-            self.lexical = LexicalSkip(tokens, config.dim, name="lexical")
+            spaces = {TOKENS: tokens, SUBWORDS: transformed.SUBWORD_BUCKETS}
+            weights = dict.fromkeys(sizes.texts, _TEXT_COLUMN_WEIGHT)
+            self.lexical = LexicalSkip(spaces, weights, config.dim, name="lexical")
 
     @abstractmethod
     def encode_query(self, query: Tensors, items: Tensors, training: bool = False) -> tf.Tensor:
@@ -109,6 +127,11 @@ class Towers(keras.layers.Layer):
     @abstractmethod
     def training_score(self, scores: tf.Tensor) -> tf.Tensor:
         """What the loss sees of the heads' inner products: [batch, heads, ...] to [batch, ...]."""
+
+    @property
+    def behavior_columns(self) -> tuple[str, ...]:
+        """Which columns of the item table `encode_query` reads."""
+        return tuple(self.sizes.categories)
 
     def variables_by_path(self) -> dict[str, tf.Variable]:
         """Every weight by the attributes that lead to it, as in `heads/0/_last/kernel`.
@@ -148,15 +171,27 @@ class Towers(keras.layers.Layer):
         return tf.where(segments > self.sizes.unigrams, segments + self.sizes.bigrams, segments)
 
     def fields(self, item: Tensors) -> list[tf.Tensor]:
-        """Embeddings of an item's brand, categories, shop and price bucket, [..., embedding_dim] each."""
+        """Embeddings of an item's one-valued features, brand and price bucket among them, [..., embedding_dim] each."""
         return [self.item_fields[name](item[name]) for name in self.sizes.categories]
 
-    def lexical_tokens(self, item: Tensors) -> tf.Tensor:
-        """Token ids that count as an item's words: those of its title, brand and category, [items, tokens]."""
-        return tf.concat([self.title_tokens(item), trim(item[transformed.ATTRIBUTE_UNIGRAMS])], axis=1)
+    def query_bags(self, query: Tensors) -> list[Bag]:
+        """A query's words and subwords."""
+        return [
+            Bag(self.tokens.lists(self.query_tokens(query)), TOKENS),
+            Bag(self.subwords.lists(trim(query[transformed.QUERY_SUBWORDS])), SUBWORDS),
+        ]
+
+    def item_bags(self, item: Tensors) -> list[Bag]:
+        """An item's words and subwords: title, words of brand and categories, n-grams of the title, text columns."""
+        return [
+            Bag(self.tokens.lists(self.title_tokens(item)), TOKENS),
+            Bag(self.tokens.lists(trim(item[transformed.ATTRIBUTE_UNIGRAMS])), TOKENS),
+            Bag(self.subwords.lists(trim(item[transformed.TITLE_SUBWORDS])), SUBWORDS),
+            *(Bag(self.tokens.lists(trim(item[name])), TOKENS, name) for name in self.sizes.texts),
+        ]
 
     def field_item_vector(self, item: Tensors, projection: Projection, training: bool) -> tf.Tensor:
-        """DPSR's item tower: title, words of brand and category, and fields, concatenated and projected.
+        """DPSR's item tower: means of the texts' embeddings and fields, concatenated and projected.
 
         Args:
           item: features of the items.
@@ -166,10 +201,9 @@ class Towers(keras.layers.Layer):
         Returns:
           [items, dim].
         """
-        title = self.tokens.lists(self.title_tokens(item))
-        attributes = self.tokens.lists(item[transformed.ATTRIBUTE_UNIGRAMS])
-        inputs = tf.concat([title.mean(), attributes.mean(), *self.fields(item)], axis=-1)
-        return projection(inputs, skip=self.lexical(title, attributes) if self.lexical else None, training=training)
+        bags = self.item_bags(item)
+        inputs = tf.concat([*(bag.terms.mean() for bag in bags), *self.fields(item)], axis=-1)
+        return projection(inputs, skip=self.lexical(bags) if self.lexical else None, training=training)
 
     def behavior(self, rows: tf.Tensor, items: Tensors) -> tf.Tensor:
         """Mean over a behavior list of the items' embeddings, each the sum of its fields' embeddings.
@@ -202,16 +236,21 @@ def behaved_items(rows: tf.Tensor, items: Tensors, names: Sequence[str]) -> dict
 
 
 def start_from_catalog(towers: Towers, table: ItemTable) -> None:
-    """Starts the words' weights, where the model has them, from how rare each is in the catalog."""
+    """Starts the terms' weights, where the model has them, from how rare each is in the catalog."""
     if towers.lexical is None:
         return
-    frequency = np.zeros(towers.tokens.size + 1, np.int64)
+    sizes = {TOKENS: towers.tokens.size, SUBWORDS: towers.subwords.size}
+    frequency = {space: np.zeros(size + 1, np.int64) for space, size in sizes.items()}
     for start in range(0, table.size, _ITEMS_AT_ONCE):
         columns = {
             name: tf.constant(column[:-1][start : start + _ITEMS_AT_ONCE]) for name, column in table.columns.items()
         }
-        tokens = np.sort(towers.lexical_tokens(columns), axis=1)
-        first = np.pad(tokens[:, 1:] != tokens[:, :-1], [[0, 0], [1, 0]], constant_values=True)
-        frequency += np.bincount(tokens[first], minlength=len(frequency))
-    share = np.where(np.arange(len(frequency)) <= towers.sizes.unigrams, 1.0, _BIGRAM_SHARE)
-    towers.lexical.start_from_frequencies(frequency, table.size, share)
+        words = [towers.title_tokens(columns), trim(columns[transformed.ATTRIBUTE_UNIGRAMS])]
+        for space, terms in ((TOKENS, words), (SUBWORDS, [trim(columns[transformed.TITLE_SUBWORDS])])):
+            ids = np.sort(tf.concat(terms, axis=1), axis=1)
+            first = np.pad(ids[:, 1:] != ids[:, :-1], [[0, 0], [1, 0]], constant_values=True)[:, : ids.shape[1]]
+            frequency[space] += np.bincount(ids[first], minlength=len(frequency[space]))
+    is_unigram = np.arange(len(frequency[TOKENS])) <= towers.sizes.unigrams
+    shares = {TOKENS: np.where(is_unigram, 1.0, _BIGRAM_SHARE), SUBWORDS: np.array(_SUBWORD_SHARE)}
+    for space, counts in frequency.items():
+        towers.lexical.start_from_frequencies(space, counts, table.size, shares[space])

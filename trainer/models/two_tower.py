@@ -19,7 +19,8 @@ class TwoTower(Towers):
 
     def encode_query(self, query: Tensors, items: Tensors, training: bool = False) -> tf.Tensor:
         """See `Towers.encode_query`; heads is 1."""
-        return self.query_projection(self.tokens.mean(self.query_tokens(query)), training=training)[:, tf.newaxis, :]
+        words = tf.concat([bag.terms.mean() for bag in self.query_bags(query)], axis=-1)
+        return self.query_projection(words, training=training)[:, tf.newaxis, :]
 
     def encode_items(self, item: Tensors, training: bool = False) -> tf.Tensor:
         """See `Towers.encode_items`."""

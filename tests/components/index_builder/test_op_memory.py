@@ -18,7 +18,7 @@ from trainer import artifact, query_evidence
 from trainer.artifact import TrainedModel
 from trainer.config import TrainerConfig
 from trainer.input import SearchReader, read_requests
-from trainer.item_table import ItemTable, read_item_table
+from trainer.item_table import ItemReader, ItemTable, read_item_table
 from trainer.train import input_sizes
 
 ITEMS, TERMS, VALUES, DIM, K = 5000, 40_000, 5000, 16, 20
@@ -59,9 +59,10 @@ def save_servable(model_name: str, index_name: str, directory: str, scratch: str
         | ({"attention_heads": 2} if model_name == "mgdspr" else {})
     )
     vocabulary = shop.transform.vocabulary_by_name(transformed.ITEM_IDS.name)
-    table = large_table(read_item_table(shop.files("catalog"), vocabulary, config.title_units))
+    sizes = input_sizes(shop.transform)
+    table = large_table(read_item_table(ItemReader(config, tuple(sizes.columns)), shop.files("catalog"), vocabulary))
     sizes = replace(
-        input_sizes(shop.transform),
+        sizes,
         unigrams=TERMS,
         bigrams=TERMS,
         phrases=TERMS,
