@@ -35,6 +35,9 @@ _PATHS: Final = (
     ("ingest", "data", "ubi_queries"),
     ("ingest", "data", "catalog"),
     ("ingest", "data", "users"),
+    ("train", "text_encoder"),
+    ("train", "text_encoder", "folder"),
+    ("train", "text_encoder", "cache_dir"),
     ("schema_gate", "schema_path"),
     ("beam", "setup_file"),
     ("beam", "job_server_jar"),
@@ -202,4 +205,4 @@ def _anchor_paths(values: dict[str, Any], base: Path) -> None:
 
 
 def _anchored(path: str, base: Path) -> str:
-    return path if "://" in path else os.path.normpath(base / Path(path).expanduser())
+    return path if not path or "://" in path else os.path.normpath(base / Path(path).expanduser())

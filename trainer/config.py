@@ -127,6 +127,28 @@ class QueryUnderstandingConfig(Settings):
     catalog_support: float = Field(10.0, ge=0.0)
 
 
+class TextEncoderConfig(Settings):
+    """A sentence encoder whose vectors of the vocabulary's terms initialize part of their embeddings.
+
+    A text in place of this group is its `folder`.
+
+    Attributes:
+      folder: of the encoder, local or remote, as sentence-transformers or model2vec save one; empty for none.
+      cache_dir: folder, local or remote, that keeps the vectors of terms from run to run, so that only new terms are
+        encoded; empty for no cache.
+      trainable: whether training goes on to change these vectors.
+    """
+
+    folder: str = ""
+    cache_dir: str = ""
+    trainable: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _folder_alone(cls, values: Any) -> Any:
+        return {"folder": values} if isinstance(values, str) else values
+
+
 class OptimizerConfig(Settings):
     """How weights are moved.
 
@@ -203,6 +225,7 @@ class TrainerConfig(Settings):
     negatives: NegativesConfig = NegativesConfig()
     catalog_queries: CatalogQueriesConfig = CatalogQueriesConfig()
     query_understanding: QueryUnderstandingConfig = QueryUnderstandingConfig()
+    text_encoder: TextEncoderConfig = TextEncoderConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     batch_size: Positive = 512
     epochs: Positive = 10
