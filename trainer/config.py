@@ -146,7 +146,7 @@ class TextEncoderConfig(Settings):
     @model_validator(mode="before")
     @classmethod
     def _folder_alone(cls, values: Any) -> Any:
-        return {"folder": values} if isinstance(values, str) else values
+        return {"folder": values or ""} if values is None or isinstance(values, str) else values
 
 
 class OptimizerConfig(Settings):

@@ -45,6 +45,17 @@ def test_paths_in_set_are_relative_to_where_the_command_runs(shop, tmp_path, mon
     assert config.ingest.data.events[0] == f"{shop.parent}/logs/*.jsonl"
 
 
+def test_the_folder_of_a_text_encoder_is_relative_to_the_file(shop, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    group = ["train.text_encoder.folder=models/minilm", "train.text_encoder.cache_dir=gs://bucket/cache"]
+    for settings in (["train.text_encoder=models/minilm"], group):
+        assert load(str(shop), settings).train.text_encoder.folder == f"{tmp_path}/models/minilm"
+    assert load(str(shop), group).train.text_encoder.cache_dir == "gs://bucket/cache"
+    shop.write_text(f"{SHOP}  text_encoder: minilm\n")
+    assert load(str(shop)).train.text_encoder.folder == f"{shop.parent}/minilm"
+    assert load(str(shop), ["train.text_encoder=''"]).train.text_encoder.folder == ""
+
+
 def test_shards_are_pushed_beside_each_other_and_all_served(shop):
     config = load(str(shop), ["index.shards=3", "serving.versions=1"])
     folder = f"{shop.parent}/out/serving/souk"

@@ -55,9 +55,9 @@ def _encode(encoder: TextEncoder, terms: Sequence[str]) -> Vectors:
 
 
 def _read(path: str, dim: int) -> Vectors:
-    if not path or not tf.io.gfile.exists(path):
-        return {}
     try:
+        if not path or not tf.io.gfile.exists(path):
+            return {}
         with tf.io.gfile.GFile(path, "rb") as file, np.load(io.BytesIO(file.read()), allow_pickle=False) as stored:
             terms, vectors = json.loads(stored["terms"].tobytes()), stored["vectors"]
         if vectors.shape != (len(terms), dim) or vectors.dtype != np.float32 or not np.isfinite(vectors).all():

@@ -125,10 +125,12 @@ def _no_folder(path: str) -> str:
     if tf.io.gfile.exists(path):
         return f"{_SETTING} must be the folder of a sentence encoder; {path} is a file: give the folder that holds it"
     said = f"{_SETTING}: there is no folder {path}"
-    # A relative path is made absolute where a file of settings is read.
-    name = path if not posixpath.isabs(path) else "/".join(path.rsplit("/", 2)[-2:])
-    missing_too = not tf.io.gfile.isdir(posixpath.dirname(path) or ".")
-    if not _HUB_NAME.fullmatch(name) or name.startswith(".") or (posixpath.isabs(path) and not missing_too):
+    if "://" in path:
+        return f"{said}, or none that the credentials here may read; give the folder of a sentence encoder"
+    # A relative path is made absolute where a file of settings is read: then its parent is missing, too.
+    name = "/".join(path.rsplit("/", 2)[-2:]) if posixpath.isabs(path) else path
+    could_be_a_name = not posixpath.isabs(path) or not tf.io.gfile.isdir(posixpath.dirname(path))
+    if not could_be_a_name or name.startswith(".") or not _HUB_NAME.fullmatch(name):
         return f"{said}; give the folder of a sentence encoder, see docs/text_encoder.md"
     name, local = (name if "/" in name else f"sentence-transformers/{name}"), f"models/{name.rpartition('/')[2]}"
     return (

@@ -86,9 +86,11 @@ def _session(onnxruntime: Any, folder: EncoderFolder, name: str, options: Any) -
 def _reading_tokens(session: Any, source: str) -> OnnxModel:
     """Reads what has a vector for each token, else what has one for each text."""
     outputs: Sequence[Any] = session.get_outputs()
+    # A model that classifies texts, or scores pairs of them, has these.
+    vectors = [output for output in outputs if output.name != "logits" and output.type.startswith("tensor(float")]
     for axes in (3, 2):
-        for output in outputs:
-            if output.type.startswith("tensor(float") and len(output.shape or ()) == axes:
+        for output in vectors:
+            if len(output.shape or ()) == axes:
                 return OnnxModel(session, output.name, pooled=axes == 2)
     shapes = ", ".join(f"{output.name} {output.shape}" for output in outputs)
     raise InputError(
