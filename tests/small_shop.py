@@ -16,7 +16,7 @@ from components.transform.config import TransformConfig
 from components.transform.preprocessing import CUSTOM_CONFIG_KEY, preprocessing_fn
 from schema import features
 
-CONFIG = TransformConfig(min_term_count=1, min_phrase_count=2, phrase_penalty=0.5)
+CONFIG = TransformConfig(min_bigram_count=1, min_phrase_count=2, phrase_penalty=0.5)
 
 SEARCHES = [
     {

@@ -20,6 +20,15 @@ MODEL_DEFAULTS: Final[Mapping[str, Mapping[str, Any]]] = {
 # Models whose query and title are also read as segments.
 SEGMENT_MODELS: Final = ("mgdspr", "mmse")
 
+# Epochs, each with its validation, into which the `min_steps` of a small log are divided.
+MIN_EPOCHS: Final = 30
+# What `fitted` goes by.
+_BATCH_SIZES: Final = (512, 64)
+_STEPS_PER_PASS: Final = 50
+_EPOCHS: Final = 10
+_PATIENCE: Final = 2
+_STEPS_OF_PATIENCE: Final = 100
+
 Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[int, Field(ge=0)]
 
@@ -87,7 +96,7 @@ class HistoryConfig(Settings):
     real_time_items: Positive = 20
     short_term_items: Positive = 20
     long_term_items: Positive = 10
-    query_units: Positive = 24
+    query_units: Positive = 32
 
 
 class CatalogQueriesConfig(Settings):
@@ -183,15 +192,18 @@ class TrainerConfig(Settings):
       unit_vectors: `mgdspr` only; whether vectors are scaled to unit length, as those of the other models are, so that
         scores are cosines. The paper has plain inner products, and a temperature of 2 for them.
       profile: whether the query tower reads the `profile_*` features; `mgdspr` has no place for them.
-      batch_size: requests per step.
-      epochs: passes over the training requests, at most; more where these are fewer than `min_steps`.
+      batch_size: requests per step; 0 goes by the log: a power of two from 64 to 512, the largest that gives 50 steps a
+        pass.
+      epochs: passes over the training requests, at most; more where these are fewer than `min_steps`. 0 goes by the
+        log: 10, or as many as three times `min_steps` need.
       min_steps: steps before early stopping may end training, so that a log of a few thousand clicks, of which a pass
         is a few steps, is not left untrained. Of such a log several passes may make an epoch.
       validation_share: share of the train split's requests kept out of training for early stopping, so that the eval
         split, on which the gate judges, is never used to choose anything.
       min_validation_requests: a log in which that share is fewer requests gives up to a fifth of them: a few dozen
         requests do not tell which of many epochs was the best.
-      patience: epochs without a better validation NDCG, over the whole catalog, before training stops.
+      patience: epochs without a better validation NDCG, over the whole catalog, before training stops; 0 goes by the
+        log: 2, or as many as 100 steps need.
       warm_start: whether training starts from the model of the last blessed servable, of whatever type, as far as the
         two have weights in common. Every run then trains anew, since each has another model to start from.
       checkpoint_steps: steps between savings of the training's state, from which the next run goes on if this one is
@@ -207,8 +219,8 @@ class TrainerConfig(Settings):
     """
 
     model: Literal["two_tower", "dpsr", "mgdspr", "mmse"] = "dpsr"
-    embedding_dim: Positive = 128
-    dim: Positive = 128
+    embedding_dim: Positive = 192
+    dim: Positive = 192
     heads: Positive = 2
     hidden: tuple[Positive, ...] = (256, 128)
     beta: float = Field(0.1, gt=0.0)
@@ -227,19 +239,19 @@ class TrainerConfig(Settings):
     query_understanding: QueryUnderstandingConfig = QueryUnderstandingConfig()
     text_encoder: TextEncoderConfig = TextEncoderConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
-    batch_size: Positive = 512
-    epochs: Positive = 10
+    batch_size: NotNegative = 0
+    epochs: NotNegative = 0
     min_steps: Positive = 300
     validation_share: float = Field(0.03, gt=0.0, lt=0.5)
     min_validation_requests: NotNegative = 400
-    patience: Positive = 2
+    patience: NotNegative = 0
     warm_start: bool = False
     checkpoint_steps: NotNegative = 500
     recall_k: Positive = 100
-    query_units: Positive = 16
+    query_units: Positive = 24
     query_subwords: Positive = 48
     title_units: Positive = 40
-    title_subwords: Positive = 96
+    title_subwords: Positive = 128
     text_units: Positive = 96
     max_positives: Positive = 8
     seed: NotNegative = 17
@@ -278,6 +290,24 @@ class TrainerConfig(Settings):
                 "`negatives.mixed` needs the softmax loss: set `loss.kind: softmax`, or `negatives.mixed: 0`"
             )
         return self
+
+
+def fitted(config: TrainerConfig, requests: int) -> TrainerConfig:
+    """The settings with those that go by the log chosen for one of this many training requests."""
+    largest, smallest = _BATCH_SIZES
+    size = config.batch_size or largest
+    while not config.batch_size and size > smallest and requests < _STEPS_PER_PASS * size:
+        size //= 2
+    steps = -(-max(1, requests) // size)
+    # A small log's epoch is several passes (`trainer.resume.TrainingPlan`).
+    steps_per_epoch = max(steps, config.min_steps // MIN_EPOCHS)
+    return config.model_copy(
+        update={
+            "batch_size": size,
+            "epochs": config.epochs or max(_EPOCHS, -(-3 * config.min_steps // steps)),
+            "patience": config.patience or max(_PATIENCE, -(-_STEPS_OF_PATIENCE // steps_per_epoch)),
+        }
+    )
 
 
 def _merged(defaults: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,19 +15,18 @@ from schema.transformed import Vocabulary
 from trainer import artifact, query_evidence, warm_start
 from trainer.artifact import TrainedModel
 from trainer.catalog_queries import subwords_of_words
-from trainer.config import TrainerConfig
+from trainer.config import MIN_EPOCHS, TrainerConfig, fitted
 from trainer.input import SearchReader, positive_counts, split_requests, training_batches
 from trainer.item_table import ItemReader, read_item_table
-from trainer.models import InputSizes
+from trainer.models import InputSizes, Towers
 from trainer.models.towers import start_from_catalog
 from trainer.optimizer import make_optimizer
 from trainer.recall import EpochMetrics
 from trainer.resume import Resumption, TrainingPlan, log_position, saved_position
 from trainer.retrieval import RetrievalModel
+from trainer.text_encoder import load_encoder, term_vectors
 
 _SEED_IN_PLACE_OF_0 = 2**30
-# Epochs, each with its validation, into which the `min_steps` of a small log are divided.
-_MIN_EPOCHS = 30
 
 
 def input_sizes(transform: tft.TFTransformOutput) -> InputSizes:
@@ -94,13 +93,19 @@ def train(
             "no request of the train split led to a click, a cart or an order, so there is nothing to learn from. "
             "Check the event types of the log, and that `ingest.eval_start` leaves days before it"
         )
-    logging.info("training on %d requests, %d items", request_count, table.size)
+    config = fitted(config, request_count)
+    logging.info(
+        "training on %d requests, %d items: %d requests a step, %d epochs at most, patience of %d",
+        *(request_count, table.size, config.batch_size, config.epochs, config.patience),
+    )
     understanding = query_evidence.learn(requests, table, sizes, config.query_understanding)
     logging.info("query terms that say something of a field: %s", understanding.terms())
 
     towers = artifact.make_towers(config, sizes)
     artifact.build(towers, reader, table)
     start_from_catalog(towers, table)
+    if config.text_encoder.folder:
+        start_from_encoder(towers, transform, config)
     if earlier is not None:
         warm_start.start_from(towers, transform, earlier)
     model = RetrievalModel(towers, config, table, counts, subwords_of_words(transform))
@@ -112,10 +117,25 @@ def train(
     return TrainedModel(config, sizes, towers, table, transform, _plain(history), understanding)
 
 
+def start_from_encoder(towers: Towers, transform: tft.TFTransformOutput, config: TrainerConfig) -> None:
+    """Gives the words of the vocabulary what the configured text encoder knows of them."""
+    counted = [line.split(b" ") for line in transform.vocabulary_by_name(transformed.UNIGRAMS.name)]
+    encoder = load_encoder(config.text_encoder.folder)
+    terms = [term.decode() for *_, term in counted]
+    counts = [int(count) for count, _ in counted]
+    vectors = term_vectors(encoder, terms, config.embedding_dim, counts, config.text_encoder.cache_dir)
+    towers.tokens.start_from_encoder(vectors)
+
+
 def plan(config: TrainerConfig, request_count: int) -> TrainingPlan:
-    """A pass is an epoch, but for logs so small that most of training would be validation."""
+    """A pass is an epoch, but for logs so small that most of training would be validation.
+
+    Args:
+      config: `fitted` to the log.
+      request_count: training requests.
+    """
     steps_per_pass = -(-request_count // config.batch_size)
-    passes = -(-config.min_steps // (_MIN_EPOCHS * steps_per_pass))
+    passes = -(-config.min_steps // (MIN_EPOCHS * steps_per_pass))
     min_epochs = -(-config.min_steps // (passes * steps_per_pass))
     return TrainingPlan(passes, passes * steps_per_pass, max(-(-config.epochs // passes), min_epochs), min_epochs)
 

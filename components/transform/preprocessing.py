@@ -83,7 +83,7 @@ def _text_features(inputs: Mapping[str, tf.SparseTensor], config: TransformConfi
         tf.concat([query_bigrams, title_bigrams], axis=1),
         transformed.BIGRAMS,
         config.bigram_vocabulary,
-        config.min_term_count,
+        config.min_bigram_count,
     )
     phrase_file = lexicon.learn(
         tf.concat([tokens.phrases(text, segmentation.MAX_SEGMENT_UNITS) for text in (query, title)], axis=1),

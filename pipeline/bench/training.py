@@ -28,7 +28,7 @@ from schema import features
 from schema.artifacts import split_folder
 from trainer import artifact
 from trainer import train as trainer_train
-from trainer.config import TrainerConfig
+from trainer.config import TrainerConfig, fitted
 
 _ROOT = Path(__file__).resolve().parents[2]
 _WARM_UP_CALLS = 10
@@ -122,6 +122,7 @@ def run_tutorial(
         in_validation = request.bucket < int(train.validation_share * HASH_BUCKETS)
         (validation if in_validation else pairs).extend(clicked)
         training_requests += bool(clicked) and not in_validation
+    train = fitted(train, training_requests)
     ids, k = day.catalog.item_ids, config.gate.ks[-1]
     trained = tutorial_two_tower.train(
         pairs, validation, ids, train.dim, train.batch_size, train.epochs, train.patience, k, train.seed

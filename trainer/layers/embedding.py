@@ -4,8 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tf_keras as keras
+
+# Embeddings start uniformly between this and its negative.
+_WIDEST_START = 0.05
 
 
 @dataclass(frozen=True)
@@ -77,13 +81,17 @@ class PaddedEmbedding(keras.layers.Layer):
         self.table = self.add_weight(
             name="table",
             shape=[self.size + 1, self.dim],
-            initializer=keras.initializers.RandomUniform(-0.05, 0.05),
+            initializer=keras.initializers.RandomUniform(-_WIDEST_START, _WIDEST_START),
         )
         super().build(input_shape)
 
+    def rows(self, ids: tf.Tensor) -> tf.Tensor:
+        """Rows of the matrix: [...] int to [..., dim]; that of padding is no zero."""
+        return tf.gather(self.table, ids)
+
     def call(self, ids: tf.Tensor) -> tf.Tensor:
         """Embeddings of ids: [...] int to [..., dim]."""
-        embedded = tf.gather(self.table, ids)
+        embedded = self.rows(ids)
         return embedded * tf.cast(ids > 0, embedded.dtype)[..., tf.newaxis]
 
     def mean(self, ids: tf.Tensor) -> tf.Tensor:
@@ -94,11 +102,60 @@ class PaddedEmbedding(keras.layers.Layer):
         """Embeddings of padded lists, to be summed: [lists, width] int."""
         if not self.built:
             self.build(ids.shape)
-        return embed_lists(ids, lambda distinct: tf.gather(self.table, distinct))
+        return embed_lists(ids, self.rows)
 
     def get_config(self) -> dict[str, Any]:
         """Settings to make the layer again."""
         return {**super().get_config(), "size": self.size, "dim": self.dim}
+
+
+class TokenEmbedding(PaddedEmbedding):
+    """Embeddings of tokens, the first of which also have a vector of a text encoder, added to the learned one.
+
+    Args:
+      size, dim: as for `PaddedEmbedding`.
+      encoded: how many ids, from 1, have a vector of an encoder; 0 for no encoder.
+      trainable_encoded: whether training changes these vectors.
+    """
+
+    def __init__(self, size: int, dim: int, encoded: int = 0, trainable_encoded: bool = False, **kwargs: Any):
+        super().__init__(size, dim, **kwargs)
+        self.encoded_size = encoded
+        self.trainable_encoded = trainable_encoded
+
+    def build(self, input_shape: Any) -> None:
+        """Makes the matrices, [size + 1, dim] and [encoded + 1, dim], the latter all zeros."""
+        super().build(input_shape)
+        if self.encoded_size:
+            self.encoded = self.add_weight(
+                name="encoded",
+                shape=[self.encoded_size + 1, self.dim],
+                initializer="zeros",
+                trainable=self.trainable_encoded,
+            )
+
+    def start_from_encoder(self, vectors: np.ndarray) -> None:
+        """Takes over vectors of the first ids, [at most encoded, dim] of unit length, as long as learned ones are."""
+        rows = np.zeros((self.encoded_size + 1, self.dim), np.float32)
+        rows[1 : 1 + len(vectors)] = vectors * (_WIDEST_START * (self.dim / 3.0) ** 0.5)
+        self.encoded.assign(rows)
+
+    def rows(self, ids: tf.Tensor) -> tf.Tensor:
+        """See `PaddedEmbedding.rows`."""
+        learned = super().rows(ids)
+        if not self.encoded_size:
+            return learned
+        has_vector = ids <= self.encoded_size
+        known = tf.gather(self.encoded, tf.where(has_vector, ids, 0))
+        return learned + known * tf.cast(has_vector, known.dtype)[..., tf.newaxis]
+
+    def get_config(self) -> dict[str, Any]:
+        """Settings to make the layer again."""
+        return {
+            **super().get_config(),
+            "encoded": self.encoded_size,
+            "trainable_encoded": self.trainable_encoded,
+        }
 
 
 def trim(ids: tf.Tensor, shortest: int = 0) -> tf.Tensor:

@@ -13,7 +13,7 @@ from schema import features, transformed
 from trainer import item_table
 from trainer.config import SEGMENT_MODELS, TrainerConfig
 from trainer.item_table import ItemTable
-from trainer.layers.embedding import PaddedEmbedding, embed_lists, trim
+from trainer.layers.embedding import PaddedEmbedding, TokenEmbedding, embed_lists, trim
 from trainer.layers.lexical import Bag, LexicalSkip
 from trainer.layers.projection import Projection
 
@@ -85,7 +85,14 @@ class Towers(keras.layers.Layer):
         self.sizes = sizes
         # Unigrams, bigrams and phrases have one matrix, their ids following each other in this order.
         tokens = sizes.unigrams + sizes.bigrams + (sizes.phrases if config.model in SEGMENT_MODELS else 0)
-        self.tokens = PaddedEmbedding(tokens, config.embedding_dim, name="tokens")
+        encoder = config.text_encoder
+        self.tokens = TokenEmbedding(
+            tokens,
+            config.embedding_dim,
+            encoded=sizes.unigrams if encoder.folder else 0,
+            trainable_encoded=encoder.trainable,
+            name="tokens",
+        )
         self.subwords = PaddedEmbedding(transformed.SUBWORD_BUCKETS, config.embedding_dim, name="subwords")
         self.item_fields = {
             name: PaddedEmbedding(size, config.embedding_dim, name=name) for name, size in sizes.categories.items()
