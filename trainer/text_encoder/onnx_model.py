@@ -49,6 +49,8 @@ def read_onnx(folder: EncoderFolder, name: str) -> OnnxModel:
     options = onnxruntime.SessionOptions()
     # Fatal errors alone: the rest is raised, or is advice on the graph.
     options.log_severity_level = 4
+    # Threads that wait would else keep processors busy that the training shares with others.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = _session(onnxruntime, folder, name, options)
     except InputError:

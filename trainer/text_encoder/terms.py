@@ -22,9 +22,9 @@ def term_vectors(
 ) -> np.ndarray:
     """Vectors [terms, dim], float32, of unit length, whose cosines are close to those of the encoder's vectors.
 
-    Each term is encoded alone. The vectors are centered and reduced by PCA, both weighted. Equal arguments give equal
-    vectors on one machine. Where the encoder's vectors span fewer than `dim` dimensions, the last ones are zeros. A
-    term without a direction, such as one whose tokens a static model does not know, is zeros.
+    Each term is encoded alone. The vectors are centered and reduced by PCA, both weighted. Equal arguments and an equal
+    cache give equal vectors on one machine. Where the encoder's vectors span fewer than `dim` dimensions, the last ones
+    are zeros. A term without a direction, such as one whose tokens a static model does not know, is zeros.
 
     Args:
       encoder: see `load_encoder`.

@@ -134,5 +134,7 @@ def write_model2vec(
     folder.mkdir(parents=True, exist_ok=True)
     save_file({"embeddings": vectors, **tensors}, folder / "model.safetensors")
     write_json(folder / "config.json", {"model_type": "model2vec", "normalize": normalize})
+    modules = [{"path": ".", "type": "sentence_transformers.models.StaticEmbedding"}]
+    write_json(folder / "modules.json", modules)
     write_tokenizer(folder)
     return vectors.astype(np.float32)
