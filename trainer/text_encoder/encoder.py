@@ -2,6 +2,7 @@
 
 import json
 import posixpath
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -86,9 +87,8 @@ def load_encoder(folder: str) -> TextEncoder:
     texts = files.read_object(posixpath.join(base, "sentence_bert_config.json"))
     from_model2vec = config.get("model_type") == "model2vec"
     static = from_model2vec or modules[0][0] == "StaticEmbedding"
-    longest = min(
-        int(texts.get("max_seq_length") or _LONGEST_TEXT), int(config.get("max_position_embeddings") or _LONGEST_TEXT)
-    )
+    limits = (texts.get("max_seq_length"), config.get("max_position_embeddings"))
+    longest = min((limit for limit in limits if isinstance(limit, int)), default=_LONGEST_TEXT)
     if static:
         weights_file = _weights_file(files, ["model.safetensors"], base)
         model = read_static(read_weights(files, weights_file), json.loads(tokenizer_json), from_model2vec)
@@ -139,7 +139,7 @@ def _tokenizer_file(files: EncoderFolder, base: str) -> str:
     found = next((name for name in looked_for if files.has(name)), None)
     if found is None:
         # An empty folder, or one of something else, has more to it than a missing tokenizer.
-        _weights_file(files, [*_transformer_files(files, base), "model.safetensors"], base)
+        _weights_file(files, _transformer_files(files, base), base)
         raise InputError(
             f"{files.path} holds no tokenizer.json, which has the tokens of a model in one file: download it with the "
             "model; where its authors left it out, `AutoTokenizer.from_pretrained(folder).save_pretrained(folder)` of "
@@ -185,7 +185,7 @@ def _transformer(
 ) -> tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], int]:
     """A function from ids and mask to vectors, and how many tokens of a text it reads."""
     poolings = [read_pooling(files, path) for kind, path in modules if kind == "Pooling"] or [mean_pooling]
-    positions = _LONGEST_TEXT
+    positions = sys.maxsize
     if name.endswith(".onnx"):
         token_model: TokenModel = read_onnx(files, name)
     else:

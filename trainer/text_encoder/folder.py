@@ -46,8 +46,7 @@ class EncoderFolder:
 
     def is_pointer(self, name: str) -> bool:
         """Whether Git LFS left a pointer in the file's place."""
-        with tf.io.gfile.GFile(self.at(name), "rb") as file:
-            return bytes(file.read(len(_GIT_LFS_POINTER))) == _GIT_LFS_POINTER
+        return self._bytes(name, len(_GIT_LFS_POINTER)) == _GIT_LFS_POINTER
 
     def read(self, name: str) -> bytes:
         """What a file holds; it counts for the fingerprint from now on.
@@ -55,11 +54,7 @@ class EncoderFolder:
         Raises:
           InputError: where the file cannot be read, or Git LFS left a pointer in its place.
         """
-        try:
-            with tf.io.gfile.GFile(self.at(name), "rb") as file:
-                content = bytes(file.read())
-        except tf.errors.OpError as error:
-            raise InputError(f"{self.at(name)} cannot be read: {error.message}") from None
+        content = self._bytes(name)
         if content.startswith(_GIT_LFS_POINTER):
             raise InputError(
                 f"{self.at(name)} is a Git LFS pointer, not the file itself: run `git lfs pull` in {self.path}, "
@@ -67,6 +62,13 @@ class EncoderFolder:
             )
         self._digests[name] = hashlib.sha256(content).hexdigest()
         return content
+
+    def _bytes(self, name: str, count: int = -1) -> bytes:
+        try:
+            with tf.io.gfile.GFile(self.at(name), "rb") as file:
+                return bytes(file.read(count))
+        except tf.errors.OpError as error:
+            raise InputError(f"{self.at(name)} cannot be read: {error.message}") from None
 
     def read_json(self, name: str) -> Any:
         """What a JSON file holds.
@@ -122,11 +124,11 @@ def no_weights(folder: EncoderFolder, looked_for: Iterable[str], there: Iterable
 
 
 def _no_folder(path: str) -> str:
-    if tf.io.gfile.exists(path):
-        return f"{_SETTING} must be the folder of a sentence encoder; {path} is a file: give the folder that holds it"
     said = f"{_SETTING}: there is no folder {path}"
     if "://" in path:
         return f"{said}, or none that the credentials here may read; give the folder of a sentence encoder"
+    if tf.io.gfile.exists(path):
+        return f"{_SETTING} must be the folder of a sentence encoder; {path} is a file: give the folder that holds it"
     # A relative path is made absolute where a file of settings is read: then its parent is missing, too.
     name = "/".join(path.rsplit("/", 2)[-2:]) if posixpath.isabs(path) else path
     could_be_a_name = not posixpath.isabs(path) or not tf.io.gfile.isdir(posixpath.dirname(path))

@@ -165,10 +165,11 @@ def read_transformer(config: Mapping[str, Any], weights: Weights, source: str) -
     position = config.get("position_embedding_type") or "absolute"
     if position != "absolute":
         raise InputError(f"{source} has positions of the type {position}; Souk runs absolute ones, or an ONNX file")
-    missing = [name for name in family.settings if name not in config]
-    if missing:
-        raise InputError(f"{source}/config.json lacks {', '.join(missing)}: it is not the file saved with the model")
-    dim, depth, heads, inner, activation = (config[name] for name in family.settings)
+    wrong = [name for name in family.settings[:4] if not isinstance(config.get(name), int) or config[name] < 1]
+    if wrong:
+        raise InputError(f"{source}/config.json has no numbers for {', '.join(wrong)}: it was not saved with the model")
+    dim, depth, heads, inner = (int(config[name]) for name in family.settings[:4])
+    activation = str(config.get(family.settings[4]))
     activation = "gelu_new" if activation == "gelu_pytorch_tanh" else activation
     if activation not in _ACTIVATIONS:
         raise InputError(f"{source} has the activation {activation}; Souk runs {', '.join(_ACTIVATIONS)}")
@@ -183,7 +184,7 @@ def read_transformer(config: Mapping[str, Any], weights: Weights, source: str) -
     return Transformer(
         words=weights.take("embeddings.word_embeddings.weight", None, dim),
         positions=positions,
-        first_position=config.get("pad_token_id", 1) + 1 if first is None else first,
+        first_position=int(config.get("pad_token_id", 1)) + 1 if first is None else first,
         norm=_pair(weights, "embeddings.LayerNorm", (dim,)),
         layers=tuple(
             tuple(

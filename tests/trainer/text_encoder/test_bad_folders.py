@@ -158,7 +158,14 @@ def test_a_config_that_is_not_the_weights_is_refused(values, said, folder):
 
 def test_a_config_without_the_sizes_is_refused(folder):
     tiny_encoders.write_json(folder / "config.json", {"model_type": "bert", "hidden_size": DIM})
-    refused(folder, "config.json lacks num_hidden_layers, num_attention_heads, intermediate_size, hidden_act")
+    refused(folder, "config.json has no numbers for num_hidden_layers, num_attention_heads, intermediate_size")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json"])
+def test_a_file_that_cannot_be_opened_is_named(name, folder):
+    (folder / name).unlink()
+    (folder / name).mkdir()
+    refused(folder, f"{name} cannot be read: .*[Ii]s a directory")
 
 
 @pytest.mark.parametrize("write", [tiny_encoders.write_bert, tiny_encoders.write_model2vec])
