@@ -32,6 +32,7 @@ _CATALOG_FEATURES = (
     features.CATEGORY_PATH,
     features.TOP_CATEGORY,
 )
+_FURTHER = (features.TEXT_PREFIX, features.CATEGORICAL_PREFIX)
 _HISTORY = (features.HISTORY_QUERIES, *features.BEHAVIOR_ITEM_FEATURES)
 
 
@@ -55,11 +56,22 @@ class EvalCatalog:
         return len(self.item_ids)
 
     def texts(self) -> list[str]:
-        """Title, brand and category of each item as one text, for lexical search."""
+        """Title, brand, category and the further text and categorical columns of each item, for lexical search."""
         return [
-            " ".join(filter(None, (title, brand, *path)))
-            for title, brand, path in zip(self.titles, self.brands, self.category_paths, strict=True)
+            " ".join(filter(None, (title, brand, *path, *further)))
+            for title, brand, path, further in zip(
+                self.titles, self.brands, self.category_paths, self._further_texts(), strict=True
+            )
         ]
+
+    def _further_texts(self) -> Iterator[list[str]]:
+        # Long texts are decoded only here, where they are wanted.
+        for start in range(0, len(self.examples), _READ_BATCH):
+            serialized = list(self.examples[start : start + _READ_BATCH])
+            columns = _parse(serialized, _further_features(serialized[0])).values()
+            rows = [column.rows() for column in columns]
+            for row in range(len(serialized)):
+                yield [_text(value) for column in rows for value in column[row]]
 
 
 @dataclass(frozen=True)
@@ -323,9 +335,17 @@ def _read(examples_dir: StrPath, split: str) -> Iterator[list[bytes]]:
 
 
 def _parse(serialized: list[bytes], names: tuple[str, ...]) -> dict[str, _Column]:
+    if not names:
+        return {}
     spec = {name: tf.io.RaggedFeature(_dtype(name), row_splits_dtype=tf.int64) for name in names}
     parsed = tf.io.parse_example(tf.constant(serialized, dtype=tf.string), spec)
     return {name: _Column(ragged.flat_values.numpy(), ragged.row_splits.numpy()) for name, ragged in parsed.items()}
+
+
+def _further_features(serialized: bytes) -> tuple[str, ...]:
+    """The text and categorical features of a catalog: ingestion names every one in every example."""
+    named = tf.train.Example.FromString(serialized).features.feature
+    return tuple(sorted(name for name in named if name.startswith(_FURTHER)))
 
 
 def _dtype(name: str) -> tf.DType:

@@ -81,6 +81,13 @@ NUMERIC_PREFIX: Final = "numeric_"
 COLUMN_PREFIXES: Final = (TEXT_PREFIX, CATEGORICAL_PREFIX, NUMERIC_PREFIX)
 CATEGORY_SEPARATOR: Final = " > "
 
+# Further columns of the catalog, as `ingest.data.catalog_columns` names them: a text, distinct values, a number. A text
+# of several parts has TEXT_SEPARATOR between them, across which no phrase goes.
+TEXT_PREFIX: Final = "text_"
+CATEGORICAL_PREFIX: Final = "categorical_"
+NUMERIC_PREFIX: Final = "numeric_"
+TEXT_SEPARATOR: Final = "\n"
+
 SEARCH_BYTES_FEATURES: Final = (
     REQUEST_ID,
     USER_ID,
@@ -93,6 +100,21 @@ SEARCH_BYTES_FEATURES: Final = (
 SEARCH_INT_FEATURES: Final = (TIMESTAMP_MS, STAGES, POSITIONS)
 CATALOG_BYTES_FEATURES: Final = (ITEM_ID, TITLE, BRAND, CATEGORY_PATH, LEAF_CATEGORY, TOP_CATEGORY, SHOP)
 CATALOG_FLOAT_FEATURES: Final = (PRICE,)
+
+
+def text_feature(column: str) -> str:
+    """The catalog feature of a text column: bytes, at most one value."""
+    return TEXT_PREFIX + column
+
+
+def categorical_feature(column: str) -> str:
+    """The catalog feature of a categorical column: bytes, any number of distinct values."""
+    return CATEGORICAL_PREFIX + column
+
+
+def numeric_feature(column: str) -> str:
+    """The catalog feature of a numeric column: float, at most one value."""
+    return NUMERIC_PREFIX + column
 
 
 class Stage(IntEnum):

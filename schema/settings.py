@@ -3,7 +3,7 @@
 import difflib
 import json
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Self
 
 import yaml
@@ -119,6 +119,12 @@ def override(values: dict[str, Any], setting: str, option: str = "--set ") -> No
 def kind_of(value: Any) -> str:
     """What a plain value is, for an error message."""
     return "nothing" if value is None else f"a {type(value).__name__} ({mask(repr(value))})"
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A question for an error message, whether the nearest of `known` was meant; "" if none is near."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def refuse_credentials(values: Any, source: str) -> None:

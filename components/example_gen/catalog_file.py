@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import polars as pl
 
 from components.example_gen.catalog import item_columns, one_row_per_item, validate_items
-from components.example_gen.columns import CATALOG, CATALOG_COLUMNS, REQUIRED_CATALOG_COLUMNS
+from components.example_gen.columns import catalog_schema
+from components.example_gen.config import IngestConfig
 from components.example_gen.encode import encode_examples
-from components.example_gen.files import find_files, split_files
-from components.example_gen.readers import columns_of, read_batches
+from components.example_gen.inputs import read_rows, split_inputs
+from components.example_gen.job import CATALOG, catalog_inputs, reading_of
 from evaluation.eval_set import EvalCatalog, parse_catalog
 from schema.settings import InputError
 
@@ -21,30 +22,33 @@ class CatalogFile:
     unusable_rows: int
 
 
-def read_catalog_file(pattern: str) -> CatalogFile:
-    """The catalog in the file or files (JSONL, CSV, Parquet; the texts also as .gz) that `pattern` names.
+def read_catalog_file(pattern: str | None, config: IngestConfig | None = None) -> CatalogFile:
+    """The catalog in a file or files (JSONL, CSV, Parquet; the texts also as .gz), as ingestion reads it.
+
+    Args:
+      pattern: names the files; None for those of `config`.
+      config: says which columns are read, and what they are called; by default Souk's own.
 
     Raises:
       InputError: no such file, an unknown format, a column that is not there, or no usable item.
     """
-    files = find_files((pattern,), "catalog")
-    for file in files:
-        if missing := [name for name in REQUIRED_CATALOG_COLUMNS if name not in columns_of(file)]:
-            raise InputError(
-                f"the catalog {file.path} has no column `{'`, `'.join(missing)}` (it has: "
-                f"{', '.join(columns_of(file)) or 'none'}); a catalog needs "
-                f"`{'` and `'.join(REQUIRED_CATALOG_COLUMNS)}`"
-            )
-    unusable, frames = 0, [CATALOG.to_frame()]
-    for split in split_files(files):
-        for batch in read_batches(split, CATALOG_COLUMNS):
-            usable, bad = validate_items(batch.frame, files.index(split.file))
+    if config is None:
+        config = IngestConfig.parse({"data": {"events": pattern, "catalog": pattern}})
+    elif pattern is not None:
+        config = config.model_copy(update={"data": config.data.model_copy(update={"catalog": (pattern,)})})
+    own = config.for_catalog()
+    columns, reading = own.data.catalog_columns, reading_of(CATALOG, own)
+    inputs, _ = catalog_inputs(own)
+    unusable, frames = 0, [catalog_schema(columns).to_frame()]
+    for split in split_inputs(inputs, reading):
+        for batch in read_rows(split, reading):
+            usable, bad, _ = validate_items(batch.frame, 0, columns, own.max_text_characters)
             unusable += len(bad) + len(batch.rejects)
             frames.append(usable)
     items, repeated = one_row_per_item(pl.concat(frames))
     if items.is_empty():
         raise InputError(
-            f"the catalog {pattern} holds no usable item: all of its {unusable:,} rows lack an item_id or a "
-            "title, or have a bad price"
+            f"the catalog {', '.join(own.data.catalog)} holds no usable item: all of its {unusable:,} rows lack an "
+            "item_id or a title, or have a bad price"
         )
     return CatalogFile(parse_catalog(encode_examples(item_columns(items))), unusable + len(repeated))

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from google.cloud.bigquery import Client
     from google.cloud.bigquery_storage_v1 import BigQueryReadClient
 
+    from components.example_gen.inputs import Reading
+
 SCHEME: Final = "bigquery://"
 # In an address, stands for `ingest.date`.
 DATE: Final = "{date}"
@@ -34,6 +36,7 @@ _READABLE: Final = frozenset({"TABLE", "MATERIALIZED_VIEW", "EXTERNAL", "SNAPSHO
 _TIMES: Final = frozenset({"TIMESTAMP", "DATETIME"})
 _NUMBERS: Final = frozenset({"INTEGER", "INT64", "FLOAT", "FLOAT64", "NUMERIC", "BIGNUMERIC"})
 _PLAIN: Final = frozenset({"STRING", "BYTES", "BOOLEAN", "BOOL", "DATE", "JSON"}) | _TIMES | _NUMBERS
+_FLOATS: Final = frozenset({"FLOAT", "FLOAT64"})
 REPEATED: Final = "REPEATED"
 JSON: Final = "JSON"
 
@@ -182,34 +185,39 @@ def find_tables(address: str, what: str) -> list[Table]:
         client.close()
 
 
-def check_columns(table: Table, what: str, wanted: tuple[str, ...], nested: bool) -> None:
-    """Checks that those of the columns `wanted` that the table has are of types that can be read.
+def check_columns(table: Table, reading: "Reading") -> None:
+    """Checks that those of the columns to be read that the table has are of types that can be read.
 
     Args:
       table: to be read.
-      what: the setting that it comes from, for the error message.
-      wanted: by name.
-      nested: whether structs and lists will do, as they do in documents.
+      reading: what is read of it; of documents anything is.
 
     Raises:
       InputError: naming each column, its type and what it should be.
     """
-    if nested:
+    if reading.documents:
         return
+    found = {column.name: column for column in table.columns}
     problems = []
-    for column in table.columns:
-        if column.name not in wanted:
+    for name in reading.columns:
+        source = reading.source(name)
+        column = found.get(source)
+        if column is None:
+            if "." in source:
+                problems.append(f"`{source}` is a field of a struct, which is read from files alone; make it a column")
             continue
-        if column.mode == REPEATED and (column.name, column.type) != ("category", "STRING"):
-            problems.append(f"`{column.name}` is {column}, of which only `category` may be one, and of STRING")
+        plain = _PLAIN if name in reading.inexact else _PLAIN - _FLOATS
+        if column.mode == REPEATED and (name not in reading.lists or column.type not in plain):
+            lists = ", ".join(f"`{reading.source(one)}`" for one in reading.lists) or "none"
+            problems.append(f"`{source}` is {column}, of which only {lists} may be one, and of STRING")
         elif column.type not in _PLAIN:
-            problems.append(f"`{column.name}` is {column}; it must be a plain type such as STRING")
-        elif column.name == "timestamp" and column.type not in _TIMES | {"STRING", "INTEGER", "INT64"}:
-            problems.append(f"`timestamp` is {column}; it must be TIMESTAMP, DATETIME (of UTC), STRING or INT64")
-        elif column.type in ("FLOAT", "FLOAT64") and column.name != "price":
-            problems.append(f"`{column.name}` is {column}, which holds no exact text; make it STRING or INT64")
+            problems.append(f"`{source}` is {column}; it must be a plain type such as STRING")
+        elif name == "timestamp" and column.type not in _TIMES | {"STRING", "INTEGER", "INT64"}:
+            problems.append(f"`{source}` is {column}; it must be TIMESTAMP, DATETIME (of UTC), STRING or INT64")
+        elif column.type not in plain:
+            problems.append(f"`{source}` is {column}, which holds no exact text; make it STRING or INT64")
     if problems:
-        raise InputError(f"`{what}`: {table.path} has columns that cannot be read: {'; '.join(problems)}.")
+        raise InputError(f"`{reading.what}`: {table.path} has columns that cannot be read: {'; '.join(problems)}.")
 
 
 def _names(client: "Client", address: Address) -> list[str]:

@@ -1,11 +1,15 @@
 """The columns of the inputs, and the schemas of what moves between the steps of the job."""
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
+from schema import features
 from schema.features import EventType
+
+if TYPE_CHECKING:
+    from components.example_gen.config import CatalogColumns
 
 EVENT_ID: Final = "event_id"
 USER_ID: Final = "user_id"
@@ -82,6 +86,16 @@ CATALOG: Final = pl.Schema(
         FILE: pl.Int32(),
     }
 )
+
+
+def catalog_schema(columns: "CatalogColumns") -> pl.Schema:
+    """The schema of validated items with further columns, which are named as the features that they become."""
+    return pl.Schema(
+        dict(CATALOG)
+        | {features.text_feature(name): pl.String() for name in columns.text}
+        | {features.categorical_feature(name): pl.List(pl.String()) for name in columns.categorical}
+        | {features.numeric_feature(name): pl.Float32() for name in columns.numeric}
+    )
 
 
 def users_schema(columns: tuple[str, ...]) -> pl.Schema:

@@ -68,7 +68,10 @@ def CatalogExampleGen(  # noqa: N802
     fingerprint is `fingerprint.catalog_fingerprint`.
     """
     config = _describe(examples, (features.CATALOG_SPLIT,), config_json, date, overrides)
-    _count(examples, ingest_catalog_into(config, examples.uri, lambda: beam_pipeline).counters)
+    summary = ingest_catalog_into(config, examples.uri, lambda: beam_pipeline)
+    for line in summary.notes():
+        _logger.info("%s", line)
+    _count(examples, summary.counters)
 
 
 def _describe(

@@ -1,18 +1,97 @@
 """Settings of ingestion: where the inputs are, how the log is split, how long the behavior windows are."""
 
 import datetime
-from typing import Annotated, ClassVar, Literal
+import re
+from collections.abc import Iterable
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from components.example_gen.cloud import DATE, dated, is_table, parse_address
-from schema.settings import InputError, Settings
+from schema import features
+from schema.settings import InputError, Settings, nearest
 
 PositiveInt = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 MILLISECONDS_PER_HOUR = 3_600_000
 MILLISECONDS_PER_DAY = 24 * MILLISECONDS_PER_HOUR
+
+
+# A feature of this name is an input and a file of TensorFlow's.
+_COLUMN_NAME: Final = re.compile(r"[A-Za-z0-9_.-]+")
+
+
+class CatalogColumns(Settings):
+    """Further columns of the catalog that count for retrieval, by what they hold. A column may be of several kinds."""
+
+    text: tuple[str, ...] = ()
+    """Texts, such as a description; each becomes the feature `text_<column>`. The values of a list are joined by line
+    ends, and HTML is taken out."""
+    categorical: tuple[str, ...] = ()
+    """One value or a list of values, such as colors; each becomes the feature `categorical_<column>`."""
+    numeric: tuple[str, ...] = ()
+    """Numbers, such as a rating; each becomes the feature `numeric_<column>`."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them, each once."""
+        return tuple(dict.fromkeys((*self.text, *self.categorical, *self.numeric)))
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The names of the features that they become."""
+        return (
+            *map(features.text_feature, self.text),
+            *map(features.categorical_feature, self.categorical),
+            *map(features.numeric_feature, self.numeric),
+        )
+
+    @field_validator("text", "categorical", "numeric", mode="before")
+    @classmethod
+    def _one_name_is_a_list_of_one(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
+
+    @field_validator("text", "categorical", "numeric")
+    @classmethod
+    def _names_are_new_and_plain(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        from components.example_gen.columns import CATALOG_COLUMNS
+
+        for name in value:
+            if name in CATALOG_COLUMNS:
+                raise ValueError(f"{name!r} is read anyway, as are {', '.join(CATALOG_COLUMNS)}; leave it out here")
+            if not _COLUMN_NAME.fullmatch(name):
+                raise ValueError(
+                    f"{name!r} cannot name a feature, which has letters from A to Z, digits, `_`, `.` and `-` alone; "
+                    f"give it a plain name here, and say in `columns.catalog` that the file calls it {name!r}"
+                )
+            if value.count(name) > 1:
+                raise ValueError(f"{name!r} is named twice")
+        return value
+
+
+NO_COLUMNS: Final = CatalogColumns()
+
+
+class ColumnNames(Settings):
+    """What the files call Souk's columns, where they call them otherwise: Souk's name, then the file's. A name with
+    dots, such as `attributes.color`, is a field of JSON objects or of a Parquet struct.
+    """
+
+    catalog: dict[str, str] = Field(default_factory=dict)
+    """Also for the columns in `catalog_columns`."""
+    events: dict[str, str] = Field(default_factory=dict)
+    """Not for UBI, which has names of its own."""
+    users: dict[str, str] = Field(default_factory=dict)
+    """Also for the columns in `profile_columns`."""
+
+    @field_validator("catalog", "events", "users")
+    @classmethod
+    def _every_name_is_one(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, source in value.items():
+            if not all(source.split(".")):
+                raise ValueError(f"{source!r}, which {name!r} is mapped to, is no name of a column")
+        return value
 
 
 class DataConfig(Settings):
@@ -37,6 +116,8 @@ class DataConfig(Settings):
     users: tuple[str, ...] = ()
     profile_columns: tuple[str, ...] = ()
     """Categorical columns of `users` that become the features `profile_<column>`."""
+    catalog_columns: CatalogColumns = NO_COLUMNS
+    columns: ColumnNames = ColumnNames()
 
     @field_validator("events", "ubi_queries", "catalog", "users", mode="before")
     @classmethod
@@ -73,7 +154,22 @@ class DataConfig(Settings):
             raise ValueError("`ubi_first_ordinal` is only read with `events_format: ubi`")
         if self.profile_columns and not self.users:
             raise ValueError("`profile_columns` needs `users`, the file that holds these columns")
+        self._check_mapped_names()
         return self
+
+    def _check_mapped_names(self) -> None:
+        columns = self.columns
+        if columns.users and not self.users:
+            raise ValueError("`columns.users` needs `users`, the file that holds these columns")
+        if columns.events and self.events_format == "ubi":
+            raise ValueError("`columns.events` is not read with `events_format: ubi`, whose fields have fixed names")
+        if not (columns.catalog or columns.events or columns.users):
+            return
+        from components.example_gen.columns import CATALOG_COLUMNS, EVENT_COLUMNS, USER_ID
+
+        _check_known("catalog", columns.catalog, (*CATALOG_COLUMNS, *self.catalog_columns.names), "catalog_columns")
+        _check_known("events", columns.events, EVENT_COLUMNS, "")
+        _check_known("users", columns.users, (USER_ID, *self.profile_columns), "profile_columns")
 
 
 class WindowConfig(Settings):
@@ -151,6 +247,8 @@ class IngestConfig(Settings):
     request whose query nobody logged. A log that is older than the catalog has some."""
     max_query_characters: PositiveInt = 512
     """Longer queries are cut to this and counted."""
+    max_text_characters: PositiveInt = 10_000
+    """Longer values of the text columns in `data.catalog_columns` are cut to this and counted."""
     partitions: Annotated[int, Field(ge=1, le=4096)] | None = None
     """Into how many partitions users and items are hashed; each is processed alone, and is one output file of a
     split. By default by the size of the inputs, so that one partition stays small in memory."""
@@ -221,6 +319,16 @@ class IngestConfig(Settings):
             except InputError as error:
                 raise ValueError(str(error)) from None
         return value
+
+
+def _check_known(what: str, mapped: Iterable[str], known: tuple[str, ...], more: str) -> None:
+    for name in mapped:
+        if name not in known:
+            setting = f"; others are named in `{more}` first" if more else ""
+            raise ValueError(
+                f"`columns.{what}` maps {name!r}, which is no column of Souk's{nearest(name, known)}. Souk's name "
+                f"comes first, then the file's. Souk's are {', '.join(known)}{setting}"
+            )
 
 
 def _dated(pattern: str, date: str | None) -> str:

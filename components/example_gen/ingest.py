@@ -20,6 +20,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from components.example_gen import job as kinds
 from components.example_gen import steps
+from components.example_gen.attributes import ITEMS
 from components.example_gen.config import IngestConfig
 from components.example_gen.files import create, is_remote, make_directory, open_raw, remove_tree, replaced
 from components.example_gen.job import IngestJob, InputSplit, plan_catalog_job, plan_job
@@ -103,6 +104,7 @@ def ingest_into(
             action: ActionRows(count, event_type_of(action, config.data.ubi_actions))
             for action, count in most_frequent(tally.actions).items()
         },
+        **_column_use(job, tally),
     )
     with create(posixpath.join(output, INGESTION_FILE)) as stream:
         stream.write(summary.to_json().encode())
@@ -121,7 +123,8 @@ def ingest_catalog_into(
             raise DataError(f"{', '.join(job.files(kinds.CATALOG))}: the catalog has no usable item")
     finally:
         remove_tree(job.work)
-    summary = CatalogSummary(output, _counted(tally), round(time.monotonic() - started, 3))
+    seconds = round(time.monotonic() - started, 3)
+    summary = CatalogSummary(output, _counted(tally), seconds, **_column_use(job, tally))
     with create(posixpath.join(output, INGESTION_FILE)) as stream:
         stream.write(summary.to_json().encode())
     return summary
@@ -144,6 +147,12 @@ def _run(job: IngestJob, make_pipeline: Callable[[], beam.Pipeline], progress: P
 
 def _counted(tally: Tally) -> dict[str, int]:
     return {name: count for name, count in tally.counters.items() if count}
+
+
+def _column_use(job: IngestJob, tally: Tally) -> dict[str, tuple[str, ...]]:
+    named = job.config.data.catalog_columns.features
+    empty = tuple(name for name in named if not tally.counters.get(f"{kinds.CATALOG}.{name}.{ITEMS}"))
+    return {"unused_catalog_columns": job.unused_catalog_columns, "empty_catalog_features": empty}
 
 
 def local_pipeline(beam_args: Sequence[str]) -> beam.Pipeline:

@@ -3,9 +3,11 @@
 To read from something else, write a `Connector` for it and put it into `_CONNECTORS`.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
+
+import polars as pl
 
 from components.example_gen import readers
 from components.example_gen.cloud import Table, find_tables, is_table
@@ -13,6 +15,7 @@ from components.example_gen.columns import RecordBatch
 from components.example_gen.files import FileSplit, InputFile, find_files, split_files
 from components.example_gen.readers import bigquery, jsonl
 from components.example_gen.readers.bigquery import TableStream
+from schema.settings import InputError
 
 Input = InputFile | Table
 Split = FileSplit | TableStream
@@ -27,12 +30,27 @@ class Reading:
       columns: which; an input may lack some.
       documents: whether rows are read as JSON documents, whose values may be nested.
       payer: the project that pays for reading a table, if not that of the environment.
+      names: what the input calls those of the columns that it calls otherwise.
+      lists: columns that may be lists.
+      inexact: columns that may be floating point numbers.
     """
 
     what: str
     columns: tuple[str, ...]
     documents: bool = False
     payer: str = ""
+    names: Mapping[str, str] = field(default_factory=dict)
+    lists: tuple[str, ...] = ()
+    inexact: tuple[str, ...] = ()
+
+    def source(self, column: str) -> str:
+        """What the input calls `column`."""
+        return self.names.get(column, column)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """What the input calls the columns, each once."""
+        return tuple(dict.fromkeys(map(self.source, self.columns)))
 
 
 class Connector(Protocol):
@@ -103,14 +121,7 @@ class _BigQuery:
     def split(self, sources: list[Table], reading: Reading, first: int) -> list[TableStream]:
         found: list[TableStream] = []
         for table in sources:
-            found += bigquery.open_streams(
-                table,
-                reading.what,
-                reading.columns,
-                nested=reading.documents,
-                project=reading.payer,
-                first=first + len(found),
-            )
+            found += bigquery.open_streams(table, reading, first=first + len(found))
         return found
 
     def read_batches(self, split: TableStream, columns: tuple[str, ...]) -> Iterator[RecordBatch]:
@@ -169,6 +180,21 @@ def read_batches(split: Split, columns: tuple[str, ...]) -> Iterator[RecordBatch
       InputError: it cannot be read.
     """
     return _of(split).read_batches(split, columns)
+
+
+def read_rows(split: Split, reading: Reading) -> Iterator[RecordBatch]:
+    """The rows of `split` in batches of bounded size, under Souk's names; a column that it does not have is all null.
+
+    Raises:
+      InputError: it cannot be read, or has lists where a text is wanted.
+    """
+    for batch in read_batches(split, reading.sources):
+        for name in reading.columns:
+            source = reading.source(name)
+            if batch.frame.schema[source] == pl.List and name not in reading.lists:
+                raise InputError(f"`{reading.what}`: the column {source} of {split.path} holds lists; a text is wanted")
+        frame = batch.frame.select(pl.col(reading.source(name)).alias(name) for name in reading.columns)
+        yield RecordBatch(frame, batch.rejects)
 
 
 def json_lines(split: Split) -> Iterator[bytes]:

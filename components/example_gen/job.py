@@ -2,11 +2,12 @@
 
 import math
 import posixpath
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 from components.example_gen.columns import (
     CATALOG_COLUMNS,
+    CATEGORY,
     EVENT_COLUMNS,
     REQUIRED_CATALOG_COLUMNS,
     REQUIRED_EVENT_COLUMNS,
@@ -23,7 +24,7 @@ from components.example_gen.ubi import (
     ubi_columns_of,
 )
 from schema.artifacts import DEAD_LETTERS_FOLDER, split_folder
-from schema.settings import InputError
+from schema.settings import InputError, nearest
 
 # Text that one partition holds, about; its columns take as much memory, several times over while processed.
 _BYTES_PER_PARTITION = 48 << 20
@@ -57,7 +58,7 @@ class IngestJob:
     """A planned ingestion.
 
     The log and the profiles have so many `partitions`, the catalog `item_partitions`; 0 `partitions` where the catalog
-    is read alone.
+    is read alone. `unused_catalog_columns` are columns that the catalog's files have and no setting names.
     """
 
     config: IngestConfig
@@ -66,6 +67,7 @@ class IngestJob:
     input_splits: tuple[InputSplit, ...]
     partitions: int
     item_partitions: int
+    unused_catalog_columns: tuple[str, ...] = ()
 
     def split_file(self, split: str, prefix: str, partition: int) -> str:
         """The TFRecord file of `split` that holds the examples of a partition."""
@@ -92,15 +94,16 @@ def plan_job(config: IngestConfig, output: str, work: str) -> IngestJob:
     Raises:
       InputError: if an input is missing, empty, of an unknown format, not to be read, or lacks a column.
     """
-    data = config.dated_data
+    own = config.model_copy(update={"data": config.dated_data})
+    data = own.data
     if data.events_format == "ubi":
-        queries = _inputs(data.ubi_queries, "ubi_queries", UBI_QUERIES_REQUIRED, ubi_columns_of)
-        events = _inputs(data.events, "events", UBI_EVENTS_REQUIRED, ubi_columns_of)
+        queries, _ = _inputs(UBI_QUERIES, data.ubi_queries, UBI_QUERIES_REQUIRED, own)
+        events, _ = _inputs(UBI_EVENTS, data.events, UBI_EVENTS_REQUIRED, own)
         logs = [(UBI_QUERIES, queries), (UBI_EVENTS, events)]
     else:
-        logs = [(EVENTS, _inputs(data.events, "events", REQUIRED_EVENT_COLUMNS, columns_of))]
-    catalog = _inputs(data.catalog, "catalog", REQUIRED_CATALOG_COLUMNS, columns_of)
-    users = _inputs(data.users, "users", (USER_ID, *data.profile_columns), columns_of) if data.users else []
+        logs = [(EVENTS, _inputs(EVENTS, data.events, REQUIRED_EVENT_COLUMNS, own)[0])]
+    catalog, unused = _inputs(CATALOG, data.catalog, REQUIRED_CATALOG_COLUMNS, own)
+    users, _ = _inputs(USERS, data.users, (USER_ID, *data.profile_columns), own) if data.users else ([], ())
     items = _splits(CATALOG, catalog, 0, config)
     by_user = _splits(USERS, users, 0, config)
     before = 0
@@ -114,34 +117,49 @@ def plan_job(config: IngestConfig, output: str, work: str) -> IngestJob:
         (*items, *by_user),
         config.partitions or _partitions(by_user, least=2),
         config.partitions or _partitions(items, least=1),
+        unused,
     )
 
 
 def plan_catalog_job(config: IngestConfig, output: str, work: str) -> IngestJob:
     """As `plan_job`, for the catalog alone; see `IngestConfig.for_catalog`."""
     own = config.for_catalog()
-    catalog = _inputs(own.data.catalog, "catalog", REQUIRED_CATALOG_COLUMNS, columns_of)
+    catalog, unused = catalog_inputs(own)
     items = _splits(CATALOG, catalog, 0, own)
-    return IngestJob(own, output, work, tuple(items), 0, own.partitions or _partitions(items, least=1))
+    return IngestJob(own, output, work, tuple(items), 0, own.partitions or _partitions(items, least=1), unused)
 
 
-def columns_read(kind: str, config: IngestConfig) -> tuple[str, ...]:
-    """The columns that are read of an input; of UBI, the fields of a document."""
-    return {
-        CATALOG: CATALOG_COLUMNS,
-        USERS: (USER_ID, *config.data.profile_columns),
-        UBI_QUERIES: UBI_QUERIES_COLUMNS,
-        UBI_EVENTS: UBI_EVENTS_COLUMNS,
-        EVENTS: EVENT_COLUMNS,
-    }[kind]
+def reading_of(kind: str, config: IngestConfig) -> Reading:
+    """What is read of an input; of UBI, the fields of a document."""
+    data = config.data
+    if kind == CATALOG:
+        further = data.catalog_columns
+        names = tuple(dict.fromkeys((*CATALOG_COLUMNS, *further.names)))
+        lists = (CATEGORY, *further.text, *further.categorical)
+        reading = Reading(CATALOG, names, names=data.columns.catalog, lists=lists, inexact=("price", *further.names))
+    elif kind == USERS:
+        reading = Reading(USERS, (USER_ID, *data.profile_columns), names=data.columns.users)
+    elif kind == EVENTS:
+        reading = Reading(EVENTS, EVENT_COLUMNS, names=data.columns.events)
+    elif kind == UBI_EVENTS:
+        reading = Reading(EVENTS, UBI_EVENTS_COLUMNS, documents=True)
+    else:
+        reading = Reading(UBI_QUERIES, UBI_QUERIES_COLUMNS, documents=True)
+    return replace(reading, payer=config.bigquery.project)
+
+
+def catalog_inputs(config: IngestConfig) -> tuple[list[Input], tuple[str, ...]]:
+    """The catalog's files and tables, and their columns that no setting names.
+
+    Raises:
+      InputError: as `plan_job` does.
+    """
+    return _inputs(CATALOG, config.data.catalog, REQUIRED_CATALOG_COLUMNS, config)
 
 
 def _splits(kind: str, sources: list[Input], first: int, config: IngestConfig) -> list[InputSplit]:
     index = {source.path: number for number, source in enumerate(sources, start=first)}
-    setting = EVENTS if kind == UBI_EVENTS else kind
-    documents = kind in (UBI_QUERIES, UBI_EVENTS)
-    reading = Reading(setting, columns_read(kind, config), documents, config.bigquery.project)
-    return [InputSplit(kind, split, index[split.path]) for split in split_inputs(sources, reading)]
+    return [InputSplit(kind, split, index[split.path]) for split in split_inputs(sources, reading_of(kind, config))]
 
 
 def _partitions(splits: list[InputSplit], least: int) -> int:
@@ -150,32 +168,65 @@ def _partitions(splits: list[InputSplit], least: int) -> int:
 
 
 def _inputs(
-    patterns: tuple[str, ...],
-    what: str,
-    required: tuple[str, ...],
-    columns: Callable[[Input, int], tuple[str, ...]],
-) -> list[Input]:
-    sources = find_inputs(patterns, what)
+    kind: str, patterns: tuple[str, ...], required: tuple[str, ...], config: IngestConfig
+) -> tuple[list[Input], tuple[str, ...]]:
+    """The inputs, and their columns that are not read."""
+    reading = reading_of(kind, config)
+    named = dict.fromkeys((*reading.names, *(config.data.catalog_columns.names if kind == CATALOG else ())))
+    columns: Callable[[Input, int], tuple[str, ...]] = ubi_columns_of if reading.documents else columns_of
+    sources = find_inputs(patterns, reading.what)
+    seen: dict[str, None] = {}
     for source in sources:
         if source.names_all_columns:
-            _check_columns(source.path, what, columns(source, HEAD_BYTES), required)
+            found = columns(source, HEAD_BYTES)
+            _check_columns(source.path, reading, found, required)
+            seen |= dict.fromkeys(found)
     # JSON rows leave out what is null, so a column counts as there if any JSON file of the input names it; and a
     # log may begin with thousands of rows of one kind.
     json_files = [source for source in sources if not source.names_all_columns]
-    found: tuple[str, ...] = ()
-    for head_bytes in (HEAD_BYTES, _DEEP_HEAD_BYTES):
+    found = ()
+    for head_bytes in (HEAD_BYTES, _DEEP_HEAD_BYTES) if json_files else ():
         found = tuple(dict.fromkeys(name for file in json_files for name in columns(file, head_bytes)))
-        if set(required) <= set(found):
-            return sources
+        if not _missing(reading, found, required) and not _missing(reading, (*seen, *found), named):
+            break
     if json_files:
-        _check_columns(json_files[0].path, what, found, required)
-    return sources
+        _check_columns(json_files[0].path, reading, found, required)
+    seen |= dict.fromkeys(found)
+    # What is optional may be in some of the files alone.
+    _check_columns(sources[0].path, reading, tuple(seen), named)
+    used = {part for name in reading.columns for part in (reading.source(name), _root(reading.source(name)))}
+    return sources, tuple(name for name in seen if name not in used)
 
 
-def _check_columns(path: str, what: str, found: tuple[str, ...], required: tuple[str, ...]) -> None:
-    missing = [name for name in required if name not in found]
-    if missing:
-        raise InputError(
-            f"`{what}`: {path} has no column {', '.join(missing)}. Found: {', '.join(found) or 'none'}. "
-            f"Expected: {', '.join(required)}."
+def _check_columns(path: str, reading: Reading, found: tuple[str, ...], required: Iterable[str]) -> None:
+    missing = _missing(reading, found, required)
+    if not missing:
+        return
+    name = missing[0]
+    source = reading.source(name)
+    setting = f"ingest.data.columns.{reading.what}"
+    if name in reading.names:
+        hint = f" `{setting}.{name}` says {source!r}{nearest(source, found)}."
+    elif reading.documents:
+        hint = ""
+    else:
+        hint = (
+            f" If it is there under another name{nearest(source, found)}, say so in `{setting}`, as `{name}: <name>`."
         )
+    raise InputError(
+        f"`{reading.what}`: {path} has no column {', '.join(map(reading.source, missing))}. "
+        f"Found: {', '.join(found) or 'none'}. Expected: {', '.join(map(reading.source, required))}.{hint}"
+    )
+
+
+def _missing(reading: Reading, found: tuple[str, ...], wanted: Iterable[str]) -> list[str]:
+    return [name for name in wanted if reading.source(name) not in found and not _has_root(reading.source(name), found)]
+
+
+def _has_root(source: str, found: tuple[str, ...]) -> bool:
+    return "." in source and _root(source) in found
+
+
+def _root(source: str) -> str:
+    """The top-level column of a nested name."""
+    return source.partition(".")[0]

@@ -19,12 +19,21 @@ from apache_beam.io.filesystems import FileSystems
 from components.example_gen import job as kinds
 from components.example_gen import validate
 from components.example_gen.catalog import item_columns, one_row_per_item, validate_items
-from components.example_gen.columns import CATALOG, EVENT_TYPE, EVENTS, FILE, SEARCH, USER_ID, RecordBatch, users_schema
+from components.example_gen.columns import (
+    EVENT_TYPE,
+    EVENTS,
+    FILE,
+    SEARCH,
+    USER_ID,
+    RecordBatch,
+    catalog_schema,
+    users_schema,
+)
 from components.example_gen.encode import TFRecordWriter, encode_examples
 from components.example_gen.features import SearchLog
 from components.example_gen.files import create, open_raw
-from components.example_gen.inputs import read_batches
-from components.example_gen.job import IngestJob, InputSplit, columns_read
+from components.example_gen.inputs import read_rows
+from components.example_gen.job import IngestJob, InputSplit, reading_of
 from components.example_gen.join import join_requests
 from components.example_gen.partition import BatchRef, read_newest, read_partition, write_partitions
 from components.example_gen.summary import Tally, most_frequent
@@ -63,7 +72,7 @@ def read_split(split: InputSplit, job: IngestJob) -> Iterator[tuple[list[Partiti
 
 def write_catalog(partition: int, refs: Iterable[BatchRef], job: IngestJob) -> tuple[str, Tally]:
     """Writes the catalog examples of a partition; returns the path of the file that lists its item ids."""
-    items, repeated = one_row_per_item(read_partition(refs, CATALOG))
+    items, repeated = one_row_per_item(read_partition(refs, catalog_schema(job.config.data.catalog_columns)))
     letters = validate.rejected(repeated, _file_names(job, kinds.CATALOG))
     validate.write_dead_letters(letters, job.dead_letters(f"catalog-partition-{partition:05d}"))
     _write_examples(
@@ -146,14 +155,16 @@ def _batches(split: InputSplit, job: IngestJob) -> Iterator[tuple[RecordBatch, T
     if split.kind == kinds.UBI_QUERIES:
         batches = read_queries(split.source)
     else:
-        batches = read_batches(split.source, columns_read(split.kind, job.config))
+        batches = read_rows(split.source, reading_of(split.kind, job.config))
     for batch in batches:
         yield batch, Tally()
 
 
 def _validated(batch: RecordBatch, split: InputSplit, job: IngestJob) -> tuple[pl.DataFrame, pl.DataFrame, Tally]:
     if split.kind == kinds.CATALOG:
-        return *validate_items(batch.frame, split.file), Tally()
+        columns, longest = job.config.data.catalog_columns, job.config.max_text_characters
+        items, bad, counters = validate_items(batch.frame, split.file, columns, longest)
+        return items, bad, Tally({f"{kinds.CATALOG}.{name}": count for name, count in counters.items()})
     if split.kind == kinds.USERS:
         return *validate.validate_users(batch.frame, job.config.data.profile_columns, split.file), Tally()
     good, bad, cut = validate.validate_events(

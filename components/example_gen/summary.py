@@ -6,6 +6,7 @@ from typing import Final
 
 import orjson
 
+from components.example_gen.attributes import CUT, NOT_A_NUMBER, OBJECTS
 from components.example_gen.config import IngestConfig
 from components.example_gen.times import TimeSpan
 from components.example_gen.validate import (
@@ -19,6 +20,12 @@ from schema.settings import DataError, InputError
 # Of one record batch so many action names are kept: a log that puts ids into them must not fill the memory.
 NAMES_KEPT: Final = 100
 _NAMES_SHOWN: Final = 20
+# What was lost of catalog columns, by the end of the counter's name.
+_LOST: Final = {
+    CUT: "Texts cut to `ingest.max_text_characters`",
+    OBJECTS: "Catalog rows with an object where values are wanted (name one of its fields, as in `attributes.color`)",
+    NOT_A_NUMBER: "Catalog rows whose value is no number, and absent",
+}
 
 
 @dataclass(frozen=True)
@@ -87,7 +94,8 @@ class IngestSummary:
 
     `counters` are named `<input>.read`, `<input>.dropped.<reason>`, `examples.<split>` and so on; times are epoch
     milliseconds; `seconds` is how long it took. `ubi_actions` has the action names of a UBI dump, the most frequent
-    first.
+    first. `unused_catalog_columns` are those that no setting names, `empty_catalog_features` those of named columns of
+    which no item has a value.
     """
 
     output: str
@@ -97,13 +105,15 @@ class IngestSummary:
     end_ms: int
     seconds: float
     ubi_actions: dict[str, ActionRows] = field(default_factory=dict)
+    unused_catalog_columns: tuple[str, ...] = ()
+    empty_catalog_features: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """For programs."""
         return orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2).decode()
 
     def notes(self) -> list[str]:
-        """For a person: users over the cap, and which actions of a UBI dump were read as what, or ignored."""
+        """For a person: users over the cap, how UBI's actions were read, and what the catalog has beside."""
         read = [f"{_printable(name)} {rows.count:,} as {rows.read_as}" for name, rows in self._actions(ignored=False)]
         ignored = [f"{_printable(name)} {rows.count:,}" for name, rows in self._actions(ignored=True)]
         lines = [f"UBI actions read: {_listed(read)}; `ingest.data.ubi_actions` changes how."] if read else []
@@ -122,7 +132,7 @@ class IngestSummary:
                 f"{searches:,} searches and {interactions:,} clicks, carts and orders were dropped. If one user_id "
                 "stands for many people, leave it empty: searches without a user are all kept."
             )
-        return lines
+        return lines + _catalog_notes(self)
 
     def _actions(self, ignored: bool) -> list[tuple[str, ActionRows]]:
         return [(name, rows) for name, rows in self.ubi_actions.items() if (rows.read_as is None) == ignored]
@@ -135,10 +145,39 @@ class CatalogSummary:
     output: str
     counters: dict[str, int]
     seconds: float
+    unused_catalog_columns: tuple[str, ...] = ()
+    empty_catalog_features: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """For programs."""
         return orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2).decode()
+
+    def notes(self) -> list[str]:
+        """For a person: what the catalog has beside what was read."""
+        return _catalog_notes(self)
+
+
+def _catalog_notes(summary: "IngestSummary | CatalogSummary") -> list[str]:
+    lines = []
+    if summary.unused_catalog_columns:
+        lines.append(
+            f"Catalog columns that are not used: {_listed([_printable(n) for n in summary.unused_catalog_columns])}. "
+            "Name those that should count for search in `ingest.data.catalog_columns`, as text, categorical or numeric."
+        )
+    if summary.empty_catalog_features:
+        lines.append(
+            f"No item has a value of {', '.join(summary.empty_catalog_features)}. Check the catalog, and "
+            "`ingest.data.catalog_columns`."
+        )
+    for what, meaning in _LOST.items():
+        counted = {
+            name.removeprefix("catalog.").removesuffix(f".{what}"): count
+            for name, count in summary.counters.items()
+            if name.startswith("catalog.") and name.endswith(f".{what}")
+        }
+        if counted:
+            lines.append(f"{meaning}: {', '.join(f'{name} {count:,}' for name, count in counted.items())}.")
+    return lines
 
 
 def check(tally: Tally, config: IngestConfig) -> None:

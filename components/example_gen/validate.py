@@ -57,7 +57,14 @@ SKIPPED: Final = {
     "of_searches_without_text": "what was shown or done on such pages gives no label; what was done stays behavior",
     "ignored_actions": "UBI actions that are none of Souk's events; see `ingest.data.ubi_actions`",
 }
-EXPLANATIONS: Final = BAD_ROW_REASONS | UNMATCHED_REASONS | REPEATED_REASONS | SKIPPED
+# What became of the further columns of the catalog; the ends of the counters `catalog.<feature>.<what>`.
+ATTRIBUTES: Final = {
+    "items": "items that have a value",
+    "cut": "texts longer than `ingest.max_text_characters`",
+    "objects": "objects where values are wanted; name one of their fields",
+    "not_a_number": "values that are no finite number; the items are kept without",
+}
+EXPLANATIONS: Final = BAD_ROW_REASONS | UNMATCHED_REASONS | REPEATED_REASONS | SKIPPED | ATTRIBUTES
 
 REJECTS: Final = pl.Schema({"reason": pl.String(), "file": pl.String(), "row": pl.String()})
 EXAMPLES_SHOWN: Final = 3

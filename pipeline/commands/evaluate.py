@@ -25,7 +25,15 @@ if TYPE_CHECKING:
     help="ESCI judgments as JSON lines, or TREC qrels; also .gz.",
 )
 @click.option(
-    "--catalog", required=True, metavar="FILE", help="The catalog the model was trained on (.jsonl, .csv, .parquet)."
+    "--catalog",
+    metavar="FILE",
+    help="The catalog the model was trained on (.jsonl, .csv, .parquet).  [default: that of --config]",
+)
+@click.option(
+    "--config",
+    "config_name",
+    metavar="FILE|NAME",
+    help="The pipeline's configuration: its catalog, and which columns of it are read.",
 )
 @click.option("--model-dir", type=click.Path(path_type=Path), metavar="DIR", help="Folder of pushed versions.")
 @click.option("--servable", type=click.Path(path_type=Path), metavar="DIR", help="Folder of one version instead.")
@@ -47,7 +55,8 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
     judgments: Path,
-    catalog: str,
+    catalog: str | None,
+    config_name: str | None,
     model_dir: Path | None,
     servable: Path | None,
     form: str,
@@ -63,17 +72,24 @@ def command(
     """
     if (model_dir is None) == (servable is None):
         raise InputError("give either --model-dir (the folder of pushed versions) or --servable (one version)")
+    if catalog is None and config_name is None:
+        raise InputError("give --catalog (the file) or --config (the pipeline's configuration, which names it)")
     lengths = _lengths(ks)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.filterwarnings("ignore", category=FutureWarning, module="google")
     # What is quick to check is checked before TensorFlow is loaded.
+    config = None
+    if config_name is not None:
+        from pipeline.config import load
+
+        config = load(config_name).ingest
     from evaluation.judgments import read_judgments
 
     judged = read_judgments(judgments, form, queries)  # type: ignore[arg-type]
     from components.example_gen.catalog_file import read_catalog_file
     from evaluation.judged import evaluate_judgments, newest_version
 
-    found = read_catalog_file(catalog)
+    found = read_catalog_file(catalog, config)
     if found.unusable_rows:
         click.echo(f"note: {found.unusable_rows:,} catalog rows cannot be used and are left out", err=True)
     path = servable if servable is not None else newest_version(model_dir)  # type: ignore[arg-type]

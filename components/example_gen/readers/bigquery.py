@@ -8,7 +8,7 @@ itself. Google keeps a session for at least 6 hours.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import orjson
 import polars as pl
@@ -28,6 +28,9 @@ from components.example_gen.columns import RecordBatch
 from components.example_gen.files import SPLIT_BYTES
 from components.example_gen.readers.parquet import BATCH_ROWS, from_arrow, milliseconds
 from schema.settings import InputError
+
+if TYPE_CHECKING:
+    from components.example_gen.inputs import Reading
 
 READ_ROWS: Final = (
     "roles/bigquery.dataViewer on the table and roles/bigquery.readSessionUser on the project that pays for the reading"
@@ -59,17 +62,13 @@ class TableStream:
         return self.table.path
 
 
-def open_streams(
-    table: Table, what: str, columns: tuple[str, ...], nested: bool, project: str, first: int
-) -> list[TableStream]:
+def open_streams(table: Table, reading: "Reading", first: int) -> list[TableStream]:
     """Opens a read session.
 
     Args:
       table: to read.
-      what: the setting that it comes from, for the error message.
-      columns: which to read; those that the table does not have are left out.
-      nested: whether structs and lists will do.
-      project: that pays; by default that of the environment, or the table's.
+      reading: what is read of it; columns that the table does not have are left out. By default the project of the
+        environment pays, or the table's.
       first: the index of the first stream.
 
     Raises:
@@ -79,8 +78,9 @@ def open_streams(
     from google.auth.exceptions import GoogleAuthError
     from google.cloud.bigquery_storage_v1 import types
 
-    check_columns(table, what, columns, nested)
-    payer = project or default_project() or table.address.project
+    check_columns(table, reading)
+    what, columns = reading.what, reading.sources
+    payer = reading.payer or default_project() or table.address.project
     options = types.ReadSession.TableReadOptions(
         selected_fields=[column.name for column in table.columns if column.name in columns],
         row_restriction=table.address.where,

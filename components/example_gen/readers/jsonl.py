@@ -18,9 +18,19 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def read_batches(source: FileSplit, columns: tuple[str, ...]) -> Iterator[RecordBatch]:
-    """Batches of the lines that begin in the split."""
+    """Batches of the lines that begin in the split; `a.b` is the key of that name, or `b` within the object `a`."""
+    nested = {name: name.split(".") for name in columns if "." in name}
+    read = dict.fromkeys((*columns, *(path[0] for path in nested.values())), pl.String())
     for data in line_batches(source):
-        yield parse_lines(data, dict.fromkeys(columns, pl.String()))
+        batch = parse_lines(data, read)
+        if nested:
+            # An object comes as its JSON, whatever else the rows hold in its place.
+            inner = [
+                pl.coalesce(name, pl.col(path[0]).str.json_path_match(_json_path(path[1:])))
+                for name, path in nested.items()
+            ]
+            batch = RecordBatch(batch.frame.with_columns(inner).select(columns), batch.rejects)
+        yield batch
 
 
 def columns_of(file: InputFile, head_bytes: int) -> tuple[str, ...]:
@@ -102,6 +112,10 @@ def line_batches(source: FileSplit, batch_bytes: int = BATCH_BYTES) -> Iterator[
                     yield tail
         except (OSError, EOFError) as error:
             raise InputError(f"{file.path} cannot be read to its end: {error}; is it cut short?") from error
+
+
+def _json_path(keys: list[str]) -> str:
+    return "$" + "".join(f"[{orjson.dumps(key).decode()}]" for key in keys)
 
 
 def _seek_to_line(stream: BinaryIO, source: FileSplit) -> int:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as arrow
 import pyarrow.parquet as arrow_parquet
 from polars.exceptions import PolarsError
 
@@ -16,13 +17,17 @@ BATCH_ROWS = 128 * 1024
 
 
 def read_batches(source: FileSplit, columns: tuple[str, ...]) -> Iterator[RecordBatch]:
-    """Batches of the file's rows; timestamps become epoch milliseconds, bytes that are not UTF-8 rejects."""
+    """Batches of the file's rows; timestamps become epoch milliseconds, bytes that are not UTF-8 rejects.
+
+    `a.b` is the column of that name, or the field `b` of the struct `a`.
+    """
     with open_raw(source.file.path) as stream:
         try:
             file = arrow_parquet.ParquetFile(stream)
-            present = [name for name in columns if name in file.schema_arrow.names]
+            paths = _paths(file.schema_arrow, columns, source.file.path)
+            present = [".".join(path) for path in paths.values()]
             for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=present):
-                yield from_arrow(batch, columns)
+                yield from_arrow(_flat(batch, paths), columns)
         except (pa.ArrowException, PolarsError, OSError) as error:
             raise InputError(f"{source.file.path} cannot be read as Parquet: {error}") from error
 
@@ -31,9 +36,52 @@ def columns_of(file: InputFile, head_bytes: int = 0) -> tuple[str, ...]:
     """The names of the top-level columns, which the file's end holds, whatever `head_bytes` says."""
     with open_raw(file.path) as stream:
         try:
-            return tuple(arrow_parquet.ParquetFile(stream).schema_arrow.names)
+            names = arrow_parquet.ParquetFile(stream).schema_arrow.names
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{file.path} cannot be read as Parquet: {error}") from error
+    if len(set(names)) < len(names):
+        raise InputError(f"{file.path} names a column twice: {', '.join(names)}")
+    return tuple(names)
+
+
+def _paths(schema: pa.Schema, columns: tuple[str, ...], path: str) -> dict[str, list[str]]:
+    """Where those of `columns` are that the file has: at the top, or in structs."""
+    found: dict[str, list[str]] = {}
+    for name in columns:
+        kind, keys = (schema.field(name).type, [name]) if name in schema.names else _inner(schema, name.split("."))
+        if kind is None:
+            continue
+        if pa.types.is_nested(kind.value_type if _is_list(kind) else kind):
+            hint = f"; name one of its fields, such as {name}.{kind.field(0).name}" if pa.types.is_struct(kind) else ""
+            raise InputError(
+                f"{path} cannot be read as Parquet: its column {name} holds {kind}, not texts or lists of them{hint}"
+            )
+        found[name] = keys
+    return found
+
+
+def _inner(schema: pa.Schema, keys: list[str]) -> tuple[pa.DataType | None, list[str]]:
+    kind: pa.DataType = pa.struct(schema) if len(keys) > 1 else None
+    for key in keys:
+        if kind is None or not pa.types.is_struct(kind) or kind.get_field_index(key) < 0:
+            return None, keys
+        kind = kind.field(key).type
+    return kind, keys
+
+
+def _flat(batch: pa.RecordBatch, paths: dict[str, list[str]]) -> pa.RecordBatch:
+    """The columns at `paths` under their names."""
+    if all(len(path) == 1 for path in paths.values()):
+        return batch
+    columns = [
+        arrow.struct_field(batch.column(path[0]), path[1:]) if len(path) > 1 else batch.column(path[0])
+        for path in paths.values()
+    ]
+    return pa.RecordBatch.from_arrays(columns, names=list(paths))
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
 
 
 def from_arrow(batch: pa.RecordBatch, columns: tuple[str, ...]) -> RecordBatch:
@@ -50,7 +98,7 @@ def from_arrow(batch: pa.RecordBatch, columns: tuple[str, ...]) -> RecordBatch:
     lists: dict[str, pl.Series] = {}
     for name in batch.schema.names:
         column = batch.column(name)
-        if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+        if _is_list(column.type):
             lists[name] = pl.Series(name, pl.from_arrow(column)).cast(pl.List(pl.String))
         else:
             texts[name] = _as_bytes(column)
@@ -82,11 +130,23 @@ def _as_bytes(column: pa.Array) -> pa.Array:
     elif pa.types.is_decimal(column.type):
         # Arrow has no cast of these, and a float would make one of two long ids.
         column = pa.array([None if value is None else f"{value:f}" for value in column.to_pylist()], pa.string())
+    elif pa.types.is_floating(column.type):
+        column = _number_texts(column)
     if pa.types.is_binary(column.type):
         return column
     if pa.types.is_large_binary(column.type):
         return column.cast(pa.binary())
     return column.cast(pa.string()).cast(pa.binary())
+
+
+def _number_texts(column: pa.Array) -> pa.Array:
+    """Texts of floating point numbers; whole ones, as ids are where one is missing, are written as whole numbers."""
+    whole = arrow.and_(arrow.equal(arrow.floor(column), column), arrow.less(arrow.abs(column), 2.0**53))
+    texts = column.cast(pa.string())
+    if not arrow.any(whole).as_py():
+        return texts
+    numbers = arrow.if_else(whole, column, pa.scalar(None, column.type)).cast(pa.int64(), safe=False)
+    return arrow.if_else(arrow.fill_null(whole, False), numbers.cast(pa.string()), texts)
 
 
 def _not_utf8(columns: Iterable[pa.Array], rows: int) -> np.ndarray:

@@ -21,7 +21,8 @@ def _validate(*rows: dict) -> tuple[pl.DataFrame, pl.DataFrame]:
         schema=dict.fromkeys(CATALOG_COLUMNS, pl.String),
         orient="row",
     )
-    return validate_items(raw, 0)
+    items, bad, _ = validate_items(raw, 0)
+    return items, bad
 
 
 def test_an_item_becomes_the_features_that_it_has() -> None:
@@ -72,7 +73,7 @@ def test_a_category_is_a_list_or_names_joined_by_an_arrow(category: str | None, 
 
 def test_a_category_column_may_hold_lists() -> None:
     raw = pl.DataFrame({**{name: [GOOD[name]] * 2 for name in CATALOG_COLUMNS}, "category": [[" A ", None, "B"], None]})
-    items, _ = validate_items(raw, 0)
+    items, _, _ = validate_items(raw, 0)
     assert items["category_path"].to_list() == [["A", "B"], []]
 
 

@@ -197,7 +197,7 @@ def test_a_column_that_is_not_there_is_the_same_error_as_of_a_file(cloud: Cloud,
     ("field", "said"),
     [
         (Field("title", "STRING", "REPEATED"), "`title` is ARRAY<STRING>, of which only `category` may be one"),
-        (Field("category", "INTEGER", "REPEATED"), "`category` is ARRAY<INTEGER>"),
+        (Field("category", "FLOAT", "REPEATED"), "`category` is ARRAY<FLOAT>"),
         (Field("brand", "RECORD", fields=(Field("name"),)), "`brand` is RECORD; it must be a plain type"),
         (Field("shop", "GEOGRAPHY"), "`shop` is GEOGRAPHY"),
         (Field("item_id", "FLOAT"), "`item_id` is FLOAT, which holds no exact text"),
