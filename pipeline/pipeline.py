@@ -19,6 +19,7 @@ from components.index_builder.component import IndexBuilder
 from components.pusher.component import Pusher
 from components.recall_gate.component import RecallGate
 from components.schema_gate.component import SchemaGate
+from components.schema_gate.columns import with_columns
 from components.schema_gate.gate import parse_schema, read_schema
 from components.trainer.component import Trainer
 from components.transform.preprocessing import CUSTOM_CONFIG_KEY as TRANSFORM_CONFIG_KEY
@@ -129,7 +130,9 @@ def checking_steps(config: PipelineConfig, compiled: bool, examples: types.BaseC
     schema_gate = SchemaGate(
         statistics=statistics.outputs["statistics"],
         baseline_statistics=baselines.output(good_statistics, baselines.STATISTICS),
-        schema_text=read_schema(config.schema_gate.schema_path),
+        schema_text=with_columns(
+            read_schema(config.schema_gate.schema_path), config.ingest.data.catalog_columns.features
+        ),
         config_json=config.schema_gate.to_json(),
         ledger=known.ledger,
         overrides=given("schema_gate"),

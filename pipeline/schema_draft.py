@@ -1,4 +1,4 @@
-"""Drafts a schema for a shop: Souk's own features as the contract has them, the shop's profile columns as found."""
+"""Drafts a schema for a shop: Souk's own features as the contract has them, the shop's own columns as found."""
 
 import posixpath
 import tempfile
@@ -14,6 +14,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 from components.example_gen.config import IngestConfig
 from components.example_gen.files import make_directory, remove_tree
 from components.example_gen.ingest import ingest_into, local_pipeline
+from components.schema_gate.columns import column_feature
 from components.schema_gate.config import DEFAULT_SCHEMA
 from components.schema_gate.gate import Statistics, parse_schema, read_schema
 from schema import features
@@ -21,7 +22,6 @@ from schema.artifacts import split_folder
 
 # A feed may lose this share of what it had of an optional feature before the gate stops it.
 _TOLERATED_LOSS = 0.2
-_PROFILE_DRIFT = 0.1
 _HEADER = """\
 # Drafted by `souk schema` from {examples:,} examples of the shop's own data. Read it through before it is relied on:
 # `presence` of an optional feature is {kept:.0%} of what was found, so that a feed that breaks is noticed; a feature
@@ -90,8 +90,8 @@ def schema_of(statistics: Mapping[str, Statistics]) -> schema_pb2.Schema:
     own.feature.extend(kept)
     known = {feature.name for feature in kept}
     for name in sorted(found):
-        if name not in known and _is_profile(name):
-            own.feature.append(_profile(name))
+        if name not in known and (feature := column_feature(name)):
+            own.feature.append(feature)
     for feature in own.feature:
         if not feature.HasField("presence") and feature.name in found:
             _expect(feature, *found[feature.name])
@@ -100,13 +100,6 @@ def schema_of(statistics: Mapping[str, Statistics]) -> schema_pb2.Schema:
 
 def _is_profile(name: str) -> bool:
     return name.startswith(features.PROFILE_PREFIX)
-
-
-def _profile(name: str) -> schema_pb2.Feature:
-    feature = schema_pb2.Feature(name=name, type=schema_pb2.BYTES, not_in_environment=[features.CATALOG_ENVIRONMENT])
-    feature.value_count.min, feature.value_count.max = 0, 1
-    feature.drift_comparator.infinity_norm.threshold = _PROFILE_DRIFT
-    return feature
 
 
 def _expect(feature: schema_pb2.Feature, statistics: statistics_pb2.FeatureNameStatistics, examples: int) -> None:

@@ -109,8 +109,8 @@ class IngestSummary:
     empty_catalog_features: tuple[str, ...] = ()
 
     def to_json(self) -> str:
-        """For programs."""
-        return orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2).decode()
+        """For programs; with the `notes`."""
+        return orjson.dumps({**asdict(self), "notes": self.notes()}, option=orjson.OPT_INDENT_2).decode()
 
     def notes(self) -> list[str]:
         """For a person: users over the cap, how UBI's actions were read, and what the catalog has beside."""
@@ -149,8 +149,8 @@ class CatalogSummary:
     empty_catalog_features: tuple[str, ...] = ()
 
     def to_json(self) -> str:
-        """For programs."""
-        return orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2).decode()
+        """For programs; with the `notes`."""
+        return orjson.dumps({**asdict(self), "notes": self.notes()}, option=orjson.OPT_INDENT_2).decode()
 
     def notes(self) -> list[str]:
         """For a person: what the catalog has beside what was read."""

@@ -121,6 +121,8 @@ def _print_outcome(context: click.Context, config: "PipelineConfig", run: "Run",
         shards = config.index.shards
         if outcome.schema is not None and outcome.schema.anomalies:
             console.print(tables.anomalies_table(outcome.schema.anomalies))
+        for note in outcome.data.notes if outcome.data else ():
+            console.print(note, markup=False, highlight=False)
         console.print(tables.evaluation_table(evaluation))
         if outcome.state == "cached":
             console.print("Nothing has changed since this was done by an earlier run:")

@@ -191,6 +191,7 @@ def data_of(examples: Found, files: Mapping[str, Sequence[str]], fingerprint: st
         examples=written,
         dead_letters=os.path.join(examples.uri, DEAD_LETTERS_FOLDER) if rejected else "",
         fingerprint=fingerprint,
+        notes=tuple(summary.get("notes", ())),
     )
 
 

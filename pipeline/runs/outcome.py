@@ -57,6 +57,7 @@ class Data:
       examples: written, by split.
       dead_letters: the folder of the rejected rows, "" if there are none.
       fingerprint: of the input files, or the `data_version` of a compiled run.
+      notes: what ingestion says to a person, such as which columns of the catalog are not used.
     """
 
     uri: str
@@ -65,6 +66,7 @@ class Data:
     examples: dict[str, int]
     dead_letters: str
     fingerprint: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -73,10 +73,12 @@ def _flat(batch: pa.RecordBatch, paths: dict[str, list[str]]) -> pa.RecordBatch:
     """The columns at `paths` under their names."""
     if all(len(path) == 1 for path in paths.values()):
         return batch
-    columns = [
-        arrow.struct_field(batch.column(path[0]), path[1:]) if len(path) > 1 else batch.column(path[0])
-        for path in paths.values()
-    ]
+    columns = []
+    for top, *fields in paths.values():
+        column = batch.column(top)
+        for field in fields:
+            column = arrow.struct_field(column, [column.type.get_field_index(field)])
+        columns.append(column)
     return pa.RecordBatch.from_arrays(columns, names=list(paths))
 
 
