@@ -18,8 +18,8 @@ from components.hard_negatives.component import HardNegativeMiner
 from components.index_builder.component import IndexBuilder
 from components.pusher.component import Pusher
 from components.recall_gate.component import RecallGate
-from components.schema_gate.component import SchemaGate
 from components.schema_gate.columns import with_columns
+from components.schema_gate.component import SchemaGate
 from components.schema_gate.gate import parse_schema, read_schema
 from components.trainer.component import Trainer
 from components.transform.preprocessing import CUSTOM_CONFIG_KEY as TRANSFORM_CONFIG_KEY

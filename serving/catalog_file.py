@@ -1,7 +1,9 @@
 """The shop's catalog file, opened whatever its format, for programs that show its items."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import polars as pl
 
@@ -9,25 +11,41 @@ from schema import features
 from schema.settings import InputError
 
 
-def scan_catalog(path: Path, columns: Sequence[str]) -> pl.LazyFrame:
-    """The rows of a file (.jsonl, .csv, .parquet; texts also as .gz), read when they are collected.
+def scan_catalog(path: Path, columns: Sequence[str], names: Mapping[str, str]) -> pl.LazyFrame:
+    """Those of `columns` that a file (.jsonl, .csv, .parquet; texts also as .gz) has, read when they are collected.
 
     Args:
       path: the file.
-      columns: what may be wanted, the id among it; a text file gives all of them, the others what they have.
+      columns: what is wanted, the id among it.
+      names: what the file calls those columns that it calls otherwise; `a.b` may be a field of the object `a`.
 
     Raises:
-      InputError: if the format is not known, or there is no `item_id` column.
+      InputError: if the format is not known, or there is no column for `item_id`.
       OSError: if the file cannot be read; also a `polars.exceptions.PolarsError`.
     """
-    scan = _scan(path, columns)
-    found = scan.collect_schema().names()
-    if features.ITEM_ID not in found:
+    sources = {column: names.get(column, column) for column in columns}
+    suffix = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
+    if suffix in (".jsonl", ".ndjson", ".json"):
+        # A line that is not JSON gives nulls: it is ingestion's to report, and must not hide the other items.
+        line = pl.scan_lines(path, name="line").select(pl.col("line").str.strip_chars())
+        return line.select(_in_json(source).alias(column) for column, source in sources.items())
+    if suffix == ".csv":
+        scan = pl.scan_csv(path, infer_schema=False)
+    elif suffix == ".parquet":
+        scan = pl.scan_parquet(path)
+    else:
         raise InputError(
-            f"{path} has no column `{features.ITEM_ID}` (it has: {', '.join(found)}), "
+            f"The format of the catalog file {path} is not known by its name. "
+            "It must end in .jsonl, .ndjson, .json, .csv (each also with .gz) or .parquet."
+        )
+    types = scan.collect_schema()
+    found = {column: _in_table(types, source) for column, source in sources.items()}
+    if found[features.ITEM_ID] is None:
+        raise InputError(
+            f"{path} has no column `{sources[features.ITEM_ID]}` (it has: {', '.join(types.names())}), "
             "so items cannot be looked up in it. Give the catalog that the model was trained on."
         )
-    return scan
+    return scan.select(value.alias(column) for column, value in found.items() if value is not None)
 
 
 def unreadable(path: Path, error: Exception) -> InputError:
@@ -35,17 +53,28 @@ def unreadable(path: Path, error: Exception) -> InputError:
     return InputError(f"The catalog file {path} cannot be read: {error}")
 
 
-def _scan(path: Path, columns: Sequence[str]) -> pl.LazyFrame:
-    suffix = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
-    if suffix in (".jsonl", ".ndjson", ".json"):
-        # A line that is not JSON gives nulls: it is ingestion's to report, and must not hide the other items.
-        line = pl.scan_lines(path, name="line").select(pl.col("line").str.strip_chars())
-        return line.select(pl.col("line").str.json_path_match(f"$.{name}").alias(name) for name in columns)
-    if suffix == ".csv":
-        return pl.scan_csv(path, infer_schema=False)
-    if suffix == ".parquet":
-        return pl.scan_parquet(path)
-    raise InputError(
-        f"The format of the catalog file {path} is not known by its name. "
-        "It must end in .jsonl, .ndjson, .json, .csv (each also with .gz) or .parquet."
-    )
+def _in_json(source: str) -> pl.Expr:
+    """The value of the key `source`, or where its dots lead to."""
+    line = pl.col("line").str
+    found = [line.json_path_match(_json_path([source]))]
+    if "." in source:
+        found.append(line.json_path_match(_json_path(source.split("."))))
+    return pl.coalesce(found)
+
+
+def _json_path(keys: Sequence[str]) -> str:
+    return "$" + "".join(f"[{json.dumps(key, ensure_ascii=False)}]" for key in keys)
+
+
+def _in_table(types: pl.Schema, source: str) -> pl.Expr | None:
+    """The column `source`, or the field that its dots lead to; None if there is neither."""
+    if source in types:
+        return pl.col(source)
+    top, *fields = source.split(".")
+    value, kind = pl.col(top), cast(Any, types.get(top))
+    for field in fields:
+        inner = {one.name: one.dtype for one in kind.fields} if isinstance(kind, pl.Struct) else {}
+        if field not in inner:
+            return None
+        value, kind = value.struct.field(field), inner[field]
+    return value if fields and kind is not None else None

@@ -1,8 +1,9 @@
 """Titles, brands and prices of found items, out of the shop's catalog file, for people to read."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import polars as pl
 
@@ -22,8 +23,15 @@ class ItemDetails:
     price: str | None = None
 
 
-def read_details(paths: Iterable[Path], item_ids: Collection[str]) -> dict[str, ItemDetails]:
+def read_details(
+    paths: Iterable[Path], item_ids: Collection[str], names: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, ItemDetails]:
     """Details of those of `item_ids` that the catalog's files (.jsonl, .csv, .parquet; texts also as .gz) hold.
+
+    Args:
+      paths: the files.
+      item_ids: of the items.
+      names: what the files call the columns that they call otherwise.
 
     Raises:
       InputError: if a file is missing or unreadable, of an unknown format, or without an `item_id` column.
@@ -32,15 +40,15 @@ def read_details(paths: Iterable[Path], item_ids: Collection[str]) -> dict[str, 
     for path in paths:
         wanted = set(item_ids) - found.keys()
         if wanted:
-            found |= _read(path, wanted)
+            found |= _read(path, wanted, names)
     return found
 
 
-def _read(path: Path, item_ids: Collection[str]) -> dict[str, ItemDetails]:
+def _read(path: Path, item_ids: Collection[str], names: Mapping[str, str]) -> dict[str, ItemDetails]:
     if not path.is_file():
         raise InputError(f"There is no catalog file {path}. Check the path given with --catalog.")
     try:
-        table = scan_catalog(path, (features.ITEM_ID, *_SHOWN))
+        table = scan_catalog(path, (features.ITEM_ID, *_SHOWN), names)
         columns = table.collect_schema().names()
         shown = [pl.col(name).cast(pl.String) for name in (features.ITEM_ID, *_SHOWN) if name in columns]
         rows = table.select(shown).filter(pl.col(features.ITEM_ID).is_in(list(item_ids))).collect().to_dicts()

@@ -73,7 +73,7 @@ def command(
     It asks only the port that TensorFlow Serving or `souk serve` answers on. Stop it with Ctrl-C.
     """
     from serving.playground.api import Playground
-    from serving.playground.catalog import CatalogReader
+    from serving.playground.catalog import CatalogLayout, CatalogReader
     from serving.playground.models import Models, ServedModel, parse_model
     from serving.playground.server import PlaygroundServer
     from serving.playground.users import Users
@@ -90,7 +90,7 @@ def command(
     allowed = access(token_file, ca)
     playground = Playground(
         Models(served, timeout, credentials=allowed.credentials, token=allowed.token),
-        CatalogReader(catalogs or sources.catalog),
+        CatalogReader(catalogs or sources.catalog, CatalogLayout(sources.names, sources.further)),
         Users(sources.user_state if user_state is None else user_state),
     )
     server = PlaygroundServer(playground, host, port)

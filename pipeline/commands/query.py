@@ -2,7 +2,8 @@
 
 import glob
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,8 @@ _DONE = {
 class Sources:
     """Whom to ask, and what to read beside the answer; None or () where nothing is known.
 
-    The model is in so many `shards`, which are all on `target`.
+    The model is in so many `shards`, which are all on `target`. `names` and `further` are as the configuration has them
+    for columns of the catalog.
     """
 
     target: str = DEFAULT_TARGET
@@ -40,6 +42,8 @@ class Sources:
     shards: int = 1
     user_state: Path | None = None
     catalog: tuple[Path, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
+    further: tuple[str, ...] = ()
 
 
 @click.command(name="query")
@@ -121,6 +125,7 @@ def command(
         name=sources.name if name is None else name,
         user_state=sources.user_state if user_state is None else user_state,
         catalog=sources.catalog if catalog is None else (catalog,),
+        names=sources.names,
     )
     behavior = _behavior(user, sources.user_state)
     wanted = Filters(**filters)
@@ -151,7 +156,7 @@ def command(
     if sources.catalog:
         from serving.item_details import read_details
 
-        details = read_details(sources.catalog, [hit.item_id for hit in answer.hits])
+        details = read_details(sources.catalog, [hit.item_id for hit in answer.hits], sources.names)
     if as_json:
         personalized = behavior is not None and not behavior.empty
         click.echo(json.dumps(_as_dict(query, user, personalized, answer, details), ensure_ascii=False))
@@ -177,6 +182,8 @@ def configured(config: str) -> Sources:
         shards=loaded.index.shards,
         user_state=_newest_user_state(Path(loaded.artifacts_root)),
         catalog=tuple(catalog),
+        names=loaded.ingest.data.columns.catalog,
+        further=loaded.ingest.data.catalog_columns.names,
     )
 
 

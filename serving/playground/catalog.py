@@ -2,10 +2,10 @@
 
 import json
 import threading
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYetError
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +19,9 @@ from serving.catalog_file import scan_catalog, unreadable
 _CATEGORY: Final = "category"
 _COLUMNS: Final = (features.ITEM_ID, features.TITLE, features.BRAND, _CATEGORY, features.SHOP, features.PRICE)
 _SEPARATOR: Final = features.CATEGORY_SEPARATOR
+# Before the names of further columns, one of which may be called as an attribute of Item is.
+_FURTHER: Final = "further/"
+_SHOWN_CHARACTERS: Final = 200
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Item:
 
     Attributes:
       category: names from the root down, joined by `schema.features.CATEGORY_SEPARATOR`.
+      further: the beginnings of other columns' values, by column.
     """
 
     title: str | None = None
@@ -34,6 +38,23 @@ class Item:
     category: str | None = None
     shop: str | None = None
     price: float | None = None
+    further: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CatalogLayout:
+    """What is read of a catalog's files.
+
+    Attributes:
+      names: what the files call the columns that they call otherwise.
+      further: columns that are shown beside Souk's own.
+    """
+
+    names: Mapping[str, str] = field(default_factory=dict)
+    further: tuple[str, ...] = ()
+
+
+_SOUKS_OWN: Final = CatalogLayout()
 
 
 class ItemCatalog:
@@ -50,7 +71,7 @@ class ItemCatalog:
     def items(self, item_ids: Collection[str]) -> dict[str, Item]:
         """Those of `item_ids` that the catalog has."""
         rows = self._table.filter(self._table[features.ITEM_ID].is_in(list(item_ids)))
-        return {row.pop(features.ITEM_ID): Item(**row) for row in rows.iter_rows(named=True)}
+        return {row.pop(features.ITEM_ID): _item(row) for row in rows.iter_rows(named=True)}
 
 
 class CatalogReader:
@@ -58,12 +79,13 @@ class CatalogReader:
 
     Args:
       paths: files of the catalog; none at all is a shop without one.
+      layout: what is read of them.
 
     Raises:
       InputError: if one of them is missing.
     """
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    def __init__(self, paths: Sequence[Path], layout: CatalogLayout = _SOUKS_OWN) -> None:
         for path in paths:
             if not path.is_file():
                 raise InputError(f"There is no catalog file {path}. Check the path given with --catalog.")
@@ -71,12 +93,13 @@ class CatalogReader:
         if paths:
             self._reading = Future()
             # Not a pool's thread: Python would wait for it when told to stop, and a large catalog takes a while.
-            threading.Thread(target=self._read, args=(self._reading, paths), name="catalog", daemon=True).start()
+            args = (self._reading, paths, layout)
+            threading.Thread(target=self._read, args=args, name="catalog", daemon=True).start()
 
     @staticmethod
-    def _read(reading: Future[ItemCatalog], paths: Sequence[Path]) -> None:
+    def _read(reading: Future[ItemCatalog], paths: Sequence[Path], layout: CatalogLayout) -> None:
         try:
-            reading.set_result(read_catalog(paths))
+            reading.set_result(read_catalog(paths, layout))
         except InputError as error:
             reading.set_exception(error)
         except Exception as error:
@@ -109,25 +132,42 @@ class CatalogReader:
             return {"state": "failed", "error": str(error)}
 
 
-def read_catalog(paths: Iterable[Path]) -> ItemCatalog:
+def read_catalog(paths: Iterable[Path], layout: CatalogLayout = _SOUKS_OWN) -> ItemCatalog:
     """The catalog in files (.jsonl, .csv, .parquet; texts also as .gz); of two rows of one id the last one counts.
 
     Raises:
       InputError: if a file is unreadable, of an unknown format, or without an `item_id` column.
     """
-    table = pl.concat([_read(path) for path in paths])
+    table = pl.concat([_read(path, layout) for path in paths])
     return ItemCatalog(table.unique(features.ITEM_ID, keep="last", maintain_order=True))
 
 
-def _read(path: Path) -> pl.DataFrame:
+def _item(row: dict[str, Any]) -> Item:
+    further = {name.removeprefix(_FURTHER): value for name, value in row.items() if name.startswith(_FURTHER) and value}
+    return Item(**{name: value for name, value in row.items() if not name.startswith(_FURTHER)}, further=further)
+
+
+def _read(path: Path, layout: CatalogLayout) -> pl.DataFrame:
     try:
-        scan = scan_catalog(path, _COLUMNS)
+        scan = scan_catalog(path, (*_COLUMNS, *layout.further), layout.names)
         types = scan.collect_schema()
-        if isinstance(types.get(_CATEGORY), pl.List):
-            scan = scan.with_columns(pl.col(_CATEGORY).cast(pl.List(pl.String)).list.join(_SEPARATOR))
-        table = scan.select(
-            (pl.col(name) if name in types else pl.lit(None)).cast(pl.String).alias(name) for name in _COLUMNS
-        ).collect()
+        joined = [
+            pl.col(name).cast(pl.List(pl.String)).list.join(_SEPARATOR if name == _CATEGORY else ", ")
+            for name, kind in types.items()
+            if isinstance(kind, pl.List)
+        ]
+        found = {
+            name: (pl.col(name) if name in types else pl.lit(None)).cast(pl.String)
+            for name in (*_COLUMNS, *layout.further)
+        }
+        table = (
+            scan.with_columns(joined)
+            .select(
+                *(found[name].alias(name) for name in _COLUMNS),
+                *(_beginning(found[name]).alias(_FURTHER + name) for name in layout.further),
+            )
+            .collect()
+        )
     except (pl.exceptions.PolarsError, OSError) as error:
         raise unreadable(path, error) from error
     # There are far fewer categories than items, so only the distinct texts are parsed.
@@ -137,6 +177,12 @@ def _read(path: Path) -> pl.DataFrame:
         pl.col(_CATEGORY).replace_strict(texts, paths, default=None, return_dtype=pl.String),
         pl.col(features.PRICE).cast(pl.Float64, strict=False),
     )
+
+
+def _beginning(text: pl.Expr) -> pl.Expr:
+    """The first of a text, or of what a JSON list holds."""
+    values = text.str.strip_chars('[]"').str.replace_all(r'",\s*"', ", ")
+    return pl.when(text.str.starts_with('["')).then(values).otherwise(text).str.slice(0, _SHOWN_CHARACTERS)
 
 
 def _category_path(text: str) -> str | None:

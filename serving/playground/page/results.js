@@ -87,7 +87,8 @@ function renderHit(hit, share, shown, seen, onExclude) {
   bar.style.width = `${Math.round(share * 100)}%`;
   return el("li", { class: hit.other_rank === null ? "hit only" : "hit", "data-item": hit.item_id, onpointerenter: point, onpointerleave: point },
     el("div", { class: "place" }, el("b", {}, String(hit.rank)), move),
-    el("div", {}, title, el("div", { class: "about" }, ...about.flatMap((part, at) => (at ? [" · ", part] : [part])))),
+    el("div", {}, title, el("div", { class: "about" }, ...about.flatMap((part, at) => (at ? [" · ", part] : [part]))),
+      ...Object.entries(hit.further ?? {}).map(([name, value]) => el("div", { class: "about" }, `${name}: ${value}`))),
     el("div", { class: "numbers" },
       el("span", { class: "price" }, hit.price === null ? "" : money.format(hit.price)),
       el("span", { class: "score", title: "score" }, hit.score === null ? "no score" : hit.score.toFixed(4)),

@@ -47,6 +47,7 @@ def test_a_search_gives_what_the_client_gives_with_what_the_catalog_says(playgro
         "category": "Home > Kettle",
         "shop": "shop 2",
         "price": 10.0 + tiny_retriever.TITLES.index("blue kettle"),
+        "further": {},
     }
     assert (side["answered_by"], side["found"], side["places"], side["error"]) == ("3", 10, 10, None)
     assert side["latency_ms"] > 0
