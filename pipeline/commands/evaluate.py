@@ -33,9 +33,14 @@ if TYPE_CHECKING:
     "--config",
     "config_name",
     metavar="FILE|NAME",
-    help="The pipeline's configuration: its catalog, and which columns of it are read.",
+    help="The pipeline's configuration: its pushed versions, its catalog, and which columns of that are read.",
 )
-@click.option("--model-dir", type=click.Path(path_type=Path), metavar="DIR", help="Folder of pushed versions.")
+@click.option(
+    "--model-dir",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder of pushed versions.  [default: that of --config]",
+)
 @click.option("--servable", type=click.Path(path_type=Path), metavar="DIR", help="Folder of one version instead.")
 @click.option(
     "--format",
@@ -70,26 +75,28 @@ def command(
     is what the model answers through its index; ks beyond the length of its answer are measured by exact
     search over its vectors. Queries are asked without a user.
     """
+    config = None
+    if config_name is not None:
+        from pipeline.config import load
+
+        config = load(config_name)
+        if model_dir is None and servable is None:
+            model_dir = Path(config.model_directory)
     if (model_dir is None) == (servable is None):
         raise InputError("give either --model-dir (the folder of pushed versions) or --servable (one version)")
-    if catalog is None and config_name is None:
+    if catalog is None and config is None:
         raise InputError("give --catalog (the file) or --config (the pipeline's configuration, which names it)")
     lengths = _lengths(ks)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.filterwarnings("ignore", category=FutureWarning, module="google")
     # What is quick to check is checked before TensorFlow is loaded.
-    config = None
-    if config_name is not None:
-        from pipeline.config import load
-
-        config = load(config_name).ingest
     from evaluation.judgments import read_judgments
 
     judged = read_judgments(judgments, form, queries)  # type: ignore[arg-type]
     from components.example_gen.catalog_file import read_catalog_file
     from evaluation.judged import evaluate_judgments, newest_version
 
-    found = read_catalog_file(catalog, config)
+    found = read_catalog_file(catalog, config and config.ingest)
     if found.unusable_rows:
         click.echo(f"note: {found.unusable_rows:,} catalog rows cannot be used and are left out", err=True)
     path = servable if servable is not None else newest_version(model_dir)  # type: ignore[arg-type]

@@ -39,3 +39,17 @@ def test_a_feed_that_loses_an_optional_feature_is_noticed():
     lost = {**shop(), "catalog": statistics_of([{**item_values(row), "brand": []} for row in range(40)])}
     found = find(gate.validate(lost, drafted, STRICT))
     assert [(f.split, f.feature, f.is_error) for f in found] == [("catalog", "brand", True)]
+
+
+def test_it_has_the_further_columns_of_the_catalog_and_how_complete_they_are():
+    rows = [
+        {**item_values(row), "text_about": ["soft"], "categorical_color": ["red", "blue"], "numeric_rating": []}
+        for row in range(40)
+    ]
+    for row in rows[:10]:
+        row["numeric_rating"] = [4.5]
+    statistics = {**shop(), "catalog": statistics_of(rows)}
+    drafted = schema_of(statistics)
+    assert find(gate.validate(statistics, drafted, STRICT)) == []
+    presence = {f.name: round(f.presence.min_fraction, 2) for f in drafted.feature if "_" in f.name}
+    assert (presence["text_about"], presence["categorical_color"], presence["numeric_rating"]) == (0.8, 0.8, 0.2)

@@ -2,6 +2,7 @@ import pytest
 from tensorflow_transform.tf_metadata import schema_utils
 
 from components.schema_gate import gate
+from components.schema_gate.columns import with_columns
 from components.schema_gate.config import DEFAULT_SCHEMA, SchemaGateConfig
 from components.schema_gate.findings import describe, find
 from schema import features
@@ -60,6 +61,45 @@ def test_an_anomaly_is_an_error_that_names_its_split_and_feature(schema, make_st
     assert [(f.split, f.feature, f.is_error) for f in found] == [(split, feature, True)]
     assert kind in found[0].kind
     assert describe(found).startswith(f"error: {split} {feature}: ")
+
+
+COLUMNS = ("text_description", "categorical_color", "numeric_rating")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"text_description": ["soft"], "categorical_color": ["red", "blue"], "numeric_rating": [4.5]},
+        {name: [] for name in COLUMNS},
+    ],
+)
+def test_named_columns_of_the_catalog_may_be_there_or_not(make_statistics, values):
+    schema = gate.parse_schema(with_columns(gate.read_schema(DEFAULT_SCHEMA), COLUMNS), "with columns")
+    assert find(gate.validate(make_statistics(catalog=values), schema, CONFIG)) == []
+
+
+@pytest.mark.parametrize(
+    ("feature", "values"),
+    [
+        ("text_description", ["soft", "warm"]),
+        ("categorical_color", [1]),
+        ("numeric_rating", [float("nan")]),
+        ("numeric_rating", ["4.5"]),
+        ("text_other", ["not named"]),
+    ],
+)
+def test_a_named_column_of_another_kind_is_an_error(make_statistics, feature, values):
+    schema = gate.parse_schema(with_columns(gate.read_schema(DEFAULT_SCHEMA), COLUMNS), "with columns")
+    found = find(gate.validate(make_statistics(catalog={feature: values}), schema, CONFIG))
+    assert [(f.split, f.feature, f.is_error) for f in found] == [("catalog", feature, True)]
+
+
+def test_a_column_that_the_schema_declares_stays_as_declared():
+    text = gate.read_schema(DEFAULT_SCHEMA)
+    assert with_columns(text, ["price"]) == with_columns(text, []) == text
+    strict = text + 'feature { name: "text_description" type: BYTES presence { min_count: 1 } }\n'
+    assert with_columns(strict, ["text_description"]) == strict
 
 
 def test_a_split_without_examples_is_an_error(schema, make_statistics):

@@ -68,10 +68,35 @@ def test_qrels_are_measured_too(shop):
     assert json.loads(result.stdout)["right_name"] == "items judged relevant"
 
 
+def test_a_configuration_says_which_columns_of_the_catalog_are_read(shop, tmp_path):
+    rows = [{"sku": row["item_id"], "name": "x", "text": row["title"]} for row in map(json.loads, CATALOG.splitlines())]
+    (tmp_path / "items.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    names = {"catalog": {"item_id": "sku", "title": "name"}}
+    data = {"events": "none", "catalog": "items.jsonl", "catalog_columns": {"text": ["text"]}, "columns": names}
+    config = {"name": "x", "root": "runs", "ingest": {"data": data}, "serving": {"model_dir": f"{shop}/models"}}
+    (tmp_path / "shop.yaml").write_text(json.dumps(config))
+    arguments = (
+        "--judgments",
+        "{shop}/judgments.jsonl",
+        "--config",
+        str(tmp_path / "shop.yaml"),
+        "--ks",
+        "1",
+        "--json",
+    )
+    for given in ((), ("--catalog", str(tmp_path / "items.jsonl"), "--servable", "{shop}/models/1")):
+        result = run(shop, *arguments, *given)
+        assert result.exit_code == 0, result.output
+        systems = {system["key"]: system for system in json.loads(result.stdout)["systems"]}
+        # Titles are all the same, so the words of the further column alone tell items apart.
+        assert systems["bm25"]["metrics"]["recall@1"]["value"] == 1.0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (BASICS, "give either --model-dir"),
+        ((*BASICS[:2], "--servable", "{shop}/models/1"), "give --catalog (the file) or --config"),
         ((*BASICS, "--model-dir", "x", "--servable", "y"), "give either --model-dir"),
         ((*BASICS, "--model-dir", "{shop}", "--ks", "0"), "each k must be 1 or more"),
         ((*BASICS, "--model-dir", "{shop}", "--ks", "ten"), "is not a list of whole numbers"),

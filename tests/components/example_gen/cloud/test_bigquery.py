@@ -16,7 +16,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from components.example_gen.cloud import find_tables, read_client
 from components.example_gen.columns import CATALOG_COLUMNS, EVENT_COLUMNS
 from components.example_gen.fingerprint import fingerprint
-from components.example_gen.inputs import Reading, find_inputs, read_batches, split_inputs
+from components.example_gen.inputs import Reading, find_inputs, read_batches, read_rows, split_inputs
 from components.example_gen.job import plan_job
 from components.example_gen.readers import bigquery as reader
 from schema.settings import InputError
@@ -103,6 +103,18 @@ def test_values_of_every_type_become_the_text_that_files_have(cloud: Cloud) -> N
             "shop-project.types.small", (Field("timestamp", kind),), [{"timestamp": time.replace(tzinfo=zone)}]
         )
         assert rows_of(SMALL, ("timestamp",)).item() == "1772368200123"
+
+
+def test_columns_under_other_names_alone_are_asked_for(cloud: Cloud) -> None:
+    fields = (Field("sku", "INTEGER"), Field("colors", "STRING", "REPEATED"), Field("stars", "FLOAT"), Field("size"))
+    cloud.bigquery.put("shop-project.types.small", fields, [{"sku": 7, "colors": ["red", "blue"], "stars": 4.5}])
+    names = {"item_id": "sku", "color": "colors", "rating": "stars"}
+    reading = Reading("catalog", ("item_id", "color", "rating"), names=names, lists=("color",), inexact=("rating",))
+    (split,) = split_inputs(find_inputs((SMALL,), "catalog"), reading)
+    (batch,) = read_rows(split, reading)
+    assert batch.frame.to_dicts() == [{"item_id": "7", "color": ["red", "blue"], "rating": "4.5"}]
+    _, session = cloud.bigquery.sessions[-1]
+    assert set(session.read_options.selected_fields) == {"sku", "colors", "stars"}
 
 
 def test_a_row_whose_bytes_are_no_text_is_rejected_alone(cloud: Cloud) -> None:
@@ -207,6 +219,13 @@ def test_a_column_of_a_type_that_has_no_text_is_an_error(cloud: Cloud, data: dic
     fields = tuple(field if field.name == known.name else known for known in CATALOG_FIELDS)
     cloud.bigquery.put("shop-project.logs.catalog", fields, [])
     assert said in refused(data)
+
+
+def test_a_field_of_a_record_is_an_error(cloud: Cloud, data: dict) -> None:
+    fields = (*CATALOG_FIELDS, Field("attributes", "RECORD", fields=(Field("color"),)))
+    cloud.bigquery.put("shop-project.logs.catalog", fields, [])
+    columns = {"catalog_columns": {"categorical": "color"}, "columns": {"catalog": {"color": "attributes.color"}}}
+    assert "`attributes.color` is a field of a struct, which is read from files alone" in refused(data | columns)
 
 
 def test_a_timestamp_that_is_no_moment_is_an_error(cloud: Cloud, data: dict) -> None:
