@@ -96,7 +96,7 @@ def command(
     from components.example_gen.catalog_file import read_catalog_file
     from evaluation.judged import evaluate_judgments, newest_version
 
-    found = read_catalog_file(catalog, config and config.ingest)
+    found = read_catalog_file(catalog, config.ingest if config else None)
     if found.unusable_rows:
         click.echo(f"note: {found.unusable_rows:,} catalog rows cannot be used and are left out", err=True)
     path = servable if servable is not None else newest_version(model_dir)  # type: ignore[arg-type]
