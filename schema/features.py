@@ -74,11 +74,6 @@ LEAF_CATEGORY: Final = "leaf_category"
 TOP_CATEGORY: Final = "top_category"
 SHOP: Final = "shop"
 PRICE: Final = "price"
-# Further columns of the catalog that the config names, by the column's name after the prefix.
-TEXT_PREFIX: Final = "text_"
-CATEGORICAL_PREFIX: Final = "categorical_"
-NUMERIC_PREFIX: Final = "numeric_"
-COLUMN_PREFIXES: Final = (TEXT_PREFIX, CATEGORICAL_PREFIX, NUMERIC_PREFIX)
 CATEGORY_SEPARATOR: Final = " > "
 
 # Further columns of the catalog, as `ingest.data.catalog_columns` names them: a text, distinct values, a number. A text
@@ -86,6 +81,7 @@ CATEGORY_SEPARATOR: Final = " > "
 TEXT_PREFIX: Final = "text_"
 CATEGORICAL_PREFIX: Final = "categorical_"
 NUMERIC_PREFIX: Final = "numeric_"
+COLUMN_PREFIXES: Final = (TEXT_PREFIX, CATEGORICAL_PREFIX, NUMERIC_PREFIX)
 TEXT_SEPARATOR: Final = "\n"
 
 SEARCH_BYTES_FEATURES: Final = (

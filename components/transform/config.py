@@ -12,8 +12,8 @@ class TransformConfig(Settings):
       unigram_vocabulary: most unigrams kept; rarer ones share hash buckets.
       bigram_vocabulary: most bigrams kept.
       phrase_vocabulary: most phrases (2 to 4 units) in the segmentation lexicon.
-      min_term_count: a unigram seen less often is out of vocabulary. Of a catalog's words many stand in one title alone,
-        and a query may well be for that one.
+      min_term_count: a unigram seen less often is out of vocabulary. Of a catalog's words many stand in one title
+        alone, and a query may well be for that one.
       min_bigram_count: a bigram seen less often is out of vocabulary.
       min_phrase_count: a phrase seen less often is not in the lexicon.
       phrase_penalty: how much likelier than chance, in nats per join, units must occur together before the
