@@ -59,6 +59,10 @@ TITLE_SEGMENTS: Final = "title_segments"
 TITLE_SUBWORDS: Final = "title_subwords"
 # Words of brand, category and all categorical columns.
 ATTRIBUTE_UNIGRAMS: Final = "attribute_unigrams"
+# Words of the queries that led to the item in training, and how many requests have each; the trainer adds them.
+CLICKED_UNIGRAMS: Final = "clicked_unigrams"
+CLICKED_COUNTS: Final = "clicked_counts"
+CLICKED_WORDS: Final = (CLICKED_UNIGRAMS, CLICKED_COUNTS)
 PRICE_BUCKET: Final = "price_bucket"
 CATALOG_TOKENS: Final = (TITLE_UNIGRAMS, TITLE_BIGRAMS, TITLE_SEGMENTS, TITLE_SUBWORDS, ATTRIBUTE_UNIGRAMS)
 CATALOG_CATEGORIES: Final = (

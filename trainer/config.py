@@ -214,6 +214,8 @@ class TrainerConfig(Settings):
       title_units: a title's unigrams after this many are not read.
       title_subwords: a title's character n-grams after this many are not read.
       text_units: of each further text column of the catalog, this many distinct unigrams are read, the rarest.
+      clicked_units: of the words of the queries that led to an item in training, this many are read as its text, those
+        of most requests; 0 reads none.
       max_positives: clicked or ordered items read of one request.
       seed: of initial weights, shuffling and sampling.
     """
@@ -253,6 +255,7 @@ class TrainerConfig(Settings):
     title_units: Positive = 40
     title_subwords: Positive = 128
     text_units: Positive = 96
+    clicked_units: NotNegative = 24
     max_positives: Positive = 8
     seed: NotNegative = 17
 

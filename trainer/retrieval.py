@@ -6,17 +6,17 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
-from schema import features
+from schema import features, transformed
 from schema.features import Stage
 from trainer import item_table, losses, negatives
 from trainer.catalog_queries import draw_queries
+from trainer.clicked_queries import without_own
 from trainer.config import TrainerConfig
 from trainer.input import SHOWN_ITEMS
 from trainer.item_table import ItemTable
 from trainer.layers.scoring import head_scores
 from trainer.models.towers import Towers
 
-_POSITIVE = "positive"
 _CANDIDATE = "candidate"
 
 
@@ -73,15 +73,18 @@ class RetrievalModel(tfrs.models.Model):
         request_items = inputs[features.ITEMS] - 1
         is_positive = request_items >= 0
         request = tf.cast(tf.where(is_positive)[:, 0], tf.int32)
-        rows = {_POSITIVE: tf.boolean_mask(request_items, is_positive), _CANDIDATE: candidates.rows}
+        positive_rows = tf.boolean_mask(request_items, is_positive)
+        rows = {_CANDIDATE: candidates.rows}
         rows |= {name: inputs[name] - 1 for name in (features.HARD_NEGATIVES, SHOWN_ITEMS) if name in inputs}
 
         query = self.towers.encode_query(inputs, self._columns, training=training)
         items = self._encode_items(rows, training)
-        by_head = tf.einsum("phd,pd->ph", tf.gather(query, request), items[_POSITIVE])
+        words = tf.gather(inputs[transformed.QUERY_UNIGRAMS], request)
+        own = self._encode_positives(positive_rows, words, training)
+        by_head = tf.einsum("phd,pd->ph", tf.gather(query, request), own)
         positive = self.towers.training_score(by_head[:, :, tf.newaxis])[:, 0]
         negative = tf.gather(self.towers.training_score(head_scores(query, items[_CANDIDATE])), request)
-        masked = negatives.accidental_hits(candidates.rows, request, rows[_POSITIVE])
+        masked = negatives.accidental_hits(candidates.rows, request, positive_rows)
         if features.HARD_NEGATIVES in rows:
             hard = self._own_scores(query, items[features.HARD_NEGATIVES])
             negative = tf.concat([negative, tf.gather(hard, request)], axis=1)
@@ -89,7 +92,7 @@ class RetrievalModel(tfrs.models.Model):
 
         ordered = tf.boolean_mask(inputs[features.STAGES], is_positive) == int(Stage.ORDERED)
         weight = tf.where(ordered, self._config.loss.order_weight, 1.0)
-        by_positive = self._retrieval_loss(positive, negative, masked, rows[_POSITIVE], candidates)
+        by_positive = self._retrieval_loss(positive, negative, masked, positive_rows, candidates)
         loss = tf.math.divide_no_nan(tf.reduce_sum(by_positive * weight), tf.reduce_sum(weight))
         if SHOWN_ITEMS in rows:
             of_request = tf.scatter_nd(tf.where(is_positive), positive, tf.shape(is_positive, out_type=tf.int64))
@@ -121,7 +124,7 @@ class RetrievalModel(tfrs.models.Model):
     def _encode_items(self, rows: Mapping[str, tf.Tensor], training: bool) -> dict[str, tf.Tensor]:
         """Vectors of the items at each of the `rows`, [..., dim] by name; row -1 is the unknown item.
 
-        One pass of the item tower for all, and over each item once: in-batch negatives are positives too.
+        One pass of the item tower for all, and over each item once.
         """
         flat = tf.concat([tf.reshape(part, [-1]) for part in rows.values()], axis=0)
         distinct, place = tf.unique(tf.where(flat < 0, self._catalog_size, flat))
@@ -131,6 +134,18 @@ class RetrievalModel(tfrs.models.Model):
             name: tf.reshape(part, tf.concat([tf.shape(rows[name]), [self._config.dim]], axis=0))
             for name, part in zip(rows, parts, strict=True)
         }
+
+    def _encode_positives(self, rows: tf.Tensor, queries: tf.Tensor, training: bool) -> tf.Tensor:
+        """Vectors of positives, each as it is without its own request's click: [positives, dim].
+
+        Args:
+          rows: [positives] int32.
+          queries: [positives, width] int32, unigrams of the query that led to each.
+          training: whether dropout is on.
+        """
+        known = tf.where(rows < 0, self._catalog_size, rows)
+        item = without_own(item_table.gather(self._columns, known), queries)
+        return self.towers.encode_items(item, training=training)
 
     def _own_scores(self, query: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
         """Scores of a request's own items: [requests, heads, dim] and [requests, items, dim] to [requests, items]."""

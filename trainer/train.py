@@ -15,6 +15,7 @@ from schema.transformed import Vocabulary
 from trainer import artifact, query_evidence, warm_start
 from trainer.artifact import TrainedModel
 from trainer.catalog_queries import subwords_of_words
+from trainer.clicked_queries import with_clicked_words
 from trainer.config import MIN_EPOCHS, TrainerConfig, fitted
 from trainer.input import SearchReader, positive_counts, split_requests, training_batches
 from trainer.item_table import ItemReader, read_item_table
@@ -98,6 +99,8 @@ def train(
         "training on %d requests, %d items: %d requests a step, %d epochs at most, patience of %d",
         *(request_count, table.size, config.batch_size, config.epochs, config.patience),
     )
+    known_unigrams = sizes.unigrams - transformed.UNIGRAMS.oov_buckets
+    table = with_clicked_words(table, requests, known_unigrams, config.clicked_units)
     understanding = query_evidence.learn(requests, table, sizes, config.query_understanding)
     logging.info("query terms that say something of a field: %s", understanding.terms())
 

@@ -14,9 +14,9 @@ import tensorflow as tf
 from apache_beam.utils import shared
 
 from components.index_builder.attributes import ItemAttributes
-from schema import features
+from schema import features, transformed
 from trainer import artifact
-from trainer.item_table import ItemReader, ItemTable
+from trainer.item_table import ItemReader, ItemTable, gather
 from trainer.raw_catalog import fingerprint, raw_catalog_spec
 
 _BATCH = 2048
@@ -47,14 +47,22 @@ class CatalogEncoder:
         layer = model.transform.transform_features_layer()
         spec = raw_catalog_spec(model.sizes.columns)
         reader = ItemReader(model.config, tuple(model.sizes.columns))
+        # What led to an item in training is known by its id; an item that is newer has the row of the unknown one.
+        row_of_id = tf.lookup.StaticHashTable(
+            tf.lookup.KeyValueTensorInitializer(
+                tf.constant(model.table.item_ids.astype(object), tf.string), tf.range(model.table.size, dtype=tf.int64)
+            ),
+            default_value=model.table.size,
+        )
+        clicked = {name: tf.constant(model.table.columns[name]) for name in transformed.CLICKED_WORDS}
 
         @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string)])
         def encode(
             serialized: tf.Tensor,
         ) -> tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor], tf.Tensor, tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
             raw = tf.io.parse_example(serialized, spec)
-            columns = reader.item_columns(layer(raw))
             ids = tf.sparse.to_dense(raw[features.ITEM_ID])[:, 0]
+            columns = {**reader.item_columns(layer(raw)), **gather(clicked, row_of_id.lookup(ids))}
             return ids, fingerprint(raw), columns, model.towers.encode_items(columns), filtered_by(raw)
 
         self.encode = encode

@@ -112,6 +112,8 @@ class Servable(tf.Module):
         """Serialized catalog examples [batch] to `vectors` [batch, dim]."""
         raw = tf.io.parse_example(examples, self._catalog_spec)
         columns = self._item_reader.item_columns(self._transform(raw))
+        rows = self._row_of_id.lookup(tf.sparse.to_dense(raw[features.ITEM_ID])[:, 0])
+        columns[transformed.CLICKED_UNIGRAMS] = tf.gather(self._columns[transformed.CLICKED_UNIGRAMS], rows)
         return {features.OUTPUT_VECTORS: self._towers.encode_items(columns)}
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=features.INPUT_EXAMPLES)])

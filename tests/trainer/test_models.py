@@ -46,6 +46,8 @@ def make_table(items: int = 7) -> ItemTable:
         name: rng.integers(1, 40, (items + 1, width)) * (np.arange(width) < rng.integers(0, width + 1, (items + 1, 1)))
         for name, width in reader.widths().items()
     }
+    columns[transformed.CLICKED_UNIGRAMS] = rng.integers(0, 40, (items + 1, 3))
+    columns[transformed.CLICKED_COUNTS] = rng.integers(1, 3, (items + 1, 3))
     columns |= {name: rng.integers(0, size + 1, items + 1) for name, size in SIZES.categories.items()}
     columns[transformed.ITEM_ROW] = np.arange(1, items + 2)
     for column in columns.values():

@@ -26,8 +26,9 @@ SUBWORDS: Final = "subwords"
 # what its two units say, and a word has several n-grams.
 _BIGRAM_SHARE = 0.1
 _SUBWORD_SHARE = 0.5
-# What a text column counts beside the title, before training.
+# What a text column, and the queries that led to an item, count beside the title before training.
 _TEXT_COLUMN_WEIGHT = 0.3
+_CLICKED_WEIGHT = 0.5
 _ITEMS_AT_ONCE = 8192
 _KERAS_LISTS = frozenset({"_self_tracked_trackables", "_trainable_weights", "_non_trainable_weights"})
 
@@ -102,7 +103,7 @@ class Towers(keras.layers.Layer):
         self.lexical: LexicalSkip | None = None
         if config.lexical_skip and config.model != "two_tower":
             spaces = {TOKENS: tokens, SUBWORDS: transformed.SUBWORD_BUCKETS}
-            weights = dict.fromkeys(sizes.texts, _TEXT_COLUMN_WEIGHT)
+            weights = {transformed.CLICKED_UNIGRAMS: _CLICKED_WEIGHT, **dict.fromkeys(sizes.texts, _TEXT_COLUMN_WEIGHT)}
             self.lexical = LexicalSkip(spaces, weights, config.dim, name="lexical")
 
     @abstractmethod
@@ -189,11 +190,14 @@ class Towers(keras.layers.Layer):
         ]
 
     def item_bags(self, item: Tensors) -> list[Bag]:
-        """An item's words and subwords: title, words of brand and categories, n-grams of the title, text columns."""
+        """An item's words and subwords: title, words of brand and categories, n-grams
+        of the title, words of the queries that led to it, text columns.
+        """
         return [
             Bag(self.tokens.lists(self.title_tokens(item)), TOKENS),
             Bag(self.tokens.lists(trim(item[transformed.ATTRIBUTE_UNIGRAMS])), TOKENS),
             Bag(self.subwords.lists(trim(item[transformed.TITLE_SUBWORDS])), SUBWORDS),
+            Bag(self.tokens.lists(item[transformed.CLICKED_UNIGRAMS]), TOKENS, transformed.CLICKED_UNIGRAMS),
             *(Bag(self.tokens.lists(trim(item[name])), TOKENS, name) for name in self.sizes.texts),
         ]
 
