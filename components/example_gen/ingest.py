@@ -20,14 +20,22 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from components.example_gen import job as kinds
 from components.example_gen import steps
-from components.example_gen.attributes import ITEMS
 from components.example_gen.config import IngestConfig
 from components.example_gen.files import create, is_remote, make_directory, open_raw, remove_tree, replaced
 from components.example_gen.job import IngestJob, InputSplit, plan_catalog_job, plan_job
 from components.example_gen.partition import BatchRef
 from components.example_gen.steps import merge_user_states
-from components.example_gen.summary import ActionRows, CatalogSummary, IngestSummary, Tally, check, most_frequent
-from components.example_gen.times import TimeSplits, format_timestamp, resolve_splits
+from components.example_gen.summary import (
+    ActionRows,
+    CatalogSummary,
+    IngestSummary,
+    Tally,
+    check,
+    check_splits,
+    column_use,
+    most_frequent,
+)
+from components.example_gen.times import TimeSplits, resolve_splits
 from components.example_gen.ubi import event_type_of
 from schema import features
 from schema.artifacts import INGESTION_FILE
@@ -89,7 +97,7 @@ def ingest_into(
     try:
         tally = _run(job, make_pipeline, progress)
         splits = plan_splits(tally, config)
-        _check_splits(tally, splits)
+        check_splits(tally, splits)
         merge_user_states(job)
     finally:
         remove_tree(job.work)
@@ -104,7 +112,7 @@ def ingest_into(
             action: ActionRows(count, event_type_of(action, config.data.ubi_actions))
             for action, count in most_frequent(tally.actions).items()
         },
-        **_column_use(job, tally),
+        **column_use(job.unused_catalog_columns, tally, job.config),
     )
     with create(posixpath.join(output, INGESTION_FILE)) as stream:
         stream.write(summary.to_json().encode())
@@ -124,7 +132,9 @@ def ingest_catalog_into(
     finally:
         remove_tree(job.work)
     seconds = round(time.monotonic() - started, 3)
-    summary = CatalogSummary(output, _counted(tally), seconds, **_column_use(job, tally))
+    summary = CatalogSummary(
+        output, _counted(tally), seconds, **column_use(job.unused_catalog_columns, tally, job.config)
+    )
     with create(posixpath.join(output, INGESTION_FILE)) as stream:
         stream.write(summary.to_json().encode())
     return summary
@@ -147,12 +157,6 @@ def _run(job: IngestJob, make_pipeline: Callable[[], beam.Pipeline], progress: P
 
 def _counted(tally: Tally) -> dict[str, int]:
     return {name: count for name, count in tally.counters.items() if count}
-
-
-def _column_use(job: IngestJob, tally: Tally) -> dict[str, tuple[str, ...]]:
-    named = job.config.data.catalog_columns.features
-    empty = tuple(name for name in named if not tally.counters.get(f"{kinds.CATALOG}.{name}.{ITEMS}"))
-    return {"unused_catalog_columns": job.unused_catalog_columns, "empty_catalog_features": empty}
 
 
 def local_pipeline(beam_args: Sequence[str]) -> beam.Pipeline:
@@ -344,13 +348,3 @@ def _report(job: IngestJob, progress: Progress, stop: threading.Event) -> None:
 def _write_tally(tally: Tally, path: str) -> None:
     with create(path) as stream:
         stream.write(tally.to_json())
-
-
-def _check_splits(tally: Tally, splits: TimeSplits) -> None:
-    for split in features.SPLITS:
-        if not tally.counters.get(f"examples.{split}"):
-            raise InputError(
-                f"the split `{split}` would be empty: no usable row is left for it. Train goes from "
-                f"{format_timestamp(splits.train_start)} to {format_timestamp(splits.eval_start)}, eval from there to "
-                f"{format_timestamp(splits.end)}; check train_start, eval_start and the catalog"
-            )

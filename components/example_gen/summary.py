@@ -6,15 +6,16 @@ from typing import Final
 
 import orjson
 
-from components.example_gen.attributes import CUT, NOT_A_NUMBER, OBJECTS
+from components.example_gen.attributes import CUT, ITEMS, NOT_A_NUMBER, OBJECTS
 from components.example_gen.config import IngestConfig
-from components.example_gen.times import TimeSpan
+from components.example_gen.times import TimeSpan, TimeSplits, format_timestamp
 from components.example_gen.validate import (
     BAD_ROW_REASONS,
     EXAMPLES_SHOWN,
     EXPLANATIONS,
     UNMATCHED_REASONS,
 )
+from schema import features
 from schema.settings import DataError, InputError
 
 # Of one record batch so many action names are kept: a log that puts ids into them must not fill the memory.
@@ -157,6 +158,13 @@ class CatalogSummary:
         return _catalog_notes(self)
 
 
+def column_use(unused: tuple[str, ...], tally: Tally, config: IngestConfig) -> dict[str, tuple[str, ...]]:
+    """What a summary says of the catalog's columns: the `unused` ones, and those named in vain."""
+    named = config.data.catalog_columns.features
+    empty = tuple(name for name in named if not tally.counters.get(f"catalog.{name}.{ITEMS}"))
+    return {"unused_catalog_columns": unused, "empty_catalog_features": empty}
+
+
 def _catalog_notes(summary: "IngestSummary | CatalogSummary") -> list[str]:
     lines = []
     if summary.unused_catalog_columns:
@@ -193,6 +201,17 @@ def check(tally: Tally, config: IngestConfig) -> None:
         read = tally.counters.get(f"{what}.read", 0)
         _check(tally, what, read, BAD_ROW_REASONS, config.max_bad_fraction, "max_bad_fraction")
         _check(tally, what, read, UNMATCHED_REASONS, config.max_unmatched_fraction, "max_unmatched_fraction")
+
+
+def check_splits(tally: Tally, splits: TimeSplits) -> None:
+    """Raises InputError where a split would hold no example."""
+    for split in features.SPLITS:
+        if not tally.counters.get(f"examples.{split}"):
+            raise InputError(
+                f"the split `{split}` would be empty: no usable row is left for it. Train goes from "
+                f"{format_timestamp(splits.train_start)} to {format_timestamp(splits.eval_start)}, eval from there to "
+                f"{format_timestamp(splits.end)}; check train_start, eval_start and the catalog"
+            )
 
 
 def _check(tally: Tally, what: str, read: int, reasons: dict[str, str], limit: float, setting: str) -> None:

@@ -32,6 +32,13 @@ def read_batches(source: FileSplit, columns: tuple[str, ...]) -> Iterator[Record
     """Batches of the file's rows; lines with too few or too many values become rejects."""
     header = columns_of(source.file)
     present = [name for name in columns if name in header]
+    for name in columns:
+        top = name.partition(".")[0]
+        if name not in header and top in header:
+            raise InputError(
+                f"{source.file.path} has no column {name}, and {top} has no fields, for it is CSV; name {top} itself, "
+                "or write what it holds to a column of its own"
+            )
     # Arrow reads ahead in a thread of its own and calls `reject` from there.
     wrong: list[str] = []
 

@@ -178,6 +178,22 @@ def test_a_parquet_file_that_names_a_column_twice_is_refused(tmp_path: Path) -> 
         read_catalog_file(str(tmp_path / "c.parquet"))
 
 
+def test_a_column_of_csv_has_no_fields(tmp_path: Path) -> None:
+    path = _write(tmp_path / "c.csv", [{"item_id": "i1", "title": "Shoe", "attributes": '{"color": "red"}'}])
+    names = {"catalog": {"color": "attributes.color"}}
+    with pytest.raises(InputError, match=r"c\.csv has no column attributes\.color, and attributes has no fields"):
+        read_catalog_file(None, _config(path, catalog_columns={"categorical": "color"}, columns=names))
+
+
+def test_a_field_is_found_whatever_else_rows_have_in_its_place(tmp_path: Path) -> None:
+    values = [{"color": "red"}, {"color": ["blue", "red"]}, "plain", None, {"color": {"en": "x"}}, ["list"], {}]
+    rows = [{"item_id": f"i{n}", "title": "Shoe", "a b": value} for n, value in enumerate(values)]
+    path = _write(tmp_path / "c.jsonl", [*rows, {"item_id": "i7", "title": "Shoe", "a b.color": "flat"}])
+    names = {"catalog": {"color": "a b.color"}}
+    found = read_catalog_file(None, _config(path, catalog_columns={"categorical": "color"}, columns=names))
+    assert found.catalog.texts() == ["Shoe red", "Shoe blue red", *["Shoe"] * 5, "Shoe flat"]
+
+
 def test_a_further_column_may_be_in_one_of_several_files(tmp_path: Path) -> None:
     _write(tmp_path / "a.csv", [{"item_id": "i1", "title": "A"}])
     _write(tmp_path / "b.csv", [{"item_id": "i2", "title": "B", "color": "red"}])

@@ -1,6 +1,7 @@
 import datetime
 from decimal import Decimal
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet
@@ -77,3 +78,17 @@ def test_what_is_no_parquet_file_is_an_error_that_names_it(tmp_path) -> None:
     path.write_bytes(b"no parquet at all")
     with pytest.raises(InputError, match=r"rows\.parquet cannot be read as Parquet"):
         columns_of(InputFile(str(path), "parquet", gzipped=False, size=17))
+
+
+@pytest.mark.parametrize("kind", [pa.float32(), pa.float64()])
+def test_whole_floating_point_numbers_are_written_as_whole_numbers(tmp_path, kind: pa.DataType) -> None:
+    numbers = np.array([7, -2.5, np.nan, np.inf, 1024], kind.to_pandas_dtype())
+    column = pa.concat_arrays([pa.array(numbers, kind), pa.nulls(1, kind)])
+    pa.parquet.write_table(pa.table({"id": column}), tmp_path / "rows.parquet")
+    assert _read(tmp_path / "rows.parquet", ("id",))[0]["id"].to_list() == ["7", "-2.5", "nan", "inf", "1024", None]
+
+
+def test_a_long_id_as_a_floating_point_number_keeps_its_digits(tmp_path) -> None:
+    column = pa.array([4006381333953.0, 1e300, None])
+    pa.parquet.write_table(pa.table({"id": column}), tmp_path / "rows.parquet")
+    assert _read(tmp_path / "rows.parquet", ("id",))[0]["id"].to_list() == ["4006381333953", "1e+300", None]
