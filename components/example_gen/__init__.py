@@ -5,7 +5,8 @@ of the data flow:
 
     inputs       finds files (`files`) and BigQuery tables (`cloud`), and splits them; `fingerprint` identifies them
     readers      read a split as record batches of text columns: csv, jsonl, parquet, bigquery; UBI through `ubi`
-    validate     types events and profiles, and keeps what cannot be used as dead letters; `catalog` does so for items
+    validate     types events and profiles, and keeps what cannot be used as dead letters; `catalog` does so for items,
+                 `attributes` for their further columns
     partition    partitions rows by a hash, and caps a user's rows
     join         joins the events of a request: its query, its labels, its clicks, carts and orders
     features     adds the user's history and profile at the time of the request
