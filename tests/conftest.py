@@ -3,10 +3,12 @@ import os
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import faulthandler
 import json
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from tests.clean_environment import clean_environment  # noqa: F401
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+_STDERR = pytest.StashKey[int]()
 # Made once for each process that the tests are spread over, so that the tests of one of them stay together.
 _COSTLY = ("tiny_shop", "built", "clean_environment")
 
@@ -32,6 +35,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         costly = [name for name in _COSTLY if name in getattr(item, "fixturenames", ())]
         group = costly[0] if costly else str(item.path)
         item.add_marker(pytest.mark.xdist_group(group))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Before pytest captures it.
+    config.stash[_STDERR] = os.dup(2)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Ends a process whose test does not come back from C, where its timeout cannot reach it, and says where it is."""
+    limit = float(item.config.getini("timeout")) + 60
+    faulthandler.dump_traceback_later(limit, exit=True, file=item.config.stash[_STDERR])
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 @dataclass(frozen=True)
