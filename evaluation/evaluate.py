@@ -21,7 +21,7 @@ from evaluation.eval_set import (
     read_requests,
     read_training,
 )
-from evaluation.index_recall import Vectors, measure_index, vector_questions
+from evaluation.index_recall import Vectors, dense_question, measure_index, vector_questions
 from evaluation.metrics import IntArray
 from evaluation.replay_job import MakePipeline, Question, ReplayJob
 from evaluation.request_examples import choose_examples
@@ -98,9 +98,9 @@ def evaluate_servable(
         bootstrap = query_bootstrap(requests, config)
         progress("measuring the index against exact search")
         index = None
-        if asked.vectors is not None:
+        if asked.vectors is not None and asked.dense is not None:
             indexed = card.get("indexed_items", len(catalog))
-            index = measure_index(asked.candidate, asked.vectors, indexed, requests, catalog, bootstrap, config)
+            index = measure_index(asked.dense, asked.vectors, indexed, requests, catalog, bootstrap, config)
         progress("ranking them by popularity and BM25")
         ranked = asked.ranked | _unlearned(requests, catalog, training, config.ks[-1])
         progress("computing metrics and intervals")
@@ -170,10 +170,14 @@ def _sample(requests: EvalRequests, catalog: EvalCatalog, training: TrainingCoun
 
 @dataclass(frozen=True)
 class _Asked:
-    """What the servables answered, and how fast; `vectors` is None where the candidate does not give them out."""
+    """What the servables answered, and how fast.
+
+    `vectors`, and what the index alone found, are None where the candidate does not give them out.
+    """
 
     candidate: Retrieved
     vectors: Vectors | None
+    dense: Retrieved | None
     latency: Latency
     baseline: Retrieved | None
     baseline_latency: Latency | None
@@ -197,18 +201,21 @@ def _ask(
     questions = [Question(path, SIGNATURE_DEFAULT, requests.examples, config.batch_size) for path in both]
     can_encode = job.servable(servable_dir).can_encode()
     if can_encode:
-        questions += vector_questions(servable_dir, requests.examples[: config.index_recall_requests], catalog)
+        first = requests.examples[: config.index_recall_requests]
+        questions += [dense_question(servable_dir, first), *vector_questions(servable_dir, first, catalog)]
     progress(
         f"replaying {len(requests):,} requests through the candidate{' and the blessed servable' * (len(both) - 1)}"
     )
     answers = job.ask(questions)
     found = [_checked(path, answer, catalog, config) for path, answer in zip(both, answers, strict=False)]
-    vectors = Vectors.of(*answers[len(both) :]) if can_encode else None
+    dense, vectors = None, None
+    if can_encode:
+        dense, vectors = retrieved(answers[len(both)], catalog), Vectors.of(*answers[len(both) + 1 :])
     progress("measuring latency")
     latencies = [_latency(job.servable(path), requests, config) for path in both]
     if baseline_dir is None:
-        return _Asked(found[0], vectors, latencies[0], None, None)
-    return _Asked(found[0], vectors, latencies[0], found[1], latencies[1])
+        return _Asked(found[0], vectors, dense, latencies[0], None, None)
+    return _Asked(found[0], vectors, dense, latencies[0], found[1], latencies[1])
 
 
 def _checked(path: StrPath, answer: Answer, catalog: EvalCatalog, config: EvaluationConfig) -> Retrieved:

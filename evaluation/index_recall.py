@@ -44,6 +44,15 @@ def vector_questions(servable: StrPath, examples: Sequence[bytes], catalog: Eval
     )
 
 
+def dense_question(servable: StrPath, examples: Sequence[bytes]) -> Question:
+    """What to ask the servable at a path for what its index alone finds for search examples."""
+    option = tf.train.Example()
+    option.features.feature[features.RETRIEVAL].bytes_list.value.append(features.Retrieval.DENSE.encode())
+    # Of serialized messages, one after the other is both merged.
+    asked = [example + option.SerializeToString() for example in examples]
+    return Question(servable, features.SIGNATURE_DEFAULT, asked, _REQUEST_BATCH)
+
+
 def measure_index(
     answer: Retrieved,
     vectors: Vectors,
@@ -56,7 +65,7 @@ def measure_index(
     """Index recall at the primary k on the first requests of the sample; None where it cannot be estimated.
 
     Args:
-      answer: what the servable's index answered to `requests`.
+      answer: what the servable's index alone answered to the first requests.
       vectors: the servable's.
       indexed_items: how many items the index was given.
       requests: the evaluation requests.

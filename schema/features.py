@@ -33,6 +33,7 @@ from souk_client.protocol import (  # noqa: F401
     QUERY,
     REAL_TIME_ITEMS,
     RELEVANCE_CONTROL,
+    RETRIEVAL,
     SHORT_TERM_ITEMS,
     SIGNATURE_DEFAULT,
     SIGNATURE_ENCODE_ITEMS,
@@ -40,6 +41,7 @@ from souk_client.protocol import (  # noqa: F401
     SIGNATURE_QUERY_TEXT,
     USER_ID,
     RelevanceControl,
+    Retrieval,
     profile_feature,
 )
 

@@ -5,7 +5,7 @@ from souk_client.client import Client, Signature, TensorSpec, VersionStatus
 from souk_client.errors import InputError
 from souk_client.examples import Behavior
 from souk_client.filters import Filters
-from souk_client.protocol import RelevanceControl
+from souk_client.protocol import RelevanceControl, Retrieval
 from souk_client.sharded_client import ShardedClient, connect
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Hit",
     "InputError",
     "RelevanceControl",
+    "Retrieval",
     "Searcher",
     "ServingError",
     "ShardedClient",

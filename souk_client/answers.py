@@ -104,6 +104,7 @@ class Searcher(ABC):
         k: int | None = None,
         relevance_control: bool | None = None,
         filters: Filters | None = None,
+        retrieval: str | None = None,
     ) -> list[Hit]:
         """The best items for a query, best first.
 
@@ -114,15 +115,22 @@ class Searcher(ABC):
           relevance_control: whether hits must be of the brands and categories that the query names; None leaves it to
             the model's own setting.
           filters: which items may be in the answer.
+          retrieval: how items are found, a value of `Retrieval`; None leaves it to the model's own setting.
           k: most hits wanted, or None for as many as the model returns. The model returns at most the number
             that it was exported with.
 
         Raises:
-          InputError: if the query is empty or `k` is less than 1.
+          InputError: if the query is empty, `k` is less than 1, or `retrieval` is none of its values.
           ServingError: if the server cannot be reached, refuses, or is too late.
         """
         return self.answer(
-            query, user=user, behavior=behavior, k=k, relevance_control=relevance_control, filters=filters
+            query,
+            user=user,
+            behavior=behavior,
+            k=k,
+            relevance_control=relevance_control,
+            filters=filters,
+            retrieval=retrieval,
         ).hits
 
     def answer(
@@ -134,11 +142,13 @@ class Searcher(ABC):
         k: int | None = None,
         relevance_control: bool | None = None,
         filters: Filters | None = None,
+        retrieval: str | None = None,
     ) -> Answer:
         """Like `search`, with the version of the model that answered, and what relevance control did."""
         if k is not None and k < 1:
             raise InputError(f"k is the number of items wanted and must be at least 1, got {k}.")
-        return self.answer_examples([search_example(query, user, behavior, relevance_control, filters)], k=k)[0]
+        example = search_example(query, user, behavior, relevance_control, filters, retrieval)
+        return self.answer_examples([example], k=k)[0]
 
     def answer_examples(self, examples: Sequence[bytes], *, k: int | None = None) -> list[Answer]:
         """One answer for each serialized search tf.Example, in one call.

@@ -45,6 +45,7 @@ def search_example(
     behavior: Behavior | None = None,
     relevance_control: bool | None = None,
     filters: Filters | None = None,
+    retrieval: str | None = None,
 ) -> bytes:
     """The serialized tf.Example of one search request; what is not known is left out, not written empty.
 
@@ -55,13 +56,19 @@ def search_example(
       relevance_control: whether hits must be of the brands and categories that the query names; None leaves it to the
         model's own setting.
       filters: which items may be in the answer.
+      retrieval: how items are found, a value of `Retrieval`; None leaves it to the model's own setting.
 
     Raises:
-      InputError: if the query holds nothing but white space.
+      InputError: if the query holds nothing but white space, or `retrieval` is none of these.
     """
     if not query.strip():
         raise InputError(
             f"The query is empty (got {query!r}), so there is nothing to search for. Give at least one word."
+        )
+    if retrieval is not None and retrieval not in protocol.Retrieval.ALL:
+        raise InputError(
+            f"There is no retrieval {retrieval!r}. Give one of {', '.join(protocol.Retrieval.ALL)}, or leave it out for "
+            "the model's own setting."
         )
     example = example_pb2.Example()
     feature = example.features.feature
@@ -70,6 +77,8 @@ def search_example(
         feature[protocol.USER_ID].bytes_list.value.append(user.encode())
     if relevance_control is not None:
         feature[protocol.RELEVANCE_CONTROL].bytes_list.value.append(b"on" if relevance_control else b"off")
+    if retrieval is not None:
+        feature[protocol.RETRIEVAL].bytes_list.value.append(retrieval.encode())
     if behavior is not None:
         for name in (protocol.HISTORY_QUERIES, *protocol.BEHAVIOR_ITEM_FEATURES):
             values = getattr(behavior, name)

@@ -40,6 +40,8 @@ FILTER_MIN_PRICE: Final = "filter_min_price"
 FILTER_MAX_PRICE: Final = "filter_max_price"
 # b"on" or b"off"; absent, or anything else, the servable's own setting counts.
 RELEVANCE_CONTROL: Final = "relevance_control"
+# A value of `Retrieval` in any case; absent, or anything else, the servable's own setting counts.
+RETRIEVAL: Final = "retrieval"
 
 # The servable's signatures and their tensors.
 SIGNATURE_DEFAULT: Final = "serving_default"
@@ -52,6 +54,18 @@ OUTPUT_ITEM_IDS: Final = "item_ids"
 OUTPUT_SCORES: Final = "scores"
 OUTPUT_VECTORS: Final = "vectors"
 OUTPUT_RELEVANCE_CONTROL: Final = "relevance_control"
+
+
+class Retrieval:
+    """How items are found: the values of the feature `retrieval`."""
+
+    # By the towers and the index of their vectors.
+    DENSE: Final = "dense"
+    # By the words of query and items.
+    LEXICAL: Final = "lexical"
+    # By both, fused.
+    HYBRID: Final = "hybrid"
+    ALL: Final = (DENSE, LEXICAL, HYBRID)
 
 
 class RelevanceControl:

@@ -5,6 +5,7 @@ import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import apache_beam as beam
 import tensorflow as tf
@@ -133,13 +134,11 @@ def small_shop() -> SmallShop:
             metadata,
         ) | tft_beam.AnalyzeAndTransformDataset(lambda inputs: preprocessing_fn(inputs, custom_config))
         transform_fn | tft_beam.WriteTransformFn(str(out))
-        (
-            transformed
-            | beam.Map(lambda row: json.dumps({name: ids.tolist() for name, ids in row.items() if len(ids)}))
-            | beam.io.WriteToText(str(out / "rows"), shard_name_template="")
-        )
+        (transformed | beam.Map(_json) | beam.io.WriteToText(str(out / "rows"), shard_name_template=""))
     metadata_io.write_metadata(metadata, str(out / "metadata"))
     rows = [json.loads(line) for line in (out / "rows").read_text().splitlines()]
+    for row in rows:
+        row.update({name: [text.encode() for text in row[name]] for name in (features.REQUEST_ID,) if name in row})
     is_search = [features.ITEM_ID not in row for row in SEARCHES + CATALOG + MORE_SEARCHES + MORE_CATALOG]
     write_examples(out / "Split-train" / "part.gz", searches)
     write_examples(out / "Split-catalog" / "part.gz", catalog)
@@ -148,6 +147,12 @@ def small_shop() -> SmallShop:
         out / "transformed/Split-catalog" / "part.gz", [r for r, s in zip(rows, is_search, strict=True) if not s]
     )
     return SmallShop(rows, tft.TFTransformOutput(str(out)), out)
+
+
+def _json(row: Any) -> str:
+    """A transformed row without what is absent, as JSON, which has no bytes."""
+    values = {name: found.tolist() for name, found in row.items() if len(found)}
+    return json.dumps(values, default=bytes.decode)
 
 
 def serialize(row: dict[str, list]) -> bytes:

@@ -1,6 +1,6 @@
 """The trained model on disk: what the Trainer hands to the index builder.
 
-<dir>/trainer.json     settings of the model and sizes of its vocabularies
+<dir>/trainer.json     settings of the model, sizes of its vocabularies, the share of requests kept for validation
 <dir>/weights.*        a TensorFlow checkpoint of the towers
 <dir>/item_table.npz   the catalog that it was trained with
 <dir>/transform/       the transform graph whose ids it speaks
@@ -44,6 +44,8 @@ class TrainedModel:
       transform: the transform graph.
       history: by metric, a value per epoch.
       understanding: what query terms say of brand and category, for relevance control; None where it was not learned.
+      validation_share: which share of the train split's requests was kept out of training (`trainer.input.in_validation`);
+        None for models of before it was recorded.
     """
 
     config: TrainerConfig
@@ -53,6 +55,7 @@ class TrainedModel:
     transform: tft.TFTransformOutput
     history: Mapping[str, Sequence[float]]
     understanding: QueryUnderstanding | None = None
+    validation_share: float | None = None
 
 
 def make_towers(config: TrainerConfig, sizes: InputSizes) -> Towers:
@@ -82,7 +85,11 @@ def save(model: TrainedModel, directory: str) -> None:
     # Last, because `load` starts with it: a directory that has it is whole.
     _write_json(
         os.path.join(directory, _SETTINGS),
-        {"config": model.config.model_dump(mode="json"), "sizes": asdict(model.sizes)},
+        {
+            "config": model.config.model_dump(mode="json"),
+            "sizes": asdict(model.sizes),
+            "validation_share": model.validation_share,
+        },
     )
 
 
@@ -115,6 +122,7 @@ def load(directory: str) -> TrainedModel:
         transform=tft.TFTransformOutput(os.path.join(directory, _TRANSFORM)),
         history=_read_json(os.path.join(directory, _HISTORY)),
         understanding=QueryUnderstanding.load(understanding) if tf.io.gfile.exists(understanding) else None,
+        validation_share=settings.get("validation_share"),
     )
 
 

@@ -105,26 +105,48 @@ def shown_items(parsed: Mapping[str, tf.RaggedTensor], width: int) -> tf.Tensor:
 def read_requests(reader: SearchReader, files: Sequence[str], validation: bool) -> tf.data.Dataset:
     """Chunks of parsed requests of the train split, kept in memory once read.
 
-    A request belongs to validation by a hash of its example, so that the parts stay apart in every epoch and run.
-    The matrices are a few hundred int32 wide: some hundred MB per million requests.
+    A request belongs to validation by a hash of its id (of its example, where it has none), so that the parts stay apart
+    in every epoch and run, and later steps find the same requests. The matrices are a few hundred int32 wide: some hundred MB per million requests.
     """
-    share = int(reader.config.validation_share * _HASH_BUCKETS)
+    spec = {features.REQUEST_ID: tf.io.FixedLenFeature([], tf.string, default_value="")}
 
     def select(serialized: tf.Tensor) -> tf.Tensor:
-        in_validation = tf.strings.to_hash_bucket_fast(serialized, _HASH_BUCKETS) < share
-        return tf.boolean_mask(serialized, in_validation if validation else ~in_validation)
+        ids = tf.io.parse_example(serialized, spec)[features.REQUEST_ID]
+        kept_out = in_validation(tf.where(ids == "", serialized, ids), reader.config.validation_share)
+        return tf.boolean_mask(serialized, kept_out if validation else ~kept_out)
 
     chunks = tf.data.TFRecordDataset(sorted(files), compression_type="GZIP").batch(_CHUNK)
     return chunks.map(select).map(reader.parse, num_parallel_calls=tf.data.AUTOTUNE).cache()
 
 
-def split_requests(reader: SearchReader, files: Sequence[str]) -> tuple[tf.data.Dataset, tf.data.Dataset, int]:
-    """Chunks to train on and chunks for validation, and how many requests the first have."""
+def in_validation(request_ids: tf.Tensor, share: float) -> tf.Tensor:
+    """Which requests belong to the share that is kept out of training for validation: [...] string to [...] bool."""
+    return tf.strings.to_hash_bucket_fast(request_ids, _HASH_BUCKETS) < int(share * _HASH_BUCKETS)
+
+
+@dataclass(frozen=True)
+class SplitRequests:
+    """The requests of the train split.
+
+    Attributes:
+      training, validation: chunks of each part.
+      count: how many requests there are to train on.
+      validation_share: which share of all requests validation got.
+    """
+
+    training: tf.data.Dataset
+    validation: tf.data.Dataset
+    count: int
+    validation_share: float
+
+
+def split_requests(reader: SearchReader, files: Sequence[str]) -> SplitRequests:
+    """Parts requests in those to train on and those for validation."""
     requests, validation = (read_requests(reader, files, validation=part) for part in (False, True))
     count, kept_out = (sum(len(batch[features.ITEMS]) for batch in part) for part in (requests, validation))
     share = min(_MOST_VALIDATION, reader.config.min_validation_requests / max(1, count + kept_out))
     if share <= reader.config.validation_share:
-        return requests, validation, count
+        return SplitRequests(requests, validation, count, reader.config.validation_share)
     return split_requests(replace(reader, config=reader.config.model_copy(update={"validation_share": share})), files)
 
 

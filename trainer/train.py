@@ -87,7 +87,8 @@ def train(
     reader = SearchReader(config, tuple(sizes.profile))
     item_ids = transform.vocabulary_by_name(transformed.ITEM_IDS.name)
     table = read_item_table(ItemReader(config, tuple(sizes.columns)), catalog_files, item_ids)
-    requests, validation, request_count = split_requests(reader, train_files)
+    split = split_requests(reader, train_files)
+    requests, validation, request_count = split.training, split.validation, split.count
     counts = positive_counts(requests, table.size)
     if request_count == 0:
         raise InputError(
@@ -117,7 +118,7 @@ def train(
     epoch_metrics = EpochMetrics(towers, table, validation, planned.passes * request_count, config.recall_k)
     with _state_dir(state_dir) as directory:
         history = _fit(model, config, requests, planned, epoch_metrics, log_dir, directory)
-    return TrainedModel(config, sizes, towers, table, transform, _plain(history), understanding)
+    return TrainedModel(config, sizes, towers, table, transform, _plain(history), understanding, split.validation_share)
 
 
 def start_from_encoder(towers: Towers, transform: tft.TFTransformOutput, config: TrainerConfig) -> None:

@@ -50,7 +50,7 @@ def train_towers(folder: Path, requests: int, model: str) -> Towers:
         unfinished.rename(parts)
     loaded = artifact.load(model_dir)
     asked = sample_requests(f"{examples}/Split-{EVAL_SPLIT}/*", requests, _SEED)
-    return Towers(loaded, read_parts(str(parts)), asked, query_vectors(loaded, asked))
+    return Towers(loaded, read_parts(str(parts)), asked, query_vectors(loaded, asked).reshape(-1, DIM))
 
 
 def grow(catalog: EmbeddedCatalog, items: int, noise: float = 0.5) -> tuple[np.ndarray, np.ndarray]:

@@ -13,9 +13,22 @@ from absl import logging
 
 from components.index_builder.catalog import EmbeddedCatalog, embed_catalog, read_parts, rows_to_index
 from components.index_builder.config import IndexConfig
+from components.index_builder.lexical.index import LexicalIndex
+from components.index_builder.lexical.lexicon import Lexicon, MeasuredWeight, fields_of
+from components.index_builder.lexical.postings import build_postings
+from components.index_builder.lexical.terms import folds_plurals
+from components.index_builder.lexical.weight import (
+    DEFAULT_DENSE_WEIGHT,
+    FEWEST_REQUESTS,
+    best_weight,
+    measure_weights,
+    read_validation_requests,
+)
 from components.index_builder.parameters import MeasuredIndex, choose_index
+from components.index_builder.search_index import ExactIndex
 from components.index_builder.servable import Servable, raw_search_spec
 from components.index_builder.warmup import write_warmup_requests
+from schema import features
 from schema.artifacts import CARD_FILE
 from schema.servable_files import items_per_shard, shard_of, write_shard_map
 from schema.shards import ShardMap
@@ -36,6 +49,10 @@ class ServableSummary:
       index: kind of the chosen index.
       index_parameters: its parameters.
       index_curve: every measured point.
+      retrieval: how requests are answered that do not say.
+      dense_weight: what the dense score counts in a hybrid answer.
+      dense_weight_curve: every measured weight; empty where it was not chosen by measuring.
+      lexical_terms, lexical_postings: of the lexical channel.
       relevance_control: whether it is done for requests that do not say; `None` where the model cannot.
       understood_terms: by item field, how many query terms say something of it.
       history: training metrics by epoch.
@@ -51,6 +68,11 @@ class ServableSummary:
     index: str
     index_parameters: dict[str, int | float]
     index_curve: list[MeasuredIndex]
+    retrieval: str
+    dense_weight: float
+    dense_weight_curve: list[MeasuredWeight]
+    lexical_terms: int
+    lexical_postings: int
     relevance_control: bool | None
     understood_terms: dict[str, int]
     history: dict[str, list[float]]
@@ -88,29 +110,33 @@ def build_servable(
 
     model = artifact.load(model_dir)
     requests = sample_requests(request_pattern, config.sample_requests, config.seed)
-    work = _Work(model, catalog, requests, query_vectors(model, requests), config)
+    vectors = query_vectors(model, requests)
+    lexicon = build_lexicon(model, catalog, rows, request_pattern, config)
+    work = _Work(model, catalog, lexicon, requests, vectors.reshape(-1, model.config.dim), config)
     if config.shards == 1:
-        return work.save(rows, catalog.table.size, output_dir, config.model_name)
+        return work.save(rows, lexicon, catalog.table.size, output_dir, config.model_name)
     return _save_shards(work, rows, output_dir)
 
 
 @dataclass(frozen=True)
 class _Work:
-    """What all shards are made from; `query_vectors` are those of `requests`."""
+    """What all shards are made from; `query_vectors` are those of `requests`, every head a row."""
 
     model: TrainedModel
     catalog: EmbeddedCatalog
+    lexicon: Lexicon
     requests: list[bytes]
     query_vectors: np.ndarray
     config: IndexConfig
 
-    def save(self, rows: np.ndarray, items: int, output_dir: str, model_name: str) -> ServableSummary:
+    def save(self, rows: np.ndarray, lexicon: Lexicon, items: int, output_dir: str, model_name: str) -> ServableSummary:
         """Writes one SavedModel with all that belongs to it.
 
         Every servable has the whole table of items, from which it encodes what users did.
 
         Args:
           rows: of the items that can be found.
+          lexicon: of these.
           items: how many the catalog has, those left out with them.
           output_dir: of the SavedModel.
           model_name: under which it is served.
@@ -121,7 +147,8 @@ class _Work:
         logging.info("index: %s %s, recall %.4f", chosen.name, chosen.parameters, chosen.recall)
         with tempfile.TemporaryDirectory() as vocabulary_dir:
             attributes = self.catalog.attributes.take(rows)
-            Servable(model, self.catalog.table, index, rows, attributes, config, vocabulary_dir).save(output_dir)
+            servable = Servable(model, self.catalog.table, index, rows, attributes, lexicon, config, vocabulary_dir)
+            servable.save(output_dir)
         write_warmup_requests(output_dir, model_name, self.requests[: config.warmup_requests])
         summary = ServableSummary(
             model=model.config.model,
@@ -133,6 +160,11 @@ class _Work:
             index=chosen.name,
             index_parameters=chosen.parameters,
             index_curve=curve,
+            retrieval=config.retrieval,
+            dense_weight=lexicon.dense_weight,
+            dense_weight_curve=lexicon.weight_curve,
+            lexical_terms=len(lexicon.postings.fingerprints),
+            lexical_postings=len(lexicon.postings.items),
             relevance_control=config.relevance_control.default if model.understanding else None,
             understood_terms=model.understanding.terms() if model.understanding else {},
             history={name: list(values) for name, values in model.history.items()},
@@ -155,11 +187,50 @@ def _save_shards(work: _Work, rows: np.ndarray, output_dir: str) -> ServableSumm
     for shard, name in enumerate(shard_models(work.config.model_name, shards)):
         logging.info("shard %d of %d: %d items", shard, shards, indexed[shard])
         folder = os.path.join(output_dir, shard_folder(shard, shards))
-        summaries.append(work.save(rows[owner[rows] == shard], items[shard], folder, name))
+        own = np.flatnonzero(owner[rows] == shard)
+        summaries.append(work.save(rows[own], work.lexicon.of(own), items[shard], folder, name))
     folders = tuple(shard_folder(shard, shards) for shard in range(shards))
     write_shard_map(output_dir, ShardMap(items=items, indexed_items=indexed, folders=folders))
     largest = max(summaries, key=lambda summary: summary.indexed_items)
-    return replace(largest, catalog_items=work.catalog.table.size, indexed_items=len(rows))
+    return replace(
+        largest,
+        catalog_items=work.catalog.table.size,
+        indexed_items=len(rows),
+        lexical_postings=len(work.lexicon.postings.items),
+    )
+
+
+def build_lexicon(
+    model: TrainedModel, catalog: EmbeddedCatalog, rows: np.ndarray, request_pattern: str, config: IndexConfig
+) -> Lexicon:
+    """Finds the items at `rows` of the catalog by their words, and says what that counts beside their vectors."""
+    fold_plurals = folds_plurals(model.transform)
+    fields = fields_of(catalog.attributes.take(rows), catalog.texts[features.TITLE][rows], config.lexical)
+    postings = build_postings(fields, config.lexical, fold_plurals)
+    logging.info("%d terms, %d postings", len(postings.fingerprints), len(postings.items))
+    vectors = catalog.vectors[rows]
+    longest = float(np.sqrt(np.einsum("nd,nd->n", vectors, vectors).max()))
+    weight = config.lexical.dense_weight
+    lexicon = Lexicon(postings, fold_plurals, longest, DEFAULT_DENSE_WEIGHT if weight is None else weight)
+    if weight is not None or model.validation_share is None:
+        return lexicon
+    ids = catalog.table.item_ids[rows]
+    requests = read_validation_requests(request_pattern, model.validation_share, ids, config.seed)
+    if len(requests.examples) < FEWEST_REQUESTS:
+        logging.info("%d validation requests are too few to choose `dense_weight` on", len(requests.examples))
+        return lexicon
+    curve = measure_weights(
+        ExactIndex(vectors),
+        LexicalIndex(postings, config.lexical, fold_plurals),
+        query_vectors(model, requests.examples),
+        requests.queries,
+        requests.relevant(ids),
+        min(config.k, len(rows)),
+        config.lexical.postings_per_term,
+        longest,
+    )
+    logging.info("dense weight %.2f", best_weight(curve))
+    return replace(lexicon, dense_weight=best_weight(curve), weight_curve=curve)
 
 
 def sample_requests(pattern: str, count: int, seed: int) -> list[bytes]:
@@ -170,9 +241,8 @@ def sample_requests(pattern: str, count: int, seed: int) -> list[bytes]:
 
 
 def query_vectors(model: TrainedModel, examples: list[bytes]) -> np.ndarray:
-    """Vectors of requests, every head a row: [requests * heads, dim]."""
+    """Vectors of requests, [requests, heads, dim]."""
     profile = tuple(model.sizes.profile)
     raw = tf.io.parse_example(tf.constant(examples), raw_search_spec(profile))
     query = SearchReader(model.config, profile).query_batch(model.transform.transform_features_layer()(raw))
-    vectors = model.towers.encode_query(query, model.table.as_tensors())
-    return vectors.numpy().reshape(-1, model.config.dim)
+    return model.towers.encode_query(query, model.table.as_tensors()).numpy()

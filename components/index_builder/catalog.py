@@ -12,6 +12,7 @@ import apache_beam as beam
 import numpy as np
 import tensorflow as tf
 from apache_beam.utils import shared
+from numpy.typing import NDArray
 
 from components.index_builder.attributes import ItemAttributes
 from schema import features, transformed
@@ -21,6 +22,8 @@ from trainer.raw_catalog import fingerprint, raw_catalog_spec
 
 _BATCH = 2048
 _PARTS = "parts.json"
+# Raw features whose words are searched, beside brand and category path.
+_TEXTS = (features.TITLE,)
 
 
 @dataclass(frozen=True)
@@ -32,12 +35,14 @@ class EmbeddedCatalog:
       vectors: [items, dim] float32, one per item of the table.
       fingerprints: [items] of bytes; equal for items that are alike in all that a user sees.
       attributes: what the items can be filtered by.
+      texts: by raw feature, [items] of bytes, empty for none: what items say beside their attributes.
     """
 
     table: ItemTable
     vectors: np.ndarray
     fingerprints: np.ndarray
     attributes: ItemAttributes
+    texts: Mapping[str, NDArray[np.object_]]
 
 
 class CatalogEncoder:
@@ -59,11 +64,19 @@ class CatalogEncoder:
         @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string)])
         def encode(
             serialized: tf.Tensor,
-        ) -> tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor], tf.Tensor, tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
+        ) -> tuple[
+            tf.Tensor,
+            tf.Tensor,
+            dict[str, tf.Tensor],
+            tf.Tensor,
+            tuple[tf.Tensor, tf.Tensor, tf.Tensor],
+            dict[str, tf.Tensor],
+        ]:
             raw = tf.io.parse_example(serialized, spec)
             ids = tf.sparse.to_dense(raw[features.ITEM_ID])[:, 0]
             columns = {**reader.item_columns(layer(raw)), **gather(clicked, row_of_id.lookup(ids))}
-            return ids, fingerprint(raw), columns, model.towers.encode_items(columns), filtered_by(raw)
+            vectors = model.towers.encode_items(columns)
+            return ids, fingerprint(raw), columns, vectors, filtered_by(raw), texts_of(raw)
 
         self.encode = encode
 
@@ -75,6 +88,13 @@ def filtered_by(raw: Mapping[str, tf.SparseTensor]) -> tuple[tf.Tensor, tf.Tenso
     prices = tf.RaggedTensor.from_sparse(raw[features.PRICE])
     price = prices.to_tensor(float("nan"), shape=[None, 1])[:, 0]
     return brands, tf.strings.reduce_join(path, axis=1, separator=features.CATEGORY_SEPARATOR), price
+
+
+def texts_of(raw: Mapping[str, tf.SparseTensor]) -> dict[str, tf.Tensor]:
+    """Texts of items by raw feature, [batch] string, empty for none."""
+    return {
+        name: tf.strings.reduce_join(tf.RaggedTensor.from_sparse(raw[name]), axis=1, separator=" ") for name in _TEXTS
+    }
 
 
 class _EmbedBatch(beam.DoFn):
@@ -89,14 +109,18 @@ class _EmbedBatch(beam.DoFn):
         self._encoder = self._handle.acquire(lambda: CatalogEncoder(artifact.load(self._model_dir)))
 
     def process(self, serialized: Sequence[bytes]) -> Iterator[str]:
-        ids, fingerprints, columns, vectors, (brands, category_paths, prices) = self._encoder.encode(
+        ids, fingerprints, columns, vectors, (brands, category_paths, prices), texts = self._encoder.encode(
             tf.constant(serialized)
         )
         arrays = {f"column:{name}": column.numpy() for name, column in columns.items()}
         arrays["vectors"] = vectors.numpy()
         # As a byte matrix, NumPy needs no pickle for them.
-        for name, texts in (("ids", ids), ("brands", brands), ("category_paths", category_paths)):
-            arrays[name] = texts.numpy().astype("S")
+        for name, values in (("ids", ids), ("brands", brands), ("category_paths", category_paths)):
+            arrays[name] = values.numpy().astype("S")
+        # Not as a matrix, which is as wide as the longest of them.
+        for name, column in texts.items():
+            arrays[f"text:{name}"] = np.frombuffer(b"".join(column.numpy()), np.uint8)
+            arrays[f"text_length:{name}"] = tf.strings.length(column).numpy()
         arrays["prices"] = prices.numpy()
         arrays["fingerprints"] = tf.strings.to_hash_bucket_strong(fingerprints, 2**63 - 1, [71, 911]).numpy()
         name = f"{uuid.uuid4().hex}.npz"
@@ -154,12 +178,25 @@ def read_parts(part_dir: str) -> EmbeddedCatalog:
         if name.startswith("column:"):
             column = merged[name][order]
             columns[name.removeprefix("column:")] = np.concatenate([column, np.zeros_like(column[:1])])
+    texts = {
+        name.removeprefix("text:"): _split(merged[name], merged[name.replace("text:", "text_length:", 1)])[order]
+        for name in merged
+        if name.startswith("text:")
+    }
     return EmbeddedCatalog(
         ItemTable(merged["ids"][order], columns),
         merged["vectors"][order],
         merged["fingerprints"][order],
         ItemAttributes(merged["brands"], merged["category_paths"], merged["prices"]).take(order),
+        texts,
     )
+
+
+def _split(joined: NDArray[np.uint8], lengths: NDArray[np.int32]) -> NDArray[np.object_]:
+    content, ends = joined.tobytes(), np.cumsum(lengths)
+    texts = np.empty(len(lengths), object)
+    texts[:] = [content[start:end] for start, end in zip(ends - lengths, ends, strict=True)]
+    return texts
 
 
 def rows_to_index(catalog: EmbeddedCatalog, drop_duplicates: bool) -> np.ndarray:

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from components.index_builder.lexical.config import LexicalConfig
 from schema.settings import Settings
 
 # What a backend has besides exact search.
@@ -32,6 +33,8 @@ class IndexConfig(Settings):
     """How the catalog is indexed.
 
     Attributes:
+      retrieval: how a request is answered that does not say: `dense` by the towers and their index, `lexical` by the words
+        of query and items, `hybrid` by both.
       k: hits that the servable answers with. Fewer cost less; the gate's largest recall@k cannot exceed it.
       backend: `scann` needs a server that has ScaNN's ops. `portable` is made of TensorFlow's own, for TF Serving's
         stock image.
@@ -54,6 +57,7 @@ class IndexConfig(Settings):
       seed: of the sample.
     """
 
+    retrieval: Literal["dense", "lexical", "hybrid"] = "hybrid"
     k: int = Field(100, ge=1, le=10_000)
     backend: Literal["scann", "portable"] = "scann"
     kind: Literal["auto", "exact", "scan", "tree", "inverted_file"] = "auto"
@@ -69,6 +73,7 @@ class IndexConfig(Settings):
     warmup_requests: int = Field(8, ge=1)
     seed: int = 17
     relevance_control: RelevanceControlConfig = RelevanceControlConfig()
+    lexical: LexicalConfig = LexicalConfig()
 
     @model_validator(mode="after")
     def _enough_hits_are_possible(self) -> "IndexConfig":

@@ -141,23 +141,32 @@ class ItemFilters(tf.Module):
         self, vectors: tf.Tensor, conditions: Conditions, k: int | tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """The k best of one request: [heads, dim] to [k]."""
-        sizes = self._sizes(conditions)
-        # As if conditions were independent; only finding the items tells, and that takes longer than most answers.
-        share = tf.reduce_prod(tf.cast(sizes, tf.float32) / self._items)
+        share = self.share(conditions)
 
         def exactly() -> tuple[tf.Tensor, tf.Tensor]:
-            return self._score_all(vectors, self._left_by(conditions, sizes), k)
+            return self._score_all(vectors, self.left(conditions), k)
 
         def from_index() -> tuple[tf.Tensor, tf.Tensor]:
             wanted = tf.cast(tf.math.ceil(_OVERFETCH * tf.cast(k, tf.float32) / share), tf.int32)
             wanted += tf.size(conditions.excluded)
             hits, scores = search_heads(self._index, vectors[tf.newaxis], tf.minimum(self._items, wanted))
             hits, scores = hits[0], scores[0]
-            kept = (hits >= 0) & self._met(tf.maximum(hits, 0), conditions)
+            kept = (hits >= 0) & self.met(tf.maximum(hits, 0), conditions)
             hits, scores = tf.boolean_mask(hits, kept)[:k], tf.boolean_mask(scores, kept)[:k]
             return tf.cond(tf.size(hits) >= k, lambda: (hits, scores), exactly)
 
-        return tf.cond(share * self._items <= self._exact_up_to, exactly, from_index)
+        return tf.cond(self.leaves_few(share), exactly, from_index)
+
+    def share(self, conditions: Conditions) -> tf.Tensor:
+        """About which share of the items one request's conditions leave, a scalar.
+
+        As if conditions were independent; only finding the items tells, and that takes longer than most answers.
+        """
+        return tf.reduce_prod(tf.cast(self._sizes(conditions), tf.float32) / self._items)
+
+    def leaves_few(self, share: tf.Tensor) -> tf.Tensor:
+        """Whether a share of the items is so few that all of them are scored."""
+        return share * self._items <= self._exact_up_to
 
     def _score_all(self, vectors: tf.Tensor, items: tf.Tensor, k: int | tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         scores = tf.reduce_max(tf.matmul(vectors, self._index.vectors_at(items), transpose_b=True), axis=0)
@@ -185,12 +194,12 @@ class ItemFilters(tf.Module):
             for place, side in ((0, "left"), (1, "right"))
         ]
 
-    def _left_by(self, conditions: Conditions, sizes: tf.Tensor) -> tf.Tensor:
+    def left(self, conditions: Conditions) -> tf.Tensor:
         """Positions of all items that meet one request's conditions, [items] int32."""
         brands, categories = conditions.brands, conditions.categories
         first, last = self._price_range(conditions)
         candidates = tf.switch_case(
-            tf.cast(tf.argmin(sizes), tf.int32),
+            tf.cast(tf.argmin(self._sizes(conditions)), tf.int32),
             [
                 lambda: tf.range(self._items),
                 lambda: self._posted_items(brands),
@@ -198,9 +207,9 @@ class ItemFilters(tf.Module):
                 lambda: self._by_price[first : tf.maximum(first, last)],
             ],
         )
-        return tf.boolean_mask(candidates, self._met(candidates, conditions))
+        return tf.boolean_mask(candidates, self.met(candidates, conditions))
 
-    def _met(self, items: tf.Tensor, conditions: Conditions) -> tf.Tensor:
+    def met(self, items: tf.Tensor, conditions: Conditions) -> tf.Tensor:
         """Whether items meet all conditions of one request: [items] int32 to [items] bool."""
         met = ~_holds(conditions.excluded, items)
         for values in (conditions.brands, conditions.categories):

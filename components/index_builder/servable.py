@@ -9,8 +9,10 @@ import tensorflow as tf
 from components.index_builder.attributes import ItemAttributes
 from components.index_builder.config import IndexConfig
 from components.index_builder.filters import Conditions, ItemFilters, filter_spec
-from components.index_builder.multi_head import search_heads
+from components.index_builder.lexical.index import LexicalIndex, LexicalQuery
+from components.index_builder.lexical.lexicon import Lexicon
 from components.index_builder.relevance import RelevanceFilter, asked_for
+from components.index_builder.retrieval import DENSE, KINDS, LEXICAL, Query, Retriever, kinds_asked_for
 from components.index_builder.search_index import SearchIndex
 from schema import features, transformed
 from trainer.artifact import TrainedModel
@@ -46,6 +48,7 @@ class Servable(tf.Module):
       index: over the vectors of `indexed_rows`.
       indexed_rows: [indexed] int32, table rows by index position.
       attributes: what the indexed items can be filtered by, by index position.
+      lexicon: finds the indexed items by their words, by index position.
       config: hits per request, and how relevance control goes about it.
       vocabulary_dir: where the file of item ids is written until it is saved as an asset.
     """
@@ -57,6 +60,7 @@ class Servable(tf.Module):
         index: SearchIndex,
         indexed_rows: np.ndarray,
         attributes: ItemAttributes,
+        lexicon: Lexicon,
         config: IndexConfig,
         vocabulary_dir: str,
     ):
@@ -64,8 +68,17 @@ class Servable(tf.Module):
         self._k = config.k
         self._control_by_default = config.relevance_control.default
         self._indexed = len(indexed_rows)
-        self._index = index
+        self._retrieval_by_default = config.retrieval
         self._filters = ItemFilters(index, attributes, config.exact_filter_up_to, vocabulary_dir)
+        self._lexical = LexicalIndex(lexicon.postings, config.lexical, lexicon.fold_plurals)
+        self._retriever = Retriever(
+            index,
+            self._filters,
+            self._lexical,
+            config.lexical.postings_per_term,
+            lexicon.dense_weight,
+            lexicon.longest_vector,
+        )
         positions = np.full(table.size + 1, -1, np.int32)
         positions[indexed_rows] = np.arange(len(indexed_rows))
         self._position_of_row = tf.Variable(positions, trainable=False)
@@ -73,11 +86,17 @@ class Servable(tf.Module):
         self._transform = model.transform.transform_features_layer()
         self._reader = SearchReader(model.config, tuple(model.sizes.profile))
         self._item_reader = ItemReader(model.config, tuple(model.sizes.columns))
+        self._heads, self._dim = model.config.heads, model.config.dim
         self._search_spec = raw_search_spec(tuple(model.sizes.profile))
-        self._option_spec = {features.RELEVANCE_CONTROL: tf.io.VarLenFeature(tf.string), **filter_spec()}
+        self._option_spec = {
+            features.RELEVANCE_CONTROL: tf.io.VarLenFeature(tf.string),
+            features.RETRIEVAL: tf.io.VarLenFeature(tf.string),
+            **filter_spec(),
+        }
         self._catalog_spec = raw_catalog_spec(model.sizes.columns)
         self._columns = {
-            name: tf.Variable(table.columns[name], trainable=False, name=name) for name in model.towers.behavior_columns
+            name: tf.Variable(table.columns[name], trainable=False, name=name)
+            for name in (*model.towers.behavior_columns, transformed.CLICKED_UNIGRAMS)
         }
         self._relevance = RelevanceFilter(model.understanding, table.columns, indexed_rows, config.relevance_control)
         self._indexed_ids = tf.Variable(
@@ -99,12 +118,13 @@ class Servable(tf.Module):
 
         # Traced once and called by three signatures; inlined in each it would be most of the graph, three times.
         # Without AutoGraph: nothing here branches on tensors in Python, and translating all of it takes longest.
-        self._encode = tf.function(self._encode_raw, autograph=False, input_signature=[_sparse_spec(self._search_spec)])
+        signature = [_sparse_spec(self._search_spec), tf.TensorSpec([], tf.bool)]
+        self._encode = tf.function(self._encode_raw, autograph=False, input_signature=signature)
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=features.INPUT_EXAMPLES)])
     def encode_query(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Serialized search examples [batch] to `vectors` [batch, heads, dim]."""
-        vectors, _, _ = self._encode(tf.io.parse_example(examples, self._search_spec))
+        vectors, _, _ = self._encode(tf.io.parse_example(examples, self._search_spec), tf.constant(True))
         return {features.OUTPUT_VECTORS: vectors}
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=features.INPUT_EXAMPLES)])
@@ -122,7 +142,8 @@ class Servable(tf.Module):
         raw = tf.io.parse_example(examples, {**self._search_spec, **self._option_spec})
         options = {name: raw.pop(name) for name in self._option_spec}
         wanted = asked_for(options[features.RELEVANCE_CONTROL], self._control_by_default)
-        return self._retrieve(raw, wanted, self._conditions(options))
+        kinds = kinds_asked_for(options[features.RETRIEVAL], self._retrieval_by_default)
+        return self._retrieve(raw, kinds, wanted, self._conditions(options))
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=features.INPUT_QUERY)])
     def search_text(self, query: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -131,10 +152,13 @@ class Servable(tf.Module):
         absent = tf.SparseTensor(tf.zeros([0, 2], tf.int64), tf.zeros([0], tf.string), tf.stack([rows, 0]))
         raw = dict.fromkeys(self._search_spec, absent)
         raw[features.QUERY] = tf.RaggedTensor.from_row_lengths(query, tf.ones_like(query, tf.int64)).to_sparse()
-        return self._retrieve(raw, tf.fill(tf.shape(query), self._control_by_default))
+        kinds = tf.fill(tf.shape(query), KINDS.index(self._retrieval_by_default))
+        return self._retrieve(raw, kinds, tf.fill(tf.shape(query), self._control_by_default))
 
-    def _encode_raw(self, raw: Mapping[str, tf.SparseTensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Vectors of requests [batch, heads, dim], and the unigrams and bigrams of their queries."""
+    def _encode_raw(
+        self, raw: Mapping[str, tf.SparseTensor], wanted: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Vectors of requests [batch, heads, dim], zeros if not wanted, and the query's unigrams and bigrams."""
         values = dict(self._transform(dict(raw)))
         # The transform graph knows the items of its training day; the served table may be newer.
         for name in features.BEHAVIOR_ITEM_FEATURES:
@@ -142,7 +166,12 @@ class Servable(tf.Module):
             values[name] = ids.with_values(self._row_of_id.lookup(ids.values))
         query = self._reader.query_batch(values)
         units, bigrams = query[transformed.QUERY_UNIGRAMS], query[transformed.QUERY_BIGRAMS]
-        return self._towers.encode_query(query, self._columns), units, bigrams
+        vectors = tf.cond(
+            wanted,
+            lambda: self._towers.encode_query(query, self._columns),
+            lambda: tf.zeros([tf.shape(units)[0], self._heads, self._dim]),
+        )
+        return vectors, units, bigrams
 
     def _conditions(self, options: Mapping[str, tf.SparseTensor]) -> Conditions:
         ids = tf.RaggedTensor.from_sparse(options[features.EXCLUDE_ITEMS])
@@ -150,15 +179,23 @@ class Servable(tf.Module):
         return self._filters.conditions(options, tf.ragged.boolean_mask(excluded, excluded >= 0))
 
     def _retrieve(
-        self, raw: Mapping[str, tf.SparseTensor], wanted: tf.Tensor, conditions: Conditions | None = None
+        self,
+        raw: Mapping[str, tf.SparseTensor],
+        kinds: tf.Tensor,
+        wanted: tf.Tensor,
+        conditions: Conditions | tuple[()] = (),
     ) -> dict[str, tf.Tensor]:
-        vectors, units, bigrams = self._encode(raw)
+        vectors, units, bigrams = self._encode(raw, tf.reduce_any(kinds != LEXICAL))
+        texts = tf.strings.reduce_join(tf.RaggedTensor.from_sparse(raw[features.QUERY]), axis=1, separator=" ")
+        lexical = tf.cond(
+            tf.reduce_any(kinds != DENSE),
+            lambda: self._lexical.understand(texts),
+            lambda: self._lexical.nothing(tf.shape(texts)[0]),
+        )
+        query = Query(kinds, vectors, LexicalQuery(*lexical), conditions)
 
         def search(requests: tf.Tensor, k: int) -> tuple[tf.Tensor, tf.Tensor]:
-            asking = tf.gather(vectors, requests)
-            if conditions is None:
-                return search_heads(self._index, asking, k)
-            return self._filters.search(asking, conditions.of(requests), k)
+            return self._retriever.search(query.of(requests), k)
 
         k = min(self._k, self._indexed)
         positions, scores, done = self._relevance.retrieve(search, units, bigrams, wanted, k)

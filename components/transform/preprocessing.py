@@ -34,6 +34,7 @@ def preprocessing_fn(inputs: Mapping[str, tf.SparseTensor], custom_config: Mappi
         **_category_features(inputs),
         **_column_features(inputs),
         transformed.PRICE_BUCKET: _price_buckets(_ragged(inputs[features.PRICE])),
+        features.REQUEST_ID: _ragged(inputs[features.REQUEST_ID]),
         features.STAGES: _ragged(inputs[features.STAGES]),
         features.POSITIONS: _ragged(inputs[features.POSITIONS]),
     }

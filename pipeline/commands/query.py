@@ -11,7 +11,7 @@ import click
 
 from pipeline import config as pipeline_config
 from pipeline.access import access, access_options
-from schema.features import RelevanceControl
+from schema.features import RelevanceControl, Retrieval
 from schema.settings import InputError
 from serving.config import DEFAULT_HOST, DEFAULT_MODEL_NAME
 from souk_client.client import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, Answer, Behavior, ServingError
@@ -84,6 +84,11 @@ class Sources:
     default=None,
     help="Whether hits must be of the brands and categories that QUERY names.  [default: as the model is set]",
 )
+@click.option(
+    "--retrieval",
+    type=click.Choice(Retrieval.ALL),
+    help="How items are found: by vectors, by words, or by both.  [default: as the model is set]",
+)
 @click.option("--brand", "brands", multiple=True, help="Only items of this brand. Repeatable: of any of them.")
 @click.option(
     "--category",
@@ -110,6 +115,7 @@ def command(
     user_state: Path | None,
     catalog: Path | None,
     relevance_control: bool | None,
+    retrieval: str | None,
     token_file: Path | None,
     ca: Path | None,
     timeout: float,
@@ -141,7 +147,13 @@ def command(
             allow_partial=allow_partial,
         ) as client:
             answer = client.answer(
-                query, user=user, behavior=behavior, k=k, relevance_control=relevance_control, filters=wanted
+                query,
+                user=user,
+                behavior=behavior,
+                k=k,
+                relevance_control=relevance_control,
+                filters=wanted,
+                retrieval=retrieval,
             )
     except ServingError as error:
         raise InputError(str(error)) from error

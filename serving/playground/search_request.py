@@ -1,6 +1,6 @@
 """What the page may ask for, checked before any of it is used, and the tf.Example that it becomes."""
 
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, ValidationError
 
@@ -34,6 +34,7 @@ class SearchRequest(Settings):
       user: id of the user who asks, or None.
       k: most items to show.
       relevance_control: None leaves it to the model's own setting.
+      retrieval: how items are found; None leaves it to the model's own setting.
       filters: which items may be in the answers.
       sides: one, or two to compare.
     """
@@ -42,6 +43,7 @@ class SearchRequest(Settings):
     user: _Text | None = None
     k: Annotated[int, Field(ge=1, le=MAX_ITEMS)] = 20
     relevance_control: bool | None = None
+    retrieval: Literal["dense", "lexical", "hybrid"] | None = None
     filters: Filters = Filters()
     sides: Annotated[tuple[Side, ...], Field(min_length=1, max_length=2)]
 
@@ -65,7 +67,7 @@ def example_of(request: SearchRequest, side: Side, behavior: Behavior | None) ->
       InputError: if the query is empty.
     """
     user, known = (request.user, behavior) if side.personalized else (None, None)
-    return search_example(request.query, user, known, request.relevance_control, request.filters)
+    return search_example(request.query, user, known, request.relevance_control, request.filters, request.retrieval)
 
 
 def _problems(error: ValidationError) -> list[str]:

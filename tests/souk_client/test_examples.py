@@ -53,6 +53,12 @@ def test_relevance_control_is_written_where_it_is_decided(asked, written):
     assert read(search_example("red", relevance_control=asked))[features.RELEVANCE_CONTROL] == written
 
 
+def test_retrieval_is_written_where_it_is_decided_and_must_be_a_known_one():
+    assert read(search_example("red", retrieval="lexical"))[features.RETRIEVAL] == ["lexical"]
+    with pytest.raises(InputError, match="no retrieval 'bm25'. Give one of dense, lexical, hybrid"):
+        search_example("red", retrieval="bm25")
+
+
 @pytest.mark.parametrize("behavior", [None, Behavior()])
 def test_what_is_not_known_is_left_out(behavior):
     assert read(search_example("red shoes", None, behavior)) == {features.QUERY: ["red shoes"]}

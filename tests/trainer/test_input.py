@@ -9,6 +9,7 @@ from tests.small_shop import serialize, write_examples
 from trainer.config import HistoryConfig, TrainerConfig
 from trainer.input import (
     SearchReader,
+    in_validation,
     positive_counts,
     read_requests,
     shuffled_batches,
@@ -93,10 +94,23 @@ def test_orders_depend_on_seed_and_epoch_alone_so_that_training_can_begin_anywhe
 @pytest.mark.parametrize(("least", "share"), [(0, 0.05), (10, 0.05), (30, 0.1), (1000, 0.2)])
 def test_a_small_log_gives_up_to_a_fifth_to_validation(files, least, share):
     config = CONFIG.model_copy(update={"validation_share": 0.05, "min_validation_requests": least})
-    requests, validation, count = split_requests(SearchReader(config, ()), files)
-    assert sorted(items_of(requests) + items_of(validation)) == list(range(1, 301))
-    assert count == len(items_of(requests))
-    assert len(items_of(validation)) == pytest.approx(300 * share, abs=4 * (300 * share * (1 - share)) ** 0.5)
+    split = split_requests(SearchReader(config, ()), files)
+    kept_out = items_of(split.validation)
+    assert sorted(items_of(split.training) + kept_out) == list(range(1, 301))
+    assert split.count == len(items_of(split.training))
+    assert split.validation_share == pytest.approx(share)
+    assert len(kept_out) == pytest.approx(300 * share, abs=4 * (300 * share * (1 - share)) ** 0.5)
+
+
+def test_a_request_is_in_validation_by_its_id_whatever_else_it_holds(tmp_path):
+    ids = [f"r{number}".encode() for number in range(200)]
+    rows = [{"request_id": [i], "items": [n], "stages": [2]} for n, i in enumerate(ids)]
+    write_examples(tmp_path / "part.gz", rows + [{**row, "query_unigrams": [7]} for row in rows])
+    config = CONFIG.model_copy(update={"validation_share": 0.2})
+    found = items_of(read_requests(SearchReader(config, ()), [str(tmp_path / "part.gz")], validation=True))
+    expected = [n + 1 for n, kept_out in enumerate(in_validation(tf.constant(ids), 0.2).numpy()) if kept_out]
+    assert 20 < len(expected) < 60
+    assert sorted(found) == sorted(2 * expected)
 
 
 def test_requests_are_read_from_their_files_once(files):

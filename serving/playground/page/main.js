@@ -29,7 +29,7 @@ function change(changes) {
 }
 
 function showState() {
-  for (const [id, key] of Object.entries({ query: "query", min: "min", max: "max", control: "control" })) if (byId(id).value !== state[key]) byId(id).value = state[key];
+  for (const [id, key] of Object.entries({ query: "query", min: "min", max: "max", control: "control", retrieval: "retrieval" })) if (byId(id).value !== state[key]) byId(id).value = state[key];
   if (![...byId("k").options].some((option) => option.value === String(state.k))) byId("k").append(el("option", {}, String(state.k)));
   byId("k").value = String(state.k);
   byId("plain").checked = state.plain;
@@ -158,7 +158,7 @@ byId("search").addEventListener("submit", (event) => {
   change({ query: byId("query").value });
   if (NARROW.matches) byId("query").blur();
 });
-for (const id of ["left", "right", "control", "min", "max"]) byId(id).addEventListener("change", () => change({ [id]: byId(id).value }));
+for (const id of ["left", "right", "control", "retrieval", "min", "max"]) byId(id).addEventListener("change", () => change({ [id]: byId(id).value }));
 byId("k").addEventListener("change", () => change({ k: Number(byId("k").value) }));
 byId("plain").addEventListener("change", () => change({ plain: byId("plain").checked }));
 byId("clear").addEventListener("click", () => change({ brands: [], categories: [], exclude: [], min: "", max: "" }));

@@ -1,11 +1,11 @@
 // What the page shows, to and from the address: query, user, filters, models.
 
 export const blank = () => ({
-  query: "", user: "", k: 20, control: "", brands: [], categories: [], exclude: [], min: "", max: "", left: "", right: "", plain: false,
+  query: "", user: "", k: 20, control: "", retrieval: "", brands: [], categories: [], exclude: [], min: "", max: "", left: "", right: "", plain: false,
 });
 
 const LISTS = { brand: "brands", category: "categories", exclude: "exclude" };
-const TEXTS = { q: "query", user: "user", rc: "control", min: "min", max: "max", left: "left", right: "right" };
+const TEXTS = { q: "query", user: "user", rc: "control", how: "retrieval", min: "min", max: "max", left: "left", right: "right" };
 
 export function read(search) {
   const parameters = new URLSearchParams(search);
@@ -40,7 +40,7 @@ export function request(state) {
   const price = (text) => (text === "" || !Number.isFinite(Number(text)) ? null : Number(text));
   const sides = [state.left, state.right].filter(Boolean).map((text, place) => ({ ...readSide(text), personalized: !(place && state.plain) }));
   return {
-    query: state.query, user: state.user || null, k: state.k, relevance_control: { on: true, off: false }[state.control] ?? null, sides,
+    query: state.query, user: state.user || null, k: state.k, relevance_control: { on: true, off: false }[state.control] ?? null, retrieval: state.retrieval || null, sides,
     filters: { brands: state.brands, categories: state.categories, exclude: state.exclude, min_price: price(state.min), max_price: price(state.max) },
   };
 }

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import apache_beam as beam
@@ -7,6 +8,8 @@ import tensorflow as tf
 
 from components.index_builder.build import ServableSummary, build_servable
 from components.index_builder.config import IndexConfig
+from components.index_builder.lexical.lexicon import Lexicon
+from components.index_builder.lexical.postings import Field, build_postings
 from tests.small_shop import ALL_CATALOG, SmallShop, small_shop, write_examples
 from trainer import artifact
 from trainer.config import NegativesConfig, OptimizerConfig, TrainerConfig
@@ -29,6 +32,12 @@ class Built:
     def card(self) -> dict:
         with open(f"{self.servable_dir}/assets.extra/souk.json") as file:
             return json.load(file)
+
+
+def lexicon_of(titles: Sequence[bytes], dense_weight: float = 0.5) -> Lexicon:
+    """Of items that have nothing but titles, and vectors of unit length."""
+    postings = build_postings([Field("title", 1.0, 0.5, titles)], CONFIG.lexical, True)
+    return Lexicon(postings, True, 1.0, dense_weight)
 
 
 @pytest.fixture(scope="session")

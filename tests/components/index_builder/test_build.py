@@ -43,7 +43,7 @@ def test_warmup_requests_are_those_that_the_server_replays(built):
 
 def test_raw_examples_embed_as_the_training_table_does(built):
     model = artifact.load(built.model_dir)
-    ids, _, _, vectors, _ = CatalogEncoder(model).encode(tf.constant([serialize(item) for item in ALL_CATALOG]))
+    ids, _, _, vectors, *_ = CatalogEncoder(model).encode(tf.constant([serialize(item) for item in ALL_CATALOG]))
     trained = dict(zip(model.table.item_ids, ExactMetrics(model.towers, model.table, 1).catalog_vectors(), strict=True))
     for item_id, vector in zip(ids.numpy(), vectors.numpy(), strict=True):
         np.testing.assert_allclose(vector, trained[item_id], rtol=1e-4, atol=1e-6)
@@ -68,6 +68,8 @@ def test_the_listed_parts_are_read_in_item_order_whatever_their_order(tmp_path):
                 "brands": np.array([b"x" * (row + 1) for row in rows]),
                 "category_paths": ids[rows],
                 "prices": np.array(rows, np.float32),
+                "text:title": np.frombuffer(b"".join(b"title " + ids[row] for row in rows), np.uint8),
+                "text_length:title": np.full(len(rows), len("title x")),
             },
         )
     catalog = read_parts(str(tmp_path))
@@ -77,6 +79,7 @@ def test_the_listed_parts_are_read_in_item_order_whatever_their_order(tmp_path):
     assert [len(brand) for brand in catalog.attributes.brands] == [1, 2, 3, 4, 5]
     assert catalog.attributes.category_paths.tolist() == ids.tolist()
     assert catalog.attributes.prices.tolist() == [0, 1, 2, 3, 4]
+    assert catalog.texts["title"].tolist() == [b"title " + item_id for item_id in ids]
     assert len(rows_to_index(catalog, drop_duplicates=True)) == 2
     np.testing.assert_array_equal(rows_to_index(catalog, drop_duplicates=False), np.arange(5))
 

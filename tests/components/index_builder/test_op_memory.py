@@ -13,6 +13,7 @@ from components.index_builder.inverted_file import InvertedFileIndex
 from components.index_builder.search_index import ExactIndex, ScannIndex
 from components.index_builder.servable import Servable
 from schema import features, transformed
+from tests.components.index_builder.conftest import lexicon_of
 from tests.small_shop import ALL_CATALOG, serialize, small_shop
 from trainer import artifact, query_evidence
 from trainer.artifact import TrainedModel
@@ -40,6 +41,9 @@ SEARCHES = {
     "plain": BEHAVIOR,
     "filtered": {**BEHAVIOR, features.FILTER_MIN_PRICE: [10.0], features.FILTER_MAX_PRICE: [12.0]},
     "controlled": {**BEHAVIOR, features.RELEVANCE_CONTROL: [b"on"]},
+    "dense": {**BEHAVIOR, features.RETRIEVAL: [b"dense"]},
+    "lexical": {**BEHAVIOR, features.RETRIEVAL: [b"lexical"]},
+    "misspelled": {**BEHAVIOR, "query": [b"kettel"]},
 }
 
 
@@ -83,7 +87,9 @@ def save_servable(model_name: str, index_name: str, directory: str, scratch: str
     vectors = np.random.default_rng(0).standard_normal((ITEMS, DIM)).astype(np.float32)
     index = INDEXES[index_name](vectors)
     rows = np.arange(ITEMS, dtype=np.int32)
-    Servable(model, table, index, rows, attributes, IndexConfig(k=K), scratch).save(directory)
+    # Pairs of neighbors are terms, too: one that all items share, and many that one item has.
+    lexicon = lexicon_of([f"red kettle n{number} no{number * 7}".encode() for number in range(ITEMS)])
+    Servable(model, table, index, rows, attributes, lexicon, IndexConfig(k=K), scratch).save(directory)
 
 
 def largest_allocations(directory: str) -> dict[str, tuple[int, str]]:

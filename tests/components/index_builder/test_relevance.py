@@ -16,7 +16,7 @@ from components.index_builder.search_index import ExactIndex, ScannIndex
 from components.index_builder.servable import Servable
 from schema import features
 from schema.settings import InputError
-from tests.components.index_builder.conftest import CONFIG
+from tests.components.index_builder.conftest import CONFIG, lexicon_of
 from tests.small_shop import ALL_CATALOG, MORE_SEARCHES, THINGS, serialize
 from trainer import artifact
 from trainer.config import TrainerConfig
@@ -193,7 +193,8 @@ def in_memory(model: artifact.TrainedModel, folder: Path, relevance_control: Rel
     rows = np.arange(model.table.size, dtype=np.int32)
     nothing = np.full(model.table.size, b"")
     attributes = ItemAttributes(nothing, nothing, np.full(model.table.size, np.nan, np.float32))
-    return Servable(model, model.table, ExactIndex(vectors), rows, attributes, config, str(folder))
+    lexicon = lexicon_of([b""] * model.table.size)
+    return Servable(model, model.table, ExactIndex(vectors), rows, attributes, lexicon, config, str(folder))
 
 
 def test_on_by_setting_and_back_to_the_plain_answer_where_too_few_match(built, tmp_path):

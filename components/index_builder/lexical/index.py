@@ -1,0 +1,161 @@
+"""The posting lists in the graph: what a query's terms are, and what items score for them."""
+
+from typing import Final, NamedTuple
+
+import tensorflow as tf
+
+from components.index_builder.lexical.config import LexicalConfig
+from components.index_builder.lexical.postings import SATURATION_STEPS, Postings
+from components.index_builder.lexical.similar import SimilarWords, can_be_similar, place_of
+from components.index_builder.lexical.terms import terms_of
+
+# Words of a query that are read, and those of them that similar words are looked for.
+_MOST_WORDS: Final = 32
+_MOST_UNKNOWN: Final = 4
+# Scores are searched for their best in blocks of this many items.
+_BLOCK: Final = 128
+
+
+class LexicalQuery(NamedTuple):
+    """What queries are searched for.
+
+    Attributes:
+      terms: [batch, terms] int32, those first that can count most; filled up with the term that no item has.
+      weights: [batch, terms] float32, what a step of saturation counts: a query's best possible score is 1.
+    """
+
+    terms: tf.Tensor
+    weights: tf.Tensor
+
+
+class LexicalIndex(tf.Module):
+    """Scores items by BM25F for the words of a query.
+
+    Args:
+      postings: of the items.
+      config: what kinds of terms count, and how many of them and of their items are read.
+      fold_plurals: as it was when the postings were built.
+    """
+
+    def __init__(self, postings: Postings, config: LexicalConfig, fold_plurals: bool):
+        super().__init__()
+        self._config = config
+        self._fold_plurals = fold_plurals
+        self._items = postings.count
+        self._no_term = len(postings.fingerprints)
+        self._fingerprints = tf.Variable(postings.fingerprints, trainable=False, name="fingerprints")
+        self._starts = tf.Variable(postings.starts, trainable=False, name="starts")
+        self._posted = tf.Variable(postings.items, trainable=False, name="posted")
+        self._saturations = tf.Variable(postings.saturations, trainable=False, name="saturations")
+        # Of the term that no item has, nothing.
+        self._idf = tf.Variable(tf.pad(postings.idf, [[0, 1]]), trainable=False, name="idf")
+        self._most = tf.Variable(tf.pad(postings.idf * postings.most, [[0, 1]]), trainable=False, name="most")
+        self._similar = SimilarWords(postings.words, config.similar_words) if config.similar_words else None
+
+    def understand(self, queries: tf.Tensor) -> LexicalQuery:
+        """The terms of queries [batch] string."""
+        found = terms_of(queries, _MOST_WORDS, self._fold_plurals)
+        words, joined = (
+            text.with_values(place_of(self._fingerprints, text.values)) for text in (found.words, found.joined)
+        )
+        kinds = [
+            (words.value_rowids(), words.values, tf.ones_like(words.values, tf.float32)),
+            (joined.value_rowids(), joined.values, tf.fill(tf.shape(joined.values), self._config.joined_weight)),
+        ]
+        if self._similar is not None:
+            kinds.append(self._similar_to_unknown(found.units, words))
+        return self._strongest(
+            *(tf.concat(parts, axis=0) for parts in zip(*kinds, strict=True)), tf.size(queries, tf.int64)
+        )
+
+    def nothing(self, batch: tf.Tensor) -> LexicalQuery:
+        """What `understand` gives for so many queries without a word."""
+        shape = tf.stack([batch, self._config.query_terms])
+        return LexicalQuery(tf.fill(shape, self._no_term), tf.zeros(shape))
+
+    def scores(self, query: LexicalQuery, depth: int | tf.Tensor) -> tf.Tensor:
+        """What every item scores for one query, 0 for an item without any of its terms: [items or a few more] float32.
+
+        Args:
+          query: of one request, without the batch dimension.
+          depth: how many items of each term are scored, those first in which it counts most.
+        """
+        return self.scores_of(*self.posted(query, depth))
+
+    def posted(self, query: LexicalQuery, depth: int | tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Items that have a term of one query, one term after the other, and what each scores for it: both [entries]."""
+        starts = tf.gather(self._starts, query.terms)
+        # By their number and not by their end: a depth may be larger than any place.
+        counts = tf.minimum(tf.gather(self._starts, query.terms + 1) - starts, depth)
+        places = tf.ragged.range(starts, starts + counts)
+        weights = tf.gather(query.weights, _list_of_entries(places))
+        return (
+            tf.gather(self._posted, places.values),
+            tf.cast(tf.gather(self._saturations, places.values), tf.float32) * weights,
+        )
+
+    def scores_of(self, items: tf.Tensor, scores: tf.Tensor) -> tf.Tensor:
+        """Sums what `posted` gave by item."""
+        # In whole blocks. A sum into an array of all items is faster than a hash table of those that are found: the one
+        # takes memory that is written once, the other several random reads for each entry.
+        return tf.math.unsorted_segment_sum(scores, items, -(-self._items // _BLOCK) * _BLOCK)
+
+    def best(self, scores: tf.Tensor, k: int) -> tuple[tf.Tensor, tf.Tensor]:
+        """The k best of all items by `scores`, of equal ones the first: positions and scores [k].
+
+        Items that score 0 are none: their position is -1 and their score -inf.
+        """
+        blocks = tf.reshape(scores, [-1, _BLOCK])
+        # No other block than the best k can hold one of the best k, also where scores are equal.
+        best = tf.math.top_k(tf.reduce_max(blocks, axis=1), min(k, blocks.shape[0])).indices
+        best = tf.sort(best)
+        values, places = tf.math.top_k(tf.reshape(tf.gather(blocks, best), [-1]), k)
+        positions = tf.gather(best, places // _BLOCK) * _BLOCK + places % _BLOCK
+        found = values > 0
+        return tf.where(found, positions, -1), tf.where(found, values, float("-inf"))
+
+    def _similar_to_unknown(
+        self, units: tf.RaggedTensor, words: tf.RaggedTensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Requests, terms and weights of the words that stand for those that no item has."""
+        assert self._similar is not None
+        most = self._config.similar_words
+        unknown = units.with_values((words.values == self._no_term) & can_be_similar(units.values))
+        looked_for = tf.ragged.boolean_mask(units, unknown)[:, :_MOST_UNKNOWN]
+        terms, similarities = tf.cond(
+            tf.size(looked_for.values) > 0,
+            lambda: self._similar.find(looked_for.values),
+            lambda: (tf.zeros([0, most], tf.int32), tf.zeros([0, most])),
+        )
+        terms = tf.where(terms < 0, self._no_term, terms)
+        weights = similarities * self._config.similar_weight
+        return tf.repeat(looked_for.value_rowids(), most), tf.reshape(terms, [-1]), tf.reshape(weights, [-1])
+
+    def _strongest(self, rows: tf.Tensor, terms: tf.Tensor, weights: tf.Tensor, batch: tf.Tensor) -> LexicalQuery:
+        """Entries of all queries as one row each, with a term once and not too many terms."""
+        terms_and_none = self._no_term + 1
+        keys, number, _ = tf.unique_with_counts(rows * terms_and_none + tf.cast(terms, tf.int64))
+        weights = tf.math.unsorted_segment_sum(weights, number, tf.size(keys))
+        rows, terms = keys // terms_and_none, tf.cast(keys % terms_and_none, tf.int32)
+        most = weights * tf.gather(self._most, terms)
+        order = tf.argsort(most, direction="DESCENDING", stable=True)
+        order = tf.gather(order, tf.argsort(tf.gather(rows, order), stable=True))
+        terms, weights, most = (
+            tf.RaggedTensor.from_value_rowids(
+                tf.gather(values, order), tf.gather(rows, order), nrows=batch, validate=False
+            )[:, : self._config.query_terms]
+            for values in (terms, weights * tf.gather(self._idf, terms), most)
+        )
+        shape = [None, self._config.query_terms]
+        best = tf.reduce_sum(most, axis=1, keepdims=True)
+        return LexicalQuery(
+            terms.to_tensor(self._no_term, shape=shape),
+            tf.math.divide_no_nan(weights.to_tensor(shape=shape), best * SATURATION_STEPS),
+        )
+
+
+def _list_of_entries(lists: tf.RaggedTensor) -> tf.Tensor:
+    """Which list each entry is in, [entries] int32; TensorFlow's own way takes a matrix of all lists by the longest."""
+    entries = tf.size(lists.values)
+    ends = lists.row_splits[1:-1]
+    return tf.cumsum(tf.math.unsorted_segment_sum(tf.ones_like(ends, tf.int32), ends, entries + 1))[:-1]
