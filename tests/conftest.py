@@ -11,30 +11,38 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner, Result
 
 from tests.clean_environment import clean_environment  # noqa: F401
 
+if TYPE_CHECKING:
+    from tests.small_shop import SmallShop
+    from trainer.artifact import TrainedModel
+
 # A shell that runs the tests in the background has this signal ignored, by them and by all that they start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _STDERR = pytest.StashKey[int]()
-# Made once for each process that the tests are spread over, so that the tests of one of them stay together.
-_COSTLY = ("tiny_shop", "built", "clean_environment")
+# Made once for each process that the tests are spread over, so that the tests of one of them stay together, and begin
+# first: begun last, they would keep one process busy while the others wait.
+_COSTLY = ("tiny_shop", "small_shop", "clean_environment")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Says which tests go to the same process, before xdist reads it, and leaves the slow ones out."""
+    place = {}
     for item in items:
         if item.get_closest_marker("slow") and not os.environ.get("SOUK_SLOW_TESTS"):
             item.add_marker(pytest.mark.skip(reason="takes minutes; set SOUK_SLOW_TESTS=1"))
         costly = [name for name in _COSTLY if name in getattr(item, "fixturenames", ())]
-        group = costly[0] if costly else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+        item.add_marker(pytest.mark.xdist_group(costly[0] if costly else str(item.path)))
+        place[item] = _COSTLY.index(costly[0]) if costly else len(_COSTLY)
+    items.sort(key=place.__getitem__)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -106,3 +114,19 @@ def tiny_shop(tmp_path_factory: pytest.TempPathFactory) -> TinyShop:
     settings = yaml.safe_load((PRESETS / "tiny.yaml").read_text().replace("runs/tiny/data", "data"))
     (folder / "souk.yaml").write_text(yaml.safe_dump({**settings, "root": "run"}))
     return TinyShop(folder, json.loads(souk("run", "--config", str(folder / "souk.yaml"), "--json").stdout))
+
+
+@pytest.fixture(scope="session")
+def small_shop() -> "SmallShop":
+    """Some fifty items and what was searched for, taken through the real transform."""
+    from tests import small_shop
+
+    return small_shop.small_shop()
+
+
+@pytest.fixture(scope="session")
+def trained(small_shop: "SmallShop") -> "TrainedModel":
+    """A `dpsr` of the small shop with the settings `TRAINER`; its logs lie in `log` of the shop's folder."""
+    from tests.small_shop import TRAINER
+
+    return small_shop.train(TRAINER, small_shop.directory / "log")

@@ -16,8 +16,25 @@ from tensorflow_transform.tf_metadata import metadata_io
 from components.transform.config import TransformConfig
 from components.transform.preprocessing import CUSTOM_CONFIG_KEY, preprocessing_fn
 from schema import features
+from trainer.artifact import TrainedModel
+from trainer.config import NegativesConfig, OptimizerConfig, TrainerConfig
+from trainer.train import train
 
 CONFIG = TransformConfig(min_bigram_count=1, min_phrase_count=2, phrase_penalty=0.5)
+# Narrow, and enough to find what was searched for.
+TRAINER = TrainerConfig(
+    embedding_dim=16,
+    dim=16,
+    hidden=(32,),
+    batch_size=64,
+    epochs=12,
+    min_steps=1,
+    recall_k=3,
+    validation_share=0.2,
+    patience=12,
+    negatives=NegativesConfig(per_positive=64),
+    optimizer=OptimizerConfig(learning_rate=0.01),
+)
 
 SEARCHES = [
     {
@@ -103,6 +120,10 @@ class SmallShop:
     def files(self, split: str, transformed: bool = True) -> list[str]:
         """The one file of a split."""
         return [str(self.directory / ("transformed" if transformed else "") / f"Split-{split}" / "part.gz")]
+
+    def train(self, config: TrainerConfig, log_dir: Path, **more: Any) -> TrainedModel:
+        """What `trainer.train` makes of it, given `more`."""
+        return train(config, self.transform, self.files("train"), self.files("catalog"), str(log_dir), **more)
 
 
 def raw_feature_spec() -> dict[str, tf.io.VarLenFeature]:

@@ -6,7 +6,8 @@ import pytest
 from components.recall_gate.verdict import evaluate_and_judge
 from evaluation.eval_set import read_catalog
 from evaluation.judged import newest_version
-from evaluation.servable import LoadedServable, holds_servable
+from evaluation.servable import LoadedServable, holds_servable, retrieved
+from schema.features import SIGNATURE_DEFAULT, SIGNATURE_QUERY_TEXT
 from schema.settings import InputError
 from schema.shards import SHARD_MAP_FILE, ShardMap
 from tests.components.recall_gate.test_gate import CONFIG
@@ -39,8 +40,8 @@ def test_shards_answer_together_what_the_catalog_in_one_piece_answers(sharded, s
     catalog = read_catalog(examples_dir)
     examples = [world.search_example(request) for request in world.eval_requests(50)]
     whole, parts = LoadedServable(servables["good"]), LoadedServable(sharded)
-    for ask in (lambda s: s.retrieve(examples, catalog), lambda s: s.retrieve_text(["bage new", "?"], catalog, 1)):
-        expected, merged = ask(whole), ask(parts)
+    for signature, inputs in ((SIGNATURE_DEFAULT, examples), (SIGNATURE_QUERY_TEXT, [b"bage new", b"?"])):
+        expected, merged = (retrieved(asked.ask(signature, inputs, 1), catalog) for asked in (whole, parts))
         np.testing.assert_allclose(merged.scores, expected.scores, rtol=1e-6)
         distinct = np.diff(expected.scores, axis=1).min(axis=1) < -1e-6
         np.testing.assert_array_equal(np.sort(merged.rows[distinct]), np.sort(expected.rows[distinct]))
@@ -66,7 +67,7 @@ def test_one_shard_that_has_diverged_is_enough_to_be_refused(diverged, examples_
     assert any("scores that are not numbers" in reason for reason in evaluation.verdict.reasons)
 
 
-def test_a_pushed_version_is_found_by_its_map_and_is_none_without_one_of_its_shards(sharded, examples_dir, tmp_path):
+def test_a_pushed_version_is_found_by_its_map_and_is_none_without_one_of_its_shards(sharded, tmp_path):
     pushed = tmp_path / "souk-in-3-shards" / "7"
     pushed.mkdir(parents=True)
     folders = tuple(f"../../souk-shard-{shard}-of-3/7" for shard in range(SHARDS))
@@ -75,7 +76,7 @@ def test_a_pushed_version_is_found_by_its_map_and_is_none_without_one_of_its_sha
         (tmp_path / f"souk-shard-{shard}-of-3" / "7").symlink_to(sharded / f"shard-{shard}-of-3")
     (pushed / SHARD_MAP_FILE).write_text(ShardMap(items=SIZES, indexed_items=SIZES, folders=folders).to_json())
     assert newest_version(pushed.parent) == pushed
-    assert len(LoadedServable(pushed).retrieve_text(["bage new"], read_catalog(examples_dir)).rows) == 1
+    assert len(LoadedServable(pushed).ask(SIGNATURE_QUERY_TEXT, [b"bage new"], 1)["item_ids"]) == 1
     (tmp_path / "souk-shard-2-of-3" / "7").unlink()
     assert not holds_servable(pushed)
     with pytest.raises(InputError, match="souk-shard-2-of-3/7 holds no"):

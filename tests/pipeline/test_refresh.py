@@ -14,7 +14,7 @@ from pipeline.runs import metadata
 from pipeline.runs.tables import pushed_versions
 from schema import features
 from tests.conftest import souk_here
-from tests.pipeline.test_end_to_end import continued, states_of
+from tests.pipeline.test_end_to_end import continued, states_of, summary_of
 
 NEW, PRICE = "a-new-item", 123_456.0
 LOOKUPS = {"ModelToRefresh", "LastGoodStatistics", "LastBlessedModel"}
@@ -164,13 +164,16 @@ def test_a_refused_refresh_pushes_nothing(refreshed):
 
 
 def test_after_a_run_with_the_same_catalog_there_is_nothing_to_refresh(tiny_shop, tmp_path):
+    config = continued(tiny_shop, tmp_path)
     # A push into another folder would be another push.
-    here = ("--config", continued(tiny_shop, tmp_path), "--set", f"serving.model_dir={tiny_shop.root}/serving/souk")
-    outcome = json.loads(souk_here("refresh", *here, "--json").stdout)
-    assert (outcome["kind"], outcome["state"]) == ("refresh", "cached")
-    assert outcome["pushed_version"] == tiny_shop.outcome["pushed_version"]
-    assert pushed_versions(load(tiny_shop.config).push_directory) == [outcome["pushed_version"]]
-    assert "Nothing has changed" in souk_here("refresh", *here).stdout
+    options = ("--set", f"serving.model_dir={tiny_shop.root}/serving/souk")
+    assert "Nothing has changed" in souk_here("refresh", "--config", config, *options).stdout
+    settings = load(config)
+    run = metadata.read_runs(settings.metadata_path, settings.name)[-1]
+    summary = summary_of(settings, run)
+    assert (summary.kind, summary.state) == ("refresh", "cached")
+    assert summary.push.version == tiny_shop.outcome["pushed_version"]
+    assert pushed_versions(load(tiny_shop.config).push_directory) == [summary.push.version]
 
 
 def test_without_a_blessed_model_a_run_must_come_first(tiny_shop, tmp_path):

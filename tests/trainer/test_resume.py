@@ -4,43 +4,22 @@ import sys
 
 import numpy as np
 import pytest
+import tf_keras as keras
 
 from tests.trainer import training_process
-from trainer.config import NegativesConfig, OptimizerConfig, TrainerConfig
+from tests.trainer.conftest import CONFIG
 from trainer.resume import Position, saved_position
 from trainer.run_fn import state_directory
-from trainer.train import train
 
-# Dropout and both kinds of negatives, so that every source of randomness is in play.
-CONFIG = TrainerConfig(
-    embedding_dim=16,
-    dim=16,
-    hidden=(32,),
-    dropout=0.1,
-    batch_size=64,
-    epochs=5,
-    min_steps=1,
-    patience=2,
-    checkpoint_steps=2,
-    recall_k=1,
-    validation_share=0.2,
-    negatives=NegativesConfig(per_positive=64),
-    optimizer=OptimizerConfig(learning_rate=0.01),
-)
 STEPS = 5
 
 
-def train_here(shop, state_dir, config=CONFIG):
-    log_dir = f"{state_dir}-log"
-    return train(config, shop.transform, shop.files("train"), shop.files("catalog"), log_dir, str(state_dir))
+def train_here(shop, state_dir):
+    return shop.train(CONFIG, f"{state_dir}-log", state_dir=str(state_dir))
 
 
-def train_until_killed(shop, state_dir, where: str) -> None:
-    arguments = [str(shop.directory), str(state_dir), CONFIG.to_json(), where]
-    ended = subprocess.run(
-        [sys.executable, "-m", training_process.__name__, *arguments], capture_output=True, text=True
-    )
-    assert ended.returncode == -signal.SIGKILL, ended.stderr
+class BrokenOffError(BaseException):
+    """In the place of a kill, in this process."""
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +32,22 @@ def killed(shop, tmp_path_factory):
     """Killed in the middle of the first epoch and, having gone on, at the end of the second; then left to finish."""
     state_dir = tmp_path_factory.mktemp("killed") / "state"
     assert saved_position(str(state_dir), STEPS) == Position()
-    train_until_killed(shop, state_dir, "step 3")
+    command = [sys.executable, "-m", training_process.__name__, shop.directory, state_dir, CONFIG.to_json(), "3"]
+    ended = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
     assert saved_position(str(state_dir), STEPS) == Position(epoch=0, batch=2)
-    train_until_killed(shop, state_dir, "epoch 2")
+    keep_best = keras.callbacks.ModelCheckpoint.on_epoch_end
+
+    def on_epoch_end(checkpoint, number, logs=None):
+        """Between the writing of the best weights and that of the state."""
+        keep_best(checkpoint, number, logs)
+        if number == 1:
+            raise BrokenOffError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keras.callbacks.ModelCheckpoint, "on_epoch_end", on_epoch_end)
+        with pytest.raises(BrokenOffError):
+            train_here(shop, state_dir)
     assert saved_position(str(state_dir), STEPS) == Position(epoch=1, batch=4)
     return state_dir, train_here(shop, state_dir)
 
@@ -72,9 +64,9 @@ def test_a_training_that_was_killed_twice_ends_as_if_it_had_not_been(killed, who
     assert_same(killed[1], whole)
 
 
-def test_the_comparison_would_notice_other_random_numbers(killed, whole, shop, tmp_path):
+def test_the_comparison_would_notice_other_random_numbers(without_dropout, whole):
     with pytest.raises(AssertionError):
-        assert_same(train_here(shop, tmp_path / "state", CONFIG.model_copy(update={"dropout": 0.0})), whole)
+        assert_same(without_dropout, whole)
 
 
 def test_an_epoch_that_went_on_says_a_possible_speed(killed):

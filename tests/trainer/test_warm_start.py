@@ -6,21 +6,19 @@ import pytest
 import tensorflow_transform as tft
 
 from schema import features, transformed
-from tests.trainer.test_resume import CONFIG
+from tests.trainer.conftest import CONFIG
 from trainer import artifact
 from trainer.config import TrainerConfig
 from trainer.input import SearchReader
-from trainer.train import input_sizes, train
+from trainer.train import input_sizes
 from trainer.warm_start import start_from
 
 SMALL = {"embedding_dim": 16, "dim": 16, "hidden": (32,)}
 
 
 @pytest.fixture(scope="module")
-def earlier(shop, tmp_path_factory):
-    config = CONFIG.model_copy(update={"epochs": 2})
-    log_dir = str(tmp_path_factory.mktemp("earlier"))
-    return train(config, shop.transform, shop.files("train"), shop.files("catalog"), log_dir)
+def earlier(without_dropout):
+    return without_dropout
 
 
 def fresh_towers(config, transform, table):
@@ -61,10 +59,9 @@ def test_every_weight_of_every_model_has_one_path(shop, earlier, model):
 def test_training_starts_with_all_that_a_model_of_the_same_type_has_learned(shop, earlier, tmp_path):
     optimizer = CONFIG.optimizer.model_copy(update={"learning_rate": 1e-12})
     still = CONFIG.model_copy(update={"epochs": 1, "optimizer": optimizer})
-    files = shop.files("train"), shop.files("catalog")
-    warm = train(still, shop.transform, *files, str(tmp_path / "warm"), earlier=earlier)
-    cold = train(still, shop.transform, *files, str(tmp_path / "cold"))
-    mine, theirs, others = (model.towers.variables_by_path() for model in (warm, earlier, cold))
+    warm = shop.train(still, tmp_path, earlier=earlier)
+    cold = fresh_towers(still, shop.transform, earlier.table)
+    mine, theirs, others = (towers.variables_by_path() for towers in (warm.towers, earlier.towers, cold))
     for path, variable in mine.items():
         np.testing.assert_allclose(variable, theirs[path], rtol=0, atol=1e-6, err_msg=path)
     assert not np.allclose(mine["tokens/table"], others["tokens/table"], atol=1e-3)

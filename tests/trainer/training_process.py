@@ -1,7 +1,6 @@
 """A training on the small shop in a process of its own, which kills itself at a given point.
 
-Arguments: the shop's folder, the folder of the training's state, the settings as JSON, and where to be killed:
-`step N`, counted over all epochs, or `epoch N`, between the writing of its best weights and that of the state.
+Arguments: the shop's folder, the folder of the training's state, the settings as JSON, and at which step to be killed.
 """
 
 import os
@@ -12,15 +11,10 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import tensorflow_transform as tft
-import tf_keras as keras
 
 from trainer import train as training
 from trainer.config import TrainerConfig
 from trainer.recall import EpochMetrics
-
-
-def kill() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def kill_at_step(step: int) -> None:
@@ -29,26 +23,14 @@ def kill_at_step(step: int) -> None:
 
     def on_train_batch_end(metrics, batch, logs=None):
         if int(metrics.model.optimizer.iterations) == step:
-            kill()
+            os.kill(os.getpid(), signal.SIGKILL)
         whole(metrics, batch, logs)
 
     EpochMetrics.on_train_batch_end = on_train_batch_end
 
 
-def kill_at_epoch(epoch: int) -> None:
-    whole = keras.callbacks.ModelCheckpoint.on_epoch_end
-
-    def on_epoch_end(checkpoint, number, logs=None):
-        whole(checkpoint, number, logs)
-        if number + 1 == epoch:
-            kill()
-
-    keras.callbacks.ModelCheckpoint.on_epoch_end = on_epoch_end
-
-
-def main(folder: str, state_dir: str, config: str, where: str) -> None:
-    point, _, number = where.partition(" ")
-    {"step": kill_at_step, "epoch": kill_at_epoch}[point](int(number))
+def main(folder: str, state_dir: str, config: str, step: str) -> None:
+    kill_at_step(int(step))
     training.train(
         TrainerConfig.from_json(config),
         tft.TFTransformOutput(folder),

@@ -2,7 +2,7 @@ from math import inf, nan
 
 import pytest
 
-from components.canary.checks import check_answer, check_latency, check_signatures, check_vectors, stretched
+from components.canary.checks import check_answer, check_latency, check_signatures, check_vectors, scaled
 from souk_client.client import Signature, TensorSpec
 
 KNOWN = {b"a", b"b", b"c", b"d"}
@@ -101,4 +101,4 @@ def test_a_slowed_machine_has_a_larger_latency_limit():
 
 
 def test_a_limit_that_nothing_stretches_is_told_alone():
-    assert stretched(120.0, 1.0, "s") == "120 s"
+    assert scaled(120.0, 1.0, "s") == "120 s"

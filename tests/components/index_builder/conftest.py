@@ -1,21 +1,24 @@
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
 
 import apache_beam as beam
 import pytest
 import tensorflow as tf
+from tfx.types import standard_artifacts
 
 from components.index_builder.build import ServableSummary, build_servable
+from components.index_builder.component import IndexBuilder
 from components.index_builder.config import IndexConfig
 from components.index_builder.lexical.lexicon import Lexicon
 from components.index_builder.lexical.postings import Field, build_postings
-from tests.small_shop import ALL_CATALOG, SmallShop, small_shop, write_examples
+from tests.small_shop import ALL_CATALOG, SmallShop, write_examples
 from trainer import artifact
-from trainer.config import NegativesConfig, OptimizerConfig, TrainerConfig
-from trainer.train import train
 
 CONFIG = IndexConfig(k=60, sample_requests=16, warmup_requests=3)
+SHARDS = 3
 TWIN = {**ALL_CATALOG[-1], "item_id": [b"zz-twin"]}
 
 
@@ -26,8 +29,13 @@ class Built:
     summary: ServableSummary
     shop: SmallShop
 
-    def load(self):
-        return tf.saved_model.load(self.servable_dir)
+    @cached_property
+    def model(self) -> artifact.TrainedModel:
+        return artifact.load(self.model_dir)
+
+    @cached_property
+    def signatures(self):
+        return tf.saved_model.load(self.servable_dir).signatures
 
     def card(self) -> dict:
         with open(f"{self.servable_dir}/assets.extra/souk.json") as file:
@@ -41,23 +49,11 @@ def lexicon_of(titles: Sequence[bytes], dense_weight: float = 0.5) -> Lexicon:
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory) -> Built:
-    """A short training on the small shop, indexed with one more item that is the twin of another."""
-    shop = small_shop()
+def built(small_shop, trained, tmp_path_factory) -> Built:
+    """The trained model of the small shop, indexed with one more item that is the twin of another."""
+    shop = small_shop
     out = tmp_path_factory.mktemp("index_builder")
-    config = TrainerConfig(
-        embedding_dim=16,
-        dim=16,
-        hidden=(32,),
-        batch_size=64,
-        epochs=4,
-        min_steps=1,
-        recall_k=3,
-        negatives=NegativesConfig(per_positive=64),
-        optimizer=OptimizerConfig(learning_rate=0.01),
-    )
-    model = train(config, shop.transform, shop.files("train"), shop.files("catalog"), str(out / "log"))
-    artifact.save(model, str(out / "model"))
+    artifact.save(trained, str(out / "model"))
     catalog = out / "catalog.gz"
     write_examples(catalog, [*ALL_CATALOG, TWIN])
     (out / "parts").mkdir()
@@ -71,3 +67,57 @@ def built(tmp_path_factory) -> Built:
         make_pipeline=lambda: beam.Pipeline(runner="FnApiRunner"),
     )
     return Built(str(out / "model"), str(out / "servable"), summary, shop)
+
+
+def artifact_in(folder: Path, kind: type, name: str):
+    """An artifact of a TFX type, whose folder is there."""
+    made = kind()
+    made.uri = str(folder / name)
+    (folder / name).mkdir()
+    return made
+
+
+@dataclass(frozen=True)
+class Sharded:
+    """What the step made of the same model and catalog in three shards, and what it was given."""
+
+    model: standard_artifacts.Model
+    examples: standard_artifacts.Examples
+    servable: standard_artifacts.Model
+
+    @property
+    def payload(self) -> Path:
+        return Path(self.servable.uri, "Format-Serving")
+
+
+@pytest.fixture(scope="session")
+def sharded(built, tmp_path_factory) -> Sharded:
+    folder = tmp_path_factory.mktemp("sharded")
+    model, servable = (artifact_in(folder, standard_artifacts.Model, name) for name in ("model", "servable"))
+    examples = artifact_in(folder, standard_artifacts.Examples, "examples")
+    model.set_string_custom_property("tfx_version", "1.16.0")
+    Path(model.uri, "Format-Serving").symlink_to(built.model_dir)
+    examples.split_names = '["train", "catalog"]'
+    for split, file in (
+        ("train", Path(built.shop.files("train", transformed=False)[0])),
+        ("catalog", Path(built.servable_dir).parent / "catalog.gz"),
+    ):
+        Path(examples.uri, f"Split-{split}").mkdir()
+        Path(examples.uri, f"Split-{split}", file.name).symlink_to(file)
+    IndexBuilder.test_call(
+        servable=servable,
+        config_json=CONFIG.to_json(),
+        overrides=f"shards={SHARDS}",
+        model=model,
+        examples=examples,
+        beam_pipeline=beam.Pipeline(runner="FnApiRunner"),
+    )
+    return Sharded(model, examples, servable)
+
+
+@pytest.fixture(scope="session")
+def traced(small_shop, tmp_path_factory) -> Callable:
+    """Gives what `test_op_memory.trace` finds of a model."""
+    from tests.components.index_builder.test_op_memory import trace
+
+    return cache(lambda model: trace(small_shop, model, tmp_path_factory.mktemp(model)))

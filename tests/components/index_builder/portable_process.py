@@ -1,6 +1,7 @@
-"""Loads a servable as TensorFlow Serving does, by a session and without any custom op; a program of its own.
+"""Loads servables as TensorFlow Serving does, by a session and without any custom op; a program of its own.
 
-Prints as JSON the ops that TensorFlow's own registry lacks, and the answer to one search.
+Prints as JSON, of each of the servables, the ops that TensorFlow's own registry lacks, and the answer to one search.
+Arguments: the search in hexadecimal digits, and the folders of the servables.
 """
 
 import json
@@ -16,8 +17,7 @@ from tensorflow.python.framework import op_def_registry
 from schema import features
 
 
-def main(directory: str, example: bytes) -> None:
-    """Prints what the module says."""
+def look_into(directory: str, example: bytes) -> dict[str, list[str]]:
     with open(os.path.join(directory, "saved_model.pb"), "rb") as file:
         graphs = saved_model_pb2.SavedModel.FromString(file.read()).meta_graphs
     ops = {
@@ -38,8 +38,8 @@ def main(directory: str, example: bytes) -> None:
                 {signature.inputs[features.INPUT_EXAMPLES].name: [example]},
             )
             ids = [item.decode() for item in answer[0]]
-    print(json.dumps({"unknown": unknown, "ids": ids}))
+    return {"unknown": unknown, "ids": ids}
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], bytes.fromhex(sys.argv[2]))
+    print(json.dumps([look_into(directory, bytes.fromhex(sys.argv[1])) for directory in sys.argv[2:]]))

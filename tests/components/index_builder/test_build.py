@@ -10,7 +10,6 @@ from components.index_builder.config import IndexConfig
 from schema.settings import InputError
 from tests.components.index_builder.conftest import CONFIG, TWIN
 from tests.small_shop import ALL_CATALOG, serialize
-from trainer import artifact
 from trainer.recall import ExactMetrics
 
 
@@ -34,16 +33,20 @@ def test_warmup_requests_are_those_that_the_server_replays(built):
     logs = [prediction_log_pb2.PredictionLog.FromString(r.numpy()) for r in tf.data.TFRecordDataset(path)]
     signatures = [log.predict_log.request.model_spec.signature_name for log in logs]
     assert signatures == ["serving_default"] * 3 + ["query_text"]
-    served = built.load().signatures
     for log in logs:
         request = log.predict_log.request
         inputs = {name: tf.constant(tf.make_ndarray(value)) for name, value in request.inputs.items()}
-        assert served[request.model_spec.signature_name](**inputs)["item_ids"].shape[1] == CONFIG.k
+        assert built.signatures[request.model_spec.signature_name](**inputs)["item_ids"].shape[1] == CONFIG.k
 
 
-def test_raw_examples_embed_as_the_training_table_does(built):
-    model = artifact.load(built.model_dir)
-    ids, _, _, vectors, *_ = CatalogEncoder(model).encode(tf.constant([serialize(item) for item in ALL_CATALOG]))
+@pytest.fixture(scope="module")
+def encoder(built):
+    return CatalogEncoder(built.model)
+
+
+def test_raw_examples_embed_as_the_training_table_does(built, encoder):
+    model = built.model
+    ids, _, _, vectors, *_ = encoder.encode(tf.constant([serialize(item) for item in ALL_CATALOG]))
     trained = dict(zip(model.table.item_ids, ExactMetrics(model.towers, model.table, 1).catalog_vectors(), strict=True))
     for item_id, vector in zip(ids.numpy(), vectors.numpy(), strict=True):
         np.testing.assert_allclose(vector, trained[item_id], rtol=1e-4, atol=1e-6)
@@ -84,8 +87,7 @@ def test_the_listed_parts_are_read_in_item_order_whatever_their_order(tmp_path):
     np.testing.assert_array_equal(rows_to_index(catalog, drop_duplicates=False), np.arange(5))
 
 
-def test_twins_have_one_fingerprint_and_other_prices_have_another(built):
-    encoder = CatalogEncoder(artifact.load(built.model_dir))
+def test_twins_have_one_fingerprint_and_other_prices_have_another(encoder):
     dearer = {**TWIN, "item_id": [b"zz-dearer"], "price": [99.0]}
     _, fingerprints, *_ = encoder.encode(tf.constant([serialize(i) for i in (ALL_CATALOG[-1], TWIN, dearer)]))
     original, twin, other = fingerprints.numpy()

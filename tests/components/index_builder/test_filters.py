@@ -163,7 +163,7 @@ def with_field(name: str, *values: bytes) -> set[bytes]:
 
 @pytest.fixture(scope="module")
 def search(built):
-    return built.load().signatures["serving_default"]
+    return built.signatures["serving_default"]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """No op of a request allocates as much as a table holds: a copy would cost each request what the vocabulary holds."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from components.index_builder.search_index import ExactIndex, ScannIndex
 from components.index_builder.servable import Servable
 from schema import features, transformed
 from tests.components.index_builder.conftest import lexicon_of
-from tests.small_shop import ALL_CATALOG, serialize, small_shop
+from tests.small_shop import ALL_CATALOG, SmallShop, serialize
 from trainer import artifact, query_evidence
 from trainer.artifact import TrainedModel
 from trainer.config import TrainerConfig
@@ -32,6 +33,8 @@ INDEXES = {
         vectors, {"leaves": 50, "leaves_to_search": 5, "reorder": 2 * K}, K, seed=1
     ),
 }
+# The graph of `two_tower` is a part of that of `dpsr`.
+INDEX_OF = {"dpsr": "scann", "mgdspr": "portable", "mmse": "exact"}
 BEHAVIOR = {
     "query": [b"red kettle"],
     "history_queries": [b"blue lamp", b"green tent"],
@@ -55,9 +58,8 @@ def large_table(small: ItemTable) -> ItemTable:
     return ItemTable(ids, columns)
 
 
-def save_servable(model_name: str, index_name: str, directory: str, scratch: str) -> None:
+def save_servable(shop: SmallShop, model_name: str, index_name: str, directory: str, scratch: str) -> None:
     """A servable of untrained towers whose tables are far larger than what a request reads of them."""
-    shop = small_shop()
     config = TrainerConfig.parse(
         {"model": model_name, "embedding_dim": DIM, "dim": DIM, "hidden": [32]}
         | ({"attention_heads": 2} if model_name == "mgdspr" else {})
@@ -92,42 +94,69 @@ def save_servable(model_name: str, index_name: str, directory: str, scratch: str
     Servable(model, table, index, rows, attributes, lexicon, IndexConfig(k=K), scratch).save(directory)
 
 
-def largest_allocations(directory: str) -> dict[str, tuple[int, str]]:
-    """By signature and request, the bytes of the op that allocates most and its name."""
-    found = {}
+@dataclass(frozen=True)
+class Traced:
+    """A servable of large tables, and what its ops did.
+
+    Attributes:
+      directory: of the SavedModel.
+      largest: by signature and request, the bytes of the op that allocates most and its name.
+      answers: by request, the item ids and what relevance control did.
+    """
+
+    directory: str
+    largest: dict[str, tuple[int, str]]
+    answers: dict[str, dict[str, np.ndarray]]
+
+
+def trace(shop: SmallShop, model: str, folder: Path) -> Traced:
+    """Of a model with its index in `INDEX_OF`; the fixture `traced` makes it once."""
+    directory = str(folder / "servable")
+    save_servable(shop, model, INDEX_OF[model], directory, str(folder))
+    calls = [
+        *((search, features.SIGNATURE_DEFAULT, serialize(SEARCHES[search])) for search in SEARCHES),
+        ("text", features.SIGNATURE_QUERY_TEXT, b"red kettle"),
+        ("query", features.SIGNATURE_ENCODE_QUERY, serialize(BEHAVIOR)),
+        ("item", features.SIGNATURE_ENCODE_ITEMS, serialize(ALL_CATALOG[-1])),
+    ]
+    largest, answers = {}, {}
     with tf.compat.v1.Session(graph=tf.Graph()) as session:
         signatures = tf.compat.v1.saved_model.load(session, ["serve"], directory).signature_def
-        calls = []
-        for name, inputs in (
-            *((features.SIGNATURE_DEFAULT, serialize(search)) for search in SEARCHES.values()),
-            (features.SIGNATURE_QUERY_TEXT, b"red kettle"),
-            (features.SIGNATURE_ENCODE_QUERY, serialize(BEHAVIOR)),
-            (features.SIGNATURE_ENCODE_ITEMS, serialize(ALL_CATALOG[-1])),
-        ):
-            (fed,) = signatures[name].inputs.values()
-            calls.append((name, [out.name for out in signatures[name].outputs.values()], {fed.name: [inputs]}))
+
+        def run(signature: str, value: bytes, *options: object) -> dict[str, np.ndarray]:
+            (fed,) = signatures[signature].inputs.values()
+            outputs = {name: output.name for name, output in signatures[signature].outputs.items()}
+            return session.run(outputs, {fed.name: [value]}, *options)
+
         # Gathering from a variable makes each later read of all of it a copy, in whatever request that read is.
-        for _, outputs, feed in calls:
-            session.run(outputs, feed)
-        for number, (name, outputs, feed) in enumerate(calls):
-            traced = config_pb2.RunMetadata()
-            session.run(outputs, feed, config_pb2.RunOptions(trace_level=config_pb2.RunOptions.FULL_TRACE), traced)
-            allocated = [
+        for name, *call in calls:
+            answers[name] = run(*call)
+        for name, *call in calls:
+            trace = config_pb2.RunMetadata()
+            run(*call, config_pb2.RunOptions(trace_level=config_pb2.RunOptions.FULL_TRACE), trace)
+            largest[name] = max(
                 (sum(memory.total_bytes for memory in node.memory), node.node_name)
-                for device in traced.step_stats.dev_stats
+                for device in trace.step_stats.dev_stats
                 for node in device.node_stats
-            ]
-            found[f"{name} {number}"] = max(allocated)
-    return found
+            )
+    return Traced(directory, largest, answers)
 
 
-@pytest.mark.parametrize(
-    ("model", "index"),
-    [("two_tower", "exact"), ("dpsr", "scann"), ("mgdspr", "portable"), ("mmse", "exact")],
-)
-def test_no_op_of_a_request_copies_a_table(model, index, tmp_path):
-    save_servable(model, index, str(tmp_path / "servable"), str(tmp_path))
-    largest = largest_allocations(str(tmp_path / "servable"))
+@pytest.mark.parametrize("model", INDEX_OF)
+def test_no_op_of_a_request_copies_a_table(traced, model):
+    largest = traced(model).largest
     assert {call: found for call, found in largest.items() if found[0] >= MOST_BYTES} == {}
     # The trace sees what ops allocate at all.
     assert all(found[0] > 0 for found in largest.values())
+
+
+@pytest.mark.parametrize("model", INDEX_OF)
+def test_relevance_control_works_over_large_tables(traced, small_shop, model):
+    answers = traced(model).answers
+    flags = {name: answers[name][features.OUTPUT_RELEVANCE_CONTROL][0] for name in SEARCHES}
+    assert flags == {name: b"applied" if name == "controlled" else b"off" for name in SEARCHES}
+    ids = small_shop.transform.vocabulary_by_name(transformed.ITEM_IDS.name)
+    found = [item for item in answers["controlled"][features.OUTPUT_ITEM_IDS][0] if item]
+    originals = {item if item in ids else ids[int(item[1:]) % len(ids)] for item in found}
+    assert originals
+    assert all(original.endswith(b"-kettle") for original in originals)

@@ -8,7 +8,7 @@ from tests.small_shop import ALL_CATALOG, MORE_SEARCHES, serialize
 
 @pytest.fixture(scope="module")
 def signatures(built):
-    return built.load().signatures
+    return built.signatures
 
 
 def served_ids(answer) -> list[list[bytes]]:

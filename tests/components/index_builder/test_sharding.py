@@ -1,35 +1,29 @@
-"""A shop in three shards, each in a server of its own, against the same shop in one piece."""
+"""A shop in three shards against the same shop in one piece."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-import apache_beam as beam
 import numpy as np
 import pytest
 import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.index_builder.build import ServableSummary, build_servable
 from components.index_builder.config import IndexConfig
 from schema.servable_files import items_per_shard, read_shard_map, saved_models, shard_of
 from schema.settings import InputError
 from schema.shards import SHARD_MAP_FILE, ShardMap, push_directory, pushed_folders
-from souk_client.answers import Row
-from souk_client.client import Client
+from serving.config import ServingConfig
+from serving.server.server import start
+from souk_client.answers import Rows
 from souk_client.examples import Behavior, search_example
 from souk_client.filters import Filters
 from souk_client.protocol import shard_models
 from souk_client.sharded_client import ShardedClient
-from tests.components.index_builder.conftest import CONFIG
-from tests.serving.waiting import wait_for
+from tests.components.index_builder.conftest import SHARDS
 from tests.small_shop import ALL_CATALOG
 
-SHARDS = 3
 # FarmHash's Fingerprint64, for whoever writes it anew in another language.
 FINGERPRINTS = {
     "": 11160318154034397263,
@@ -58,37 +52,25 @@ def test_no_item_moves_when_others_come_or_go(ids, shards):
     assert all(0 <= shard < shards for shard in together)
 
 
-@dataclass(frozen=True)
-class Sharded:
-    payload: Path
-    summary: ServableSummary
-
-
-def build(built, folder: Path, config: IndexConfig) -> Sharded:
-    (folder / "parts").mkdir()
-    summary = build_servable(
-        model_dir=built.model_dir,
-        catalog_pattern=str(Path(built.servable_dir).parent / "catalog.gz"),
-        request_pattern=built.shop.files("train", transformed=False)[0],
-        output_dir=str(folder / "servable"),
-        part_dir=str(folder / "parts"),
-        config=config,
-        make_pipeline=lambda: beam.Pipeline(runner="FnApiRunner"),
-    )
-    return Sharded(folder / "servable", summary)
-
-
 @pytest.fixture(scope="module")
-def sharded(built, tmp_path_factory) -> Sharded:
-    return build(built, tmp_path_factory.mktemp("sharded"), CONFIG.model_copy(update={"shards": SHARDS}))
+def fan_out(sharded, tmp_path_factory) -> Iterator[ShardedClient]:
+    """Of a server of all shards."""
+    folder = tmp_path_factory.mktemp("served")
+    for name, source in zip(shard_models("souk", SHARDS), saved_models(str(sharded.payload)), strict=True):
+        (folder / name).mkdir()
+        (folder / name / "1").symlink_to(source)
+    server = start(ServingConfig(model_dir=str(folder / "souk"), shards=SHARDS, port=0, rest_port=-1))
+    assert server.manager.wait_until_available(300)
+    with ShardedClient([server.address], shards=SHARDS) as client:
+        yield client
+    server.stop(grace=1)
 
 
-def test_every_item_is_of_one_shard_and_the_map_says_how_many_each_has(built, sharded, served):
+def test_every_item_is_of_one_shard_and_the_map_says_how_many_each_has(built, sharded, fan_out):
     shard_map = read_shard_map(str(sharded.payload))
     assert shard_map.folders == ("shard-0-of-3", "shard-1-of-3", "shard-2-of-3")
-    assert sum(shard_map.items) == built.summary.catalog_items == sharded.summary.catalog_items
-    assert sum(shard_map.indexed_items) == built.summary.indexed_items == sharded.summary.indexed_items
-    _, fan_out = served
+    assert sum(shard_map.items) == built.summary.catalog_items
+    assert sum(shard_map.indexed_items) == built.summary.indexed_items
     found = [{hit.item_id.encode() for hit in client.search("tent")} for client in fan_out._clients]
     assert [len(ids) for ids in found] == list(shard_map.indexed_items)
     for shard, ids in enumerate(found):
@@ -124,33 +106,6 @@ def test_more_shards_than_items_can_fill_are_refused():
         items_per_shard(np.array([1, 0, 3]), 4)
 
 
-@pytest.fixture(scope="module")
-def served(built, sharded, tmp_path_factory) -> Iterator[tuple[Client, ShardedClient]]:
-    """`souk serve` four times: the shop in one piece, and each of its shards."""
-    folder = tmp_path_factory.mktemp("served")
-    names = ["souk", *shard_models("souk", SHARDS)]
-    processes, targets = [], []
-    for name, source in zip(names, [built.servable_dir, *saved_models(str(sharded.payload))], strict=True):
-        (folder / name).mkdir()
-        (folder / name / "1").symlink_to(source)
-        ready = folder / f"{name}.json"
-        options = ["--model-dir", folder / name, "--name", name, "--port", 0, "--rest-port", -1, "--versions", 2]
-        command = [sys.executable, "-m", "pipeline.cli", "serve", *map(str, options), "--ready-file", str(ready)]
-        processes.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True))
-    try:
-        for name, process in zip(names, processes, strict=True):
-            assert process.stdout.readline().startswith("ready:")
-            wait_for((folder / f"{name}.json").exists, "the address of a server")
-            targets.append(json.loads((folder / f"{name}.json").read_text())["address"])
-        with Client(targets[0]) as whole, ShardedClient(targets[1:]) as fan_out:
-            yield whole, fan_out
-    finally:
-        for process in processes:
-            process.terminate()
-        for process in processes:
-            process.wait(30)
-
-
 def requests() -> list[bytes]:
     """Queries with and without behavior, filters, exclusions and relevance control."""
     queries = [
@@ -181,28 +136,23 @@ def requests() -> list[bytes]:
     ]
 
 
-def test_the_merged_answers_are_those_of_the_shop_in_one_piece(served):
-    whole, fan_out = served
+def test_the_merged_answers_are_those_of_the_shop_in_one_piece(built, fan_out):
     examples = requests()
-    expected, merged = (client.retrieve("serving_default", "examples", examples) for client in (whole, fan_out))
-    assert len(merged.rows) == len(examples)
-    for one, other in zip(expected.rows, merged.rows, strict=True):
-        assert_same(one, other)
+    merged = fan_out.retrieve("serving_default", "examples", examples)
+    assert_same(built.signatures["serving_default"](examples=tf.constant(examples)), merged)
     seen = {row.relevance_control for row in merged.rows}
     assert seen >= {"off", "nothing_named", "applied"}
     assert {len([i for i in row.ids if i]) for row in merged.rows} >= {0, len(ALL_CATALOG)}
 
 
-def test_queries_alone_are_answered_as_by_the_shop_in_one_piece(served):
+def test_queries_alone_are_answered_as_by_the_shop_in_one_piece(built, fan_out):
     queries = [b"red kettle", "红色手机".encode(), b""]
-    expected, merged = (client.retrieve("query_text", "query", queries) for client in served)
-    for one, other in zip(expected.rows, merged.rows, strict=True):
-        assert_same(one, other)
+    expected = built.signatures["query_text"](query=tf.constant(queries))
+    assert_same(expected, fan_out.retrieve("query_text", "query", queries))
 
 
-def test_a_shard_without_a_match_does_not_water_down_the_matches_of_the_others(served):
+def test_a_shard_without_a_match_does_not_water_down_the_matches_of_the_others(fan_out):
     """Of what some query names some shard has nothing; alone it would answer with all that it has."""
-    _, fan_out = served
     watered = []
     for item in ALL_CATALOG[3:]:
         title = item["title"][0].decode()
@@ -220,14 +170,16 @@ def test_a_shard_without_a_match_does_not_water_down_the_matches_of_the_others(s
     assert watered, "no query of the shop has a shard without a match, so nothing was tested"
 
 
-def assert_same(expected: Row, merged: Row) -> None:
+def assert_same(whole: dict[str, tf.Tensor], merged: Rows) -> None:
     """Equal but for the order of items whose scores differ by rounding alone."""
-    assert merged.relevance_control == expected.relevance_control
-    np.testing.assert_allclose(merged.scores, expected.scores, atol=2e-6)
-    assert sorted(merged.ids) == sorted(expected.ids)
-    score = dict(zip(expected.ids, expected.scores, strict=True))
-    for item_id, value in zip(merged.ids, merged.scores, strict=True):
-        assert not item_id or value == pytest.approx(score[item_id], abs=2e-6)
+    outputs = (whole[name].numpy().tolist() for name in ("item_ids", "scores", "relevance_control"))
+    for ids, scores, control, row in zip(*outputs, merged.rows, strict=True):
+        assert row.relevance_control == control.decode()
+        np.testing.assert_allclose(row.scores, scores, atol=2e-6)
+        assert sorted(row.ids) == sorted(ids)
+        score = dict(zip(ids, scores, strict=True))
+        for item_id, value in zip(row.ids, row.scores, strict=True):
+            assert not item_id or value == pytest.approx(score[item_id], abs=2e-6)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.conftest import souk
+from tests.conftest import souk_here
 from tests.serving.playground.conftest import get, item_id
 
 HEAVY = ("tensorflow", "tfx", "tensorflow_serving", "apache_beam", "scann")
@@ -48,7 +48,7 @@ def test_the_command_serves_the_page_until_it_is_stopped(server, shop):
     ],
 )
 def test_bad_input_ends_it_with_a_message(arguments, message):
-    assert message in souk("playground", "--no-open", *arguments, expect=2).stderr
+    assert message in souk_here("playground", "--no-open", *arguments, expect=2).stderr
 
 
 def test_it_needs_no_tensorflow():
