@@ -88,11 +88,6 @@ class LoadedServable:
         """Answers of `serving_default` to serialized search examples."""
         return retrieved(self.ask(features.SIGNATURE_DEFAULT, examples, batch_size), catalog)
 
-    def retrieve_text(self, queries: Sequence[str], catalog: EvalCatalog, batch_size: int = 256) -> Retrieved:
-        """Answers of `query_text` to bare queries."""
-        encoded = [query.encode() for query in queries]
-        return retrieved(self.ask(features.SIGNATURE_QUERY_TEXT, encoded, batch_size), catalog)
-
     def encode_query(self, examples: Sequence[bytes], batch_size: int = 256) -> NDArray[np.float32]:
         """Query vectors, [requests, heads, dim]."""
         return self.ask(features.SIGNATURE_ENCODE_QUERY, examples, batch_size)[features.OUTPUT_VECTORS]

@@ -95,11 +95,11 @@ def check_latency(p99_ms: float, limit_ms: float, slowdown: float, attempts: int
     if p99_ms <= limit_ms * slowdown:
         return []
     how = f", each request at its fastest of {attempts} attempts" if attempts > 1 else ""
-    detail = f"{p99_ms:.1f} ms{how}; allowed {stretched(limit_ms, slowdown, 'ms')}"
+    detail = f"{p99_ms:.1f} ms{how}; allowed {scaled(limit_ms, slowdown, 'ms')}"
     return [Problem("the 99th percentile of the latency is too high", detail)]
 
 
-def stretched(limit: float, slowdown: float, unit: str) -> str:
+def scaled(limit: float, slowdown: float, unit: str) -> str:
     """A limit and how it came about, in words."""
     if slowdown == 1:
         return f"{limit:g} {unit}"

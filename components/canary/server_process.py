@@ -93,7 +93,7 @@ def serve_candidate(folders: Sequence[Path], log: Path, config: CanaryConfig) ->
                     return
         raise LoadError(
             f"the serving program did not load the candidate in {_LOADS} attempts; "
-            f"allowed {checks.stretched(config.load_timeout_s, slowed, 's')}"
+            f"allowed {checks.scaled(config.load_timeout_s, slowed, 's')}"
         )
 
 

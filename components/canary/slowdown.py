@@ -1,4 +1,4 @@
-"""How much other work slows this machine down: what its limits are stretched by."""
+"""How much other work slows this machine down: what its limits are scaled by."""
 
 import statistics
 import time
