@@ -1,8 +1,9 @@
 """What Transform writes and the trainer reads: transformed feature names, vocabularies and id spaces.
 
-`request_id` is passed through as it is: by it, steps choose the same requests. Every id feature is a list of int64. A vocabulary of size `V` with `n` out-of-vocabulary buckets gives ids in
+Every id feature is a list of int64. A vocabulary of size `V` with `n` out-of-vocabulary buckets gives ids in
 `[0, V + n)`; a known term has its line number in the vocabulary file, an unknown one is hashed to a bucket.
-A value that is absent stays absent (an empty list).
+A value that is absent stays absent (an empty list). `request_id` alone is passed through as it is: by it, several steps
+choose the same requests.
 """
 
 from dataclasses import dataclass

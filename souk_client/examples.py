@@ -67,8 +67,8 @@ def search_example(
         )
     if retrieval is not None and retrieval not in protocol.Retrieval.ALL:
         raise InputError(
-            f"There is no retrieval {retrieval!r}. Give one of {', '.join(protocol.Retrieval.ALL)}, or leave it out for "
-            "the model's own setting."
+            f"There is no retrieval {retrieval!r}. Give one of {', '.join(protocol.Retrieval.ALL)}, or leave it out "
+            "for the model's own setting."
         )
     example = example_pb2.Example()
     feature = example.features.feature

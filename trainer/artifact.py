@@ -44,8 +44,8 @@ class TrainedModel:
       transform: the transform graph.
       history: by metric, a value per epoch.
       understanding: what query terms say of brand and category, for relevance control; None where it was not learned.
-      validation_share: which share of the train split's requests was kept out of training (`trainer.input.in_validation`);
-        None for models of before it was recorded.
+      validation_share: share of the train split's requests that was kept out of training (`input.in_validation`); None
+        for models of before it was recorded.
     """
 
     config: TrainerConfig

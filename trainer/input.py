@@ -105,8 +105,9 @@ def shown_items(parsed: Mapping[str, tf.RaggedTensor], width: int) -> tf.Tensor:
 def read_requests(reader: SearchReader, files: Sequence[str], validation: bool) -> tf.data.Dataset:
     """Chunks of parsed requests of the train split, kept in memory once read.
 
-    A request belongs to validation by a hash of its id (of its example, where it has none), so that the parts stay apart
-    in every epoch and run, and later steps find the same requests. The matrices are a few hundred int32 wide: some hundred MB per million requests.
+    A request belongs to validation by a hash of its id, or of its example where it has none, so that the parts stay
+    apart in every epoch and run, and later steps find the same requests. The matrices are a few hundred int32 wide:
+    some hundred MB per million requests.
     """
     spec = {features.REQUEST_ID: tf.io.FixedLenFeature([], tf.string, default_value="")}
 

@@ -9,9 +9,12 @@ import numpy as np
 
 from benchmarks.serving.towers import Towers
 from components.index_builder.config import IndexConfig
+from components.index_builder.lexical.lexicon import Lexicon
+from components.index_builder.lexical.postings import Field, build_postings
 from components.index_builder.parameters import MeasuredIndex, choose_index
 from components.index_builder.servable import Servable
 from components.index_builder.warmup import write_warmup_requests
+from souk_client.protocol import Retrieval
 from trainer.item_table import ItemTable
 
 
@@ -54,6 +57,10 @@ def build(
     ids = np.char.add("item", np.char.zfill(np.arange(len(rows)).astype(str), 8)).astype("S")
     with_unknown = np.append(rows, table.size)
     grown = ItemTable(ids, {name: column[with_unknown] for name, column in table.columns.items()})
+    # It is the index of vectors that is compared, so requests ask for nothing else.
+    config = config.model_copy(update={"retrieval": Retrieval.DENSE})
+    nothing = build_postings([Field("title", 1.0, 0.5, [b""] * len(rows))], config.lexical, True)
+    without_words = Lexicon(nothing, True, 1.0, 1.0)
     started = time.perf_counter()
     unfinished = base / "unfinished"
     with tempfile.TemporaryDirectory() as folder:
@@ -63,6 +70,7 @@ def build(
             index,
             np.arange(len(rows), dtype=np.int32),
             towers.catalog.attributes.take(rows),
+            without_words,
             config,
             folder,
         )

@@ -33,8 +33,8 @@ class IndexConfig(Settings):
     """How the catalog is indexed.
 
     Attributes:
-      retrieval: how a request is answered that does not say: `dense` by the towers and their index, `lexical` by the words
-        of query and items, `hybrid` by both.
+      retrieval: how a request is answered that does not say: `dense` by the towers and their index, `lexical` by the
+        words of query and items, `hybrid` by both.
       k: hits that the servable answers with. Fewer cost less; the gate's largest recall@k cannot exceed it.
       backend: `scann` needs a server that has ScaNN's ops. `portable` is made of TensorFlow's own, for TF Serving's
         stock image.

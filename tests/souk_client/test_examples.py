@@ -55,7 +55,7 @@ def test_relevance_control_is_written_where_it_is_decided(asked, written):
 
 def test_retrieval_is_written_where_it_is_decided_and_must_be_a_known_one():
     assert read(search_example("red", retrieval="lexical"))[features.RETRIEVAL] == ["lexical"]
-    with pytest.raises(InputError, match="no retrieval 'bm25'. Give one of dense, lexical, hybrid"):
+    with pytest.raises(InputError, match=r"no retrieval 'bm25'\. Give one of dense, lexical, hybrid"):
         search_example("red", retrieval="bm25")
 
 

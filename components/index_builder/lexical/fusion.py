@@ -1,8 +1,9 @@
 """Hybrid answers: what the dense and the lexical search found, ranked by both of their scores.
 
-Scores are combined convexly, each divided by the largest that it can be for the query, which keeps what differences mean
-where ranks would not (Bruch, Gai and Ingber, An Analysis of Fusion Functions for Hybrid Retrieval, TOIS 2023: TM2C2).
-That both are theoretical bounds, not the largest of what was found, makes scores of shards comparable.
+Scores are combined convexly, each divided by the largest that it can be for the query, which keeps what differences
+mean where ranks would not (Bruch, Gai and Ingber, An Analysis of Fusion Functions for Hybrid Retrieval, TOIS 2023).
+That both are theoretical bounds, not the largest of what was found as in their TM2C2, makes scores of shards
+comparable.
 """
 
 import tensorflow as tf

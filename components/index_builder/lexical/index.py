@@ -64,9 +64,8 @@ class LexicalIndex(tf.Module):
         ]
         if self._similar is not None:
             kinds.append(self._similar_to_unknown(found.units, words))
-        return self._strongest(
-            *(tf.concat(parts, axis=0) for parts in zip(*kinds, strict=True)), tf.size(queries, tf.int64)
-        )
+        rows, terms, weights = (tf.concat(parts, axis=0) for parts in zip(*kinds, strict=True))
+        return self._strongest(rows, terms, weights, tf.size(queries, tf.int64))
 
     def nothing(self, batch: tf.Tensor) -> LexicalQuery:
         """What `understand` gives for so many queries without a word."""
@@ -83,7 +82,7 @@ class LexicalIndex(tf.Module):
         return self.scores_of(*self.posted(query, depth))
 
     def posted(self, query: LexicalQuery, depth: int | tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Items that have a term of one query, one term after the other, and what each scores for it: both [entries]."""
+        """Items that have a term of one query, term after term, and what each scores for it: both [entries]."""
         starts = tf.gather(self._starts, query.terms)
         # By their number and not by their end: a depth may be larger than any place.
         counts = tf.minimum(tf.gather(self._starts, query.terms + 1) - starts, depth)

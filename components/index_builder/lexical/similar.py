@@ -155,7 +155,7 @@ class SimilarWords(tf.Module):
 
 
 def place_of(ascending: tf.Variable, values: tf.Tensor) -> tf.Tensor:
-    """Where values are among ascending ones: [...] int64 to [some] int32; one past the last for what is not among them."""
+    """Where values [some] int64 are among ascending ones: [some] int32, one past the last for what is not there."""
     count = ascending.shape[0]
     place = tf.searchsorted(tf.convert_to_tensor(ascending), values)
     if count == 0:

@@ -1,7 +1,8 @@
 """Terms of texts: words, and neighboring words joined to one.
 
-A term is known by the 64-bit fingerprint of its bytes, so neither the dictionary nor its look-up holds strings. Words and
-joined neighbors share one dictionary: "smartwatch" in a query finds "smart watch" in a title, and the other way round.
+A term is known by the 64-bit fingerprint of its bytes, so neither the dictionary nor its look-up holds strings. Words
+and joined neighbors share one dictionary: "smartwatch" in a query finds "smart watch" in a title, and the other way
+round.
 """
 
 from typing import NamedTuple

@@ -6,6 +6,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from components.index_builder.attributes import ItemAttributes
 from components.index_builder.filters import ItemFilters
 from components.index_builder.inverted_file import InvertedFileIndex
 from components.index_builder.lexical.index import LexicalIndex, LexicalQuery
@@ -78,15 +79,14 @@ def test_answers_equal_a_loop_for_each_kind_under_any_filter(tmp_path_factory, s
         assert len(set(hits)) == len(hits) == len(expected)
         np.testing.assert_allclose(scores[row][: len(hits)], [*expected.values()], rtol=1e-4, atol=1e-5)
         assert met[hits].all()
-        assert (positions[row][len(hits) :] == -1).all() and np.isneginf(scores[row][len(hits) :]).all()
+        assert (positions[row][len(hits) :] == -1).all()
+        assert np.isneginf(scores[row][len(hits) :]).all()
 
 
 def test_hits_that_tie_come_by_item(tmp_path):
     vectors = np.ones((6, 2), np.float32)
     index, lexical = ExactIndex(vectors), lexical_of([b"red"] * 6)
     nothing = np.full(6, b"")
-    from components.index_builder.attributes import ItemAttributes
-
     filters = ItemFilters(index, ItemAttributes(nothing, nothing, np.zeros(6, np.float32)), 10, str(tmp_path))
     retriever = Retriever(index, filters, lexical, 4, 0.5, 2.0**0.5)
     query = Query(
@@ -102,8 +102,6 @@ def test_the_portable_index_fuses_as_exact_search_does(tmp_path):
     vectors = rng.normal(size=(600, 8)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     titles = [" ".join(rng.choice(WORDS, 3)).encode() for _ in range(600)]
-    from components.index_builder.attributes import ItemAttributes
-
     nothing = np.full(600, b"")
     attributes = ItemAttributes(nothing, nothing, np.zeros(600, np.float32))
     lexical = lexical_of(titles)

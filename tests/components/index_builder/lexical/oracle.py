@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from components.index_builder.lexical.config import LexicalConfig
 
@@ -20,7 +21,7 @@ class PlainField:
 def terms(units: Units, joined_weight: float) -> Counter:
     """What each word, and each two neighbors written as one, counts."""
     found: Counter = Counter(units)
-    for first, second in zip(units, units[1:], strict=False):
+    for first, second in pairwise(units):
         found[first + second] += joined_weight
     return found
 

@@ -14,10 +14,11 @@ from tests.components.index_builder.lexical.oracle import PlainField, scores
 # Two of them are two others written as one; Chinese characters are units of their own.
 UNITS = ("red", "shoe", "redshoe", "tent", "手", "机", "x1", "shoetent")
 texts = st.lists(st.sampled_from(UNITS), max_size=5)
+DEFAULTS = LexicalConfig()
 CONFIG = LexicalConfig(similar_words=0)
 
 
-def index_of(titles: list[str], config: LexicalConfig = LexicalConfig(), fold_plurals: bool = True) -> LexicalIndex:
+def index_of(titles: list[str], config: LexicalConfig = DEFAULTS, fold_plurals: bool = True) -> LexicalIndex:
     fields = [Field("title", 1.0, 0.5, [title.encode() for title in titles])]
     return LexicalIndex(build_postings(fields, config, fold_plurals), config, fold_plurals)
 
@@ -30,7 +31,7 @@ def search(index: LexicalIndex, queries: list[str], k: int, depth: int = 10**9) 
     return np.reshape(positions, (len(queries), k)), np.reshape(values, (len(queries), k))
 
 
-def titles_found(titles: list[str], query: str, config: LexicalConfig = LexicalConfig()) -> list[str]:
+def titles_found(titles: list[str], query: str, config: LexicalConfig = DEFAULTS) -> list[str]:
     ((positions,), _) = search(index_of(titles, config), [query], len(titles))
     return [titles[place] for place in positions if place >= 0]
 
@@ -136,7 +137,7 @@ def test_of_equally_similar_words_the_most_frequent_comes_first():
 def test_what_a_similar_word_counts_falls_with_its_likeness():
     titles = ["phone", "phones case"]
     _, ((exact, *_), (close, *_)) = search(
-        index_of(titles + ["tent"], LexicalConfig()), ["phone tent", "phonne tent"], 3
+        index_of([*titles, "tent"], LexicalConfig()), ["phone tent", "phonne tent"], 3
     )
     assert exact == pytest.approx(close, abs=0.5)
     config = LexicalConfig(similar_weight=0.1)
