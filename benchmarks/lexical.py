@@ -40,9 +40,10 @@ from souk_client.examples import search_example
 from tests.small_shop import small_shop
 from trainer import artifact
 from trainer.artifact import TrainedModel
+from trainer.clicked_queries import with_clicked_words
 from trainer.config import TrainerConfig
 from trainer.input import SearchReader
-from trainer.item_table import ItemTable, read_item_table
+from trainer.item_table import ItemReader, ItemTable, read_item_table
 from trainer.train import input_sizes
 
 _WORDS_PER_TITLE, _WORDS, _ZIPF = 8, 200_000, 1.0
@@ -82,8 +83,10 @@ def servable_of(index: SearchIndex, items: int, lexicon: Lexicon, config: Lexica
     """A servable of towers that nobody has trained, over a table of the same few items over and over."""
     shop = small_shop()
     trained = TrainerConfig(title_units=8)
-    small = read_item_table(
-        shop.files("catalog"), shop.transform.vocabulary_by_name(transformed.ITEM_IDS.name), trained.title_units
+    items_reader = ItemReader(trained, tuple(input_sizes(shop.transform).columns))
+    item_ids = shop.transform.vocabulary_by_name(transformed.ITEM_IDS.name)
+    small = with_clicked_words(
+        read_item_table(items_reader, shop.files("catalog"), item_ids), [], 1, trained.clicked_units
     )
     rows = np.append(np.arange(items) % small.size, small.size)
     ids = np.char.add("i", np.arange(items).astype(str)).astype("S")

@@ -8,14 +8,16 @@ from dataclasses import asdict, dataclass, replace
 
 import apache_beam as beam
 import numpy as np
+import polars as pl
 import tensorflow as tf
 from absl import logging
 
 from components.index_builder.catalog import EmbeddedCatalog, embed_catalog, read_parts, rows_to_index
 from components.index_builder.config import IndexConfig
+from components.index_builder.lexical.clicked_queries import clicked_queries, read_clicks
 from components.index_builder.lexical.index import LexicalIndex
 from components.index_builder.lexical.lexicon import Lexicon, MeasuredWeight, fields_of
-from components.index_builder.lexical.postings import build_postings
+from components.index_builder.lexical.postings import Postings, build_postings
 from components.index_builder.lexical.terms import folds_plurals
 from components.index_builder.lexical.weight import (
     DEFAULT_DENSE_WEIGHT,
@@ -28,7 +30,6 @@ from components.index_builder.parameters import MeasuredIndex, choose_index
 from components.index_builder.search_index import ExactIndex
 from components.index_builder.servable import Servable, raw_search_spec
 from components.index_builder.warmup import write_warmup_requests
-from schema import features
 from schema.artifacts import CARD_FILE
 from schema.servable_files import items_per_shard, shard_of, write_shard_map
 from schema.shards import ShardMap
@@ -205,23 +206,33 @@ def build_lexicon(
 ) -> Lexicon:
     """Finds the items at `rows` of the catalog by their words, and says what that counts beside their vectors."""
     fold_plurals = folds_plurals(model.transform)
-    fields = fields_of(catalog.attributes.take(rows), catalog.texts[features.TITLE][rows], config.lexical)
-    postings = build_postings(fields, config.lexical, fold_plurals)
+    ids = catalog.table.item_ids[rows]
+    share = model.validation_share or 0.0
+    clicks = read_clicks(request_pattern, share, ids)
+
+    def postings_with(clicks: pl.DataFrame) -> Postings:
+        texts = {name: values[rows] for name, values in catalog.texts.items()}
+        queries = clicked_queries(clicks, len(rows))
+        fields = fields_of(catalog.attributes.take(rows), texts, queries, config.lexical)
+        return build_postings(fields, config.lexical, fold_plurals)
+
+    postings = postings_with(clicks)
     logging.info("%d terms, %d postings", len(postings.fingerprints), len(postings.items))
     vectors = catalog.vectors[rows]
     longest = float(np.sqrt(np.einsum("nd,nd->n", vectors, vectors).max()))
     weight = config.lexical.dense_weight
     lexicon = Lexicon(postings, fold_plurals, longest, DEFAULT_DENSE_WEIGHT if weight is None else weight)
-    if weight is not None or model.validation_share is None:
+    if weight is not None or not share:
         return lexicon
-    ids = catalog.table.item_ids[rows]
-    requests = read_validation_requests(request_pattern, model.validation_share, ids, config.seed)
+    requests = read_validation_requests(request_pattern, share, ids, config.seed)
     if len(requests.examples) < FEWEST_REQUESTS:
         logging.info("%d validation requests are too few to choose `dense_weight` on", len(requests.examples))
         return lexicon
+    # A validation request must not find the item that it led to by its own click.
+    unseen = postings_with(clicks.filter(~pl.col("in_validation")))
     curve = measure_weights(
         ExactIndex(vectors),
-        LexicalIndex(postings, config.lexical, fold_plurals),
+        LexicalIndex(unseen, config.lexical, fold_plurals),
         query_vectors(model, requests.examples),
         requests.queries,
         requests.relevant(ids),

@@ -22,8 +22,6 @@ from trainer.raw_catalog import fingerprint, raw_catalog_spec
 
 _BATCH = 2048
 _PARTS = "parts.json"
-# Raw features whose words are searched, beside brand and category path.
-_TEXTS = (features.TITLE,)
 
 
 @dataclass(frozen=True)
@@ -91,9 +89,11 @@ def filtered_by(raw: Mapping[str, tf.SparseTensor]) -> tuple[tf.Tensor, tf.Tenso
 
 
 def texts_of(raw: Mapping[str, tf.SparseTensor]) -> dict[str, tf.Tensor]:
-    """Texts of items by raw feature, [batch] string, empty for none."""
+    """Title and further text and categorical columns by raw feature, [batch] string, empty for none."""
+    columns = (features.TEXT_PREFIX, features.CATEGORICAL_PREFIX)
     return {
-        name: tf.strings.reduce_join(tf.RaggedTensor.from_sparse(raw[name]), axis=1, separator=" ") for name in _TEXTS
+        name: tf.strings.reduce_join(tf.RaggedTensor.from_sparse(raw[name]), axis=1, separator=" ")
+        for name in (features.TITLE, *sorted(name for name in raw if name.startswith(columns)))
     }
 
 

@@ -57,7 +57,7 @@ def test_a_request_never_sees_its_own_click(log):
     columns = table_of(log, width=KNOWN).columns
     pairs = [(place, item) for place, (_, items) in enumerate(log) for item in items if item <= ITEMS]
     rows = tf.constant([item - 1 for _, item in pairs], tf.int32)
-    queries = tf.gather(chunk(log)[transformed.QUERY_UNIGRAMS], [place for place, _ in pairs])
+    queries = tf.gather(chunk(log)[transformed.QUERY_UNIGRAMS], tf.constant([place for place, _ in pairs], tf.int32))
     item_features = {name: tf.gather(columns[name], rows) for name in transformed.CLICKED_WORDS}
     seen = without_own(item_features, queries)[transformed.CLICKED_UNIGRAMS].numpy()
     for (place, item), found in zip(pairs, seen, strict=True):

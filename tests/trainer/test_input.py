@@ -132,4 +132,4 @@ def test_positives_are_counted_by_row(files):
 def test_without_history_and_profile_neither_is_read():
     config = TrainerConfig(profile=False, history=HistoryConfig(enabled=False))
     widths = SearchReader(config, ("profile_gender",)).query_widths()
-    assert set(widths) == {transformed.QUERY_UNIGRAMS, transformed.QUERY_BIGRAMS}
+    assert set(widths) == {transformed.QUERY_UNIGRAMS, transformed.QUERY_BIGRAMS, transformed.QUERY_SUBWORDS}

@@ -57,11 +57,13 @@ def make_table(items: int = 7) -> ItemTable:
 
 
 def make_query(reader: SearchReader, batch: int = 3) -> dict[str, tf.Tensor]:
-    """Random requests with lists of all lengths, padding last; the first has all full, the last is of nobody."""
+    """Random requests with lists of all lengths but no query empty, padding last; the first has all full, the last is of nobody."""
     rng = np.random.default_rng(1)
     query = {}
     for name, width in reader.query_widths().items():
         ids, lengths = rng.integers(1, 4, (batch, width)), rng.integers(0, width + 1, (batch, 1))
+        if name == transformed.QUERY_UNIGRAMS:
+            lengths = np.maximum(lengths, 1)
         lengths[0] = width
         if name == transformed.HISTORY_QUERY_INDEX:
             ids = np.sort(ids, axis=1)

@@ -117,6 +117,6 @@ def test_other_widths_start_fresh_and_the_log_says_which(shop, earlier):
     towers = fresh_towers(TrainerConfig(model="dpsr", **{**SMALL, "embedding_dim": 8}), shop.transform, earlier.table)
     result = start_from(towers, shop.transform, earlier)
     assert "tokens/table" in result.fresh
-    assert "lexical/_weights/table" in result.by_term
+    assert "lexical/_weights/tokens/table" in result.by_term
     assert str(result).startswith("warm start from dpsr: ")
     assert "tokens/table" in str(result).partition("fresh ")[2]

@@ -143,11 +143,13 @@ class TokenEmbedding(PaddedEmbedding):
     def rows(self, ids: tf.Tensor) -> tf.Tensor:
         """See `PaddedEmbedding.rows`."""
         learned = super().rows(ids)
-        if not self.encoded_size:
-            return learned
+        return learned + self.encoded_rows(ids) if self.encoded_size else learned
+
+    def encoded_rows(self, ids: tf.Tensor) -> tf.Tensor:
+        """Vectors of the encoder, zero for what has none: [...] int to [..., dim]."""
         has_vector = ids <= self.encoded_size
         known = tf.gather(self.encoded, tf.where(has_vector, ids, 0))
-        return learned + known * tf.cast(has_vector, known.dtype)[..., tf.newaxis]
+        return known * tf.cast(has_vector, known.dtype)[..., tf.newaxis]
 
     def get_config(self) -> dict[str, Any]:
         """Settings to make the layer again."""

@@ -184,22 +184,26 @@ class Towers(keras.layers.Layer):
 
     def query_bags(self, query: Tensors) -> list[Bag]:
         """A query's words and subwords."""
-        return [
-            Bag(self.tokens.lists(self.query_tokens(query)), TOKENS),
-            Bag(self.subwords.lists(trim(query[transformed.QUERY_SUBWORDS])), SUBWORDS),
-        ]
+        return [self._words(self.query_tokens(query)), self._subwords(query[transformed.QUERY_SUBWORDS])]
 
     def item_bags(self, item: Tensors) -> list[Bag]:
-        """An item's words and subwords: title, words of brand and categories, n-grams
-        of the title, words of the queries that led to it, text columns.
+        """An item's words and subwords: title, words of brand and categories, n-grams of the title, words of the
+        queries that led to it, text columns.
         """
         return [
-            Bag(self.tokens.lists(self.title_tokens(item)), TOKENS),
-            Bag(self.tokens.lists(trim(item[transformed.ATTRIBUTE_UNIGRAMS])), TOKENS),
-            Bag(self.subwords.lists(trim(item[transformed.TITLE_SUBWORDS])), SUBWORDS),
-            Bag(self.tokens.lists(item[transformed.CLICKED_UNIGRAMS]), TOKENS, transformed.CLICKED_UNIGRAMS),
-            *(Bag(self.tokens.lists(trim(item[name])), TOKENS, name) for name in self.sizes.texts),
+            self._words(self.title_tokens(item)),
+            self._words(trim(item[transformed.ATTRIBUTE_UNIGRAMS])),
+            self._subwords(item[transformed.TITLE_SUBWORDS]),
+            self._words(item[transformed.CLICKED_UNIGRAMS], transformed.CLICKED_UNIGRAMS),
+            *(self._words(trim(item[name]), name) for name in self.sizes.texts),
         ]
+
+    def _words(self, ids: tf.Tensor, field: str | None = None) -> Bag:
+        terms = self.tokens.lists(ids)
+        return Bag(terms, TOKENS, field, self.tokens.encoded_rows(terms.ids) if self.tokens.encoded_size else None)
+
+    def _subwords(self, ids: tf.Tensor) -> Bag:
+        return Bag(self.subwords.lists(trim(ids)), SUBWORDS)
 
     def field_item_vector(self, item: Tensors, projection: Projection, training: bool) -> tf.Tensor:
         """DPSR's item tower: means of the texts' embeddings and fields, concatenated and projected.

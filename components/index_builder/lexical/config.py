@@ -22,6 +22,8 @@ class LexicalConfig(Settings):
 
     Attributes:
       title, brand, category_path: what each field counts.
+      text_columns, categorical_columns: what each further column of the catalog counts (`ingest.data.catalog_columns`).
+      clicked_queries: what the queries count that led to the item in the training log.
       k1: how soon further occurrences of a term in an item stop adding to its score (BM25's saturation).
       joined_weight: what two neighboring words written as one count ("smart watch" as "smartwatch"), beside a word;
         they match a phrase, and compounds that are written apart.
@@ -38,6 +40,9 @@ class LexicalConfig(Settings):
     title: LexicalFieldConfig = LexicalFieldConfig(weight=2.0)
     brand: LexicalFieldConfig = LexicalFieldConfig()
     category_path: LexicalFieldConfig = LexicalFieldConfig()
+    text_columns: LexicalFieldConfig = LexicalFieldConfig(weight=0.5, b=0.75)
+    categorical_columns: LexicalFieldConfig = LexicalFieldConfig()
+    clicked_queries: LexicalFieldConfig = LexicalFieldConfig(weight=2.0)
     k1: float = Field(1.2, gt=0.0)
     joined_weight: float = Field(0.5, ge=0.0, le=1.0)
     similar_words: int = Field(3, ge=0, le=10)

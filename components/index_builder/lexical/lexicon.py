@@ -1,6 +1,6 @@
 """All that a servable finds items by their words with."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -19,11 +19,14 @@ class MeasuredWeight:
     Attributes:
       dense_weight: 0 is lexical retrieval alone, 1 dense retrieval alone.
       ndcg, recall: means over the requests at the index's k; an item that was clicked or better is relevant.
+      behind: by how much `ndcg` is less than that of the best weight; error: the standard error of this difference.
     """
 
     dense_weight: float
     ndcg: float
     recall: float
+    behind: float
+    error: float
 
 
 @dataclass(frozen=True)
@@ -49,11 +52,33 @@ class Lexicon:
         return replace(self, postings=self.postings.of(positions))
 
 
-def fields_of(attributes: ItemAttributes, titles: Sequence[bytes], config: LexicalConfig) -> list[Field]:
-    """The fields of items in which queries are found."""
-    fields = (
-        (features.TITLE, config.title, titles),
-        (features.BRAND, config.brand, attributes.brands),
-        (features.CATEGORY_PATH, config.category_path, attributes.category_paths),
-    )
-    return [Field(name, settings.weight, settings.b, texts) for name, settings, texts in fields if settings.weight]
+def fields_of(
+    attributes: ItemAttributes,
+    texts: Mapping[str, Sequence[bytes]],
+    clicked_queries: Sequence[bytes],
+    config: LexicalConfig,
+) -> list[Field]:
+    """The fields of items in which queries are found.
+
+    Args:
+      attributes: brands and category paths.
+      texts: title and further columns of the catalog, by feature name.
+      clicked_queries: that led to each item.
+      config: what each field counts.
+    """
+    fields = [
+        (features.BRAND, config.brand, attributes.brands, True),
+        (features.CATEGORY_PATH, config.category_path, attributes.category_paths, True),
+        ("clicked_queries", config.clicked_queries, clicked_queries, False),
+    ]
+    for name, values in texts.items():
+        if name.startswith(features.TEXT_PREFIX):
+            # A long text has many pairs of neighbors, and few of them are a phrase.
+            fields.append((name, config.text_columns, values, False))
+        else:
+            fields.append((name, config.title if name == features.TITLE else config.categorical_columns, values, True))
+    return [
+        Field(name, settings.weight, settings.b, values, joined)
+        for name, settings, values, joined in fields
+        if settings.weight
+    ]

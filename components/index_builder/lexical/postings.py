@@ -37,12 +37,14 @@ class Field:
       weight: what an occurrence counts.
       b: how much a long text is discounted, from 0 to 1.
       texts: [items] of bytes, UTF-8; empty for an item without.
+      joined: whether neighboring words are also terms written as one.
     """
 
     name: str
     weight: float
     b: float
     texts: Sequence[bytes] | NDArray[np.object_] | NDArray[np.bytes_]
+    joined: bool = True
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,9 @@ def build_postings(fields: Sequence[Field], config: LexicalConfig, fold_plurals:
 def _read(field: Field, start: int, joined_weight: float, fold_plurals: bool) -> _Occurrences:
     texts = tf.constant(list(field.texts[start : start + _ITEMS_AT_ONCE]), tf.string)
     terms = terms_of(texts, _MOST_WORDS, fold_plurals)
-    found = [(terms.words, 1.0), (terms.joined, joined_weight)] if joined_weight else [(terms.words, 1.0)]
+    found = (
+        [(terms.words, 1.0), (terms.joined, joined_weight)] if joined_weight and field.joined else [(terms.words, 1.0)]
+    )
     return _Occurrences(
         words=tf.unique(terms.units.values).y.numpy().tolist(),
         lengths=terms.words.row_lengths().numpy().astype(np.int32),

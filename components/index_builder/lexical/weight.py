@@ -11,12 +11,10 @@ from numpy.typing import NDArray
 from components.index_builder.lexical.fusion import dense_scores, fuse, union
 from components.index_builder.lexical.index import LexicalIndex, LexicalQuery
 from components.index_builder.lexical.lexicon import MeasuredWeight
+from components.index_builder.lexical.requests import read_chunks
 from components.index_builder.multi_head import search_heads
 from components.index_builder.search_index import SearchIndex
 from evaluation.metrics import Relevant, first_ranks, ndcg_at, recall_at
-from schema import features
-from schema.features import Stage
-from trainer.input import in_validation
 
 # Where there are too few requests to choose on.
 DEFAULT_DENSE_WEIGHT: Final = 0.5
@@ -24,7 +22,6 @@ DEFAULT_DENSE_WEIGHT: Final = 0.5
 FEWEST_REQUESTS: Final = 100
 MOST_REQUESTS: Final = 1000
 _WEIGHTS: Final = tuple(step / 20 for step in range(21))
-_CHUNK = 2048
 _REQUESTS_AT_ONCE = 32
 
 
@@ -58,23 +55,14 @@ def read_validation_requests(pattern: str, share: float, known: NDArray[np.bytes
       known: ids of the items that can be found.
       seed: of which requests are taken.
     """
-    files = sorted(tf.io.gfile.glob(pattern))
-    files = [files[place] for place in np.random.default_rng(seed).permutation(len(files))]
     found = ValidationRequests([], [], [])
     findable = set(known.tolist())
-    spec = {
-        **{name: tf.io.RaggedFeature(tf.string) for name in (features.REQUEST_ID, features.QUERY, features.ITEMS)},
-        features.STAGES: tf.io.RaggedFeature(tf.int64),
-    }
-    for chunk in tf.data.TFRecordDataset(files, compression_type="GZIP").batch(_CHUNK):
-        parsed = tf.io.parse_example(chunk, spec)
-        ids, queries = (tf.strings.reduce_join(parsed[name], axis=1) for name in (features.REQUEST_ID, features.QUERY))
-        reached = tf.ragged.boolean_mask(parsed[features.ITEMS], parsed[features.STAGES] >= int(Stage.CLICKED))
-        for place in np.flatnonzero((in_validation(ids, share) & (ids != "")).numpy()):
-            items = [item for item in dict.fromkeys(reached[int(place)].numpy().tolist()) if item in findable]
+    for chunk in read_chunks(pattern, share, seed):
+        for place in np.flatnonzero(chunk.in_validation.numpy()):
+            items = [item for item in dict.fromkeys(chunk.reached[int(place)].numpy().tolist()) if item in findable]
             if items:
-                found.examples.append(chunk[place].numpy())
-                found.queries.append(queries[place].numpy())
+                found.examples.append(chunk.examples[place].numpy())
+                found.queries.append(chunk.queries[place].numpy())
                 found.items.append(items)
             if len(found.examples) == MOST_REQUESTS:
                 return found
@@ -131,17 +119,30 @@ def measure_weights(
         for start in range(0, len(queries), _REQUESTS_AT_ONCE)
     ]
     positions, dense, words = (np.concatenate([part[n].numpy() for part in parts]) for n in range(3))
-    measured = []
+    metrics = []
     for weight in _WEIGHTS:
         scores = np.where(positions >= 0, fuse(dense, words, np.float32(weight)), -np.inf)
         order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
         ranks = first_ranks(np.take_along_axis(positions, order, axis=1).astype(np.int64), relevant)
-        ndcg, recall = (float(np.mean(metric(ranks, relevant, k))) for metric in (ndcg_at, recall_at))
-        measured.append(MeasuredWeight(weight, ndcg, recall))
-    return measured
+        metrics.append((ndcg_at(ranks, relevant, k), recall_at(ranks, relevant, k)))
+    best = max((ndcg for ndcg, _ in metrics), key=np.mean)
+    return [
+        MeasuredWeight(
+            weight,
+            ndcg=float(np.mean(ndcg)),
+            recall=float(np.mean(recall)),
+            behind=float(np.mean(best - ndcg)),
+            error=float(np.std(best - ndcg) / len(ndcg) ** 0.5),
+        )
+        for weight, (ndcg, recall) in zip(_WEIGHTS, metrics, strict=True)
+    ]
 
 
 def best_weight(measured: Sequence[MeasuredWeight]) -> float:
-    """The weight with the best NDCG; of equally good ones the nearest to the default."""
-    best = max(measured, key=lambda point: (point.ndcg, -abs(point.dense_weight - DEFAULT_DENSE_WEIGHT)))
-    return best.dense_weight
+    """Of the weights that are not clearly behind the best NDCG, the nearest to the default.
+
+    Clearly is by more than a standard error. Requests of a log are much like those that the towers have learned from,
+    and what people search for tomorrow is less so: where the log does not decide, both ways of search shall count.
+    """
+    as_good = [point for point in measured if point.behind <= point.error]
+    return min(as_good, key=lambda point: abs(point.dense_weight - DEFAULT_DENSE_WEIGHT)).dense_weight

@@ -155,7 +155,7 @@ def test_a_cache_forgets_what_is_asked_for_no_more(encoder, tmp_path, monkeypatc
 
 def test_a_large_vocabulary_logs_how_far_it_is(encoder, monkeypatch, caplog):
     monkeypatch.setattr(cache, "_LOGGED", 2)
-    with caplog.at_level("INFO"):
+    with caplog.at_level("INFO", logger="absl"):
         encode_terms(encoder, ["red", "blue", "shoe", "tea", "pot"])
     assert "2 of 5 terms encoded" in caplog.text
     assert "5 of 5 terms encoded" in caplog.text

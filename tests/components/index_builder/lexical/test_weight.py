@@ -77,6 +77,7 @@ def test_what_finds_the_clicked_items_gets_the_weight(right):
 
 
 def test_of_equally_good_weights_the_nearest_to_the_default_is_taken():
-    curve = [MeasuredWeight(weight, ndcg, 0.5) for weight, ndcg in ((0.0, 0.7), (0.4, 0.7), (0.9, 0.7), (0.5, 0.2))]
-    assert best_weight(curve) == 0.4
+    measured = ((0.0, 0.70, 0.0), (0.2, 0.69, 0.02), (0.4, 0.66, 0.02), (0.5, 0.2, 0.02), (0.9, 0.695, 0.01))
+    curve = [MeasuredWeight(weight, ndcg, 0.5, 0.70 - ndcg, error) for weight, ndcg, error in measured]
+    assert best_weight(curve) == 0.2
     assert DEFAULT_DENSE_WEIGHT == 0.5
