@@ -115,10 +115,12 @@ def trace(shop: SmallShop, model: str, folder: Path) -> Traced:
     save_servable(shop, model, INDEX_OF[model], directory, str(folder))
     calls = [
         *((search, features.SIGNATURE_DEFAULT, serialize(SEARCHES[search])) for search in SEARCHES),
-        ("text", features.SIGNATURE_QUERY_TEXT, b"red kettle"),
-        ("query", features.SIGNATURE_ENCODE_QUERY, serialize(BEHAVIOR)),
         ("item", features.SIGNATURE_ENCODE_ITEMS, serialize(ALL_CATALOG[-1])),
     ]
+    if model == "dpsr":
+        # Their graphs are parts of that of the search, whatever the model.
+        calls.append(("text", features.SIGNATURE_QUERY_TEXT, b"red kettle"))
+        calls.append(("query", features.SIGNATURE_ENCODE_QUERY, serialize(BEHAVIOR)))
     largest, answers = {}, {}
     with tf.compat.v1.Session(graph=tf.Graph()) as session:
         signatures = tf.compat.v1.saved_model.load(session, ["serve"], directory).signature_def
