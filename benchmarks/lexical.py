@@ -1,6 +1,6 @@
 """What the lexical channel costs a server: CPU and wall time of a request by dense, lexical and hybrid retrieval.
 
-    make bench-lexical    or    python -m benchmarks.lexical [--items 100000 --items 1000000] [--depth 20000]
+    make bench-lexical    or    python -m benchmarks.lexical [--items 100000 --items 1000000] [--depth 30000]
 
 A catalog is generated: titles of 8 words, drawn by Zipf's law as in text, and unit vectors in clusters. Its servable
 has untrained towers of the default size. Requests are 2 to 5 words of one title, one in ten of them misspelled. Each is

@@ -47,6 +47,6 @@ class LexicalConfig(Settings):
     joined_weight: float = Field(0.5, ge=0.0, le=1.0)
     similar_words: int = Field(3, ge=0, le=10)
     similar_weight: float = Field(0.5, gt=0.0, le=1.0)
-    postings_per_term: int = Field(20_000, ge=1)
+    postings_per_term: int = Field(30_000, ge=1)
     query_terms: int = Field(16, ge=1, le=64)
     dense_weight: float | None = Field(None, ge=0.0, le=1.0)

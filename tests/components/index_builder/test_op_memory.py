@@ -44,7 +44,6 @@ SEARCHES = {
     "plain": BEHAVIOR,
     "filtered": {**BEHAVIOR, features.FILTER_MIN_PRICE: [10.0], features.FILTER_MAX_PRICE: [12.0]},
     "controlled": {**BEHAVIOR, features.RELEVANCE_CONTROL: [b"on"]},
-    "dense": {**BEHAVIOR, features.RETRIEVAL: [b"dense"]},
     "lexical": {**BEHAVIOR, features.RETRIEVAL: [b"lexical"]},
     "misspelled": {**BEHAVIOR, "query": [b"kettel"]},
 }
