@@ -57,7 +57,7 @@ def make_table(items: int = 7) -> ItemTable:
 
 
 def make_query(reader: SearchReader, batch: int = 3) -> dict[str, tf.Tensor]:
-    """Random requests with lists of all lengths but no query empty, padding last; the first has all full, the last is of nobody."""
+    """Random requests with lists of all lengths, padding last; the first has all full, the last is of nobody."""
     rng = np.random.default_rng(1)
     query = {}
     for name, width in reader.query_widths().items():

@@ -1,14 +1,14 @@
 """All that a servable finds items by their words with."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from components.index_builder.attributes import ItemAttributes
-from components.index_builder.lexical.config import LexicalConfig
-from components.index_builder.lexical.postings import Field, Postings
+from components.index_builder.lexical.config import LexicalConfig, LexicalFieldConfig
+from components.index_builder.lexical.postings import Field, Postings, Texts
 from schema import features
 
 
@@ -54,8 +54,8 @@ class Lexicon:
 
 def fields_of(
     attributes: ItemAttributes,
-    texts: Mapping[str, Sequence[bytes]],
-    clicked_queries: Sequence[bytes],
+    texts: Mapping[str, Texts],
+    clicked_queries: Texts,
     config: LexicalConfig,
 ) -> list[Field]:
     """The fields of items in which queries are found.
@@ -66,7 +66,7 @@ def fields_of(
       clicked_queries: that led to each item.
       config: what each field counts.
     """
-    fields = [
+    fields: list[tuple[str, LexicalFieldConfig, Texts, bool]] = [
         (features.BRAND, config.brand, attributes.brands, True),
         (features.CATEGORY_PATH, config.category_path, attributes.category_paths, True),
         ("clicked_queries", config.clicked_queries, clicked_queries, False),

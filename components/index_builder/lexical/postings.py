@@ -8,6 +8,7 @@ in Lucene.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -20,6 +21,7 @@ from components.index_builder.lexical.terms import fingerprints, terms_of
 Ints = NDArray[np.int32]
 Longs = NDArray[np.int64]
 Floats = NDArray[np.float32]
+Texts: TypeAlias = Sequence[bytes] | NDArray[np.object_] | NDArray[np.bytes_]
 
 # Saturations are in (0, 1) and kept in 16 bits: an error of 1e-5, far below what tells items apart.
 SATURATION_STEPS = 65_535
@@ -43,7 +45,7 @@ class Field:
     name: str
     weight: float
     b: float
-    texts: Sequence[bytes] | NDArray[np.object_] | NDArray[np.bytes_]
+    texts: Texts
     joined: bool = True
 
 

@@ -7,9 +7,10 @@ import tensorflow as tf
 
 from components.index_builder.catalog import CatalogEncoder, read_parts, rows_to_index
 from components.index_builder.config import IndexConfig
+from components.index_builder.lexical.terms import folds_plurals
 from schema.settings import InputError
 from tests.components.index_builder.conftest import CONFIG, TWIN
-from tests.small_shop import ALL_CATALOG, serialize
+from tests.small_shop import ALL_CATALOG, COLORS, THINGS, serialize
 from trainer.recall import ExactMetrics
 
 
@@ -24,6 +25,14 @@ def test_the_card_says_what_was_built(built):
     assert card["index"] == "exact"
     assert [point["name"] for point in card["index_curve"] if point["chosen"]] == ["exact"]
     assert card["history"]["loss"]
+    # The small shop has fewer validation requests than a weight can be chosen on.
+    assert (card["retrieval"], card["dense_weight"], card["dense_weight_curve"]) == ("hybrid", 0.5, [])
+    assert card["lexical_terms"] > len(COLORS) + len(THINGS)
+    assert card["lexical_postings"] > len(ALL_CATALOG)
+
+
+def test_plurals_are_folded_as_the_transform_of_the_model_folds_them(built):
+    assert folds_plurals(artifact.load(built.model_dir).transform)
 
 
 def test_warmup_requests_are_those_that_the_server_replays(built):

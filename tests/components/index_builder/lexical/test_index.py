@@ -12,7 +12,7 @@ from components.index_builder.lexical.postings import Field, Postings, build_pos
 from tests.components.index_builder.lexical.oracle import PlainField, scores
 
 # Two of them are two others written as one; Chinese characters are units of their own.
-UNITS = ("red", "shoe", "redshoe", "tent", "手", "机", "x1", "shoetent")
+UNITS = ("red", "shoe", "redshoe", "tent", "手", "机", "xa", "shoetent")
 texts = st.lists(st.sampled_from(UNITS), max_size=5)
 DEFAULTS = LexicalConfig()
 CONFIG = LexicalConfig(similar_words=0)
@@ -124,7 +124,7 @@ def test_plurals_count_as_their_singular_only_where_they_are_folded():
     ],
 )
 def test_a_word_that_no_item_has_stands_for_the_most_similar(query, expected):
-    assert titles_found(["running belt", "samsung phone", "x1235 cable", "手机"], query) == expected
+    assert titles_found(["running belt", "samsung phone", "q1235 cable", "手机"], query) == expected
 
 
 def test_of_equally_similar_words_the_most_frequent_comes_first():
