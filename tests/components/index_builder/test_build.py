@@ -32,7 +32,7 @@ def test_the_card_says_what_was_built(built):
 
 
 def test_plurals_are_folded_as_the_transform_of_the_model_folds_them(built):
-    assert folds_plurals(artifact.load(built.model_dir).transform)
+    assert folds_plurals(built.model.transform)
 
 
 def test_warmup_requests_are_those_that_the_server_replays(built):
