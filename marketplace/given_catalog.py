@@ -12,6 +12,8 @@ from marketplace.engine import STOPWORDS, stem, words_of
 from schema.features import CATEGORY_SEPARATOR
 from schema.settings import InputError
 
+# From this share of the items in one category on, the catalog counts as one without categories.
+ONE_CATEGORY_SHARE = 0.9
 TITLE_WORDS = 14
 COLOR_WORDS = 2
 _REGIONS = 8
@@ -61,6 +63,22 @@ def read_catalog(settings: CatalogSettings, days: int, rng: np.random.Generator)
         facet_is_taste=is_color,
         leaf_words=(),
         audience=(None,) * len(paths),
+    )
+
+
+def lack_of_categories(catalog: Catalog) -> str:
+    """What logs over a catalog with no categories, or hardly any, cannot teach, in plain words; "" for all others."""
+    items = np.bincount(catalog.leaf, minlength=len(catalog.paths))
+    most = int(items.argmax())
+    share = items[most] / catalog.items
+    if share < ONE_CATEGORY_SHARE:
+        return ""
+    name = " > ".join(catalog.paths[most])
+    same = f"the category {name!r}" if name else "no category"
+    return (
+        f"{items[most]:,} of the {catalog.items:,} items ({share:.0%}) have {same}. Searchers of a simulated shop want "
+        "an item of one category, so theirs want anything: these logs teach a model little, and what is measured on "
+        "them says little. Give the catalog a column `category`, or let `gate.data_note` say it in every report"
     )
 
 

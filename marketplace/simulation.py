@@ -16,7 +16,7 @@ from marketplace.config import MarketplaceSettings
 from marketplace.delivery import Delivery
 from marketplace.engine import LexicalEngine
 from marketplace.events import CLICK, EVENT_TYPES, events_of_requests, written_rows
-from marketplace.given_catalog import read_catalog
+from marketplace.given_catalog import lack_of_categories, read_catalog
 from marketplace.given_wording import GivenWords, wordings_of_given
 from marketplace.intents import Intents, derive_intents
 from marketplace.memory import Memory
@@ -58,7 +58,11 @@ class World:
 
 @dataclass(frozen=True)
 class SimulationSummary:
-    """What a simulation wrote. Counts of events are of distinct events, before duplicates and the end of the log."""
+    """What a simulation wrote.
+
+    Counts of events are of distinct events, before duplicates and the end of the log. `notes` say what the logs are
+    not good for, in sentences.
+    """
 
     out_dir: str
     first_day: str
@@ -73,6 +77,7 @@ class SimulationSummary:
     events_by_type: dict[str, int]
     eval_requests_with_clicks: int
     seconds: float
+    notes: tuple[str, ...] = ()
 
 
 def build_world(settings: MarketplaceSettings) -> World:
@@ -205,6 +210,7 @@ def simulate(
             events_by_type=dict(zip(EVENT_TYPES, map(int, counts), strict=True)),
             eval_requests_with_clicks=eval_requests,
             seconds=round(time.monotonic() - began, 1),
+            notes=tuple(filter(None, [lack_of_categories(world.catalog)])) if settings.catalog.path else (),
         )
         write_shop(made / SHOP_FILE, _shop_facts(settings, summary))
     return summary

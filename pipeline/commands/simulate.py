@@ -79,3 +79,5 @@ def command(
         table.add_row(label, f"{count:,}")
     table.add_row("seconds", f"{summary.seconds:.1f}")
     Console().print(table)
+    for note in summary.notes:
+        click.echo(f"note: {note}.")

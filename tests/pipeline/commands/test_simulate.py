@@ -34,7 +34,30 @@ def test_a_given_catalog_is_sold(tmp_path: Path) -> None:
     items.write_text("item_id,title,category\n1,Oak desk,Home > Desks\n2,Pine desk,Home > Desks\n3,Red lamp,Light\n")
     result = simulate(*SMALL, "--catalog", str(items), "--out", str(tmp_path / "shop"), "--json")
     assert result.exit_code == 0, result.output
-    assert json.loads(result.stdout)["items"] == 3
+    summary = json.loads(result.stdout)
+    assert (summary["items"], summary["notes"]) == (3, [])
+
+
+def test_a_catalog_without_categories_is_said_to_teach_little(tmp_path: Path) -> None:
+    rows = [f"{n},Oak desk {n}," for n in range(9)]
+    for name, last, words in (
+        ("none", "9,Red lamp,", ["10 of the 10 items (100%) have no category", "teach a model little"]),
+        ("few", "9,Red lamp,Light", ["9 of the 10 items (90%) have no category"]),
+    ):
+        (tmp_path / f"{name}.csv").write_text("\n".join(["item_id,title,category", *rows, last, ""]))
+        result = simulate(*SMALL, "--catalog", str(tmp_path / f"{name}.csv"), "--out", str(tmp_path / name))
+        assert result.exit_code == 0, result.output
+        notes = json.loads((tmp_path / name / "shop.json").read_text())["notes"]
+        for word in words:
+            assert word in result.stdout
+            assert word in notes[0]
+
+
+def test_a_catalog_all_of_one_category_is_said_so_too(tmp_path: Path) -> None:
+    rows = "".join(f'{n},"Oak desk {n}",Home > Desks\n' for n in range(10))
+    (tmp_path / "items.csv").write_text("item_id,title,category\n" + rows)
+    result = simulate(*SMALL, "--catalog", str(tmp_path / "items.csv"), "--out", str(tmp_path / "shop"), "--json")
+    assert "have the category 'Home > Desks'" in json.loads(result.stdout)["notes"][0]
 
 
 def test_bad_input_is_one_message_and_exit_code_2(tmp_path: Path) -> None:
