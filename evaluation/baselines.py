@@ -1,4 +1,4 @@
-"""Rankings that a learned retriever has to beat: popularity, BM25, and the page that the shop showed."""
+"""Rankings that a learned retriever has to beat: popularity, BM25, past clicks, and the page that the shop showed."""
 
 import logging
 import re
@@ -11,12 +11,15 @@ import Stemmer
 
 from evaluation.exact_search import top_k
 from evaluation.metrics import NOT_AN_ITEM, FloatArray, IntArray
+from evaluation.training_counts import ClickedQueries
 
 # bm25s turns on its own debug messages when it is imported.
 logging.getLogger("bm25s").setLevel(logging.WARNING)
 
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003134f"
 _RUNS = re.compile(rf"[{_CJK}]+|[^\W{_CJK}]+")
+# Queries that an item's text takes, those with the most clicks first: more would drown what the item says of itself.
+QUERIES_PER_ITEM = 50
 _CJK_START = re.compile(rf"[{_CJK}]")
 
 
@@ -33,6 +36,50 @@ def most_popular(interactions: IntArray, requests: int, k: int) -> IntArray:
     """
     rows = top_k(interactions[None, :].astype(np.float64), k)[0]
     return np.tile(_padded(rows[interactions[rows] > 0], k), (requests, 1))
+
+
+def memorized_clicks(clicked: ClickedQueries, queries: Sequence[str], k: int) -> IntArray:
+    """For a query of the train split the items clicked, carted and ordered for it, most often first; else nothing.
+
+    Args:
+      clicked: of the train split.
+      queries: normalized, as those of `clicked` are.
+      k: list length.
+
+    Returns:
+      [requests, k] rows, equal counts by row, padded with -1.
+    """
+    places = {query: place for place, query in enumerate(clicked.queries)}
+    starts = np.searchsorted(clicked.query, np.arange(len(places) + 1))
+    ranked = np.full((len(queries), k), NOT_AN_ITEM, dtype=np.int64)
+    for request, query in enumerate(queries):
+        if (place := places.get(query)) is not None:
+            pairs = slice(starts[place], starts[place + 1])
+            best = np.argsort(-clicked.clicks[pairs], kind="stable")
+            ranked[request] = _padded(clicked.rows[pairs][best], k)
+    return ranked
+
+
+def with_clicked_queries(
+    texts: Sequence[str], clicked: ClickedQueries, queries_per_item: int = QUERIES_PER_ITEM
+) -> list[str]:
+    """The text of each item, followed by the queries that led to a click, a cart or an order on it.
+
+    Each distinct query comes once however often it led there, so that a frequent one does not outweigh the rest.
+
+    Args:
+      texts: one per item row.
+      clicked: of the train split.
+      queries_per_item: at most, those with the most clicks first, equal ones by text.
+    """
+    by_text = np.argsort(np.array(sorted(range(len(clicked.queries)), key=clicked.queries.__getitem__), dtype=np.int64))
+    order = np.lexsort((by_text[clicked.query], -clicked.clicks, clicked.rows))
+    starts = np.searchsorted(clicked.rows[order], np.arange(len(texts) + 1))
+    longer = []
+    for text, start, stop in zip(texts, starts[:-1], starts[1:], strict=True):
+        taken = clicked.query[order[start : min(stop, start + queries_per_item)]]
+        longer.append(" ".join((text, *(clicked.queries[query] for query in taken))))
+    return longer
 
 
 def tokenize(text: str, stemmer: Stemmer.Stemmer) -> list[str]:
@@ -52,7 +99,7 @@ def tokenize(text: str, stemmer: Stemmer.Stemmer) -> list[str]:
 
 
 class Bm25:
-    """BM25 (Lucene's form, k1 1.5, b 0.75, no stop words) over title, brand and category.
+    """BM25 (Lucene's form, k1 1.5, b 0.75, no stop words).
 
     Args:
       texts: one text per item row.

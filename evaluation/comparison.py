@@ -13,7 +13,10 @@ from evaluation.results import (
     AS_SHOWN,
     BASELINE,
     BM25,
+    BM25_CLICKED_QUERIES,
     CANDIDATE,
+    MEMORIZED_CLICKS,
+    OTHER_WAYS,
     POPULARITY,
     SliceResult,
     SystemResult,
@@ -24,7 +27,20 @@ SYSTEM_LABELS = {
     CANDIDATE: ("Candidate", "The servable under test, through its index."),
     BASELINE: ("Blessed servable", "What is served now: the latest servable that passed this gate."),
     POPULARITY: ("Popularity", "The items most clicked and ordered in training, the same for everyone."),
-    BM25: ("BM25", "Lexical search over title, brand and category; no learning, no user."),
+    MEMORIZED_CLICKS: (
+        "Memorized clicks",
+        "For a query seen in training the items clicked and ordered for it, most often first; for others nothing.",
+    ),
+    BM25: (
+        "BM25",
+        "Lexical search over the text that the model reads: title, brand, category, and the catalog's further text "
+        "and categorical columns. No learning, no user.",
+    ),
+    BM25_CLICKED_QUERIES: (
+        "BM25 + clicked queries",
+        "The same, over texts to which the queries are added that led to a click or an order on the item in training.",
+    ),
+    **{key: (f"Candidate, {way}", f"The same servable, asked for {way} retrieval.") for way, key in OTHER_WAYS.items()},
     AS_SHOWN: (
         "As shown",
         "The shop's own page by position. On-policy: most clicks came from this very page, so its recall at page "
@@ -45,6 +61,7 @@ def compare_systems(
     items: int,
     bootstrap: QueryBootstrap,
     config: EvaluationConfig,
+    default_way: str | None = None,
 ) -> tuple[SystemResult, ...]:
     """All metrics of all systems, and how far each is behind the candidate.
 
@@ -54,12 +71,15 @@ def compare_systems(
       items: catalog size.
       bootstrap: gives the intervals.
       config: gives ks and gains.
+      default_way: how the candidate retrieves by default; None where it has but one way.
     """
     per_request = {key: _per_request(rows, requests, config) for key, rows in ranked.items()}
     lead = per_request[CANDIDATE]
     results = []
     for key, rows in ranked.items():
         label, note = SYSTEM_LABELS[key]
+        if key == CANDIDATE and default_way is not None:
+            label = f"{label}, {default_way} (default)"
         mine = per_request[key]
         behind = {} if key == CANDIDATE else {name: lead[name] - mine[name] for name in mine}
         results.append(

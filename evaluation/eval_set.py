@@ -1,4 +1,4 @@
-"""Reads what the gate measures on out of an Examples artifact: the requests, the catalog, training counts.
+"""Reads what the gate measures on out of an Examples artifact: the requests and the catalog.
 
 The requests are sampled by a hash of their id, so the same request is in or out of the sample whatever the
 order of the files, and two models are asked the same. What came of a request (items, stages, positions) is
@@ -6,24 +6,27 @@ taken out of the examples before a servable sees them.
 """
 
 import hashlib
-import os
-from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from evaluation.example_columns import (
+    READ_BATCH,
+    Column,
+    StrPath,
+    first_texts,
+    parse_columns,
+    read_batches,
+    read_columns,
+    text,
+)
 from evaluation.metrics import IntArray, Relevant
 from schema import features
-from schema.artifacts import split_folder
 from schema.settings import InputError
 
-StrPath = str | os.PathLike[str]
-
-_READ_BATCH = 2048
 _LABELS = (features.ITEMS, features.STAGES, features.POSITIONS)
 _CATALOG_FEATURES = (
     features.ITEM_ID,
@@ -32,7 +35,8 @@ _CATALOG_FEATURES = (
     features.CATEGORY_PATH,
     features.TOP_CATEGORY,
 )
-_FURTHER = (features.TEXT_PREFIX, features.CATEGORICAL_PREFIX)
+# Further columns that are read as words.
+_WORDS = (features.TEXT_PREFIX, features.CATEGORICAL_PREFIX)
 _HISTORY = (features.HISTORY_QUERIES, *features.BEHAVIOR_ITEM_FEATURES)
 
 
@@ -42,6 +46,7 @@ class EvalCatalog:
 
     Attributes:
       examples: serialized catalog tf.Examples, as `encode_items` takes them.
+      further: features of the catalog's further columns, `text_*`, `categorical_*` and `numeric_*`.
     """
 
     item_ids: tuple[str, ...]
@@ -51,6 +56,7 @@ class EvalCatalog:
     top_categories: tuple[str, ...]
     examples: tuple[bytes, ...]
     rows: Mapping[str, int]
+    further: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.item_ids)
@@ -66,12 +72,12 @@ class EvalCatalog:
 
     def _further_texts(self) -> Iterator[list[str]]:
         # Long texts are decoded only here, where they are wanted.
-        for start in range(0, len(self.examples), _READ_BATCH):
-            serialized = list(self.examples[start : start + _READ_BATCH])
-            columns = _parse(serialized, _further_features(serialized[0])).values()
-            rows = [column.rows() for column in columns]
+        names = tuple(name for name in self.further if name.startswith(_WORDS))
+        for start in range(0, len(self.examples), READ_BATCH):
+            serialized = list(self.examples[start : start + READ_BATCH])
+            rows = [column.rows() for column in parse_columns(serialized, names).values()]
             for row in range(len(serialized)):
-                yield [_text(value) for column in rows for value in column[row]]
+                yield [text(value) for column in rows for value in column[row]]
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,7 @@ class EvalRequests:
       stages: [relevant] the `Stage` of each relevant item.
       on_page: [relevant] whether it was on the page that the shop showed; others were found some other way.
       shown: [requests, widest page] item rows by position on the shop's own page, padded with -1.
+      has_impressions: whether the log has items that were shown and led to nothing. Without any, pages are not known.
       read, usable: requests in the split, and those of them with a relevant item.
       gone: share of the split's clicked, carted and ordered items that the catalog does not have.
       window_ms: first and last request time of the sample, epoch ms; (0, 0) when empty.
@@ -97,6 +104,7 @@ class EvalRequests:
     stages: IntArray
     on_page: NDArray[np.bool_]
     shown: IntArray
+    has_impressions: bool
     read: int
     usable: int
     gone: float
@@ -104,16 +112,6 @@ class EvalRequests:
 
     def __len__(self) -> int:
         return len(self.queries)
-
-
-@dataclass(frozen=True)
-class TrainingCounts:
-    """What the training split saw: requests per normalized query, interactions per catalog row."""
-
-    requests: int
-    queries: Mapping[str, int]
-    interactions: IntArray
-    window_ms: tuple[int, int]
 
 
 def normalize_query(query: str) -> str:
@@ -127,7 +125,7 @@ def read_catalog(examples_dir: StrPath) -> EvalCatalog:
     Raises:
       InputError: the split is missing or holds no item.
     """
-    catalog = parse_catalog(_read(examples_dir, features.CATALOG_SPLIT))
+    catalog = parse_catalog(read_batches(examples_dir, features.CATALOG_SPLIT))
     if not len(catalog):
         raise InputError(
             f"{examples_dir}: the `{features.CATALOG_SPLIT}` split holds no item, so there is nothing to "
@@ -145,34 +143,18 @@ def parse_catalog(batches: Iterable[list[bytes]]) -> EvalCatalog:
     tops: list[str] = []
     examples: list[bytes] = []
     for serialized in batches:
-        columns = _parse(serialized, _CATALOG_FEATURES)
+        columns = parse_columns(serialized, _CATALOG_FEATURES)
         examples.extend(serialized)
-        ids.extend(_first(columns[features.ITEM_ID]))
-        titles.extend(_first(columns[features.TITLE]))
-        brands.extend(_first(columns[features.BRAND]))
-        tops.extend(_first(columns[features.TOP_CATEGORY]))
-        paths.extend(tuple(map(_text, row)) for row in columns[features.CATEGORY_PATH].rows())
+        ids.extend(first_texts(columns[features.ITEM_ID]))
+        titles.extend(first_texts(columns[features.TITLE]))
+        brands.extend(first_texts(columns[features.BRAND]))
+        tops.extend(first_texts(columns[features.TOP_CATEGORY]))
+        paths.extend(tuple(map(text, row)) for row in columns[features.CATEGORY_PATH].rows())
     rows = {item_id: row for row, item_id in enumerate(ids)}
-    return EvalCatalog(tuple(ids), tuple(titles), tuple(brands), tuple(paths), tuple(tops), tuple(examples), rows)
-
-
-def read_training(examples_dir: StrPath, catalog: EvalCatalog) -> TrainingCounts:
-    """Counts over the train split, in one streaming pass."""
-    queries: Counter[str] = Counter()
-    interactions = np.zeros(len(catalog), dtype=np.int64)
-    requests, first, last = 0, None, None
-    wanted = (features.QUERY, features.TIMESTAMP_MS, features.ITEMS, features.STAGES)
-    for serialized, columns in _batches(examples_dir, features.TRAIN_SPLIT, wanted):
-        requests += len(serialized)
-        queries.update(normalize_query(query) for query in _first(columns[features.QUERY]))
-        chosen = columns[features.ITEMS].values[columns[features.STAGES].values >= features.Stage.CLICKED]
-        rows = (catalog.rows.get(_text(item), -1) for item in chosen)
-        np.add.at(interactions, [row for row in rows if row >= 0], 1)
-        times = columns[features.TIMESTAMP_MS].values
-        if len(times):
-            first = min(int(times.min()), first if first is not None else int(times.min()))
-            last = max(int(times.max()), last or 0)
-    return TrainingCounts(requests, queries, interactions, (first or 0, last or 0))
+    further = _further_features(examples[0]) if examples else ()
+    return EvalCatalog(
+        tuple(ids), tuple(titles), tuple(brands), tuple(paths), tuple(tops), tuple(examples), rows, further
+    )
 
 
 def read_requests(
@@ -194,29 +176,31 @@ def read_requests(
       counted: the items that may be relevant; None for all. Of an item that has left the catalog no servable can be
         asked, so what came of it says nothing.
     """
-    read = usable = taken = left = 0
+    read = usable = taken = left = only_shown = 0
     sample: list[tuple[bytes, bytes]] = []
     wanted = (features.REQUEST_ID, features.ITEMS, features.STAGES)
-    for serialized, columns in _batches(examples_dir, features.EVAL_SPLIT, wanted):
+    for serialized, columns in read_columns(examples_dir, features.EVAL_SPLIT, wanted):
         read += len(serialized)
+        only_shown += int(np.count_nonzero(columns[features.STAGES].values == features.Stage.SHOWN))
         taken += int(_chosen(columns, None).sum())
         left += int(_chosen(columns, catalog.rows).sum())
         relevant = _chosen(columns, counted)
         clicked = np.bincount(columns[features.STAGES].row_ids(), relevant, len(serialized)) > 0
         usable += int(clicked.sum())
-        request_ids = _first(columns[features.REQUEST_ID])
+        request_ids = first_texts(columns[features.REQUEST_ID])
         sample.extend((_priority(request_ids[row], seed), serialized[row]) for row in np.flatnonzero(clicked))
-        if len(sample) > 4 * max_requests + _READ_BATCH:
+        if len(sample) > 4 * max_requests + READ_BATCH:
             sample = sorted(sample)[:max_requests]
     chosen = [serialized for _, serialized in sorted(sample)[:max_requests]]
     found = _requests(chosen, catalog, gains, counted)
-    return replace(found, read=read, usable=usable, gone=1.0 - left / taken if taken else 0.0)
+    gone = 1.0 - left / taken if taken else 0.0
+    return replace(found, has_impressions=only_shown > 0, read=read, usable=usable, gone=gone)
 
 
 def _requests(
     serialized: list[bytes], catalog: EvalCatalog, gains: Mapping[int, float], counted: Container[str] | None
 ) -> EvalRequests:
-    columns = _parse(serialized, (features.QUERY, features.TIMESTAMP_MS, *_LABELS, *_HISTORY))
+    columns = parse_columns(serialized, (features.QUERY, features.TIMESTAMP_MS, *_LABELS, *_HISTORY))
     requests = len(serialized)
     items, stages = columns[features.ITEMS], columns[features.STAGES].values
     positions = columns[features.POSITIONS].values
@@ -235,12 +219,13 @@ def _requests(
     history = sum(columns[name].lengths() for name in _HISTORY)
     return EvalRequests(
         examples=tuple(_without_labels(example) for example in serialized),
-        queries=tuple(_first(columns[features.QUERY])),
+        queries=tuple(first_texts(columns[features.QUERY])),
         has_history=np.asarray(history) > 0,
         relevant=Relevant(request[kept], rows[kept], worth, requests),
         stages=stages[kept].astype(np.int64),
         on_page=positions[kept] > 0,
         shown=_pages(request, rows, positions, requests),
+        has_impressions=False,
         read=requests,
         usable=requests,
         gone=0.0,
@@ -248,18 +233,18 @@ def _requests(
     )
 
 
-def _chosen(columns: "Mapping[str, _Column]", counted: Container[str] | None) -> NDArray[np.bool_]:
+def _chosen(columns: Mapping[str, Column], counted: Container[str] | None) -> NDArray[np.bool_]:
     """Which items were clicked, carted or ordered, of those that count; None for all."""
     chosen: NDArray[np.bool_] = columns[features.STAGES].values >= features.Stage.CLICKED
     if counted is None:
         return chosen
-    return chosen & np.array([_text(item) in counted for item in columns[features.ITEMS].values], dtype=bool)
+    return chosen & np.array([text(item) in counted for item in columns[features.ITEMS].values], dtype=bool)
 
 
 def _rows(item_ids: NDArray[np.object_], catalog: EvalCatalog) -> IntArray:
     """Catalog rows; ids outside of the catalog get rows past its end, the same id the same row."""
     known = dict(catalog.rows)
-    rows = (known.setdefault(_text(item), len(known)) for item in item_ids)
+    rows = (known.setdefault(text(item), len(known)) for item in item_ids)
     return np.fromiter(rows, dtype=np.int64, count=len(item_ids))
 
 
@@ -285,70 +270,7 @@ def _priority(request_id: str, seed: int) -> bytes:
     return hashlib.blake2b(request_id.encode(), digest_size=8, key=str(seed).encode()).digest()
 
 
-@dataclass(frozen=True)
-class _Column:
-    """One feature of a batch: all values flat, and where each row's begin."""
-
-    values: NDArray[Any]
-    splits: IntArray
-
-    def lengths(self) -> IntArray:
-        return np.diff(self.splits)
-
-    def row_ids(self) -> IntArray:
-        return np.repeat(np.arange(len(self.splits) - 1), self.lengths())
-
-    def rows(self) -> list[NDArray[Any]]:
-        return np.split(self.values, self.splits[1:-1]) if len(self.splits) > 1 else []
-
-
-def _first(column: _Column) -> list[str]:
-    """The first value of each row as text, "" where a row has none."""
-    lengths = column.lengths()
-    return [
-        _text(column.values[start]) if length else "" for start, length in zip(column.splits[:-1], lengths, strict=True)
-    ]
-
-
-def _text(value: bytes) -> str:
-    return value.decode("utf-8", errors="replace")
-
-
-def _batches(
-    examples_dir: StrPath, split: str, names: tuple[str, ...]
-) -> Iterator[tuple[list[bytes], dict[str, _Column]]]:
-    for serialized in _read(examples_dir, split):
-        yield serialized, _parse(serialized, names)
-
-
-def _read(examples_dir: StrPath, split: str) -> Iterator[list[bytes]]:
-    folder = os.path.join(os.fspath(examples_dir), split_folder(split))
-    if not tf.io.gfile.isdir(folder):
-        raise InputError(
-            f"{examples_dir} has no folder `Split-{split}`, so it is not an Examples artifact of Souk. "
-            "Give the folder that `souk ingest --out` or the pipeline's SoukExampleGen wrote."
-        )
-    files = sorted(tf.io.gfile.glob(os.path.join(folder, "*.tfrecord*")))
-    dataset = tf.data.TFRecordDataset(files, compression_type="GZIP").batch(_READ_BATCH)
-    for batch in dataset.as_numpy_iterator() if files else ():
-        yield batch.tolist()
-
-
-def _parse(serialized: list[bytes], names: tuple[str, ...]) -> dict[str, _Column]:
-    if not names:
-        return {}
-    spec = {name: tf.io.RaggedFeature(_dtype(name), row_splits_dtype=tf.int64) for name in names}
-    parsed = tf.io.parse_example(tf.constant(serialized, dtype=tf.string), spec)
-    return {name: _Column(ragged.flat_values.numpy(), ragged.row_splits.numpy()) for name, ragged in parsed.items()}
-
-
 def _further_features(serialized: bytes) -> tuple[str, ...]:
-    """The text and categorical features of a catalog: ingestion names every one in every example."""
+    """The features of a catalog's further columns: ingestion names every one in every example."""
     named = tf.train.Example.FromString(serialized).features.feature
-    return tuple(sorted(name for name in named if name.startswith(_FURTHER)))
-
-
-def _dtype(name: str) -> tf.DType:
-    if name in features.SEARCH_INT_FEATURES:
-        return tf.int64
-    return tf.float32 if name in features.CATALOG_FLOAT_FEATURES else tf.string
+    return tuple(sorted(name for name in named if name.startswith(features.COLUMN_PREFIXES)))

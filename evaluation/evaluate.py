@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,17 +11,9 @@ import tensorflow as tf
 from evaluation import baselines
 from evaluation.comparison import compare_slices, compare_systems, query_bootstrap
 from evaluation.config import EvaluationConfig
-from evaluation.eval_set import (
-    EvalCatalog,
-    EvalRequests,
-    StrPath,
-    TrainingCounts,
-    normalize_query,
-    read_catalog,
-    read_requests,
-    read_training,
-)
-from evaluation.index_recall import Vectors, dense_question, measure_index, vector_questions
+from evaluation.eval_set import EvalCatalog, EvalRequests, normalize_query, read_catalog, read_requests
+from evaluation.example_columns import StrPath
+from evaluation.index_recall import Vectors, measure_index, vector_questions
 from evaluation.metrics import IntArray
 from evaluation.replay_job import MakePipeline, Question, ReplayJob
 from evaluation.request_examples import choose_examples
@@ -29,7 +21,10 @@ from evaluation.results import (
     AS_SHOWN,
     BASELINE,
     BM25,
+    BM25_CLICKED_QUERIES,
     CANDIDATE,
+    MEMORIZED_CLICKS,
+    OTHER_WAYS,
     POPULARITY,
     Evaluation,
     Health,
@@ -39,9 +34,11 @@ from evaluation.results import (
     Sample,
     Verdict,
 )
+from evaluation.retrieval import asked_for, default_way
 from evaluation.servable import Answer, LoadedServable, Retrieved, holds_servable, retrieved
 from evaluation.slices import make_slices
-from schema.features import SIGNATURE_DEFAULT, Stage
+from evaluation.training_counts import TrainingCounts, read_training
+from schema.features import SIGNATURE_DEFAULT, Retrieval, Stage
 from schema.settings import InputError
 
 _LOG = logging.getLogger(__name__)
@@ -98,16 +95,16 @@ def evaluate_servable(
         bootstrap = query_bootstrap(requests, config)
         progress("measuring the index against exact search")
         index = None
-        if asked.vectors is not None and asked.dense is not None:
+        if asked.vectors is not None:
             indexed = card.get("indexed_items", len(catalog))
             index = measure_index(asked.dense, asked.vectors, indexed, requests, catalog, bootstrap, config)
-        progress("ranking them by popularity and BM25")
+        progress("ranking them by popularity, past clicks and BM25")
         ranked = asked.ranked | _unlearned(requests, catalog, training, config.ks[-1])
         progress("computing metrics and intervals")
         slices = make_slices(requests, catalog, training)
         measured = Measurements(
             sample=measured.sample,
-            systems=compare_systems(ranked, requests, len(catalog), bootstrap, config),
+            systems=compare_systems(ranked, requests, len(catalog), bootstrap, config, default_way(card)),
             slices=compare_slices(ranked, requests, slices, bootstrap, config),
             index_recall=index,
             latency=asked.latency,
@@ -172,19 +169,28 @@ def _sample(requests: EvalRequests, catalog: EvalCatalog, training: TrainingCoun
 class _Asked:
     """What the servables answered, and how fast.
 
-    `vectors`, and what the index alone found, are None where the candidate does not give them out.
+    Attributes:
+      candidate: the candidate's answers, found in the way that it takes by default.
+      others: its answers found in its other ways, by way; none where it has but one.
+      vectors: its own; None where it does not give them out.
     """
 
     candidate: Retrieved
+    others: Mapping[str, Retrieved]
     vectors: Vectors | None
-    dense: Retrieved | None
     latency: Latency
     baseline: Retrieved | None
     baseline_latency: Latency | None
 
     @property
+    def dense(self) -> Retrieved:
+        """What the candidate's index alone found."""
+        return self.others.get(Retrieval.DENSE, self.candidate)
+
+    @property
     def ranked(self) -> dict[str, IntArray]:
-        found = {CANDIDATE: self.candidate, BASELINE: self.baseline}
+        ways = {OTHER_WAYS[way]: answer for way, answer in self.others.items()}
+        found = {CANDIDATE: self.candidate, **ways, BASELINE: self.baseline}
         return {key: answer.rows for key, answer in found.items() if answer is not None}
 
 
@@ -198,24 +204,26 @@ def _ask(
     progress: Callable[[str], None],
 ) -> _Asked:
     both = [path for path in (servable_dir, baseline_dir) if path is not None]
-    questions = [Question(path, SIGNATURE_DEFAULT, requests.examples, config.batch_size) for path in both]
-    can_encode = job.servable(servable_dir).can_encode()
+    candidate = job.servable(servable_dir)
+    default, can_encode = default_way(candidate.card), candidate.can_encode()
+    others = [way for way in Retrieval.ALL if way != default] if default else []
+    asked = [(path, requests.examples) for path in both]
+    asked += [(servable_dir, tuple(asked_for(way, requests.examples))) for way in others]
+    questions = [Question(path, SIGNATURE_DEFAULT, examples, config.batch_size) for path, examples in asked]
     if can_encode:
-        first = requests.examples[: config.index_recall_requests]
-        questions += [dense_question(servable_dir, first), *vector_questions(servable_dir, first, catalog)]
+        questions += vector_questions(servable_dir, requests.examples[: config.index_recall_requests], catalog)
     progress(
         f"replaying {len(requests):,} requests through the candidate{' and the blessed servable' * (len(both) - 1)}"
     )
     answers = job.ask(questions)
-    found = [_checked(path, answer, catalog, config) for path, answer in zip(both, answers, strict=False)]
-    dense, vectors = None, None
-    if can_encode:
-        dense, vectors = retrieved(answers[len(both)], catalog), Vectors.of(*answers[len(both) + 1 :])
+    found = [_checked(path, answer, catalog, config) for (path, _), answer in zip(asked, answers, strict=False)]
+    ways = dict(zip(others, found[len(both) :], strict=True))
+    vectors = Vectors.of(*answers[len(asked) :]) if can_encode else None
     progress("measuring latency")
     latencies = [_latency(job.servable(path), requests, config) for path in both]
     if baseline_dir is None:
-        return _Asked(found[0], vectors, dense, latencies[0], None, None)
-    return _Asked(found[0], vectors, dense, latencies[0], found[1], latencies[1])
+        return _Asked(found[0], ways, vectors, latencies[0], None, None)
+    return _Asked(found[0], ways, vectors, latencies[0], found[1], latencies[1])
 
 
 def _checked(path: StrPath, answer: Answer, catalog: EvalCatalog, config: EvaluationConfig) -> Retrieved:
@@ -231,11 +239,17 @@ def _checked(path: StrPath, answer: Answer, catalog: EvalCatalog, config: Evalua
 def _unlearned(
     requests: EvalRequests, catalog: EvalCatalog, training: TrainingCounts, depth: int
 ) -> dict[str, IntArray]:
-    return {
+    texts, clicked = catalog.texts(), training.clicked
+    queries = [normalize_query(query) for query in requests.queries]
+    found = {
         POPULARITY: baselines.most_popular(training.interactions, len(requests), depth),
-        BM25: baselines.Bm25(catalog.texts()).search(requests.queries, depth),
-        AS_SHOWN: baselines.as_shown(requests.shown, depth),
+        MEMORIZED_CLICKS: baselines.memorized_clicks(clicked, queries, depth),
+        BM25: baselines.Bm25(texts).search(requests.queries, depth),
+        BM25_CLICKED_QUERIES: baselines.Bm25(baselines.with_clicked_queries(texts, clicked)).search(queries, depth),
     }
+    if requests.has_impressions:
+        found[AS_SHOWN] = baselines.as_shown(requests.shown, depth)
+    return found
 
 
 def _latency(servable: LoadedServable, requests: EvalRequests, config: EvaluationConfig) -> Latency:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from evaluation import exact_search
 from evaluation.bootstrap import QueryBootstrap
 from evaluation.config import EvaluationConfig
-from evaluation.eval_set import EvalCatalog, EvalRequests, StrPath
+from evaluation.eval_set import EvalCatalog, EvalRequests
+from evaluation.example_columns import StrPath
 from evaluation.replay_job import Question
 from evaluation.results import IndexRecall
 from evaluation.servable import ITEM_BATCH, Answer, Retrieved
@@ -44,15 +45,6 @@ def vector_questions(servable: StrPath, examples: Sequence[bytes], catalog: Eval
     )
 
 
-def dense_question(servable: StrPath, examples: Sequence[bytes]) -> Question:
-    """What to ask the servable at a path for what its index alone finds for search examples."""
-    option = tf.train.Example()
-    option.features.feature[features.RETRIEVAL].bytes_list.value.append(features.Retrieval.DENSE.encode())
-    # Of serialized messages, one after the other is both merged.
-    asked = [example + option.SerializeToString() for example in examples]
-    return Question(servable, features.SIGNATURE_DEFAULT, asked, _REQUEST_BATCH)
-
-
 def measure_index(
     answer: Retrieved,
     vectors: Vectors,
@@ -65,7 +57,7 @@ def measure_index(
     """Index recall at the primary k on the first requests of the sample; None where it cannot be estimated.
 
     Args:
-      answer: what the servable's index alone answered to the first requests.
+      answer: what the servable's index alone answered to `requests`.
       vectors: the servable's.
       indexed_items: how many items the index was given.
       requests: the evaluation requests.
@@ -86,7 +78,7 @@ def _indexed(indexed_items: int, catalog: EvalCatalog) -> NDArray[np.bool_] | No
     """Which items the index builder kept; None for all. Of items that look alike it keeps the first by id."""
     if indexed_items >= len(catalog):
         return None
-    spec = raw_catalog_spec()
+    spec = raw_catalog_spec(catalog.further)
     looks: list[bytes] = []
     for start in range(0, len(catalog), _BATCH):
         batch = tf.constant(catalog.examples[start : start + _BATCH])

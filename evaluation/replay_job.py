@@ -21,7 +21,7 @@ import numpy as np
 import tensorflow as tf
 from apache_beam.utils import shared
 
-from evaluation.eval_set import StrPath
+from evaluation.example_columns import StrPath
 from evaluation.servable import Answer, LoadedServable, concatenate
 from schema.files import write_whole
 from schema.settings import InputError

@@ -15,7 +15,11 @@ CANDIDATE = "candidate"
 BASELINE = "baseline"
 POPULARITY = "popularity"
 BM25 = "bm25"
+BM25_CLICKED_QUERIES = "bm25_clicked_queries"
+MEMORIZED_CLICKS = "memorized_clicks"
 AS_SHOWN = "as_shown"
+# Of a candidate that can retrieve in several ways, the keys of those that it does not take by default.
+OTHER_WAYS = {"dense": "candidate_dense", "lexical": "candidate_lexical", "hybrid": "candidate_hybrid"}
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,8 @@ class SystemResult:
     """One ranking system on the evaluation requests.
 
     Attributes:
-      key: CANDIDATE, BASELINE, POPULARITY, BM25 or AS_SHOWN.
+      key: CANDIDATE, BASELINE, POPULARITY, BM25, BM25_CLICKED_QUERIES, MEMORIZED_CLICKS, AS_SHOWN or one of
+        OTHER_WAYS.
       metrics: by name: `recall@k`, `ndcg@k`, `mrr@k`.
       coverage: share of the catalog shown at least once, by `coverage@k`.
       behind_candidate: candidate minus this system on the same requests, by metric; above zero where the

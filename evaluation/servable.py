@@ -11,7 +11,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from evaluation.eval_set import EvalCatalog, StrPath
+from evaluation.eval_set import EvalCatalog
+from evaluation.example_columns import StrPath
 from evaluation.metrics import NOT_AN_ITEM, FloatArray, IntArray
 from schema import features
 from schema.artifacts import CARD_FILE

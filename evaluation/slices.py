@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.eval_set import EvalCatalog, EvalRequests, TrainingCounts, normalize_query
+from evaluation.eval_set import EvalCatalog, EvalRequests, normalize_query
+from evaluation.training_counts import TrainingCounts
 
 BoolArray = NDArray[np.bool_]
 
@@ -68,8 +69,10 @@ def make_slices(
     new[in_catalog] = training.interactions[relevant.rows[in_catalog]] == 0
     slices.append(Slice("items", "new", _any_per_request(new, requests), new))
 
+    # Of a log without impressions nobody knows what was on a page.
     for name, found in (("on_page", requests.on_page), ("off_page", ~requests.on_page)):
-        slices.append(Slice("exposure", name, _any_per_request(found, requests), found))
+        if requests.has_impressions:
+            slices.append(Slice("exposure", name, _any_per_request(found, requests), found))
 
     top = np.array([catalog.top_categories[row] if row < len(catalog) else "" for row in relevant.rows], dtype=object)
     by_name = {name: _any_per_request(top == name, requests) for name in sorted(set(top) - {""})}

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from components.hard_negatives.config import HardNegativesConfig
 from components.hard_negatives.train_split import Request, TrainSplit, priority, read_requests, read_train_split
-from evaluation.eval_set import EvalCatalog, StrPath, read_catalog
+from evaluation.eval_set import EvalCatalog, read_catalog
 from evaluation.exact_search import exact_search
+from evaluation.example_columns import StrPath
 from evaluation.metrics import IntArray
 from evaluation.servable import LoadedServable
 from schema import features

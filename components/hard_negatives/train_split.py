@@ -9,7 +9,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from evaluation.eval_set import StrPath, normalize_query
+from evaluation.eval_set import normalize_query
+from evaluation.example_columns import StrPath
 from evaluation.metrics import IntArray
 from schema import features
 

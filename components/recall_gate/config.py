@@ -40,7 +40,8 @@ class GateConfig(EvaluationConfig):
     min_recall: float = Field(0.1, ge=0.0, le=1.0)
     # 0.05: the candidate's recall must be shown to be at least 95 % of the blessed servable's.
     max_relative_drop: float = Field(0.05, ge=0.0, le=1.0)
-    must_beat: tuple[Literal["popularity", "bm25"], ...] = ("popularity",)
+    # Rows of the gate's table.
+    must_beat: tuple[Literal["popularity", "memorized_clicks", "bm25", "bm25_clicked_queries"], ...] = ("popularity",)
     # Keys are `group=name`, for example `query_frequency=tail` or `top_category=Shoes`.
     slices: dict[str, SliceThresholds] = Field(default_factory=dict)
     min_slice_requests: int = Field(50, ge=1)

@@ -14,8 +14,8 @@ from typing import Any
 
 from components.recall_gate.config import GateConfig, SliceThresholds
 from evaluation.bootstrap import Estimate
-from evaluation.eval_set import StrPath
 from evaluation.evaluate import evaluate_servable
+from evaluation.example_columns import StrPath
 from evaluation.results import (
     BASELINE,
     CANDIDATE,

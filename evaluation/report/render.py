@@ -12,7 +12,16 @@ from markupsafe import Markup
 
 from evaluation.bootstrap import Estimate
 from evaluation.report import charts
-from evaluation.results import AS_SHOWN, BASELINE, BM25, CANDIDATE, Evaluation, SliceResult
+from evaluation.results import (
+    AS_SHOWN,
+    BASELINE,
+    BM25,
+    BM25_CLICKED_QUERIES,
+    CANDIDATE,
+    POPULARITY,
+    Evaluation,
+    SliceResult,
+)
 
 TEMPLATE = Path(__file__).parent / "report.html"
 _GROUP_NAMES = {
@@ -22,6 +31,8 @@ _GROUP_NAMES = {
     "exposure": "Wanted items that the shop's page showed, and those that searchers found otherwise",
     "top_category": "Top category of the wanted items",
 }
+# Those whose distance from the candidate is on the report's first screen.
+_COMPARED = (BASELINE, POPULARITY, BM25, BM25_CLICKED_QUERIES)
 _ROLES = {CANDIDATE: "candidate", BASELINE: "baseline", AS_SHOWN: "bound"}
 
 
@@ -75,6 +86,7 @@ def render_report(evaluation: Evaluation, template: Path = TEMPLATE, **known: An
         candidate=CANDIDATE,
         baseline=BASELINE,
         bm25=BM25,
+        compared=_COMPARED,
         **known,
     )
 

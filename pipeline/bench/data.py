@@ -10,17 +10,10 @@ import tensorflow as tf
 
 from components.example_gen.fingerprint import fingerprint
 from components.recall_gate.config import GateConfig
-from evaluation.eval_set import (
-    EvalCatalog,
-    EvalRequests,
-    TrainingCounts,
-    normalize_query,
-    read_catalog,
-    read_requests,
-    read_training,
-)
+from evaluation.eval_set import EvalCatalog, EvalRequests, normalize_query, read_catalog, read_requests
 from evaluation.metrics import IntArray
 from evaluation.slices import Slice, make_slices
+from evaluation.training_counts import TrainingCounts, read_training
 from pipeline import local_runner
 from pipeline.bench.ambiguity import ambiguous_queries, clicks_by_category
 from pipeline.bench.page_order import page_stages

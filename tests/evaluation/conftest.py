@@ -18,5 +18,6 @@ def servables(tmp_path_factory):
         "slightly_weaker": world.save_servable(folder / "slightly_weaker", noise=0.22),
         "shuffled": world.save_servable(folder / "shuffled", noise=0.10, shuffled=True),
         "broken_index": world.save_servable(folder / "broken_index", noise=0.10, broken_index=True),
+        "hybrid": world.save_servable(folder / "hybrid", noise=0.10, retrieval="hybrid"),
         "diverged": world.save_servable(folder / "diverged", scores_nan=True),
     }

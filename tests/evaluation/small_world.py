@@ -156,7 +156,13 @@ class TopicModel(tf.Module):
     """Query and item vectors are their topic's direction plus noise; search looks at every item."""
 
     def __init__(
-        self, noise: float, shuffled: bool, broken_index: bool, scores_nan: bool, shard: tuple[int, int] = (0, 1)
+        self,
+        noise: float,
+        shuffled: bool,
+        broken_index: bool,
+        scores_nan: bool,
+        shard: tuple[int, int] = (0, 1),
+        retrieval: str = "",
     ):
         super().__init__()
         rng = np.random.default_rng(3)
@@ -176,6 +182,7 @@ class TopicModel(tf.Module):
         self.ids = tf.constant([item_id(item) for item in range(ITEMS - 1)] + [NOT_IN_CATALOG])
         self.broken_index, self.scores_nan = broken_index, scores_nan
         self.shard, self.shards = shard
+        self.retrieval = retrieval
 
     def _encode(self, queries: tf.Tensor) -> tf.Tensor:
         return tf.gather(self.queries, self.query_rows.lookup(queries))
@@ -198,7 +205,17 @@ class TopicModel(tf.Module):
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, features.INPUT_EXAMPLES)])
     def serving_default(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        return self._search(self._encode(self._query_of(examples)))
+        vectors = self._encode(self._query_of(examples))
+        if self.retrieval:
+            # Of the ways of retrieval `lexical` finds the same for everyone, and `hybrid` the best half of both.
+            spec = {features.RETRIEVAL: tf.io.FixedLenFeature([], tf.string, self.retrieval)}
+            way = tf.io.parse_example(examples, spec)[features.RETRIEVAL][:, tf.newaxis, tf.newaxis]
+            vectors = tf.where(way == features.Retrieval.LEXICAL, tf.zeros_like(vectors), vectors)
+            found = self._search(vectors)
+            cut = (way[:, 0] == features.Retrieval.HYBRID) & (tf.range(K) >= K // 2)[tf.newaxis, :]
+            ids = tf.where(cut, "", found[features.OUTPUT_ITEM_IDS])
+            return {**found, features.OUTPUT_ITEM_IDS: ids}
+        return self._search(vectors)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, features.INPUT_QUERY)])
     def query_text(self, query: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -260,8 +277,10 @@ def save_servable(
     broken_index: bool = False,
     scores_nan: bool = False,
     shard: tuple[int, int] = (0, 1),
+    retrieval: str = "",
 ) -> Path:
-    model = TopicModel(noise, shuffled, broken_index, scores_nan, shard)
+    """A servable; with `retrieval` one that can retrieve in several ways, of which that is the default."""
+    model = TopicModel(noise, shuffled, broken_index, scores_nan, shard, retrieval)
     names = (
         features.SIGNATURE_DEFAULT,
         features.SIGNATURE_QUERY_TEXT,
@@ -271,5 +290,5 @@ def save_servable(
     tf.saved_model.save(model, str(path), signatures={name: getattr(model, name) for name in names})
     card = Path(path) / "assets.extra" / "souk.json"
     card.parent.mkdir(exist_ok=True)
-    card.write_text(json.dumps(CARD))
+    card.write_text(json.dumps({**CARD, "retrieval": retrieval} if retrieval else CARD))
     return Path(path)

@@ -4,8 +4,18 @@ from collections import Counter
 import numpy as np
 import pytest
 import Stemmer
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from evaluation.baselines import Bm25, as_shown, most_popular, tokenize
+from evaluation.baselines import (
+    Bm25,
+    as_shown,
+    memorized_clicks,
+    most_popular,
+    tokenize,
+    with_clicked_queries,
+)
+from evaluation.training_counts import ClickedQueries
 
 ENGLISH = Stemmer.Stemmer("english")
 
@@ -78,3 +88,40 @@ def test_scores_of_given_items_order_them_as_the_search_does():
     assert set(np.flatnonzero(scores[0, :5] > 0)) == set(found)
     assert (scores[:, 5:] == 0).all()
     assert (scores[1] == 0).all()
+
+
+QUERY, ITEM = st.sampled_from(["red shoes", "lamp", "shoes", "kettle"]), st.integers(0, 4)
+
+
+def clicked_queries(clicks):
+    """`ClickedQueries` out of a count by (query, row)."""
+    queries = tuple(dict.fromkeys(query for query, _ in clicks))
+    pairs = sorted((queries.index(query), row, count) for (query, row), count in clicks.items())
+    columns = np.array(pairs, dtype=np.int64).reshape(-1, 3).T
+    return ClickedQueries(queries, *columns)
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.tuples(QUERY, ITEM), st.integers(1, 4)), st.integers(1, 6))
+def test_memorized_clicks_are_those_of_the_query_by_number(clicks, k):
+    queries = ["red shoes", "lamp", "never asked", "red shoes"]
+    found = memorized_clicks(clicked_queries(clicks), queries, k)
+    for query, rows in zip(queries, found.tolist(), strict=True):
+        counts = {row: count for (asked, row), count in clicks.items() if asked == query}
+        best = sorted(counts, key=lambda row: (-counts[row], row))[:k]
+        assert rows == best + [-1] * (k - len(best))
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.tuples(QUERY, ITEM), st.integers(1, 4)), st.integers(1, 3))
+def test_an_items_text_takes_its_most_clicked_queries_once_each(clicks, most):
+    texts = [f"title {row}" for row in range(5)]
+    for row, text in enumerate(with_clicked_queries(texts, clicked_queries(clicks), most)):
+        counts = {query: count for (query, item), count in clicks.items() if item == row}
+        best = sorted(counts, key=lambda query: (-counts[query], query))[:most]
+        assert text == " ".join([f"title {row}", *best])
+
+
+def test_bm25_finds_an_item_by_a_query_that_led_to_it():
+    texts = with_clicked_queries(["oak desk", "desk lamp"], clicked_queries({("bureau", 0): 3}))
+    assert Bm25(texts).search(["bureau"], 2).tolist() == [[0, -1]]

@@ -1,8 +1,7 @@
-import numpy as np
 import pytest
 import tensorflow as tf
 
-from evaluation.eval_set import read_catalog, read_requests, read_training
+from evaluation.eval_set import read_catalog, read_requests
 from schema import features
 from schema.features import Stage
 from schema.settings import InputError
@@ -120,22 +119,12 @@ def test_the_sample_is_the_same_in_any_file_order_and_another_with_another_seed(
     assert ids[0] != ids[2]
 
 
-def test_training_counts_equal_a_count_by_hand(examples_dir):
-    catalog = read_catalog(examples_dir)
-    counts = read_training(examples_dir, catalog)
-    clicks = np.zeros(world.ITEMS, int)
-    for one in world.train_requests():
-        for item, stage in zip(one.items, one.stages, strict=True):
-            clicks[catalog.rows[item]] += stage >= 2
-    assert counts.requests == world.TRAIN_REQUESTS
-    assert counts.interactions.tolist() == clicks.tolist()
-    assert sum(counts.queries.values()) == world.TRAIN_REQUESTS
-    assert counts.window_ms == (world.START_MS, world.START_MS + (world.TRAIN_REQUESTS - 1) * 1000)
-
-
-def test_queries_that_differ_in_case_and_blanks_are_one(written):
-    folder = written([], [request(str(n), (), (), query=text) for n, text in enumerate(["Red  Shoes", "red shoes "])])
-    assert read_training(folder, read_catalog(folder)).queries == {"red shoes": 2}
+def test_only_items_that_were_shown_and_left_tell_of_impressions(written):
+    clicked, shown = request("a", ("item-000",), (2,)), request("b", ("item-001",), (1,))
+    for requests, known in (([clicked], False), ([clicked, shown], True)):
+        folder = written(requests)
+        # A log may end with one that led to nothing at all: it counts though it is not measured.
+        assert read_requests(folder, read_catalog(folder), 10, 0, GAINS).has_impressions is known
 
 
 def test_a_folder_without_the_split_is_named(tmp_path):

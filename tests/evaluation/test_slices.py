@@ -1,7 +1,8 @@
 import numpy as np
 
-from evaluation.eval_set import normalize_query, read_catalog, read_requests, read_training
+from evaluation.eval_set import normalize_query, read_catalog, read_requests
 from evaluation.slices import make_slices, query_frequency
+from evaluation.training_counts import read_training
 from tests.evaluation import small_world as world
 
 

@@ -1,8 +1,15 @@
+import dataclasses
+import io
+import shutil
+
 import pytest
+from rich.console import Console
 
 from components.recall_gate.config import GateConfig
 from components.recall_gate.verdict import evaluate_and_judge
+from evaluation.report.render import render_report
 from evaluation.results import Evaluation
+from pipeline.runs import tables
 from schema import features
 from schema.settings import InputError
 from tests.evaluation import small_world as world
@@ -37,6 +44,60 @@ def test_measured_recall_equals_a_count_by_hand(good, examples_dir):
             shares.append(len(wanted & set(one.items[:5])) / len(wanted))
     assert good.system("as_shown").metrics["recall@5"].value == pytest.approx(sum(shares) / len(shares))
     assert good.sample.requests == len(shares)
+
+
+def test_every_baseline_stands_beside_the_candidate(good):
+    assert [system.key for system in good.systems] == [
+        "candidate",
+        "popularity",
+        "memorized_clicks",
+        "bm25",
+        "bm25_clicked_queries",
+        "as_shown",
+    ]
+
+
+def test_each_way_of_retrieval_is_measured_and_the_default_judged(examples_dir, servables, good):
+    evaluation = evaluate_and_judge(servables["hybrid"], examples_dir, CONFIG.model_copy(update={"min_recall": 0.9}))
+    recall = {system.key: system.metrics["recall@20"].value for system in evaluation.systems}
+    assert recall["candidate_dense"] == good.system("candidate").metrics["recall@20"].value
+    assert recall["candidate_lexical"] < 0.2 < recall["candidate"]
+    assert [system.label for system in evaluation.systems][:3] == [
+        "Candidate, hybrid (default)",
+        "Candidate, dense",
+        "Candidate, lexical",
+    ]
+    assert "candidate_hybrid" not in recall
+    # The index is that of dense retrieval, and the answers of another way say nothing about it.
+    assert evaluation.index_recall == good.index_recall
+
+
+def test_a_log_without_impressions_has_no_page_to_compare_with(tmp_path, servables):
+    """Neither as a row nor as slices; what searchers clicked is measured as ever."""
+    world.write_examples(tmp_path)
+    chosen = []
+    for one in world.eval_requests():
+        kept = [(item, stage) for item, stage in zip(one.items, one.stages, strict=True) if stage >= 2]
+        items, stages = zip(*kept, strict=True) if kept else ((), ())
+        chosen.append(dataclasses.replace(one, items=items, stages=stages, positions=(0,) * len(items)))
+    shutil.rmtree(tmp_path / "Split-eval")
+    world.write_split(tmp_path, features.EVAL_SPLIT, [world.search_example(one) for one in chosen])
+    evaluation = evaluate_and_judge(servables["good"], tmp_path, CONFIG)
+    assert evaluation.system("as_shown") is None
+    assert not [piece.key for piece in evaluation.slices if piece.group == "exposure"]
+    assert evaluation.system("candidate").metrics["recall@20"].value > 0.95
+    assert Evaluation.from_json(evaluation.to_json()) == evaluation
+    assert "As shown" not in render_report(evaluation)
+    console = Console(file=io.StringIO(), width=120)
+    console.print(tables.evaluation_table(evaluation))
+    assert "As shown" not in console.file.getvalue()
+    assert "Memorized clicks" in console.file.getvalue()
+
+
+def test_a_model_that_must_beat_bm25_with_clicked_queries_is_held_to_it(examples_dir, servables):
+    config = CONFIG.model_copy(update={"must_beat": ("bm25_clicked_queries",)})
+    evaluation = evaluate_and_judge(servables["shuffled"], examples_dir, config)
+    refused(evaluation, "no better than BM25 + clicked queries")
 
 
 def test_with_a_refreshed_catalog_only_what_both_catalogs_have_is_measured(good, tmp_path, examples_dir, servables):
