@@ -1,7 +1,7 @@
 """Measures a servable against graded judgments, beside BM25 over the same catalog.
 
-Queries are asked bare, without a user. The servable answers a fixed number of items through its index ("as
-served"); deeper ks need an exact search over its vectors, which also shows what the index costs.
+Queries are asked bare, without a user, in every way of retrieval that the servable has. It answers a fixed number of
+items through its index; deeper ks need an exact search over its vectors, which also shows what the index costs.
 """
 
 import os
@@ -17,28 +17,46 @@ from evaluation.baselines import Bm25
 from evaluation.bootstrap import Estimate, QueryBootstrap
 from evaluation.eval_set import EvalCatalog
 from evaluation.exact_search import exact_search
+from evaluation.fusion import reciprocal_rank_fusion
 from evaluation.index_recall import Vectors, vector_questions
-from evaluation.judgments import Judgments
+from evaluation.judgments import Judgments, check_overlap
 from evaluation.metrics import FloatArray, IntArray, Relevant
 from evaluation.replay_job import Question, ReplayJob
+from evaluation.retrieval import asked_for, default_way
 from evaluation.servable import holds_servable, retrieved
 from schema import features
+from schema.features import Retrieval
 from schema.settings import InputError
 
 SERVED = "served"
 EXACT = "exact"
 BM25 = "bm25"
+FUSED = "fused"
+_LABELS = {SERVED: "As served", EXACT: "Exact search", BM25: "BM25", FUSED: "Candidate + BM25"}
 _BATCH = 256
 
 
 @dataclass(frozen=True)
 class JudgedSystem:
-    """One ranking's metrics by name (`recall@k`, `ndcg@k`), and its lead over BM25 on the same queries."""
+    """One ranking on the judged queries.
+
+    Attributes:
+      key: SERVED or, of a servable with several, a way of retrieval; EXACT, BM25, or FUSED for what is served and BM25
+        by reciprocal rank fusion.
+      metrics: by name: `recall@k`, `ndcg@k`.
+      over_bm25: its lead over BM25 on the same queries.
+      condensed: the same metrics of the first `served_k` hits without those that nobody has judged.
+      judged: share of the first k hits that are judged, by `judged@k`.
+      is_default: it is what the servable answers unless it is asked otherwise.
+    """
 
     key: str
     label: str
     metrics: dict[str, Estimate]
     over_bm25: dict[str, Estimate] = field(default_factory=dict)
+    condensed: dict[str, Estimate] = field(default_factory=dict)
+    judged: dict[str, Estimate] = field(default_factory=dict)
+    is_default: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,6 +64,7 @@ class JudgedEvaluation:
     """What was found.
 
     Attributes:
+      grades: how many judgments there are of each grade, best first.
       queries: queries with at least one right item; the means are over these.
       queries_without: queries that have none and are left out.
       right: judged pairs that recall counts, `right_name` says which.
@@ -55,6 +74,7 @@ class JudgedEvaluation:
 
     servable: str
     right_name: str
+    grades: dict[str, int]
     queries: int
     queries_without: int
     right: int
@@ -71,6 +91,7 @@ class _Truth:
     queries: tuple[str, ...]
     right: Relevant
     graded: Relevant
+    judged: Relevant
 
 
 def evaluate_judgments(
@@ -101,48 +122,59 @@ def evaluate_judgments(
     ks = tuple(sorted(set(ks)))
     if not ks or ks[0] < 1:
         raise InputError(f"the list lengths are {list(ks)}; each k must be 1 or more")
+    missing = check_overlap(judgments, catalog.item_ids)
     truth = _truth(judgments, catalog)
-    missing = int(np.count_nonzero(truth.right.rows >= len(catalog)))
-    if missing == len(truth.right.rows):
-        raise InputError(
-            "none of the judged items is in the catalog: the judgments are of another catalog, or the item "
-            "ids are written otherwise"
-        )
     with ReplayJob() as job:
         progress("loading the servable")
-        can_encode = job.servable(servable_dir).can_encode()
-        queries = [query.encode() for query in truth.queries]
-        questions = [Question(servable_dir, features.SIGNATURE_QUERY_TEXT, queries, _BATCH)]
-        progress(f"asking it {len(queries):,} queries")
+        servable = job.servable(servable_dir)
+        default, can_encode = default_way(servable.card), servable.can_encode()
+        examples = [_query_example(query) for query in truth.queries]
+        asked = _ways(servable_dir, truth.queries, examples, default)
+        questions = list(asked.values())
+        progress(f"asking it {len(examples):,} queries")
         if can_encode:
             progress(f"embedding {len(catalog):,} items for the exact search")
-            examples = [_query_example(query) for query in truth.queries]
             questions += vector_questions(servable_dir, examples, catalog)
-        answer, *embedded = job.ask(questions)
-    served = retrieved(answer, catalog).rows
-    ranked = {SERVED: served}
+        answers = job.ask(questions)
+    ranked = {key: retrieved(answer, catalog).rows for key, answer in zip(asked, answers, strict=False)}
+    served = ranked[default or SERVED]
+    served_k = served.shape[1]
+    # All rankings are as deep, so that what is unjudged is taken out of as many places of each.
+    depth = max(ks[-1], served_k)
     if can_encode:
-        vectors = Vectors.of(*embedded)
-        ranked[EXACT] = exact_search(vectors.requests, vectors.items, ks[-1])[0]
+        vectors = Vectors.of(*answers[len(asked) :])
+        ranked[EXACT] = exact_search(vectors.requests, vectors.items, depth)[0]
     progress("ranking by BM25")
-    ranked[BM25] = Bm25(catalog.texts()).search(truth.queries, ks[-1])
-    depths = {SERVED: served.shape[1]}
+    ranked[BM25] = Bm25(catalog.texts()).search(truth.queries, depth)
+    ranked[FUSED] = reciprocal_rank_fusion([served, ranked[BM25][:, :served_k]], served_k)
+    bootstrap = QueryBootstrap(truth.queries, bootstrap_samples, confidence, seed)
     return JudgedEvaluation(
         servable=os.fspath(servable_dir),
         right_name=judgments.right_name,
+        grades=judgments.grades,
         queries=len(truth.queries),
         queries_without=len(judgments.by_query) - len(truth.queries),
         right=len(truth.right.rows),
         right_missing=missing,
         catalog_items=len(catalog),
-        served_k=served.shape[1],
+        served_k=served_k,
         ks=ks,
         confidence=confidence,
-        systems=_systems(
-            {key: _measure(rows, truth, [k for k in ks if k <= depths.get(key, k)]) for key, rows in ranked.items()},
-            QueryBootstrap(truth.queries, bootstrap_samples, confidence, seed),
-        ),
+        systems=_systems(ranked, truth, ks, served_k, default or SERVED, bootstrap),
     )
+
+
+def _ways(
+    servable_dir: str | os.PathLike[str], queries: Sequence[str], examples: Sequence[bytes], default: str | None
+) -> dict[str, Question]:
+    """The questions to ask, by the key of the ranking that each gives."""
+    if default is None:
+        encoded = [query.encode() for query in queries]
+        return {SERVED: Question(servable_dir, features.SIGNATURE_QUERY_TEXT, encoded, _BATCH)}
+    return {
+        way: Question(servable_dir, features.SIGNATURE_DEFAULT, asked_for(way, examples), _BATCH)
+        for way in Retrieval.ALL
+    }
 
 
 def newest_version(model_dir: Path) -> Path:
@@ -160,20 +192,34 @@ def newest_version(model_dir: Path) -> Path:
     return max(versions, key=lambda path: int(path.name))
 
 
-def _systems(measured: Mapping[str, dict[str, FloatArray]], bootstrap: QueryBootstrap) -> tuple[JudgedSystem, ...]:
-    labels = {SERVED: "As served", EXACT: "Exact search", BM25: "BM25"}
-    reference = measured[BM25]
-    return tuple(
-        JudgedSystem(
-            key,
-            labels[key],
-            _estimates(values, bootstrap),
-            {}
-            if key == BM25
-            else _estimates({name: column - reference[name] for name, column in values.items()}, bootstrap),
+def _systems(
+    ranked: Mapping[str, IntArray],
+    truth: _Truth,
+    ks: Sequence[int],
+    served_k: int,
+    default: str,
+    bootstrap: QueryBootstrap,
+) -> tuple[JudgedSystem, ...]:
+    shallow = [k for k in ks if k <= served_k]
+    deep = (EXACT, BM25)
+    measured = {key: _measure(rows, truth, ks if key in deep else shallow) for key, rows in ranked.items()}
+    systems = []
+    for key, rows in ranked.items():
+        looked_at = metrics.condensed(rows[:, :served_k], truth.judged)
+        judged = {f"judged@{k}": metrics.judged_at(rows, truth.judged, k) for k in (ks if key in deep else shallow)}
+        over = {name: column - measured[BM25][name] for name, column in measured[key].items()} if key != BM25 else {}
+        systems.append(
+            JudgedSystem(
+                key=key,
+                label=_LABELS.get(key, key.capitalize()) + (" (default)" if key == default != SERVED else ""),
+                metrics=_estimates(measured[key], bootstrap),
+                over_bm25=_estimates(over, bootstrap),
+                condensed=_estimates(_measure(looked_at, truth, shallow), bootstrap),
+                judged=_estimates(judged, bootstrap),
+                is_default=key == default,
+            )
         )
-        for key, values in measured.items()
-    )
+    return tuple(systems)
 
 
 def _measure(rows: IntArray, truth: _Truth, ks: Sequence[int]) -> dict[str, FloatArray]:
@@ -194,11 +240,10 @@ def _truth(judgments: Judgments, catalog: EvalCatalog) -> _Truth:
         (place, known.setdefault(one.item_id, len(known)), one.gain, one.right)
         for place, judged in enumerate(kept.values())
         for one in judged
-        if one.gain > 0
     ]
     request, rows, gains, right = (np.array(column) for column in zip(*flat, strict=True))
-    graded = Relevant(request, rows, gains.astype(np.float64), len(kept))
-    return _Truth(tuple(kept), graded.only(right.astype(bool)), graded)
+    judged = Relevant(request, rows, gains.astype(np.float64), len(kept))
+    return _Truth(tuple(kept), judged.only(right.astype(bool)), judged.only(gains > 0), judged)
 
 
 def _query_example(query: str) -> bytes:

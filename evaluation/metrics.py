@@ -22,7 +22,7 @@ class Relevant:
     Attributes:
       request: [relevant] index of the request, ascending.
       rows: [relevant] item rows (>= 0), distinct within a request.
-      gains: [relevant] worth of the item to the searcher, > 0.
+      gains: [relevant] worth of the item to the searcher, > 0 where it is relevant; what judges hold to be wrong has 0.
       requests: number of requests; some may have no relevant item.
     """
 
@@ -100,6 +100,36 @@ def ndcg_at(ranks: IntArray, relevant: Relevant, k: int) -> FloatArray:
     ideal = np.where(ideal_rank <= k, relevant.gains[order] / np.log2(1.0 + ideal_rank), 0.0)
     best = np.bincount(relevant.request, ideal, relevant.requests)
     return np.divide(gained, best, out=np.full(relevant.requests, np.nan), where=best > 0)
+
+
+def among(retrieved: IntArray, items: Relevant) -> NDArray[np.bool_]:
+    """Which places of each request's list hold one of its `items`, [requests, k]."""
+    stride = int(max(retrieved.max(initial=0), items.rows.max(initial=0))) + 1
+    keys = np.arange(len(retrieved))[:, np.newaxis] * stride + retrieved
+    found: NDArray[np.bool_] = np.isin(keys, items.request * stride + items.rows) & (retrieved >= 0)
+    return found
+
+
+def condensed(retrieved: IntArray, judged: Relevant) -> IntArray:
+    """Each request's list without the rows that nobody has judged, [requests, k], padded with -1.
+
+    What is measured on it does not count an item as wrong because nobody has looked at it (Sakai, Alternatives to
+    Bpref, SIGIR 2007).
+
+    Args:
+      retrieved: [requests, k] item rows, best first.
+      judged: every judged item of each request, right or wrong.
+    """
+    known = among(retrieved, judged)
+    order = np.argsort(~known, axis=1, kind="stable")
+    return np.where(np.take_along_axis(known, order, 1), np.take_along_axis(retrieved, order, 1), NOT_AN_ITEM)
+
+
+def judged_at(retrieved: IntArray, judged: Relevant, k: int) -> FloatArray:
+    """Share of each request's first `k` hits that are judged, [requests]; NaN where nothing was retrieved."""
+    hits = np.count_nonzero(retrieved[:, :k] >= 0, axis=1)
+    known = np.count_nonzero(among(retrieved, judged)[:, :k], axis=1)
+    return np.divide(known, hits, out=np.full(len(retrieved), np.nan), where=hits > 0)
 
 
 def coverage_at(retrieved: IntArray, k: int, items: int) -> float:

@@ -1,6 +1,8 @@
 """Reads a shop's catalog file, with ingestion's own readers, as the catalog that evaluation takes."""
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -10,16 +12,31 @@ from components.example_gen.config import IngestConfig
 from components.example_gen.encode import encode_examples
 from components.example_gen.inputs import read_rows, split_inputs
 from components.example_gen.job import CATALOG, catalog_inputs, reading_of
-from evaluation.eval_set import EvalCatalog, parse_catalog
 from schema.settings import InputError
+
+if TYPE_CHECKING:
+    from evaluation.eval_set import EvalCatalog
 
 
 @dataclass(frozen=True)
 class CatalogFile:
     """The usable items, and how many rows were not: no id, no title, a bad price, an id that repeats."""
 
-    catalog: EvalCatalog
+    items: pl.DataFrame
     unusable_rows: int
+
+    @property
+    def item_ids(self) -> list[str]:
+        """Ids of the usable items, in the order of the catalog's rows."""
+        return self.items["item_id"].to_list()
+
+    @cached_property
+    def catalog(self) -> "EvalCatalog":
+        """The usable items as evaluation takes them."""
+        # It loads TensorFlow, without which a file is read and checked.
+        from evaluation.eval_set import parse_catalog
+
+        return parse_catalog(encode_examples(item_columns(self.items)))
 
 
 def read_catalog_file(pattern: str | None, config: IngestConfig | None = None) -> CatalogFile:
@@ -51,4 +68,4 @@ def read_catalog_file(pattern: str | None, config: IngestConfig | None = None) -
             f"the catalog {', '.join(own.data.catalog)} holds no usable item: all of its {unusable:,} rows lack an "
             "item_id or a title, or have a bad price"
         )
-    return CatalogFile(parse_catalog(encode_examples(item_columns(items))), unusable + len(repeated))
+    return CatalogFile(items, unusable + len(repeated))

@@ -9,7 +9,7 @@ from evaluation.judgments import Judgment, Judgments, read_judgments
 from schema.settings import InputError
 from tests.evaluation.word_servable import save_word_servable
 
-ESCI = Path(__file__).parents[3] / ".." / "shared" / "data" / "esci150"
+ESCI = Path(__file__).parents[2] / ".." / "shared" / "data" / "esci150"
 CATALOG = """{"item_id": "a", "title": "red running shoes", "brand": "Acme"}
 {"item_id": "b", "title": "blue shoes"}
 {"item_id": "c", "title": "desk lamp", "category": ["Home", "Lamps"]}
@@ -67,6 +67,34 @@ def test_ks_beyond_the_answer_are_measured_by_exact_search_only(shop):
     assert "recall@4" not in systems["served"]
     assert systems["exact"]["recall@4"].value == 1.0
     assert systems["exact"]["recall@3"] == systems["served"]["recall@3"]
+
+
+def test_each_way_of_retrieval_is_a_row_and_the_default_marked(shop, tmp_path):
+    found, _ = shop
+    catalog = found.catalog
+    servable = save_word_servable(tmp_path / "1", catalog.item_ids, catalog.titles, k=3, retrieval="hybrid")
+    result = evaluate_judgments(servable, catalog, judged(lamp={"c": 1.0}), [1, 4])
+    assert [(system.key, system.label, system.is_default) for system in result.systems] == [
+        ("dense", "Dense", False),
+        ("lexical", "Lexical", False),
+        ("hybrid", "Hybrid (default)", True),
+        ("exact", "Exact search", False),
+        ("bm25", "BM25", False),
+        ("fused", "Candidate + BM25", False),
+    ]
+    recall = {system.key: system.metrics["recall@1"].value for system in result.systems}
+    assert recall == {"dense": 1.0, "lexical": 0.0, "hybrid": 1.0, "exact": 1.0, "bm25": 1.0, "fused": 1.0}
+
+
+def test_hits_that_nobody_has_judged_are_removed_and_told(shop):
+    """The red shoes and the red desk are found; only the latter is judged, beside what is not red."""
+    found, servable = shop
+    result = evaluate_judgments(servable, found.catalog, judged(red={"d": 1.0, "c": 0.0}), [1, 2])
+    bm25 = next(system for system in result.systems if system.key == "bm25")
+    assert (bm25.metrics["recall@2"].value, bm25.judged["judged@2"].value) == (1.0, 0.5)
+    assert bm25.condensed["recall@1"].value == 1.0
+    served = next(system for system in result.systems if system.key == "served")
+    assert set(served.condensed) == set(served.metrics) == {"recall@1", "recall@2", "ndcg@1", "ndcg@2"}
 
 
 def test_queries_without_a_right_item_are_left_out_and_counted(shop):

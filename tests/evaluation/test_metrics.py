@@ -98,6 +98,43 @@ def test_metrics_equal_those_of_trec_eval(case):
         assert values.tolist() == pytest.approx([theirs[str(request)][name] for request in range(len(wanted))]), name
 
 
+@settings(deadline=None, max_examples=100)
+@given(rankings(), st.lists(st.sets(st.integers(0, ITEMS + 2), max_size=4), min_size=5, max_size=5))
+def test_condensed_metrics_equal_those_of_trec_eval(case, wrong):
+    """By its option `-J`, which removes what is not judged; `wrong` are items that are judged and not relevant."""
+    retrieved, wanted, k = case
+    judged = [dict.fromkeys(no, 0) | one for one, no in zip(wanted, wrong, strict=False)]
+    lists = {
+        str(request): {str(row): float(-place) for place, row in enumerate(rows)}
+        for request, rows in enumerate(retrieved.tolist())
+    }
+    grades = {str(request): {str(row): gain for row, gain in one.items()} for request, one in enumerate(judged)}
+    measures = {f"recall.{k}", f"ndcg_cut.{k}"}
+    theirs = pytrec_eval.RelevanceEvaluator(grades, measures, judged_docs_only_flag=True).evaluate(lists)
+
+    relevant, known = flat(wanted), flat(judged)
+    shorter = metrics.condensed(retrieved, known)
+    ranks = metrics.first_ranks(shorter, relevant)
+    for request, rows in enumerate(retrieved.tolist()):
+        kept = [row for row in rows if row in judged[request]]
+        assert shorter[request].tolist() == kept + [-1] * (len(rows) - len(kept))
+        if kept:
+            found = theirs[str(request)]
+            assert metrics.recall_at(ranks, relevant, k)[request] == pytest.approx(found[f"recall_{k}"])
+            assert metrics.ndcg_at(ranks, relevant, k)[request] == pytest.approx(found[f"ndcg_cut_{k}"])
+
+
+@settings(deadline=None, max_examples=50)
+@given(cases())
+def test_judged_share_is_of_the_hits_within_k(case):
+    retrieved, judged, k = case
+    found = metrics.judged_at(retrieved, flat(judged), k)
+    for request, rows in enumerate(retrieved.tolist()):
+        hits = [row for row in rows[:k] if row >= 0]
+        known = [row for row in hits if row in judged[request]]
+        assert found[request] == pytest.approx(len(known) / len(hits) if hits else math.nan, nan_ok=True)
+
+
 @settings(deadline=None, max_examples=50)
 @given(cases())
 def test_coverage_counts_distinct_catalog_items_within_k(case):

@@ -1,5 +1,6 @@
 """A servable over any catalog that needs no training: texts are sums of fixed random word vectors."""
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,10 +17,10 @@ DIM, BUCKETS = 192, 1 << 14
 
 
 class WordModel(tf.Module):
-    def __init__(self, item_ids: Sequence[str], titles: Sequence[str], k: int):
+    def __init__(self, item_ids: Sequence[str], titles: Sequence[str], k: int, retrieval: str = ""):
         super().__init__()
         rng = np.random.default_rng(11)
-        self.k = k
+        self.k, self.retrieval = k, retrieval
         self.table = tf.Variable(rng.normal(size=(BUCKETS, DIM)).astype(np.float32))
         self.ids = tf.constant(item_ids)
         self.vectors = tf.Variable(self._embed(tf.constant(titles)))
@@ -39,7 +40,13 @@ class WordModel(tf.Module):
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, features.INPUT_EXAMPLES)])
     def serving_default(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        return self._search(self._parse(examples, features.QUERY))
+        vectors = self._parse(examples, features.QUERY)
+        if self.retrieval:
+            # Lexical retrieval stands for one that knows no item from another.
+            spec = {features.RETRIEVAL: tf.io.FixedLenFeature([], tf.string, self.retrieval)}
+            way = tf.io.parse_example(examples, spec)[features.RETRIEVAL][:, tf.newaxis]
+            vectors = tf.where(way == features.Retrieval.LEXICAL, tf.zeros_like(vectors), vectors)
+        return self._search(vectors)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, features.INPUT_QUERY)])
     def query_text(self, query: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -54,8 +61,9 @@ class WordModel(tf.Module):
         return {features.OUTPUT_VECTORS: self._parse(examples, features.TITLE)}
 
 
-def save_word_servable(path: Path, item_ids: Sequence[str], titles: Sequence[str], k: int) -> Path:
-    model = WordModel(item_ids, titles, k)
+def save_word_servable(path: Path, item_ids: Sequence[str], titles: Sequence[str], k: int, retrieval: str = "") -> Path:
+    """A servable; with `retrieval` one that can retrieve in several ways, of which that is the default."""
+    model = WordModel(item_ids, titles, k, retrieval)
     names = (
         features.SIGNATURE_DEFAULT,
         features.SIGNATURE_QUERY_TEXT,
@@ -63,4 +71,7 @@ def save_word_servable(path: Path, item_ids: Sequence[str], titles: Sequence[str
         features.SIGNATURE_ENCODE_ITEMS,
     )
     tf.saved_model.save(model, str(path), signatures={name: getattr(model, name) for name in names})
+    if retrieval:
+        (Path(path) / "assets.extra").mkdir(exist_ok=True)
+        (Path(path) / "assets.extra" / "souk.json").write_text(json.dumps({"retrieval": retrieval}))
     return Path(path)

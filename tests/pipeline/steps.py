@@ -1,6 +1,7 @@
 """Small real TFX components for tests of the runner."""
 
 import os
+import shutil
 import signal
 import time
 
@@ -9,6 +10,7 @@ from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArti
 from tfx.dsl.component.experimental.decorators import component
 from tfx.types import standard_artifacts
 
+from schema.artifacts import SERVING_FOLDER
 from schema.settings import InputError
 
 
@@ -48,6 +50,11 @@ def Read(  # noqa: N802
             os.kill(os.getpid(), signal.SIGKILL)
     with open(written.uri) as source, open(read.uri, "w") as target:
         target.write(source.read().upper())
+
+
+@component
+def CopyServable(source: Parameter[str], servable: OutputArtifact[standard_artifacts.Model]):  # noqa: N802
+    shutil.copytree(source, os.path.join(servable.uri, SERVING_FOLDER))
 
 
 def two_steps(root: str, behavior: str, text: str = "hello"):
