@@ -192,7 +192,8 @@ def _print(result: "JudgedEvaluation") -> None:
             f"{result.right_missing:,} of the {result.right_name} are not in the catalog and count as not found."
         )
     if result.served_k < result.ks[-1]:
-        console.print(f"The model answers {result.served_k} items; beyond that only exact search is measured.")
+        beyond = "beyond that only exact search and BM25 are measured"
+        console.print(f"The model answers {result.served_k} items; {beyond}.")
 
 
 def _table(result: "JudgedEvaluation", part: str, metric: str) -> object:
@@ -211,7 +212,7 @@ def _table(result: "JudgedEvaluation", part: str, metric: str) -> object:
         table.add_row(system.label, *(_cell(found.get(name), with_interval=is_plain) for name in names))
     for system in result.systems if is_plain else ():
         if system.over_bm25:
-            table.add_row(f"{system.label} − BM25", *(_cell(system.over_bm25.get(name), "+.3f") for name in names))
+            table.add_row(f"{system.label}, over BM25", *(_cell(system.over_bm25.get(name), "+.3f") for name in names))
     return table
 
 

@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -101,34 +102,41 @@ def test_quepids_ratings_are_measured_from_the_grade_that_is_asked_for(shop):
 
 
 @pytest.fixture(scope="module")
-def pipeline_of_two_runs(shop, tmp_path_factory):
-    """A configuration whose root has a run with a servable and one without."""
+def pipeline_of_three_runs(shop, tmp_path_factory):
+    """A configuration whose root has a run with a servable, one without, and one whose servable was removed."""
     folder = tmp_path_factory.mktemp("runs")
     data = {"events": "none", "catalog": f"{shop}/catalog.jsonl"}
     (folder / "shop.yaml").write_text(json.dumps({"name": "x", "root": f"{folder}/root", "ingest": {"data": data}}))
     config = pipeline_config.load(str(folder / "shop.yaml"))
     Path(config.root).mkdir()
-    for steps in ([CopyServable(source=f"{shop}/models/1").with_id("IndexBuilder")], [Write(text="no servable")]):
+    for kind in ("built", "without", "removed"):
+        step = Write(text=kind) if kind == "without" else CopyServable(source=f"{shop}/models/1")
         dag = Pipeline(
             pipeline_name=config.name,
             pipeline_root=config.artifacts_root,
-            components=steps,
+            components=[step if kind == "without" else step.with_id("IndexBuilder")],
             metadata_connection_config=metadata.sqlite_metadata_connection_config(config.metadata_path),
         )
         local_runner.run_dag(dag, folder / "run.log")
+    newest = max(Path(config.artifacts_root, "IndexBuilder", "servable").iterdir(), key=lambda path: int(path.name))
+    shutil.rmtree(newest)
     return folder / "shop.yaml"
 
 
-def test_a_run_stands_for_its_servable(shop, pipeline_of_two_runs):
-    arguments = (*BASICS[:2], "--config", str(pipeline_of_two_runs), "--ks", "1", "--json")
+def test_a_run_stands_for_its_servable(shop, pipeline_of_three_runs):
+    arguments = (*BASICS[:2], "--config", str(pipeline_of_three_runs), "--ks", "1", "--json")
     result = run(shop, *arguments, "--run", "1")
     assert result.exit_code == 0, result.output
     assert "IndexBuilder/servable/" in json.loads(result.stdout)["servable"]
 
 
-def test_a_run_without_a_servable_is_named(shop, pipeline_of_two_runs, tmp_path):
-    arguments = (*BASICS[:2], "--config", str(pipeline_of_two_runs), "--run")
-    for number, message in (("2", "run 2 built no servable"), ("3", "there is no run 3; the newest is 2")):
+def test_a_run_without_a_servable_is_named(shop, pipeline_of_three_runs):
+    arguments = (*BASICS[:2], "--config", str(pipeline_of_three_runs), "--run")
+    for number, message in (
+        ("2", "run 2 built no servable"),
+        ("3", "the servable of run 3 is no longer at"),
+        ("4", "there is no run 4; the newest is 3"),
+    ):
         result = run(shop, *arguments, number)
         assert result.exit_code == 2
         assert message in result.stderr
