@@ -49,7 +49,9 @@ def fingerprints(texts: tf.Tensor) -> tf.Tensor:
 def folds_plurals(transform: tft.TFTransformOutput) -> bool:
     """Whether a transform graph makes plurals singular: asked of the graph itself, the one record of what it does."""
     words = tf.constant([word for pair in _PLURALS for word in pair])
-    raw = tf.io.parse_example(tf.fill(tf.shape(words), b""), raw_catalog_spec())
+    # The graph gives an output only where all that it depends on is fed, such as the catalog's further columns.
+    spec = raw_catalog_spec(transform.raw_feature_spec())
+    raw = tf.io.parse_example(tf.fill(tf.shape(words), b""), spec)
     raw[features.TITLE] = tf.RaggedTensor.from_row_lengths(words, tf.ones(tf.shape(words), tf.int64)).to_sparse()
     ids = transform.transform_features_layer()(raw)[transformed.TITLE_UNIGRAMS].values
     return bool(tf.reduce_all(ids[::2] == ids[1::2]))
