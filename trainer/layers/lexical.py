@@ -12,7 +12,7 @@ from trainer.layers.embedding import EmbeddedLists, PaddedEmbedding
 
 # What the vectors of a text encoder count beside the learned ones. No training changes it: a log in which nobody used
 # other words than the shop's would teach that words of one meaning have nothing in common.
-ENCODER_SHARE: Final = 0.7
+ENCODER_SHARE: Final = 0.35
 
 
 @dataclass(frozen=True)
