@@ -1,7 +1,8 @@
 import numpy as np
+import pytest
 import tensorflow as tf
 
-from trainer.layers.embedding import PaddedEmbedding
+from trainer.layers.embedding import PaddedEmbedding, TokenEmbedding
 
 
 def test_padding_embeds_to_zero_and_counts_in_no_mean():
@@ -61,3 +62,22 @@ def test_no_ids_at_all_sum_to_zero():
 def test_config_makes_the_layer_again():
     layer = PaddedEmbedding.from_config(PaddedEmbedding(5, 3, name="tokens").get_config())
     assert (layer.size, layer.dim, layer.name) == (5, 3, "tokens")
+
+
+def test_tokens_add_what_an_encoder_knows_of_the_first_of_them():
+    layer = TokenEmbedding(size=4, dim=3, encoded=2)
+    layer.build(None)
+    learned, vectors = layer.table.numpy(), np.eye(3)[:1]
+    layer.start_from_encoder(vectors)
+    length = np.sqrt(np.mean(np.square(np.random.default_rng(0).uniform(-0.05, 0.05, 10**6))) * 3)
+    ids = tf.constant([0, 1, 2, 3, 4])
+    expected = learned + np.pad(vectors * length, [[1, 3], [0, 0]])
+    np.testing.assert_allclose(layer.rows(ids), expected, rtol=1e-2)
+    np.testing.assert_allclose(layer.encoded_rows(ids), np.pad(vectors * length, [[1, 3], [0, 0]]), rtol=1e-2)
+
+
+@pytest.mark.parametrize("trainable", [False, True])
+def test_an_encoders_vectors_are_trained_where_they_are_to_be(trainable):
+    layer = TokenEmbedding(size=4, dim=3, encoded=2, trainable_encoded=trainable)
+    layer.build(None)
+    assert any("encoded" in variable.name for variable in layer.trainable_variables) == trainable
