@@ -102,7 +102,7 @@ def test_settings_survive_json(shop):
     [
         ("train.epoch=3", r"`train\.epoch` is not a known key; did you mean `epochs`\?"),
         ("trian.epochs=3", r"`trian` is not a known key; did you mean `train`\?"),
-        ("train.epochs=0", r"`train\.epochs`: .*greater than or equal to 1 \(got 0\)"),
+        ("train.epochs=-1", r"`train\.epochs`: .*greater than or equal to 0 \(got -1\)"),
         ("index.k=0", r"`index\.k`: .*greater than or equal to 1 \(got 0\)"),
         ("train.epochs=many", r"`train\.epochs`: .*integer.*\(got 'many'\)"),
         ("train.epochs", r"--set train\.epochs is not `key=value`"),

@@ -126,6 +126,7 @@ def test_html_becomes_the_text_that_a_browser_shows(text: str, plain: str | None
 
 @given(st.text(alphabet="abc <>&;/p\n", max_size=40))
 @settings(deadline=None)
-def test_a_text_without_tags_and_entities_stays_as_it_is(text: str) -> None:
+def test_a_text_without_tags_and_entities_keeps_its_words(text: str) -> None:
     if html.unescape(text) == text and not any(f"<{c}" in text for c in "abcp/"):
-        assert _further(pl.DataFrame({"c": [text]}), text=["c"])[0]["text_c"] == [text.strip() or None]
+        (found,) = _further(pl.DataFrame({"c": [text]}), text=["c"])[0]["text_c"]
+        assert (found or "").split() == text.split()

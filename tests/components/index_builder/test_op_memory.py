@@ -18,6 +18,7 @@ from tests.components.index_builder.conftest import lexicon_of
 from tests.small_shop import ALL_CATALOG, SmallShop, serialize
 from trainer import artifact, query_evidence
 from trainer.artifact import TrainedModel
+from trainer.clicked_queries import with_clicked_words
 from trainer.config import TrainerConfig
 from trainer.input import SearchReader, read_requests
 from trainer.item_table import ItemReader, ItemTable, read_item_table
@@ -65,7 +66,8 @@ def save_servable(shop: SmallShop, model_name: str, index_name: str, directory: 
     )
     vocabulary = shop.transform.vocabulary_by_name(transformed.ITEM_IDS.name)
     sizes = input_sizes(shop.transform)
-    table = large_table(read_item_table(ItemReader(config, tuple(sizes.columns)), shop.files("catalog"), vocabulary))
+    small = read_item_table(ItemReader(config, tuple(sizes.columns)), shop.files("catalog"), vocabulary)
+    table = large_table(with_clicked_words(small, [], sizes.unigrams, config.clicked_units))
     sizes = replace(
         sizes,
         unigrams=TERMS,

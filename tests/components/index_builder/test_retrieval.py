@@ -139,17 +139,17 @@ def test_a_request_names_its_retrieval_or_gets_the_default(values, kinds):
 
 @pytest.fixture(scope="module")
 def search(built):
-    return built.load().signatures["serving_default"]
+    return built.signatures["serving_default"]
+
+
+WORDS = ("title", "brand", "category_path", "text_story", "categorical_color")
 
 
 def with_words(*words: str) -> set[bytes]:
     return {
         item["item_id"][0]
         for item in ALL_CATALOG
-        if any(
-            word in " ".join(v.decode() for n in ("title", "brand", "category_path") for v in item.get(n, [])).lower()
-            for word in words
-        )
+        if any(word in " ".join(v.decode() for n in WORDS for v in item.get(n, [])).lower() for word in words)
     }
 
 

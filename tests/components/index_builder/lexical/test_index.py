@@ -15,7 +15,8 @@ from tests.components.index_builder.lexical.oracle import PlainField, scores
 UNITS = ("red", "shoe", "redshoe", "tent", "手", "机", "xa", "shoetent")
 texts = st.lists(st.sampled_from(UNITS), max_size=5)
 DEFAULTS = LexicalConfig()
-CONFIG = LexicalConfig(similar_words=0)
+# No saturation of whole occurrences is half a step of those that are kept.
+CONFIG = LexicalConfig(similar_words=0, k1=1.2345)
 
 
 def index_of(titles: list[str], config: LexicalConfig = DEFAULTS, fold_plurals: bool = True) -> LexicalIndex:
