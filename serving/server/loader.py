@@ -168,7 +168,9 @@ def _serving_graph(saved_model: saved_model_pb2.SavedModel) -> Any:
 
 
 def _register_custom_ops(meta_graph: Any) -> None:
-    names = {op.name for op in meta_graph.meta_info_def.stripped_op_list.op}
+    # `stripped_op_list` lacks the ops within conditions and loops.
+    graph = meta_graph.graph_def
+    names = {node.op for nodes in (graph.node, *(f.node_def for f in graph.library.function)) for node in nodes}
     for prefix, module in _CUSTOM_OPS.items():
         if any(name.startswith(prefix) for name in names):
             importlib.import_module(module)

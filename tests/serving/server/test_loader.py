@@ -70,7 +70,12 @@ def test_a_model_with_scann_ops_is_loaded_by_a_process_that_has_not_imported_sca
 
         @tf.function(input_signature=[tf.TensorSpec([None, 8], tf.float32, "vectors")])
         def search(self, vectors: tf.Tensor) -> dict[str, tf.Tensor]:
-            return {"rows": scann_ops.searcher_from_module(self.assets).search_batched(vectors)[0]}
+            # Within a condition, as in a servable that is not always asked for its index.
+            def rows():
+                found = scann_ops.searcher_from_module(self.assets).search_batched(vectors)[0]
+                return tf.ensure_shape(tf.cast(found, tf.int32), [None, 5])
+
+            return {"rows": tf.cond(tf.size(vectors) > 0, rows, lambda: tf.zeros([0, 5], tf.int32))}
 
     index = Index()
     tf.saved_model.save(index, str(tmp_path), signatures={"serving_default": index.search})
