@@ -1,6 +1,6 @@
 """Recall of the items that people judged exact, by a model that never saw their queries.
 
-    make bench-esci                 or  python -m benchmarks.esci [--folder runs/esci]
+    make bench-esci                 or  python -m benchmarks.esci [--folder runs/esci] [--set key=value]
 
 Simulates logs over the 6,764 real products of ESCI-150 (Reddy et al., arXiv 2206.06588), runs the pipeline on them and
 measures the pushed model on the 150 real queries and their judgments, beside BM25. Queries and judgments are used for
@@ -20,7 +20,11 @@ ESCI = Path(__file__).parents[1].parent / "shared" / "data" / "esci150"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--folder", type=Path, default=Path("runs/esci"))
-    folder = parser.parse_args().folder
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="key=value", help="a setting of the run; repeatable"
+    )
+    arguments = parser.parse_args()
+    folder = arguments.folder
     catalog = ESCI / "items.jsonl.gz"
     if not catalog.exists():
         raise SystemExit(
@@ -34,7 +38,7 @@ def main() -> None:
         "users": data / "users.jsonl.gz",
     }
     settings = [f"--set=ingest.data.{name}={path}" for name, path in inputs.items()]
-    souk("run", "--config", "esci", f"--set=root={folder}", *settings)
+    souk("run", "--config", "esci", f"--set=root={folder}", *settings, *(f"--set={given}" for given in arguments.set))
     pushed = folder / "serving" / "souk"
     judgments = ESCI / "judgments.jsonl.gz"
     souk("evaluate", f"--model-dir={pushed}", f"--catalog={catalog}", f"--judgments={judgments}")

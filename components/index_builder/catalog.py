@@ -18,6 +18,7 @@ from components.index_builder.attributes import ItemAttributes
 from schema import features, transformed
 from trainer import artifact
 from trainer.item_table import ItemReader, ItemTable, gather
+from trainer.query_understanding import FIELDS
 from trainer.raw_catalog import fingerprint, raw_catalog_spec
 
 _BATCH = 2048
@@ -57,7 +58,9 @@ class CatalogEncoder:
             ),
             default_value=model.table.size,
         )
-        clicked = {name: tf.constant(model.table.columns[name]) for name in transformed.CLICKED_WORDS}
+        clicked = {transformed.CLICKED_UNIGRAMS: tf.constant(model.table.columns[transformed.CLICKED_UNIGRAMS])}
+        # What is encoded is not needed again, but for what a servable reads of the table.
+        kept = {*model.towers.behavior_columns, *FIELDS, transformed.CLICKED_UNIGRAMS}
 
         @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string)])
         def encode(
@@ -74,7 +77,7 @@ class CatalogEncoder:
             ids = tf.sparse.to_dense(raw[features.ITEM_ID])[:, 0]
             columns = {**reader.item_columns(layer(raw)), **gather(clicked, row_of_id.lookup(ids))}
             vectors = model.towers.encode_items(columns)
-            return ids, fingerprint(raw), columns, vectors, filtered_by(raw), texts_of(raw)
+            return ids, fingerprint(raw), {n: columns[n] for n in kept}, vectors, filtered_by(raw), texts_of(raw)
 
         self.encode = encode
 

@@ -132,7 +132,8 @@ class Servable(tf.Module):
         """Serialized catalog examples [batch] to `vectors` [batch, dim]."""
         raw = tf.io.parse_example(examples, self._catalog_spec)
         columns = self._item_reader.item_columns(self._transform(raw))
-        rows = self._row_of_id.lookup(tf.sparse.to_dense(raw[features.ITEM_ID])[:, 0])
+        ids = tf.strings.reduce_join(tf.RaggedTensor.from_sparse(raw[features.ITEM_ID]), axis=1)
+        rows = self._row_of_id.lookup(ids)
         columns[transformed.CLICKED_UNIGRAMS] = tf.gather(self._columns[transformed.CLICKED_UNIGRAMS], rows)
         return {features.OUTPUT_VECTORS: self._towers.encode_items(columns)}
 

@@ -196,3 +196,11 @@ def test_a_model_without_words_of_its_own_starts_as_it_is():
     towers, _, table = make(CONFIGS["two_tower"])
     start_from_catalog(towers, table)
     assert towers.lexical is None
+
+
+def test_no_clicked_words_are_read_where_none_are_kept():
+    towers, _, table = make(CONFIGS["dpsr 1 head"])
+    columns = table.as_tensors()
+    none = {**columns, transformed.CLICKED_UNIGRAMS: columns[transformed.CLICKED_UNIGRAMS][:, :0]}
+    empty = {**columns, transformed.CLICKED_UNIGRAMS: tf.zeros_like(columns[transformed.CLICKED_UNIGRAMS])}
+    np.testing.assert_allclose(towers.encode_items(none), towers.encode_items(empty), rtol=1e-5)
