@@ -29,6 +29,7 @@ from pipeline.parameters import DATA_VERSION, DATE, PUSH_DIRECTORY, Given
 from pipeline.runs import cluster_summary
 from schema import features
 from schema.settings import InputError
+from trainer.text_encoder import load_encoder
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,11 @@ def create_pipeline(config: PipelineConfig, use_cache: bool = True, compiled: bo
 
     Raises:
       InputError: an input file or the schema is missing; hard negatives are to be mined and the schema has none; Beam's
-        workers could not see a path.
+        workers could not see a path; the text encoder cannot be loaded.
     """
+    if config.train.text_encoder.folder and not compiled:
+        # Transform takes minutes before the Trainer reads it.
+        load_encoder(config.train.text_encoder.folder)
     given, known = Given(compiled), known_baselines(config, compiled)
     data = _data_steps(config, compiled)
     earlier = known.found_by(baselines.model_to_start_from) if config.train.warm_start else None

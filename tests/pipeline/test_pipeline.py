@@ -54,6 +54,11 @@ def test_a_schema_that_would_drop_what_is_mined_is_refused(tmp_path):
         create_pipeline(config)
 
 
+def test_a_wrong_text_encoder_is_refused_before_any_step(tmp_path):
+    with pytest.raises(InputError, match="no folder"):
+        create_pipeline(settings(tmp_path, train={"text_encoder": str(tmp_path / "minilm")}))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
