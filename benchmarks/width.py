@@ -1,13 +1,15 @@
-"""What the width of vectors is worth on queries that no log has. Simulated logs over real products.
+"""What width and a text encoder are worth on queries that no log has. Simulated logs over real products.
 
-    make bench-width     or    python -m benchmarks.width [--folder runs/width] [--widths 64 128 192 256] [--seeds 3]
+    make bench-width     or    python -m benchmarks.width [--widths 64 128 192 256] [--seeds 3] [--text-encoder FOLDER]
 
 Trains the default model at each width on logs simulated over the catalog of ESCI-150, and measures it by exact search
-on the bare queries of the last day: as they are, with a letter wrong in one of their words, and with two neighboring
-words written as one. Nothing is chosen on that day. ESCI's own queries and judgments are not read.
+on the bare queries of the last day: as they are, with a letter wrong in one of their words, with two neighboring words
+written as one, and, where WordNet is (Debian: `apt install wordnet-base`), with a word replaced by the first synonym of
+its first sense. Nothing is chosen on that day. ESCI's own queries and judgments are not read.
 """
 
 import argparse
+import itertools
 import os
 import random
 import statistics
@@ -71,6 +73,42 @@ def joined(query: str, rng: random.Random) -> str | None:
     return " ".join([*words[:place], words[place] + words[place + 1], *words[place + 2 :]])
 
 
+class Synonyms:
+    """Queries with one noun replaced by a synonym, by WordNet (Miller, CACM 1995), however little it may fit.
+
+    Args:
+      folder: holds WordNet's `index.noun` and `data.noun`.
+    """
+
+    def __init__(self, folder: Path):
+        data = [line.split(" ") for line in _lines(folder / "data.noun")]
+        # Offset, file, kind, how many words in hexadecimal, then each word and a number.
+        words = {fields[0]: fields[4 : 4 + 2 * int(fields[3], 16) : 2] for fields in data}
+        index = [line.split() for line in _lines(folder / "index.noun")]
+        # The noun, its kind, how many senses; at the end the offset of each, the most frequent first.
+        self._first_sense = {fields[0]: words[fields[-int(fields[2])]] for fields in index}
+
+    def __call__(self, query: str, rng: random.Random) -> str | None:
+        """The query with one word replaced; None where WordNet has a synonym for none of its words."""
+        words = query.split()
+        found = [(place, synonym) for place, word in enumerate(words) if (synonym := self._of(word))]
+        if not found:
+            return None
+        place, synonym = rng.choice(found)
+        return " ".join([*words[:place], synonym, *words[place + 1 :]])
+
+    def _of(self, word: str) -> str | None:
+        forms = (word, word.removesuffix("s"), word.removesuffix("es"))
+        noun = next((form for form in forms if len(form) > 2 and form in self._first_sense), "")
+        others = [other.lower().replace("_", " ") for other in self._first_sense.get(noun, [])]
+        return next((other for other in others if noun not in other and other != word), None)
+
+
+def _lines(path: Path) -> list[str]:
+    """The file's lines without those of its license, which are indented."""
+    return [line for line in path.read_text().splitlines() if not line.startswith(" ")]
+
+
 def last_day(found: Artifacts) -> Judged:
     """By query, the items that its requests of the eval split led to."""
     judged: Judged = {}
@@ -130,24 +168,30 @@ def prepare(folder: Path) -> Artifacts:
 
 
 def main() -> None:
-    """Prints recall@100 by width."""
+    """Prints recall@100 by width, without and with the text encoder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=Path("runs/width"))
     parser.add_argument("--widths", type=int, nargs="+", default=[64, 128, 192, 256])
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--text-encoder", help="its folder; each width is trained with it, too")
+    parser.add_argument("--wordnet", type=Path, default=Path("/usr/share/wordnet"))
     arguments = parser.parse_args()
     found = prepare(arguments.folder.absolute())
     judged = last_day(found)
     sets = {"as they are": judged, "misspelled": changed(judged, misspelled), "joined": changed(judged, joined)}
+    if arguments.wordnet.exists():
+        sets["synonym"] = changed(judged, Synonyms(arguments.wordnet))
+    encoders = ["", arguments.text_encoder] if arguments.text_encoder else [""]
     table = Table(title=f"Simulated logs, {len(judged):,} queries; recall@{K}, {arguments.seeds} seeds: mean (range)")
     for name in ("width", *sets, "training, CPU s"):
         table.add_column(name, justify="right")
-    for width in arguments.widths:
+    for width, encoder in itertools.product(arguments.widths, encoders):
         found_by_set: dict[str, list[float]] = {name: [] for name in sets}
         seconds = []
         for seed in range(arguments.seeds):
             started = time.process_time()
-            config = TrainerConfig(embedding_dim=width, dim=width, seed=seed)
+            text_encoder = {"folder": encoder, "cache_dir": str(arguments.folder / "encoder_cache")}
+            config = TrainerConfig(embedding_dim=width, dim=width, seed=seed, text_encoder=text_encoder)
             with tempfile.TemporaryDirectory() as log_dir:
                 transform = tft.TFTransformOutput(found.transform)
                 model = train(config, transform, found.files(TRAIN_SPLIT), found.files(CATALOG_SPLIT), log_dir)
@@ -156,7 +200,7 @@ def main() -> None:
             for name, queries in sets.items():
                 found_by_set[name].append(recall(model, items, queries))
         cells = [f"{statistics.mean(v):.3f} ({min(v):.3f}-{max(v):.3f})" for v in found_by_set.values()]
-        table.add_row(str(width), *cells, f"{statistics.mean(seconds):.0f}")
+        table.add_row(f"{width} + encoder" if encoder else str(width), *cells, f"{statistics.mean(seconds):.0f}")
     Console(width=120).print(table)
 
 

@@ -137,7 +137,7 @@ class QueryUnderstandingConfig(Settings):
 
 
 class TextEncoderConfig(Settings):
-    """A sentence encoder whose vectors of the vocabulary's terms initialize part of their embeddings.
+    """A sentence encoder whose vectors of the vocabulary's words are part of the words' embeddings.
 
     A text in place of this group is its `folder`.
 
@@ -145,11 +145,16 @@ class TextEncoderConfig(Settings):
       folder: of the encoder, local or remote, as sentence-transformers or model2vec save one; empty for none.
       cache_dir: folder, local or remote, that keeps the vectors of terms from run to run, so that only new terms are
         encoded; empty for no cache.
-      trainable: whether training goes on to change these vectors.
+      dim: width that its vectors are reduced to; vectors that are searched are wider by as much.
+      share: what the cosine of query and item by these vectors adds to that of the learned ones. No training changes
+        it.
+      trainable: whether training changes the words' vectors.
     """
 
     folder: str = ""
     cache_dir: str = ""
+    dim: Positive = 64
+    share: float = Field(0.4, gt=0.0)
     trainable: bool = False
 
     @model_validator(mode="before")
@@ -178,7 +183,8 @@ class TrainerConfig(Settings):
     Attributes:
       model: which of `trainer/models`.
       embedding_dim: width of every input embedding.
-      dim: width of the vectors that are searched. `mgdspr` needs `embedding_dim` to be equal.
+      dim: width of the vectors that are searched, without that of a text encoder. `mgdspr` needs `embedding_dim` to be
+        equal.
       heads: query vectors per request: 2 for `dpsr`, one for the others.
       hidden: widths of the ReLU layers before the last one, which has width `dim`.
       beta: temperature of DPSR's soft weighting of heads in training; near 0 it is the best head alone.
@@ -258,6 +264,11 @@ class TrainerConfig(Settings):
     clicked_units: NotNegative = 24
     max_positives: Positive = 8
     seed: NotNegative = 17
+
+    @property
+    def vector_dim(self) -> int:
+        """Width of the vectors that are searched, those of a text encoder among them."""
+        return self.dim + (self.text_encoder.dim if self.text_encoder.folder else 0)
 
     @classmethod
     def from_json(cls, text: str, source: str = "settings", overrides: str = "") -> Self:

@@ -131,7 +131,7 @@ class RetrievalModel(tfrs.models.Model):
         items = self.towers.encode_items(item_table.gather(self._columns, distinct), training=training)
         parts = tf.split(tf.gather(items, place), [tf.size(part) for part in rows.values()])
         return {
-            name: tf.reshape(part, tf.concat([tf.shape(rows[name]), [self._config.dim]], axis=0))
+            name: tf.reshape(part, tf.concat([tf.shape(rows[name]), [items.shape[1]]], axis=0))
             for name, part in zip(rows, parts, strict=True)
         }
 

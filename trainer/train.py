@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 import tf_keras as keras
@@ -16,10 +17,10 @@ from trainer import artifact, query_evidence, warm_start
 from trainer.artifact import TrainedModel
 from trainer.catalog_queries import subwords_of_words
 from trainer.clicked_queries import with_clicked_words
-from trainer.config import MIN_EPOCHS, TrainerConfig, fitted
+from trainer.config import MIN_EPOCHS, TextEncoderConfig, TrainerConfig, fitted
 from trainer.input import SearchReader, positive_counts, split_requests, training_batches
 from trainer.item_table import ItemReader, read_item_table
-from trainer.models import InputSizes, Towers
+from trainer.models import InputSizes
 from trainer.models.towers import start_from_catalog
 from trainer.optimizer import make_optimizer
 from trainer.recall import EpochMetrics
@@ -107,9 +108,7 @@ def train(
 
     towers = artifact.make_towers(config, sizes)
     artifact.build(towers, reader, table)
-    start_from_catalog(towers, table)
-    if config.text_encoder.folder:
-        start_from_encoder(towers, transform, config)
+    start_from_catalog(towers, table, encoded_words(transform, config.text_encoder))
     if earlier is not None:
         warm_start.start_from(towers, transform, earlier)
     model = RetrievalModel(towers, config, table, counts, subwords_of_words(transform))
@@ -121,14 +120,13 @@ def train(
     return TrainedModel(config, sizes, towers, table, transform, _plain(history), understanding, split.validation_share)
 
 
-def start_from_encoder(towers: Towers, transform: tft.TFTransformOutput, config: TrainerConfig) -> None:
-    """Gives the words of the vocabulary what the configured text encoder knows of them."""
+def encoded_words(transform: tft.TFTransformOutput, config: TextEncoderConfig) -> np.ndarray | None:
+    """What the configured text encoder knows of the words of the vocabulary, [words, `config.dim`]; None for none."""
+    if not config.folder:
+        return None
     counted = [line.split(b" ") for line in transform.vocabulary_by_name(transformed.UNIGRAMS.name)]
-    encoder = load_encoder(config.text_encoder.folder)
-    terms = [term.decode() for *_, term in counted]
-    counts = [int(count) for count, _ in counted]
-    vectors = term_vectors(encoder, terms, config.embedding_dim, counts, config.text_encoder.cache_dir)
-    towers.tokens.start_from_encoder(vectors)
+    terms, counts = [term.decode() for *_, term in counted], [int(count) for count, _ in counted]
+    return term_vectors(load_encoder(config.folder), terms, config.dim, counts, config.cache_dir)
 
 
 def plan(config: TrainerConfig, request_count: int) -> TrainingPlan:

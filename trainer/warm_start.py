@@ -64,8 +64,8 @@ def start_from(towers: Towers, transform: tft.TFTransformOutput, earlier: Traine
     whole, by_term, fresh = [], {}, []
     for path, variable in towers.variables_by_path().items():
         found, vocabularies = theirs.get(path), _vocabularies(path)
-        # What is not learned is as it was given: vectors of a text encoder.
-        if not variable.trainable:
+        # A text encoder's vectors of two vocabularies have no axes in common.
+        if path.startswith("encoded/"):
             continue
         if found is None or found.shape[1:] != variable.shape[1:]:
             fresh.append(path)

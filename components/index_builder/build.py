@@ -113,7 +113,7 @@ def build_servable(
     requests = sample_requests(request_pattern, config.sample_requests, config.seed)
     vectors = query_vectors(model, requests)
     lexicon = build_lexicon(model, catalog, rows, request_pattern, config)
-    work = _Work(model, catalog, lexicon, requests, vectors.reshape(-1, model.config.dim), config)
+    work = _Work(model, catalog, lexicon, requests, vectors.reshape(-1, model.config.vector_dim), config)
     if config.shards == 1:
         return work.save(rows, lexicon, catalog.table.size, output_dir, config.model_name)
     return _save_shards(work, rows, output_dir)
@@ -155,7 +155,7 @@ class _Work:
             model=model.config.model,
             k=config.k,
             heads=model.config.heads,
-            dim=model.config.dim,
+            dim=model.config.vector_dim,
             catalog_items=items,
             indexed_items=len(rows),
             index=chosen.name,

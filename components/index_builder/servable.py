@@ -86,7 +86,7 @@ class Servable(tf.Module):
         self._transform = model.transform.transform_features_layer()
         self._reader = SearchReader(model.config, tuple(model.sizes.profile))
         self._item_reader = ItemReader(model.config, tuple(model.sizes.columns))
-        self._heads, self._dim = model.config.heads, model.config.dim
+        self._heads, self._dim = model.config.heads, model.config.vector_dim
         self._search_spec = raw_search_spec(tuple(model.sizes.profile))
         self._option_spec = {
             features.RELEVANCE_CONTROL: tf.io.VarLenFeature(tf.string),

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from schema import features, transformed
 from trainer import artifact
-from trainer.config import HistoryConfig, TrainerConfig
+from trainer.config import HistoryConfig, TextEncoderConfig, TrainerConfig
 from trainer.input import SearchReader
 from trainer.item_table import ItemReader, ItemTable
 from trainer.models import InputSizes
@@ -96,6 +96,32 @@ def test_towers_give_unit_vectors_of_the_configured_shape(config):
     np.testing.assert_allclose(np.linalg.norm(items[:-1], axis=-1), np.ones(table.size), rtol=1e-4)
 
 
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
+def test_encoded_words_follow_the_learned_vector(config):
+    encoder = TextEncoderConfig(folder="models/encoder", dim=2, share=0.25)
+    towers, reader, table = make(config.model_copy(update={"text_encoder": encoder}))
+    vectors = np.random.default_rng(2).normal(size=(SIZES.unigrams - 10, 2))
+    start_from_catalog(towers, table, vectors)
+    columns, query = table.as_tensors(), make_query(reader)
+    texts = np.concatenate([columns[transformed.TITLE_UNIGRAMS], columns[transformed.ATTRIBUTE_UNIGRAMS]], axis=1)
+
+    def expected(words: np.ndarray) -> np.ndarray:
+        held = [sum(word in text for text in texts[:-1]) for word in range(1, len(vectors) + 1)]
+        weights = [np.sqrt(np.log1p(table.size / max(0.5, count))) for count in held]
+        known = [vectors[word - 1] * weights[word - 1] for word in words if 0 < word <= len(vectors)]
+        total = np.sum([*known, np.zeros(2)], axis=0)
+        return total * 0.5 / max(np.linalg.norm(total), 1e-6)
+
+    items = towers.encode_items(columns)
+    np.testing.assert_allclose(items[:, config.dim :], [expected(text) for text in texts], rtol=1e-4, atol=1e-6)
+    of_query = towers.encode_query(query, columns)
+    assert of_query.shape == (3, config.heads, config.dim + 2)
+    for head in range(config.heads):
+        found = of_query[:, head, config.dim :]
+        words = query[transformed.QUERY_UNIGRAMS].numpy()
+        np.testing.assert_allclose(found, [expected(text) for text in words], rtol=1e-4, atol=1e-6)
+
+
 def widened(query: dict[str, tf.Tensor], by: int) -> dict[str, tf.Tensor]:
     return {name: tf.pad(ids, [[0, 0], [0, 0 if name.startswith("profile") else by]]) for name, ids in query.items()}
 
@@ -175,7 +201,7 @@ def test_every_weight_learns(config):
 
 def test_words_start_with_the_rarity_that_they_have_in_the_catalog():
     towers, _, table = make(CONFIGS["dpsr 1 head"])
-    start_from_catalog(towers, table)
+    start_from_catalog(towers, table, None)
     held = [
         set(title) | set(attributes) - {0} | {SIZES.unigrams + bigram for bigram in bigrams if bigram}
         for title, attributes, bigrams in zip(
@@ -194,7 +220,7 @@ def test_words_start_with_the_rarity_that_they_have_in_the_catalog():
 
 def test_a_model_without_words_of_its_own_starts_as_it_is():
     towers, _, table = make(CONFIGS["two_tower"])
-    start_from_catalog(towers, table)
+    start_from_catalog(towers, table, None)
     assert towers.lexical is None
 
 
@@ -204,3 +230,13 @@ def test_no_clicked_words_are_read_where_none_are_kept():
     none = {**columns, transformed.CLICKED_UNIGRAMS: columns[transformed.CLICKED_UNIGRAMS][:, :0]}
     empty = {**columns, transformed.CLICKED_UNIGRAMS: tf.zeros_like(columns[transformed.CLICKED_UNIGRAMS])}
     np.testing.assert_allclose(towers.encode_items(none), towers.encode_items(empty), rtol=1e-5)
+
+
+@pytest.mark.parametrize("trainable", [False, True])
+def test_the_loss_sees_an_encoder_only_where_it_is_trained(trainable):
+    encoder = TextEncoderConfig(folder="models/encoder", dim=2, trainable=trainable)
+    config = CONFIGS["dpsr 1 head"].model_copy(update={"text_encoder": encoder})
+    towers, reader, table = make(config)
+    width = config.vector_dim if trainable else config.dim
+    assert towers.encode_query(make_query(reader), table.as_tensors(), training=True).shape[-1] == width
+    assert towers.encode_items(table.as_tensors(), training=True).shape[-1] == width

@@ -8,8 +8,9 @@ import tensorflow as tf
 from schema import features
 from schema.settings import InputError
 from tests.small_shop import TRAINER, write_examples
+from tests.trainer.text_encoder.tiny_encoders import write_model2vec
 from trainer import artifact
-from trainer.config import HistoryConfig, LossConfig, NegativesConfig, OptimizerConfig, TrainerConfig
+from trainer.config import HistoryConfig, LossConfig, NegativesConfig, OptimizerConfig, TextEncoderConfig, TrainerConfig
 from trainer.input import SearchReader, read_requests
 from trainer.recall import EpochMetrics, ExactMetrics, ndcg_by_rank, positive_ranks, recall_by_rank
 from trainer.resume import TrainingPlan
@@ -37,6 +38,23 @@ def test_each_choice_of_loss_model_and_negatives_learns(shop, tmp_path, change):
     config = TRAINER.model_copy(update=change)
     model = shop.train(config, tmp_path)
     assert max(model.history["recall@3"]) > 0.7
+
+
+def test_a_text_encoder_is_part_of_the_model_that_is_saved(shop, tmp_path):
+    write_model2vec(tmp_path / "encoder")
+    encoder = TextEncoderConfig(folder=str(tmp_path / "encoder"), dim=4)
+    model = shop.train(TRAINER.model_copy(update={"epochs": 1, "text_encoder": encoder}), tmp_path / "log")
+    artifact.save(model, str(tmp_path / "model"))
+    vectors, loaded = (
+        ExactMetrics(some.towers, some.table, 3).catalog_vectors()
+        for some in (model, artifact.load(str(tmp_path / "model")))
+    )
+    np.testing.assert_array_equal(loaded, vectors)
+    row = model.table.item_ids.tolist()
+    red = vectors[[row.index(b"red-kettle"), row.index(b"red-lamp"), row.index(b"blue-lamp")], TRAINER.dim :]
+    # The encoder knows the colors alone.
+    np.testing.assert_allclose(red[0] @ red[1], encoder.share, rtol=1e-4)
+    assert red[0] @ red[2] < encoder.share / 2
 
 
 def test_the_same_seed_gives_the_same_model(shop, tmp_path):

@@ -109,55 +109,39 @@ class PaddedEmbedding(keras.layers.Layer):
         return {**super().get_config(), "size": self.size, "dim": self.dim}
 
 
-class TokenEmbedding(PaddedEmbedding):
-    """Embeddings of tokens, the first of which also have a vector of a text encoder, added to the learned one.
+class EncodedWords(keras.layers.Layer):
+    """What a text encoder knows of a text: the sum of its words' vectors, of one length for all texts. [ours]
+
+    Its dimensions are its own. Added to learned vectors it would blur the words that a text has, by which most items
+    are found; and a log in which nobody used other words than the shop's would teach that words of one meaning have
+    nothing in common.
 
     Args:
-      size, dim: as for `PaddedEmbedding`.
-      encoded: how many ids, from 1, have a vector of an encoder; 0 for no encoder.
-      trainable_encoded: whether training changes these vectors.
+      size: how many ids of words there are.
+      dim: width of a vector.
+      share: what the cosine of two texts adds to their score.
+      trainable: whether training changes the words' vectors.
     """
 
-    def __init__(self, size: int, dim: int, encoded: int = 0, trainable_encoded: bool = False, **kwargs: Any):
-        super().__init__(size, dim, **kwargs)
-        self.encoded_size = encoded
-        self.trainable_encoded = trainable_encoded
+    def __init__(self, size: int, dim: int, share: float, trainable: bool, **kwargs: Any):
+        super().__init__(trainable=trainable, **kwargs)
+        self._length = share**0.5
+        self._words = PaddedEmbedding(size, dim)
 
-    def build(self, input_shape: Any) -> None:
-        """Makes the matrices, [size + 1, dim] and [encoded + 1, dim], the latter all zeros."""
-        super().build(input_shape)
-        if self.encoded_size:
-            self.encoded = self.add_weight(
-                name="encoded",
-                shape=[self.encoded_size + 1, self.dim],
-                initializer="zeros",
-                trainable=self.trainable_encoded,
-            )
+    def start_from(self, vectors: np.ndarray, weights: np.ndarray) -> None:
+        """Takes over the words' vectors.
 
-    def start_from_encoder(self, vectors: np.ndarray) -> None:
-        """Takes over vectors of the first ids, [at most encoded, dim] of unit length, as long as learned ones are."""
-        rows = np.zeros((self.encoded_size + 1, self.dim), np.float32)
-        rows[1 : 1 + len(vectors)] = vectors * (_WIDEST_START * (self.dim / 3.0) ** 0.5)
-        self.encoded.assign(rows)
+        Args:
+          vectors: [words, dim] of unit length, by id from 1 on; ids after these have none.
+          weights: [at least words + 1], by id, what each word counts within a text.
+        """
+        rows = np.zeros((self._words.size + 1, self._words.dim), np.float32)
+        rows[1 : 1 + len(vectors)] = vectors * weights[1 : 1 + len(vectors), np.newaxis]
+        self._words.table.assign(rows)
 
-    def rows(self, ids: tf.Tensor) -> tf.Tensor:
-        """See `PaddedEmbedding.rows`."""
-        learned = super().rows(ids)
-        return learned + self.encoded_rows(ids) if self.encoded_size else learned
-
-    def encoded_rows(self, ids: tf.Tensor) -> tf.Tensor:
-        """Vectors of the encoder, zero for what has none: [...] int to [..., dim]."""
-        has_vector = ids <= self.encoded_size
-        known = tf.gather(self.encoded, tf.where(has_vector, ids, 0))
-        return known * tf.cast(has_vector, known.dtype)[..., tf.newaxis]
-
-    def get_config(self) -> dict[str, Any]:
-        """Settings to make the layer again."""
-        return {
-            **super().get_config(),
-            "encoded": self.encoded_size,
-            "trainable_encoded": self.trainable_encoded,
-        }
+    def call(self, ids: tf.Tensor) -> tf.Tensor:
+        """Vectors of texts: [batch, words] int, 0 is padding, to [batch, dim]; zero where no word has a vector."""
+        return self._length * tf.math.l2_normalize(self._words.lists(ids).sum(), axis=-1, epsilon=1e-12)
 
 
 def trim(ids: tf.Tensor, shortest: int = 0) -> tf.Tensor:

@@ -1,18 +1,14 @@
 """The part of a text vector that is its words and nothing else."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
 from trainer.layers.embedding import EmbeddedLists, PaddedEmbedding
-
-# What the vectors of a text encoder count beside the learned ones. No training changes it: a log in which nobody used
-# other words than the shop's would teach that words of one meaning have nothing in common.
-ENCODER_SHARE: Final = 0.35
 
 
 @dataclass(frozen=True)
@@ -21,7 +17,6 @@ class Bag:
 
     Attributes:
       terms: their ids, embedded.
-      encoded: [distinct, dim] vectors of a text encoder for `terms.ids`; None for none.
       space: name of the id space that the ids are of.
       field: name of the text's field, which has a weight of its own; None counts fully.
     """
@@ -29,7 +24,6 @@ class Bag:
     terms: EmbeddedLists
     space: str
     field: str | None = None
-    encoded: tf.Tensor | None = None
 
 
 class LexicalSkip(keras.layers.Layer):
@@ -71,8 +65,7 @@ class LexicalSkip(keras.layers.Layer):
           documents: how many items there are.
           shares: [ids + 1] or one for all, how much each term is to count beside others of its rarity.
         """
-        frequency = np.maximum(document_frequency, 0.5)
-        weight = np.sqrt(np.log1p(documents / frequency)) * shares
+        weight = rarity(document_frequency, documents) * shares
         self._weights[space].table.assign(_softplus_inverse(weight)[:, np.newaxis])
 
     def call(self, bags: Sequence[Bag]) -> tf.Tensor:
@@ -84,22 +77,21 @@ class LexicalSkip(keras.layers.Layer):
         Returns:
           [batch, dim].
         """
-        known = self._map(tf.add_n([self._sum(bag, bag.terms) for bag in bags]))
-        encoded = [self._sum(bag, replace(bag.terms, vectors=bag.encoded)) for bag in bags if bag.encoded is not None]
-        vector = tf.math.l2_normalize(known, axis=-1, epsilon=1e-12)
-        if encoded:
-            said = tf.math.l2_normalize(_fitted(tf.add_n(encoded), vector.shape[1]), axis=-1, epsilon=1e-12)
-            vector = tf.math.l2_normalize(vector + ENCODER_SHARE * said, axis=-1, epsilon=1e-12)
-        return vector
+        return tf.math.l2_normalize(self._map(tf.add_n([self._sum(bag) for bag in bags])), axis=-1, epsilon=1e-12)
 
-    def _sum(self, bag: Bag, terms: EmbeddedLists) -> tf.Tensor:
-        total = terms.sum(tf.nn.softplus(self._weights[bag.space](terms.ids)))
+    def _sum(self, bag: Bag) -> tf.Tensor:
+        total = bag.terms.sum(tf.nn.softplus(self._weights[bag.space](bag.terms.ids)))
         return total if bag.field is None else total * tf.nn.softplus(self._fields[bag.field])
 
 
-def _fitted(vectors: tf.Tensor, dim: int) -> tf.Tensor:
-    """The first `dim` components, which are the largest, or as many zeros more: [batch, width] to [batch, dim]."""
-    return tf.pad(vectors[:, :dim], [[0, 0], [0, max(0, dim - vectors.shape[1])]])
+def rarity(document_frequency: np.ndarray, documents: int) -> np.ndarray:
+    """The root of the inverse document frequency of terms; one of no document counts as seen half a time.
+
+    Args:
+      document_frequency: [terms], documents that hold each.
+      documents: how many there are.
+    """
+    return np.sqrt(np.log1p(documents / np.maximum(document_frequency, 0.5)))
 
 
 def _softplus_inverse(weight: np.ndarray | float) -> np.ndarray:

@@ -39,8 +39,8 @@ class Dpsr(Towers):
         ]
         self.item_projection = Projection(config.hidden, config.dim, config.dropout, name="item")
 
-    def encode_query(self, query: Tensors, items: Tensors, training: bool = False) -> tf.Tensor:
-        """See `Towers.encode_query`."""
+    def query_vectors(self, query: Tensors, items: Tensors, training: bool) -> tf.Tensor:
+        """See `Towers.query_vectors`."""
         parts = [embedding(query[name][:, 0]) for name, embedding in self.profile_fields.items()]
         if self.settings.history.enabled:
             parts += [self.behavior(query[name], items) for name in features.BEHAVIOR_ITEM_FEATURES]
@@ -50,8 +50,8 @@ class Dpsr(Towers):
         skip = self.lexical(bags) if self.lexical else None
         return tf.stack([head(inputs, skip=skip, training=training) for head in self.heads], axis=1)
 
-    def encode_items(self, item: Tensors, training: bool = False) -> tf.Tensor:
-        """See `Towers.encode_items`."""
+    def item_vectors(self, item: Tensors, training: bool) -> tf.Tensor:
+        """See `Towers.item_vectors`."""
         return self.field_item_vector(item, self.item_projection, training)
 
     def training_score(self, scores: tf.Tensor) -> tf.Tensor:

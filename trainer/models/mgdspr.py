@@ -68,8 +68,8 @@ class Mgdspr(Towers):
         """See `Towers.behavior_columns`."""
         return _ITEM_FIELDS
 
-    def encode_query(self, query: Tensors, items: Tensors, training: bool = False) -> tf.Tensor:
-        """See `Towers.encode_query`; heads is 1."""
+    def query_vectors(self, query: Tensors, items: Tensors, training: bool) -> tf.Tensor:
+        """See `Towers.query_vectors`; heads is 1."""
         grains = self.grains(query, training) if self.settings.multi_grain else self._unigrams(query)[:, tf.newaxis]
         blocks = [grains]
         if self.settings.history.enabled:
@@ -83,8 +83,8 @@ class Mgdspr(Towers):
             vector += self.lexical(self.query_bags(query))
         return self._finish(vector)[:, tf.newaxis, :]
 
-    def encode_items(self, item: Tensors, training: bool = False) -> tf.Tensor:
-        """See `Towers.encode_items`."""
+    def item_vectors(self, item: Tensors, training: bool) -> tf.Tensor:
+        """See `Towers.item_vectors`."""
         ids = item[transformed.ITEM_ROW]
         if training and self.settings.id_dropout:
             hidden = self.random.uniform(tf.shape(ids)) < self.settings.id_dropout

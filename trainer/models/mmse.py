@@ -42,8 +42,8 @@ class Mmse(Towers):
         self.grain_weights = keras.layers.Dense(len(names), name="grain_weights") if config.fusion else None
         self.item_projection = Projection(config.hidden, config.dim, config.dropout, name="item")
 
-    def encode_query(self, query: Tensors, items: Tensors, training: bool = False) -> tf.Tensor:
-        """See `Towers.encode_query`; heads is 1, and the vector is `sum over g of w_g v_g`, shorter than one."""
+    def query_vectors(self, query: Tensors, items: Tensors, training: bool) -> tf.Tensor:
+        """See `Towers.query_vectors`; heads is 1, and the vector is `sum over g of w_g v_g`, shorter than one."""
         grains = self.grains(query, items)
         skip = None
         if self.lexical:
@@ -55,8 +55,8 @@ class Mmse(Towers):
         weights = tf.nn.softmax(self.grain_weights(everything))
         return tf.einsum("bg,bgd->bd", weights, tf.stack(towers, axis=1))[:, tf.newaxis, :]
 
-    def encode_items(self, item: Tensors, training: bool = False) -> tf.Tensor:
-        """See `Towers.encode_items`."""
+    def item_vectors(self, item: Tensors, training: bool) -> tf.Tensor:
+        """See `Towers.item_vectors`."""
         return self.field_item_vector(item, self.item_projection, training)
 
     def training_score(self, scores: tf.Tensor) -> tf.Tensor:

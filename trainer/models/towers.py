@@ -13,8 +13,8 @@ from schema import features, transformed
 from trainer import item_table
 from trainer.config import SEGMENT_MODELS, TrainerConfig
 from trainer.item_table import ItemTable
-from trainer.layers.embedding import PaddedEmbedding, TokenEmbedding, embed_lists, trim
-from trainer.layers.lexical import Bag, LexicalSkip
+from trainer.layers.embedding import EncodedWords, PaddedEmbedding, embed_lists, trim
+from trainer.layers.lexical import Bag, LexicalSkip, rarity
 from trainer.layers.projection import Projection
 
 Tensors = Mapping[str, tf.Tensor]
@@ -77,7 +77,9 @@ class InputSizes:
 class Towers(keras.layers.Layer):
     """A query tower and an item tower over one set of input embeddings.
 
-    Vectors have unit length, so that an inner product is a cosine.
+    Vectors have unit length, so that an inner product is a cosine. Those of a text encoder, where there is one, follow
+    in dimensions of their own. The loss does not see them unless they are trained: towers that may rely on them learn
+    less of the words that the encoder does not know.
     """
 
     def __init__(self, config: TrainerConfig, sizes: InputSizes, **kwargs: Any):
@@ -86,14 +88,7 @@ class Towers(keras.layers.Layer):
         self.sizes = sizes
         # Unigrams, bigrams and phrases have one matrix, their ids following each other in this order.
         tokens = sizes.unigrams + sizes.bigrams + (sizes.phrases if config.model in SEGMENT_MODELS else 0)
-        encoder = config.text_encoder
-        self.tokens = TokenEmbedding(
-            tokens,
-            config.embedding_dim,
-            encoded=sizes.unigrams if encoder.folder else 0,
-            trainable_encoded=encoder.trainable,
-            name="tokens",
-        )
+        self.tokens = PaddedEmbedding(tokens, config.embedding_dim, name="tokens")
         self.subwords = PaddedEmbedding(transformed.SUBWORD_BUCKETS, config.embedding_dim, name="subwords")
         self.item_fields = {
             name: PaddedEmbedding(size, config.embedding_dim, name=name) for name, size in sizes.categories.items()
@@ -106,7 +101,13 @@ class Towers(keras.layers.Layer):
             weights = {transformed.CLICKED_UNIGRAMS: _CLICKED_WEIGHT, **dict.fromkeys(sizes.texts, _TEXT_COLUMN_WEIGHT)}
             self.lexical = LexicalSkip(spaces, weights, config.dim, name="lexical")
 
-    @abstractmethod
+        encoder = config.text_encoder
+        self.encoded: EncodedWords | None = None
+        if encoder.folder:
+            self.encoded = EncodedWords(
+                sizes.unigrams, encoder.dim, encoder.share, trainable=encoder.trainable, name="encoded"
+            )
+
     def encode_query(self, query: Tensors, items: Tensors, training: bool = False) -> tf.Tensor:
         """Vectors of search requests.
 
@@ -117,10 +118,14 @@ class Towers(keras.layers.Layer):
           training: whether dropout is on.
 
         Returns:
-          [batch, heads, dim].
+          [batch, heads, `config.vector_dim`]; in training without what is not trained, [batch, heads, dim].
         """
+        heads = self.query_vectors(query, items, training)
+        if self.encoded is None or (training and not self.encoded.trainable):
+            return heads
+        encoded = self.encoded(query[transformed.QUERY_UNIGRAMS])[:, tf.newaxis]
+        return tf.concat([heads, tf.repeat(encoded, heads.shape[1], axis=1)], axis=-1)
 
-    @abstractmethod
     def encode_items(self, item: Tensors, training: bool = False) -> tf.Tensor:
         """Vectors of items.
 
@@ -129,8 +134,21 @@ class Towers(keras.layers.Layer):
           training: whether dropout is on.
 
         Returns:
-          [items, dim].
+          [items, `config.vector_dim`]; in training without what is not trained, [items, dim].
         """
+        vectors = self.item_vectors(item, training)
+        if self.encoded is None or (training and not self.encoded.trainable):
+            return vectors
+        words = tf.concat([item[transformed.TITLE_UNIGRAMS], item[transformed.ATTRIBUTE_UNIGRAMS]], axis=1)
+        return tf.concat([vectors, self.encoded(words)], axis=-1)
+
+    @abstractmethod
+    def query_vectors(self, query: Tensors, items: Tensors, training: bool) -> tf.Tensor:
+        """What the query tower learns, [batch, heads, dim]; for the rest see `encode_query`."""
+
+    @abstractmethod
+    def item_vectors(self, item: Tensors, training: bool) -> tf.Tensor:
+        """What the item tower learns, [items, dim]; for the rest see `encode_items`."""
 
     @abstractmethod
     def training_score(self, scores: tf.Tensor) -> tf.Tensor:
@@ -199,8 +217,7 @@ class Towers(keras.layers.Layer):
         ]
 
     def _words(self, ids: tf.Tensor, field: str | None = None) -> Bag:
-        terms = self.tokens.lists(ids)
-        return Bag(terms, TOKENS, field, self.tokens.encoded_rows(terms.ids) if self.tokens.encoded_size else None)
+        return Bag(self.tokens.lists(ids), TOKENS, field)
 
     def _subwords(self, ids: tf.Tensor) -> Bag:
         return Bag(self.subwords.lists(trim(ids)), SUBWORDS)
@@ -250,10 +267,8 @@ def behaved_items(rows: tf.Tensor, items: Tensors, names: Sequence[str]) -> dict
     return {name: ids * present for name, ids in behaved.items()}
 
 
-def start_from_catalog(towers: Towers, table: ItemTable) -> None:
-    """Starts the terms' weights, where the model has them, from how rare each is in the catalog."""
-    if towers.lexical is None:
-        return
+def document_frequency(towers: Towers, table: ItemTable) -> dict[str, np.ndarray]:
+    """By id space how many items' titles, brands and categories hold each term, [ids + 1]."""
     sizes = {TOKENS: towers.tokens.size, SUBWORDS: towers.subwords.size}
     frequency = {space: np.zeros(size + 1, np.int64) for space, size in sizes.items()}
     for start in range(0, table.size, _ITEMS_AT_ONCE):
@@ -265,6 +280,22 @@ def start_from_catalog(towers: Towers, table: ItemTable) -> None:
             ids = np.sort(tf.concat(terms, axis=1), axis=1)
             first = np.pad(ids[:, 1:] != ids[:, :-1], [[0, 0], [1, 0]], constant_values=True)[:, : ids.shape[1]]
             frequency[space] += np.bincount(ids[first], minlength=len(frequency[space]))
+    return frequency
+
+
+def start_from_catalog(towers: Towers, table: ItemTable, encoded: np.ndarray | None) -> None:
+    """Starts what the model has of terms' weights and of a text encoder from how rare each term is in the catalog.
+
+    Args:
+      towers: built.
+      table: the catalog.
+      encoded: [unigrams, dim] of unit length, the text encoder's vectors; None for no encoder.
+    """
+    frequency = document_frequency(towers, table)
+    if towers.encoded is not None and encoded is not None:
+        towers.encoded.start_from(encoded, rarity(frequency[TOKENS], table.size))
+    if towers.lexical is None:
+        return
     is_unigram = np.arange(len(frequency[TOKENS])) <= towers.sizes.unigrams
     shares = {TOKENS: np.where(is_unigram, 1.0, _BIGRAM_SHARE), SUBWORDS: np.array(_SUBWORD_SHARE)}
     for space, counts in frequency.items():

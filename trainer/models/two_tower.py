@@ -17,13 +17,13 @@ class TwoTower(Towers):
         self.query_projection = Projection(config.hidden, config.dim, config.dropout, name="query")
         self.item_projection = Projection(config.hidden, config.dim, config.dropout, name="item")
 
-    def encode_query(self, query: Tensors, items: Tensors, training: bool = False) -> tf.Tensor:
-        """See `Towers.encode_query`; heads is 1."""
+    def query_vectors(self, query: Tensors, items: Tensors, training: bool) -> tf.Tensor:
+        """See `Towers.query_vectors`; heads is 1."""
         words = tf.concat([bag.terms.mean() for bag in self.query_bags(query)], axis=-1)
         return self.query_projection(words, training=training)[:, tf.newaxis, :]
 
-    def encode_items(self, item: Tensors, training: bool = False) -> tf.Tensor:
-        """See `Towers.encode_items`."""
+    def item_vectors(self, item: Tensors, training: bool) -> tf.Tensor:
+        """See `Towers.item_vectors`."""
         return self.field_item_vector(item, self.item_projection, training)
 
     def training_score(self, scores: tf.Tensor) -> tf.Tensor:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.layers.embedding import PaddedEmbedding, TokenEmbedding
+from trainer.layers.embedding import EncodedWords, PaddedEmbedding
 
 
 def test_padding_embeds_to_zero_and_counts_in_no_mean():
@@ -64,20 +64,27 @@ def test_config_makes_the_layer_again():
     assert (layer.size, layer.dim, layer.name) == (5, 3, "tokens")
 
 
-def test_tokens_add_what_an_encoder_knows_of_the_first_of_them():
-    layer = TokenEmbedding(size=4, dim=3, encoded=2)
-    layer.build(None)
-    learned, vectors = layer.table.numpy(), np.eye(3)[:1]
-    layer.start_from_encoder(vectors)
-    length = np.sqrt(np.mean(np.square(np.random.default_rng(0).uniform(-0.05, 0.05, 10**6))) * 3)
-    ids = tf.constant([0, 1, 2, 3, 4])
-    expected = learned + np.pad(vectors * length, [[1, 3], [0, 0]])
-    np.testing.assert_allclose(layer.rows(ids), expected, rtol=1e-2)
-    np.testing.assert_allclose(layer.encoded_rows(ids), np.pad(vectors * length, [[1, 3], [0, 0]]), rtol=1e-2)
+def encoded_words(trainable: bool = False) -> tuple[EncodedWords, np.ndarray, np.ndarray]:
+    layer = EncodedWords(size=4, dim=3, share=0.25, trainable=trainable)
+    layer(tf.zeros([1, 1], tf.int32))
+    vectors, weights = np.eye(3)[:2], np.array([0.0, 3.0, 4.0, 7.0, 7.0])
+    layer.start_from(vectors, weights)
+    return layer, vectors, weights
+
+
+def test_an_encoded_text_is_the_weighted_sum_of_its_words():
+    layer, _, _ = encoded_words()
+    # Of length 0.5, so that the product of equal texts is the share of 0.25; ids after the last vector have none.
+    np.testing.assert_allclose(
+        layer(tf.constant([[1, 2, 0], [2, 3, 4]])), [[0.3, 0.4, 0.0], [0.0, 0.5, 0.0]], rtol=1e-6
+    )
+
+
+def test_a_text_of_unencoded_words_alone_is_zero():
+    layer, _, _ = encoded_words()
+    np.testing.assert_array_equal(layer(tf.constant([[3, 4], [0, 0]])), np.zeros((2, 3)))
 
 
 @pytest.mark.parametrize("trainable", [False, True])
-def test_an_encoders_vectors_are_trained_where_they_are_to_be(trainable):
-    layer = TokenEmbedding(size=4, dim=3, encoded=2, trainable_encoded=trainable)
-    layer.build(None)
-    assert any("encoded" in variable.name for variable in layer.trainable_variables) == trainable
+def test_encoded_words_are_trained_where_they_are_to_be(trainable):
+    assert len(encoded_words(trainable)[0].trainable_variables) == trainable

@@ -1,10 +1,8 @@
-from dataclasses import replace
-
 import numpy as np
 import tensorflow as tf
 
 from trainer.layers.embedding import embed_lists
-from trainer.layers.lexical import ENCODER_SHARE, Bag, LexicalSkip
+from trainer.layers.lexical import Bag, LexicalSkip
 
 IDS = np.array([[1, 3, 0], [2, 0, 0]])
 TABLE = np.random.default_rng(4).normal(size=(4, 4)).astype(np.float32)
@@ -56,14 +54,3 @@ def test_weights_start_from_the_root_of_the_inverse_document_frequency():
     weights = np.log1p(np.exp(layer._weights["words"].table.numpy()[:, 0]))
     # A word of no item counts as seen half a time.
     np.testing.assert_allclose(weights[1:], np.sqrt(np.log([2.0, 11.0, 21.0])) * [1.0, 1.0, 0.1], rtol=1e-4)
-
-
-def test_an_encoders_vectors_count_a_fixed_share_of_the_text():
-    layer, encoded = make(), np.random.default_rng(5).normal(size=(4, 7)).astype(np.float32)
-    encoded[0] = 0.0
-    known = bag(IDS)
-    got = layer([replace(known, encoded=tf.gather(encoded, known.terms.ids))])
-    weights = np.log1p(np.exp(layer._weights["words"].table.numpy()[:, 0]))
-    said = (encoded[IDS] * weights[IDS][..., np.newaxis]).sum(axis=1)[:, :5]
-    both = expected(layer, (1.0, IDS)) + ENCODER_SHARE * said / np.linalg.norm(said, axis=1, keepdims=True)
-    np.testing.assert_allclose(got, both / np.linalg.norm(both, axis=1, keepdims=True), rtol=1e-4, atol=1e-6)
