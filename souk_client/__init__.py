@@ -4,7 +4,7 @@ from souk_client.answers import Answer, Hit, Searcher, ServingError
 from souk_client.client import Client, Signature, TensorSpec, VersionStatus
 from souk_client.errors import InputError
 from souk_client.examples import Behavior
-from souk_client.filters import Filters
+from souk_client.filters import ColumnFilter, Filters
 from souk_client.protocol import RelevanceControl, Retrieval
 from souk_client.sharded_client import ShardedClient, connect
 
@@ -12,6 +12,7 @@ __all__ = [
     "Answer",
     "Behavior",
     "Client",
+    "ColumnFilter",
     "Filters",
     "Hit",
     "InputError",

@@ -100,4 +100,14 @@ def search_example(
         ):
             if price is not None:
                 feature[name].float_list.value.append(price)
+        for one in filters.columns:
+            if one.values:
+                name = protocol.FILTER_CATEGORICAL_PREFIX + one.column
+                feature[name].bytes_list.value.extend(value.encode() for value in one.values)
+            for prefix, number in (
+                (protocol.FILTER_MIN_NUMERIC_PREFIX, one.least),
+                (protocol.FILTER_MAX_NUMERIC_PREFIX, one.most),
+            ):
+                if number is not None:
+                    feature[prefix + one.column].float_list.value.append(number)
     return example.SerializeToString()

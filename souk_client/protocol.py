@@ -38,6 +38,11 @@ FILTER_CATEGORY: Final = "filter_category"
 EXCLUDE_ITEMS: Final = "exclude_items"
 FILTER_MIN_PRICE: Final = "filter_min_price"
 FILTER_MAX_PRICE: Final = "filter_max_price"
+# By further columns of the catalog, as `ingest.data.catalog_columns` names them: values, of which one will do; one
+# float each.
+FILTER_CATEGORICAL_PREFIX: Final = "filter_categorical_"
+FILTER_MIN_NUMERIC_PREFIX: Final = "filter_min_numeric_"
+FILTER_MAX_NUMERIC_PREFIX: Final = "filter_max_numeric_"
 # b"on" or b"off"; absent, or anything else, the servable's own setting counts.
 RELEVANCE_CONTROL: Final = "relevance_control"
 # A value of `Retrieval` in any case; absent, or anything else, the servable's own setting counts.

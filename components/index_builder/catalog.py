@@ -14,7 +14,8 @@ import tensorflow as tf
 from apache_beam.utils import shared
 from numpy.typing import NDArray
 
-from components.index_builder.attributes import ItemAttributes
+from components.index_builder.attributes import VALUE_SEPARATOR, ItemAttributes
+from components.index_builder.filters import filtered_features
 from schema import features, transformed
 from trainer import artifact
 from trainer.item_table import ItemReader, ItemTable, gather
@@ -70,7 +71,7 @@ class CatalogEncoder:
             tf.Tensor,
             dict[str, tf.Tensor],
             tf.Tensor,
-            tuple[tf.Tensor, tf.Tensor, tf.Tensor],
+            dict[str, tf.Tensor],
             dict[str, tf.Tensor],
         ]:
             raw = tf.io.parse_example(serialized, spec)
@@ -82,13 +83,20 @@ class CatalogEncoder:
         self.encode = encode
 
 
-def filtered_by(raw: Mapping[str, tf.SparseTensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Brands and category paths [batch] string, empty for none, and prices [batch] float32, NaN for none."""
-    brands = tf.strings.reduce_join(tf.RaggedTensor.from_sparse(raw[features.BRAND]), axis=1)
-    path = tf.RaggedTensor.from_sparse(raw[features.CATEGORY_PATH])
-    prices = tf.RaggedTensor.from_sparse(raw[features.PRICE])
-    price = prices.to_tensor(float("nan"), shape=[None, 1])[:, 0]
-    return brands, tf.strings.reduce_join(path, axis=1, separator=features.CATEGORY_SEPARATOR), price
+def filtered_by(raw: Mapping[str, tf.SparseTensor]) -> dict[str, tf.Tensor]:
+    """By feature, [batch] string, empty for none, or float32, NaN for none; see `ItemAttributes`."""
+    texts, numbers = filtered_features(raw)
+    separators = {features.BRAND: "", features.CATEGORY_PATH: features.CATEGORY_SEPARATOR}
+    joined = {
+        name: tf.strings.reduce_join(
+            tf.RaggedTensor.from_sparse(raw[name]), axis=1, separator=separators.get(name, VALUE_SEPARATOR)
+        )
+        for name in texts
+    }
+    first = {
+        name: tf.RaggedTensor.from_sparse(raw[name]).to_tensor(float("nan"), shape=[None, 1])[:, 0] for name in numbers
+    }
+    return {**joined, **first}
 
 
 def texts_of(raw: Mapping[str, tf.SparseTensor]) -> dict[str, tf.Tensor]:
@@ -112,19 +120,17 @@ class _EmbedBatch(beam.DoFn):
         self._encoder = self._handle.acquire(lambda: CatalogEncoder(artifact.load(self._model_dir)))
 
     def process(self, serialized: Sequence[bytes]) -> Iterator[str]:
-        ids, fingerprints, columns, vectors, (brands, category_paths, prices), texts = self._encoder.encode(
-            tf.constant(serialized)
-        )
+        ids, fingerprints, columns, vectors, attributes, texts = self._encoder.encode(tf.constant(serialized))
         arrays = {f"column:{name}": column.numpy() for name, column in columns.items()}
         arrays["vectors"] = vectors.numpy()
         # As a byte matrix, NumPy needs no pickle for them.
-        for name, values in (("ids", ids), ("brands", brands), ("category_paths", category_paths)):
-            arrays[name] = values.numpy().astype("S")
+        arrays["ids"] = ids.numpy().astype("S")
+        for name, values in attributes.items():
+            arrays[f"attribute:{name}"] = values.numpy().astype("S") if values.dtype == tf.string else values.numpy()
         # Not as a matrix, which is as wide as the longest of them.
         for name, column in texts.items():
             arrays[f"text:{name}"] = np.frombuffer(b"".join(column.numpy()), np.uint8)
             arrays[f"text_length:{name}"] = tf.strings.length(column).numpy()
-        arrays["prices"] = prices.numpy()
         arrays["fingerprints"] = tf.strings.to_hash_bucket_strong(fingerprints, 2**63 - 1, [71, 911]).numpy()
         name = f"{uuid.uuid4().hex}.npz"
         archive = io.BytesIO()
@@ -186,11 +192,18 @@ def read_parts(part_dir: str) -> EmbeddedCatalog:
         for name in merged
         if name.startswith("text:")
     }
+    attributes = {n.removeprefix("attribute:"): merged[n][order] for n in merged if n.startswith("attribute:")}
     return EmbeddedCatalog(
         ItemTable(merged["ids"][order], columns),
         merged["vectors"][order],
         merged["fingerprints"][order],
-        ItemAttributes(merged["brands"], merged["category_paths"], merged["prices"]).take(order),
+        ItemAttributes(
+            attributes[features.BRAND],
+            attributes[features.CATEGORY_PATH],
+            attributes[features.PRICE],
+            {name: values for name, values in attributes.items() if name.startswith(features.CATEGORICAL_PREFIX)},
+            {name: values for name, values in attributes.items() if name.startswith(features.NUMERIC_PREFIX)},
+        ),
         texts,
     )
 

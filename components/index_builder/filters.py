@@ -1,4 +1,4 @@
-"""Filters that keep recall: hits of the brands, categories and prices that a request asks for, and no excluded item.
+"""Filters that keep recall: hits of the values and within the ranges that a request asks for, and no excluded item.
 
 A filter that leaves few items is answered exactly: the items are found by inverted lists and all of them scored. One
 that leaves many is answered by the index, from which as many more hits are taken as the filter discards; where these
@@ -7,50 +7,116 @@ scored. How many items a filter leaves is counted, not estimated.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
-from components.index_builder.attributes import BRAND_KEY, CATEGORY_KEY, ItemAttributes, invert
+from components.index_builder.attributes import ItemAttributes, invert, key_of
 from components.index_builder.multi_head import search_heads
 from components.index_builder.search_index import SearchIndex
 from schema import features
 
-_PRICES: Final = (features.FILTER_MIN_PRICE, features.FILTER_MAX_PRICE)
 # Hits taken from the index for each one wanted, beyond what the filter is expected to discard of them.
 _OVERFETCH: Final = 2.0
 
 
-def filter_spec() -> dict[str, tf.io.VarLenFeature]:
-    """Parsing spec of what a request may be filtered by."""
-    texts = (features.FILTER_BRAND, features.FILTER_CATEGORY, features.EXCLUDE_ITEMS)
+def filter_spec(columns: Iterable[str] = ()) -> dict[str, tf.io.VarLenFeature]:
+    """Parsing spec of what a request may be filtered by.
+
+    Args:
+      columns: features of the catalog, of which the categorical and numeric columns can be filtered by.
+    """
+    texts, numbers = filtered_features(columns)
+    bounds = [bound for name in numbers for bound in _bounds(name)]
     return {
-        **{name: tf.io.VarLenFeature(tf.string) for name in texts},
-        **{name: tf.io.VarLenFeature(tf.float32) for name in _PRICES},
+        **{name: tf.io.VarLenFeature(tf.string) for name in (*map(_wanted, texts), features.EXCLUDE_ITEMS)},
+        **{name: tf.io.VarLenFeature(tf.float32) for name in bounds},
     }
+
+
+def filtered_features(columns: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Features of items that can be filtered by their values, and by ranges of their numbers."""
+    further = sorted(columns)
+    return (
+        [features.BRAND, features.CATEGORY_PATH, *(n for n in further if n.startswith(features.CATEGORICAL_PREFIX))],
+        [features.PRICE, *(n for n in further if n.startswith(features.NUMERIC_PREFIX))],
+    )
+
+
+def _wanted(name: str) -> str:
+    """The request's feature that holds the values wanted of an item's feature."""
+    own = {features.BRAND: features.FILTER_BRAND, features.CATEGORY_PATH: features.FILTER_CATEGORY}
+    return own.get(name) or features.FILTER_CATEGORICAL_PREFIX + name.removeprefix(features.CATEGORICAL_PREFIX)
+
+
+def _bounds(name: str) -> tuple[str, str]:
+    """The request's features that hold the least and the most wanted of an item's number."""
+    if name == features.PRICE:
+        return features.FILTER_MIN_PRICE, features.FILTER_MAX_PRICE
+    column = name.removeprefix(features.NUMERIC_PREFIX)
+    return features.FILTER_MIN_NUMERIC_PREFIX + column, features.FILTER_MAX_NUMERIC_PREFIX + column
 
 
 class Conditions(NamedTuple):
     """What requests ask for; a condition that a request lacks is met by every item.
 
     Attributes:
-      brands, categories: [batch, (values)] int32 value numbers, of which an item must have one.
-      prices: [batch, 2] float32, least and most; infinite where not asked for.
+      values: by feature of items, [batch, (values)] int32 value numbers, of which an item must have one.
+      ranges: by feature of items, [batch, 2] float32, least and most; infinite where not asked for.
       excluded: [batch, (items)] int32 positions.
       given: [batch] bool, whether there is any condition at all.
     """
 
-    brands: tf.RaggedTensor
-    categories: tf.RaggedTensor
-    prices: tf.Tensor
+    values: dict[str, tf.RaggedTensor]
+    ranges: dict[str, tf.Tensor]
     excluded: tf.RaggedTensor
     given: tf.Tensor
 
     def of(self, requests: tf.Tensor) -> "Conditions":
         """The conditions of some of the requests, by their place in the batch."""
-        return Conditions(*(tf.gather(part, requests) for part in self))
+        gathered: Conditions = tf.nest.map_structure(lambda part: tf.gather(part, requests), self)
+        return gathered
+
+
+class NumberColumn(tf.Module):
+    """Finds the items whose number is within a range; an item without a number is in none.
+
+    Args:
+      numbers: [items] float32, NaN for none.
+    """
+
+    def __init__(self, numbers: NDArray[np.float32]):
+        super().__init__()
+        self._of_item = tf.Variable(numbers, trainable=False)
+        there = np.flatnonzero(np.isfinite(numbers))
+        ascending = there[np.argsort(numbers[there], kind="stable")].astype(np.int32)
+        self._items = tf.Variable(ascending, trainable=False)
+        self._sorted = tf.Variable(numbers[ascending], trainable=False)
+
+    def count(self, limits: tf.Tensor) -> tf.Tensor:
+        """How many items are within `limits`, [2] float32: a scalar."""
+        first, last = self._ends(limits)
+        return tf.maximum(0, last - first)
+
+    def within(self, limits: tf.Tensor) -> tf.Tensor:
+        """Positions of the items that are, [items] int32."""
+        first, last = self._ends(limits)
+        return self._items[first : tf.maximum(first, last)]
+
+    def met(self, items: tf.Tensor, limits: tf.Tensor) -> tf.Tensor:
+        """Which of some items are: [items] int32 to [items] bool."""
+        numbers = tf.gather(self._of_item, items)
+        # A comparison with NaN is false.
+        return (numbers >= limits[0]) & (numbers <= limits[1])
+
+    def _ends(self, limits: tf.Tensor) -> list[tf.Tensor]:
+        return [
+            tf.searchsorted(self._sorted, limits[place : place + 1], side)[0]
+            for place, side in ((0, "left"), (1, "right"))
+        ]
 
 
 class ItemFilters(tf.Module):
@@ -72,16 +138,13 @@ class ItemFilters(tf.Module):
         self._starts = tf.Variable(postings.starts, trainable=False)
         self._posted = tf.Variable(postings.items, trainable=False)
         self._values_of_item = tf.Variable(postings.values_of_item, trainable=False)
-        self._prices = tf.Variable(attributes.prices, trainable=False)
-        priced = np.flatnonzero(np.isfinite(attributes.prices))
-        by_price = priced[np.argsort(attributes.prices[priced], kind="stable")].astype(np.int32)
-        self._by_price = tf.Variable(by_price, trainable=False)
-        self._sorted_prices = tf.Variable(attributes.prices[by_price], trainable=False)
+        self._texts = tuple(attributes.texts)
+        self._numbers = {name: NumberColumn(numbers) for name, numbers in attributes.numbers.items()}
         path = os.path.join(vocabulary_dir, "filter_values.txt")
         with open(path, "wb") as file:
             # A table is not read from a file without a line; no value is empty.
-            file.write(b"\n".join(postings.keys.tolist() or [BRAND_KEY]) + b"\n")
-        self._numbers = tf.lookup.StaticHashTable(
+            file.write(b"\n".join(postings.keys.tolist() or [key_of(features.BRAND, b"")]) + b"\n")
+        self._value_numbers = tf.lookup.StaticHashTable(
             tf.lookup.TextFileInitializer(
                 tf.saved_model.Asset(path).asset_path,
                 tf.string,
@@ -99,13 +162,15 @@ class ItemFilters(tf.Module):
           raw: parsed by `filter_spec`.
           excluded: [batch, (items)] int32 positions of the excluded items that are indexed.
         """
-        brands = self._values(raw[features.FILTER_BRAND], BRAND_KEY)
-        categories = self._values(raw[features.FILTER_CATEGORY], CATEGORY_KEY)
-        least, most = (_first(raw[name], infinite) for name, infinite in zip(_PRICES, (-np.inf, np.inf), strict=True))
-        lists = tf.stack([part.row_lengths() for part in (brands, categories, excluded)], axis=1)
-        prices = tf.stack([least, most], axis=1)
-        given = tf.reduce_any(lists > 0, axis=1) | tf.reduce_any(tf.math.is_finite(prices), axis=1)
-        return Conditions(brands, categories, prices, excluded, given)
+        values = {name: self._values(raw[_wanted(name)], name) for name in self._texts}
+        ranges = {}
+        for name in self._numbers:
+            least, most = (_first(raw[n], no) for n, no in zip(_bounds(name), (-np.inf, np.inf), strict=True))
+            ranges[name] = tf.stack([least, most], axis=1)
+        lists = tf.stack([part.row_lengths() for part in (*values.values(), excluded)], axis=1)
+        limited = tf.math.is_finite(tf.concat(list(ranges.values()), axis=1))
+        given = tf.reduce_any(lists > 0, axis=1) | tf.reduce_any(limited, axis=1)
+        return Conditions(values, ranges, excluded, given)
 
     def search(self, vectors: tf.Tensor, conditions: Conditions, k: int | tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The k best items that meet each request's conditions; nothing is spent on a request without any.
@@ -174,37 +239,27 @@ class ItemFilters(tf.Module):
         return _filled(tf.gather(items, best), scores, k)
 
     def _sizes(self, conditions: Conditions) -> tf.Tensor:
-        """How many items meet each kind of condition: [4] int32, all of them where there is no such condition."""
-        brands, categories = conditions.brands, conditions.categories
+        """How many items meet each condition: [1 + conditions] int32, all of them where there is none of the kind."""
         everything = tf.constant(self._items)
-        first, last = self._price_range(conditions)
-        return tf.stack(
-            [
-                # First, because of equal sizes the first is taken: a condition that is not there has no items.
-                everything,
-                tf.where(tf.size(brands) > 0, self._posted_count(brands), everything),
-                tf.where(tf.size(categories) > 0, self._posted_count(categories), everything),
-                tf.where(_limited(conditions), tf.maximum(0, last - first), everything),
-            ]
-        )
-
-    def _price_range(self, conditions: Conditions) -> list[tf.Tensor]:
-        return [
-            tf.searchsorted(self._sorted_prices, conditions.prices[place : place + 1], side)[0]
-            for place, side in ((0, "left"), (1, "right"))
+        posted = [
+            tf.where(tf.size(values) > 0, self._posted_count(values), everything)
+            for values in conditions.values.values()
         ]
+        within = [
+            tf.where(_limited(limits), self._numbers[name].count(limits), everything)
+            for name, limits in conditions.ranges.items()
+        ]
+        # First, because of equal sizes the first is taken: a condition that is not there has no items.
+        return tf.stack([everything, *posted, *within])
 
     def left(self, conditions: Conditions) -> tf.Tensor:
         """Positions of all items that meet one request's conditions, [items] int32."""
-        brands, categories = conditions.brands, conditions.categories
-        first, last = self._price_range(conditions)
         candidates = tf.switch_case(
             tf.cast(tf.argmin(self._sizes(conditions)), tf.int32),
             [
                 lambda: tf.range(self._items),
-                lambda: self._posted_items(brands),
-                lambda: self._posted_items(categories),
-                lambda: self._by_price[first : tf.maximum(first, last)],
+                *((lambda v=values: self._posted_items(v)) for values in conditions.values.values()),
+                *((lambda n=name, r=limits: self._numbers[n].within(r)) for name, limits in conditions.ranges.items()),
             ],
         )
         return tf.boolean_mask(candidates, self.met(candidates, conditions))
@@ -212,21 +267,26 @@ class ItemFilters(tf.Module):
     def met(self, items: tf.Tensor, conditions: Conditions) -> tf.Tensor:
         """Whether items meet all conditions of one request: [items] int32 to [items] bool."""
         met = ~_holds(conditions.excluded, items)
-        for values in (conditions.brands, conditions.categories):
+        everything = tf.ones_like(items, tf.bool)
+        for values in conditions.values.values():
             met &= tf.cond(
                 tf.size(values) > 0,
                 lambda wanted=values: tf.reduce_any(_holds(wanted, tf.gather(self._values_of_item, items)), axis=1),
-                lambda: tf.ones_like(items, tf.bool),
+                lambda: everything,
             )
-        prices = tf.gather(self._prices, items)
-        # A comparison with NaN is false: an item without a price is in no range.
-        within = (prices >= conditions.prices[0]) & (prices <= conditions.prices[1])
-        return met & (within | ~_limited(conditions))
+        for name, limits in conditions.ranges.items():
+            met &= tf.cond(
+                _limited(limits),
+                lambda column=self._numbers[name], limits=limits: column.met(items, limits),
+                lambda: everything,
+            )
+        return met
 
-    def _values(self, given: tf.SparseTensor, key: bytes) -> tf.RaggedTensor:
+    def _values(self, given: tf.SparseTensor, name: str) -> tf.RaggedTensor:
         texts = tf.RaggedTensor.from_sparse(given)
         lines = tf.strings.regex_replace(texts.values, "\n", " ")
-        return texts.with_values(tf.cast(self._numbers.lookup(tf.strings.join([key, lines])), tf.int32))
+        keys = tf.strings.join([key_of(name, b""), lines])
+        return texts.with_values(tf.cast(self._value_numbers.lookup(keys), tf.int32))
 
     def _posted_count(self, values: tf.Tensor) -> tf.Tensor:
         return tf.reduce_sum(tf.gather(self._starts, values + 1) - tf.gather(self._starts, values))
@@ -244,8 +304,8 @@ def _first(given: tf.SparseTensor, default: float) -> tf.Tensor:
     return tf.tensor_scatter_nd_update(tf.fill(given.dense_shape[:1], default), rows, values)
 
 
-def _limited(conditions: Conditions) -> tf.Tensor:
-    return tf.reduce_any(tf.math.is_finite(conditions.prices))
+def _limited(limits: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_any(tf.math.is_finite(limits))
 
 
 def _holds(values: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:

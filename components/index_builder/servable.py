@@ -91,7 +91,7 @@ class Servable(tf.Module):
         self._option_spec = {
             features.RELEVANCE_CONTROL: tf.io.VarLenFeature(tf.string),
             features.RETRIEVAL: tf.io.VarLenFeature(tf.string),
-            **filter_spec(),
+            **filter_spec(model.sizes.columns),
         }
         self._catalog_spec = raw_catalog_spec(model.sizes.columns)
         self._columns = {

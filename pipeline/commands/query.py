@@ -15,7 +15,7 @@ from schema.features import RelevanceControl, Retrieval
 from schema.settings import InputError
 from serving.config import DEFAULT_HOST, DEFAULT_MODEL_NAME
 from souk_client.client import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, Answer, Behavior, ServingError
-from souk_client.filters import Filters
+from souk_client.filters import ColumnFilter, Filters
 from souk_client.sharded_client import connect
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Sources:
     """Whom to ask, and what to read beside the answer; None or () where nothing is known.
 
     The model is in so many `shards`, which are all on `target`. `names` and `further` are as the configuration has them
-    for columns of the catalog.
+    for columns of the catalog, of which the `filterable` ones are categorical or numeric.
     """
 
     target: str = DEFAULT_TARGET
@@ -44,6 +44,7 @@ class Sources:
     catalog: tuple[Path, ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)
     further: tuple[str, ...] = ()
+    filterable: tuple[str, ...] = ()
 
 
 @click.command(name="query")
@@ -100,6 +101,12 @@ class Sources:
 @click.option("--exclude", multiple=True, metavar="ITEM", help="Leave out the item of this id. Repeatable.")
 @click.option("--min-price", type=float, help="Only items that cost as much or more.")
 @click.option("--max-price", type=float, help="Only items that cost as much or less.")
+@click.option(
+    "--where",
+    multiple=True,
+    metavar="CONDITION",
+    help="Only items of which a further column of the catalog says so: color=red, 'rating>=4'. Repeatable.",
+)
 @access_options
 @click.option("--timeout", default=DEFAULT_TIMEOUT_S, show_default=True, help="Seconds to wait for the answer.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -120,6 +127,7 @@ def command(
     ca: Path | None,
     timeout: float,
     as_json: bool,
+    where: tuple[str, ...],
     **filters: Any,
 ) -> None:
     """Ask a serving program for the items that fit QUERY best."""
@@ -132,9 +140,16 @@ def command(
         user_state=sources.user_state if user_state is None else user_state,
         catalog=sources.catalog if catalog is None else (catalog,),
         names=sources.names,
+        filterable=sources.filterable,
     )
     behavior = _behavior(user, sources.user_state)
-    wanted = Filters(**filters)
+    wanted = Filters(**filters, columns=[ColumnFilter.read(text) for text in where])
+    unknown = sorted({one.column for one in wanted.columns} - set(sources.filterable)) if config else []
+    if unknown:
+        raise InputError(
+            f"`ingest.data.catalog_columns` of {config} names no categorical or numeric column {', '.join(unknown)}, "
+            f"so the model cannot filter by it; it names {', '.join(sources.filterable) or 'none'}"
+        )
     allowed = access(token_file, ca)
     try:
         with connect(
@@ -185,6 +200,7 @@ def configured(config: str) -> Sources:
       InputError: if it cannot be read.
     """
     loaded = pipeline_config.load(config)
+    columns = loaded.ingest.data.catalog_columns
     # A server that listens on every address is asked at this machine's own.
     host = DEFAULT_HOST if loaded.serving.host in ("0.0.0.0", "::") else loaded.serving.host
     catalog = [Path(path) for pattern in loaded.ingest.dated_data.catalog for path in sorted(glob.glob(pattern))]
@@ -195,7 +211,8 @@ def configured(config: str) -> Sources:
         user_state=_newest_user_state(Path(loaded.artifacts_root)),
         catalog=tuple(catalog),
         names=loaded.ingest.data.columns.catalog,
-        further=loaded.ingest.data.catalog_columns.names,
+        further=columns.names,
+        filterable=(*columns.categorical, *columns.numeric),
     )
 
 

@@ -21,7 +21,7 @@ _COLUMNS: Final = (features.ITEM_ID, features.TITLE, features.BRAND, _CATEGORY, 
 _SEPARATOR: Final = features.CATEGORY_SEPARATOR
 # Before the names of further columns, one of which may be called as an attribute of Item is.
 _FURTHER: Final = "further/"
-_SHOWN_CHARACTERS: Final = 200
+SHOWN_CHARACTERS: Final = 200
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ def _read(path: Path, layout: CatalogLayout) -> pl.DataFrame:
 def _beginning(text: pl.Expr) -> pl.Expr:
     """The first of a text, or of what a JSON list holds."""
     values = text.str.strip_chars('[]"').str.replace_all(r'",\s*"', ", ")
-    return pl.when(text.str.starts_with('["')).then(values).otherwise(text).str.slice(0, _SHOWN_CHARACTERS)
+    return pl.when(text.str.starts_with('["')).then(values).otherwise(text).str.slice(0, SHOWN_CHARACTERS)
 
 
 def _category_path(text: str) -> str | None:

@@ -7,11 +7,12 @@ So the hits themselves are looked at.
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from schema import features
-from serving.playground.catalog import Item
+from serving.playground.catalog import SHOWN_CHARACTERS, Item
 from souk_client.client import Hit
-from souk_client.filters import Filters
+from souk_client.filters import ColumnFilter, Filters
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class FilterCheck:
     """How the hits of one answer stand to one filter.
 
     Attributes:
-      name: brand, category, price or exclude.
+      name: brand, category, price, exclude, or a further column of the catalog.
       kept: hits that the filter allows.
       broken: hits that it should have left out.
       unknown: hits of which it cannot be told, as the catalog does not have them.
@@ -47,12 +48,27 @@ def _rules(filters: Filters) -> Iterator[tuple[str, Callable[[str, Item | None],
         yield "category", _if_known(lambda item: any(_under(item.category or "", node) for node in filters.categories))
     if filters.min_price is not None or filters.max_price is not None:
         yield "price", _if_known(lambda item: _within(item.price, filters.min_price, filters.max_price))
+    for one in filters.columns:
+        yield one.column, _if_known(partial(_says, one))
     if filters.exclude:
         yield "exclude", lambda item_id, _: item_id not in filters.exclude
 
 
-def _if_known(rule: Callable[[Item], bool]) -> Callable[[str, Item | None], bool | None]:
+def _if_known(rule: Callable[[Item], bool | None]) -> Callable[[str, Item | None], bool | None]:
     return lambda _, item: None if item is None else rule(item)
+
+
+def _says(wanted: ColumnFilter, item: Item) -> bool | None:
+    """Whether an item's column meets a filter; None where the catalog does not say, or not all of it is kept."""
+    text = item.further.get(wanted.column)
+    if text is None or len(text) >= SHOWN_CHARACTERS:
+        return None
+    if wanted.values:
+        return not {text, *text.split(", ")}.isdisjoint(wanted.values)
+    try:
+        return _within(float(text), wanted.least, wanted.most)
+    except ValueError:
+        return None
 
 
 def _under(category: str, node: str) -> bool:

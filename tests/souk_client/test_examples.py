@@ -4,7 +4,7 @@ import tensorflow as tf
 from schema import features
 from schema.settings import InputError
 from souk_client.examples import Behavior, search_example
-from souk_client.filters import Filters
+from souk_client.filters import ColumnFilter, Filters
 
 EVERYTHING = Behavior(
     history_queries=["shoes", "красные"],
@@ -46,6 +46,14 @@ def test_filters_are_written_where_they_are_set():
     assert list(feature[features.EXCLUDE_ITEMS].bytes_list.value) == [b"i1"]
     assert list(feature[features.FILTER_MIN_PRICE].float_list.value) == [0.0]
     assert list(feature[features.FILTER_MAX_PRICE].float_list.value) == [2.5]
+
+
+def test_filters_of_one_column_are_written_as_one():
+    columns = [*map(ColumnFilter.read, ("color=red", "color=blue", "rating>=4", "rating<=5"))]
+    feature = tf.train.Example.FromString(search_example("lamp", filters=Filters(columns=columns))).features.feature
+    assert list(feature[features.FILTER_CATEGORICAL_PREFIX + "color"].bytes_list.value) == [b"red", b"blue"]
+    assert list(feature[features.FILTER_MIN_NUMERIC_PREFIX + "rating"].float_list.value) == [4.0]
+    assert list(feature[features.FILTER_MAX_NUMERIC_PREFIX + "rating"].float_list.value) == [5.0]
 
 
 @pytest.mark.parametrize(("asked", "written"), [(True, ["on"]), (False, ["off"])])

@@ -38,6 +38,8 @@ function showState() {
   for (const [name, key] of [["brand", "brands"], ["category", "categories"]]) {
     byId(`${name}-chips`).replaceChildren(...state[key].map((value) => chip(value, () => change({ [key]: state[key].filter((other) => other !== value) }))));
   }
+  byId("where-chips").className = "chips";
+  byId("where-chips").replaceChildren(...state.where.map((text) => chip(text, () => change({ where: state.where.filter((other) => other !== text) }))));
   byId("excluded").className = "chips";
   byId("excluded").replaceChildren(...state.exclude.map((item) => chip(item, () => change({ exclude: state.exclude.filter((other) => other !== item) }))));
   const without = served.models.filter((model) => model.has_relevance_control === false && [state.left, state.right].some((side) => permalink.readSide(side).model === model.key));
@@ -161,7 +163,18 @@ byId("search").addEventListener("submit", (event) => {
 for (const id of ["left", "right", "control", "retrieval", "min", "max"]) byId(id).addEventListener("change", () => change({ [id]: byId(id).value }));
 byId("k").addEventListener("change", () => change({ k: Number(byId("k").value) }));
 byId("plain").addEventListener("change", () => change({ plain: byId("plain").checked }));
-byId("clear").addEventListener("click", () => change({ brands: [], categories: [], exclude: [], min: "", max: "" }));
+byId("clear").addEventListener("click", () => change({ brands: [], categories: [], exclude: [], where: [], min: "", max: "" }));
+byId("where").addEventListener("input", () => byId("where").setCustomValidity(""));
+byId("where").addEventListener("keydown", (event) => {
+  const condition = byId("where").value.trim();
+  if (event.key !== "Enter" || !condition) return;
+  if (!permalink.columnFilter(condition)) {
+    byId("where").setCustomValidity("Give COLUMN=VALUE, COLUMN>=NUMBER or COLUMN<=NUMBER.");
+    return void byId("where").reportValidity();
+  }
+  byId("where").value = "";
+  change({ where: add(state.where, condition) });
+});
 byId("exclude").addEventListener("keydown", (event) => {
   const item = byId("exclude").value.trim();
   if (event.key !== "Enter" || !item) return;

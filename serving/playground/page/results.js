@@ -9,6 +9,8 @@ const FILTERS = {
   price: ["price range", "filter_min_price, filter_max_price"],
   exclude: ["exclusion of items", "exclude_items"],
 };
+// By a further column of the catalog.
+const filterNamed = (name) => FILTERS[name] ?? [`filter by ${name}`, `filters of the column ${name}`];
 const CONTROL = {
   applied: "relevance control: only what the query names",
   nothing_named: "relevance control: the query names no brand and no category",
@@ -62,7 +64,7 @@ function facts(side, answer, state, plain) {
   if (answer.comparison) parts.push(el("span", { class: "own", title: "not in the other answer at all" }, el("b", {}, String(only)), " only here"));
   const ignored = side.filters.some((check) => check.broken);
   for (const check of side.filters) {
-    const [what] = FILTERS[check.name];
+    const [what] = filterNamed(check.name);
     if (check.broken) continue;
     if (check.unknown) parts.push(el("span", { class: "warn" }, `${what} not checked: the catalog lacks ${count(check.unknown, "item", "items")}`));
     // Beside an ignored filter, another one is met by chance.
@@ -72,9 +74,9 @@ function facts(side, answer, state, plain) {
 }
 
 function unsupported(broken, side) {
-  const each = broken.map((check) => `the ${FILTERS[check.name][0]} (${check.broken} of ${side.found} items found do not fit)`);
+  const each = broken.map((check) => `the ${filterNamed(check.name)[0]} (${check.broken} of ${side.found} items found do not fit)`);
   return el("p", { class: "banner", role: "status" },
-    `This model ignores ${each.join(" and ")}. It was asked with ${broken.map((check) => FILTERS[check.name][1]).join(", ")}, which models exported before Souk had filters do not read; export it again.`);
+    `This model ignores ${each.join(" and ")}. It was asked with ${broken.map((check) => filterNamed(check.name)[1]).join(", ")}, which models exported before Souk had filters, or trained without the column, do not read; export it again.`);
 }
 
 function renderHit(hit, share, shown, seen, onExclude) {
@@ -119,4 +121,4 @@ function splitModel(key) {
   return [model.slice(0, at), model.slice(at + 1)];
 }
 
-export const filtersSet = (state) => Boolean(state.brands.length || state.categories.length || state.exclude.length || state.min || state.max);
+export const filtersSet = (state) => Boolean(state.brands.length || state.categories.length || state.exclude.length || state.where.length || state.min || state.max);

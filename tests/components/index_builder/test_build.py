@@ -77,9 +77,9 @@ def test_the_listed_parts_are_read_in_item_order_whatever_their_order(tmp_path):
                 "column:brand": brand[rows],
                 "fingerprints": [1, 2][: len(rows)],
                 # Parts have bytes of different widths.
-                "brands": np.array([b"x" * (row + 1) for row in rows]),
-                "category_paths": ids[rows],
-                "prices": np.array(rows, np.float32),
+                "attribute:brand": np.array([b"x" * (row + 1) for row in rows]),
+                "attribute:category_path": ids[rows],
+                "attribute:price": np.array(rows, np.float32),
                 "text:title": np.frombuffer(b"".join(b"title " + ids[row] for row in rows), np.uint8),
                 "text_length:title": np.full(len(rows), len("title x")),
             },

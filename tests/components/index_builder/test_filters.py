@@ -8,7 +8,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.index_builder.attributes import BRAND_KEY, CATEGORY_KEY, ItemAttributes, invert, nodes_of
+from components.index_builder.attributes import ItemAttributes, invert
 from components.index_builder.filters import Conditions, ItemFilters, filter_spec
 from components.index_builder.search_index import ExactIndex, ScannIndex
 from tests.components.index_builder.test_relevance import ask
@@ -17,6 +17,8 @@ from tests.small_shop import ALL_CATALOG, serialize
 BRANDS = (b"", b"Acme Co", "红星".encode(), b"two\nlines")
 PATHS = (b"", b"Home", b"Home > Kitchen", b"Home > Kitchen > Kettles", b"Garden > Kitchen", b"Homes")
 PRICES = (np.nan, 0.0, 1.5, 20.0, 20.000002)
+COLORS = (b"red", b"blue", b"light\nblue")
+COLUMNS = ("categorical_color", "numeric_rating", "text_story")
 
 
 @dataclass(frozen=True)
@@ -28,13 +30,20 @@ class Wanted:
     least: float | None = None
     most: float | None = None
     excluded: tuple[int, ...] = ()
+    colors: tuple[bytes, ...] = ()
+    least_rating: float | None = None
 
     def example(self) -> bytes:
-        prices = {"filter_min_price": self.least, "filter_max_price": self.most}
+        prices = {
+            "filter_min_price": self.least,
+            "filter_max_price": self.most,
+            "filter_min_numeric_rating": self.least_rating,
+        }
         return serialize(
             {
                 "filter_brand": list(self.brands),
                 "filter_category": list(self.categories),
+                "filter_categorical_color": list(self.colors),
                 **{name: [float(price)] for name, price in prices.items() if price is not None},
             }
         )
@@ -48,18 +57,40 @@ class Wanted:
             and (not self.categories or any(path == c or path.startswith(c + b" > ") for c in self.categories if c))
             and (self.least is None or price >= np.float32(self.least))
             and (self.most is None or price <= np.float32(self.most))
+            and (
+                not self.colors
+                or not {*attributes.categorical["categorical_color"][place].split(b"\x1e")}.isdisjoint(self.colors)
+            )
+            and (
+                self.least_rating is None
+                or attributes.numeric["numeric_rating"][place] >= np.float32(self.least_rating)
+            )
         )
 
 
 def attributes_of(rows) -> ItemAttributes:
-    brands, paths, prices = zip(*rows, strict=True)
-    return ItemAttributes(np.array(brands, "S"), np.array(paths, "S"), np.array(prices, np.float32))
+    brands, paths, prices, colors, ratings = zip(*rows, strict=True)
+    return ItemAttributes(
+        np.array(brands, "S"),
+        np.array(paths, "S"),
+        np.array(prices, np.float32),
+        {"categorical_color": np.array([b"\x1e".join(some) for some in colors], "S")},
+        {"numeric_rating": np.array(ratings, np.float32)},
+    )
+
+
+ROWS = st.tuples(
+    st.sampled_from(BRANDS),
+    st.sampled_from(PATHS),
+    st.sampled_from(PRICES),
+    st.lists(st.sampled_from(COLORS), unique=True),
+    st.sampled_from(PRICES),
+)
 
 
 @st.composite
 def shops(draw):
-    row = st.tuples(st.sampled_from(BRANDS), st.sampled_from(PATHS), st.sampled_from(PRICES))
-    attributes = attributes_of(draw(st.lists(row, min_size=1, max_size=12)))
+    attributes = attributes_of(draw(st.lists(ROWS, min_size=1, max_size=12)))
     items = len(attributes.prices)
     price = st.none() | st.sampled_from(PRICES[1:])
     request = st.builds(
@@ -69,12 +100,14 @@ def shops(draw):
         least=price,
         most=price,
         excluded=st.lists(st.integers(0, items - 1), max_size=3).map(tuple),
+        colors=st.lists(st.sampled_from((*COLORS, b"no color")), max_size=2).map(tuple),
+        least_rating=price,
     )
     return attributes, draw(st.lists(st.just(Wanted()) | request, max_size=4)), draw(st.integers(1, items))
 
 
 def conditions_of(filters: ItemFilters, wanted: list[Wanted]) -> Conditions:
-    raw = tf.io.parse_example(tf.constant([w.example() for w in wanted], tf.string), filter_spec())
+    raw = tf.io.parse_example(tf.constant([w.example() for w in wanted], tf.string), filter_spec(COLUMNS))
     excluded = tf.ragged.constant(
         [list(w.excluded) for w in wanted], tf.int32, ragged_rank=1, row_splits_dtype=tf.int64
     )
@@ -104,7 +137,7 @@ def test_answers_equal_a_loop_over_the_ranking_however_many_items_are_left(tmp_p
         np.testing.assert_allclose(scores[row], [*best[expected], *[-np.inf] * missing], rtol=1e-5, atol=1e-6)
 
 
-@given(st.lists(st.tuples(st.sampled_from(BRANDS), st.sampled_from(PATHS), st.just(1.0)), min_size=1, max_size=12))
+@given(st.lists(ROWS, min_size=1, max_size=12))
 def test_inverted_lists_hold_what_a_loop_finds(rows):
     attributes = attributes_of(rows)
     postings = invert(attributes)
@@ -113,8 +146,11 @@ def test_inverted_lists_hold_what_a_loop_finds(rows):
         for place, key in enumerate(postings.keys)
     }
     expected: dict[bytes, list[int]] = {}
-    for place, (brand, path, _) in enumerate(rows):
-        for key in [BRAND_KEY + brand] * bool(brand) + [CATEGORY_KEY + node for node in nodes_of(path)]:
+    for place, (brand, path, _, colors, _) in enumerate(rows):
+        names = path.split(b" > ") if path else []
+        nodes = [b"category_path\x1f" + b" > ".join(names[: depth + 1]) for depth in range(len(names))]
+        of_colors = [b"categorical_color\x1f" + color for color in colors]
+        for key in [b"brand\x1f" + brand] * bool(brand) + nodes + of_colors:
             expected.setdefault(key.replace(b"\n", b" "), []).append(place)
     assert lists == expected
     assert postings.starts[-1] == postings.starts[-2] == len(postings.items)
@@ -134,7 +170,13 @@ def quantized():
 @pytest.mark.parametrize(("every", "limit"), [(2, 0), (10, 0), (100, 0), (100, 100)])
 def test_a_filtered_quantized_index_finds_what_exact_filtered_search_finds(quantized, tmp_path, every, limit):
     brands = np.where(np.arange(1000) % every == 0, b"wanted", b"other")
-    attributes = ItemAttributes(brands, np.full(1000, b"Home"), np.ones(1000, np.float32))
+    attributes = ItemAttributes(
+        brands,
+        np.full(1000, b"Home"),
+        np.ones(1000, np.float32),
+        {"categorical_color": np.full(1000, b"")},
+        {"numeric_rating": np.full(1000, np.nan, np.float32)},
+    )
     index = ScannIndex(quantized, {"reorder": 30}, 10)
     filters = ItemFilters(index, attributes, limit, str(tmp_path))
     queries = quantized[:64, np.newaxis]
@@ -178,6 +220,9 @@ def search(built):
             with_field("leaf_category", b"Home > lamp") & with_field("brand", b"brand 1"),
         ),
         Case({"filter_max_price": [6.5]}, with_field("price", 0.0, 5.0, 6.0)),
+        Case({"filter_categorical_color": [b"black", b"no color"]}, with_field("categorical_color", b"black")),
+        Case({"filter_min_numeric_rating": [4.5]}, with_field("numeric_rating", 4.5)),
+        Case({"filter_max_numeric_rating": [4.0]}, set()),
         Case({"filter_brand": [b"no such brand"]}, set()),
     ],
     ids=lambda case: " ".join(map(str, case.option)),

@@ -147,6 +147,7 @@ def test_more_than_the_model_returns_is_noted(target):
         (["red", "--target", "127.0.0.1:1"], "No server answers at 127.0.0.1:1"),
         (["red", "--min-price", "5", "--max-price", "2"], "the least price 5 is above the most, 2"),
         (["red", "--brand", ""], "brands"),
+        (["red", "--where", "color"], "'color' is no filter: give COLUMN=VALUE"),
         (["red", "--token-file", "/no/such/token"], "/no/such/token cannot be read"),
         (["red", "--ca", "/no/such/ca.pem"], "Check the path given with --ca"),
     ],
@@ -177,6 +178,16 @@ def test_a_configuration_names_server_user_states_and_catalog(tmp_path):
         user_state=tmp_path / "run/artifacts/SoukExampleGen/examples/12/user_state.parquet",
         catalog=(tmp_path / "c1.csv", tmp_path / "c2.csv"),
     )
+
+
+def test_a_column_that_the_configuration_does_not_name_is_refused(tmp_path):
+    config = tmp_path / "souk.yaml"
+    columns = "{categorical: color, numeric: rating, text: story}"
+    config.write_text(f"ingest: {{data: {{events: e.jsonl, catalog: c.csv, catalog_columns: {columns}}}}}")
+    result = ask("--config", config, "red", "--where", "colour=red", "--where", "rating>=4")
+    assert result.exit_code == 2
+    assert "names no categorical or numeric column colour, so the model cannot filter by it" in result.stderr
+    assert "it names color, rating" in result.stderr
 
 
 def test_before_the_first_run_a_configuration_knows_no_user_state(tmp_path):

@@ -3,11 +3,11 @@ import pytest
 from serving.playground.catalog import Item
 from serving.playground.filter_check import FilterCheck, check_filters
 from souk_client.client import Hit
-from souk_client.filters import Filters
+from souk_client.filters import ColumnFilter, Filters
 
 ITEMS = {
-    "a": Item("A", "Nord", "Home > Kitchen > Kettles", "s", 10.1),
-    "b": Item("B", "Sud", "Home > Kitchenware", "s", 20.0),
+    "a": Item("A", "Nord", "Home > Kitchen > Kettles", "s", 10.1, {"color": "red, blue", "rating": "4.5"}),
+    "b": Item("B", "Sud", "Home > Kitchenware", "s", 20.0, {"color": "blue", "rating": "3", "story": "b" * 200}),
     "c": Item("C", None, None, None, None),
 }
 HITS = [Hit(rank, item_id, 1.0) for rank, item_id in enumerate(["a", "b", "c", "stranger"], start=1)]
@@ -28,6 +28,9 @@ def test_an_unset_filter_is_not_checked():
         ({"min_price": 10.1}, ("price", 2, 1, 1)),
         ({"max_price": 10.1}, ("price", 1, 2, 1)),
         ({"min_price": 11, "max_price": 19}, ("price", 0, 3, 1)),
+        ({"columns": [ColumnFilter("color", values=["red"])]}, ("color", 1, 1, 2)),
+        ({"columns": [ColumnFilter("rating", least=4.5)]}, ("rating", 1, 1, 2)),
+        ({"columns": [ColumnFilter("story", values=["long"])]}, ("story", 0, 0, 4)),
         ({"exclude": ["stranger", "b"]}, ("exclude", 2, 2, 0)),
     ],
 )
