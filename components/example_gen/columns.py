@@ -53,6 +53,11 @@ EVENTS: Final = pl.Schema(
         FILE: pl.Int32(),
     }
 )
+# Validated events of UBI, whose user only the other events of their query tell.
+CLIENT_ID: Final = "client_id"
+UBI_EVENTS: Final = pl.Schema(dict(EVENTS) | {CLIENT_ID: pl.String()})
+# Where an event id was seen, as hashes: whose request it was (null: of none known), and what happened there.
+EVENT_IDS: Final = pl.Schema({"id": pl.UInt64(), "request": pl.UInt32(), "what": pl.UInt32(), FILE: pl.Int32()})
 # Events joined by request: the query and its labels.
 REQUESTS: Final = pl.Schema(
     {

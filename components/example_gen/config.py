@@ -110,8 +110,12 @@ class DataConfig(Settings):
         default_factory=dict
     )
     """Event types of the shop's own UBI action names, on top of those in the table of docs/data.md."""
-    ubi_first_ordinal: Annotated[int, Field(ge=0, le=1)] = 1
-    """The `ordinal` of the first item of a page in the `ubi_events` dumps."""
+    ubi_user: Literal["user_id", "client_id"] = "user_id"
+    """Which field of UBI names the user. `user_id`: that of a document, or else of another document of the same query
+    and client, or else `client_id`. `client_id`: always that."""
+    ubi_first_ordinal: Annotated[int, Field(ge=0, le=1)] | None = None
+    """The `ordinal` of the first item of a page in the `ubi_events` dumps. By default 0 if at least 1 % of the ordinals
+    are 0, or else 1."""
     catalog: tuple[str, ...]
     users: tuple[str, ...] = ()
     profile_columns: tuple[str, ...] = ()
@@ -150,8 +154,10 @@ class DataConfig(Settings):
             raise ValueError("`ubi_queries` is only read with `events_format: ubi`")
         if self.events_format != "ubi" and self.ubi_actions:
             raise ValueError("`ubi_actions` is only read with `events_format: ubi`")
-        if self.events_format != "ubi" and self.ubi_first_ordinal != 1:
+        if self.events_format != "ubi" and self.ubi_first_ordinal is not None:
             raise ValueError("`ubi_first_ordinal` is only read with `events_format: ubi`")
+        if self.events_format != "ubi" and self.ubi_user != "user_id":
+            raise ValueError("`ubi_user` is only read with `events_format: ubi`")
         if self.profile_columns and not self.users:
             raise ValueError("`profile_columns` needs `users`, the file that holds these columns")
         self._check_mapped_names()

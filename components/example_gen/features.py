@@ -24,6 +24,7 @@ from schema import features
 _EVENTS_AT_ONCE = 4_000_000
 # A robot's request has several hundred items in its history, so that these lists together take the memory.
 _ROWS_AT_ONCE = 16_384
+_LARGEST = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,11 @@ class History:
         self._earliest = int(times.min()) if len(times) else 0
         # One number per (user, time), so that one binary search finds both.
         self._span = (int(times.max()) - self._earliest + 2) if len(times) else 2
+        self._times: np.ndarray | None = None
+        if (int(users.max(initial=0)) + 1) * self._span > _LARGEST:
+            # A wrong clock makes the span a century; then times are counted by their order.
+            self._times = np.unique(times)
+            self._span = len(self._times) + 1
         self._keys = self._key(users, times)
         same = users * max(len(values), 1) + self._codes
         by_value = np.argsort(same, kind="stable")
@@ -93,6 +99,8 @@ class History:
         return np.where(known, places, 0)
 
     def _key(self, users: np.ndarray, times: np.ndarray) -> np.ndarray:
+        if self._times is not None:
+            return users * self._span + np.searchsorted(self._times, times)
         return users * self._span + np.clip(times - self._earliest, 0, self._span - 1)
 
     def _newest_first(self, starts: np.ndarray, ends: np.ndarray, cap: int) -> tuple[np.ndarray, np.ndarray]:

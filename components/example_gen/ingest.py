@@ -7,12 +7,10 @@
 Beam moves references to Arrow batches (see `partition`); what runs between is columnar (see `steps`).
 """
 
-import os
 import posixpath
-import threading
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import apache_beam as beam
@@ -24,6 +22,7 @@ from components.example_gen.config import IngestConfig
 from components.example_gen.files import create, is_remote, make_directory, open_raw, remove_tree, replaced
 from components.example_gen.job import IngestJob, InputSplit, plan_catalog_job, plan_job
 from components.example_gen.partition import BatchRef
+from components.example_gen.progress import Progress, watch
 from components.example_gen.steps import merge_user_states
 from components.example_gen.summary import (
     ActionRows,
@@ -35,19 +34,15 @@ from components.example_gen.summary import (
     column_use,
     most_frequent,
 )
-from components.example_gen.times import TimeSplits, resolve_splits
+from components.example_gen.timeline import Timeline, timeline
 from components.example_gen.ubi import event_type_of
 from schema import features
 from schema.artifacts import INGESTION_FILE
 from schema.settings import DataError, InputError, refuse_credentials
 
-# Called with (step, splits or partitions done, of how many).
-Progress = Callable[[str, int, int], None]
-
 TALLY = "tally"
 # Without a runner Beam looks for the Prism runner and would fetch its program from the network.
 DEFAULT_RUNNER = "FnApiRunner"
-_PROGRESS_SECONDS = 0.5
 
 
 def run_ingest(
@@ -96,14 +91,15 @@ def ingest_into(
     job = plan_job(config, output, _work(output))
     try:
         tally = _run(job, make_pipeline, progress)
-        splits = plan_splits(tally, config)
+        plan = timeline(tally, config)
+        splits = plan.splits
         check_splits(tally, splits)
         merge_user_states(job)
     finally:
         remove_tree(job.work)
     summary = IngestSummary(
         shown_as or output,
-        _counted(tally),
+        _counted(tally + Tally({"events.after_the_end": plan.after_the_end})),
         splits.train_start,
         splits.eval_start,
         splits.end,
@@ -113,6 +109,11 @@ def ingest_into(
             for action, count in most_frequent(tally.actions).items()
         },
         **column_use(job.unused_catalog_columns, tally, job.config),
+        ubi_first_ordinal=plan.first_ordinal if job.is_ubi and tally.ordinals else None,
+        unmatched_users={
+            name: tally.shown[f"users.{name}"] for name in ("profiles", "log") if f"users.{name}" in tally.shown
+        },
+        files_that_share_ids=tuple(tally.shown.get("events.reused_event_ids", ())),
     )
     with create(posixpath.join(output, INGESTION_FILE)) as stream:
         stream.write(summary.to_json().encode())
@@ -141,13 +142,14 @@ def ingest_catalog_into(
 
 
 def _work(output: str) -> str:
-    return posixpath.join(output, "_work")
+    """A folder for one job alone: what workers keep of its files, they keep by path."""
+    return posixpath.join(output, f"_work-{uuid.uuid4().hex[:8]}")
 
 
 def _run(job: IngestJob, make_pipeline: Callable[[], beam.Pipeline], progress: Progress | None = None) -> Tally:
     """Runs the job; returns its counts, checked."""
     make_directory(job.work)
-    with _watch(job, progress), make_pipeline() as pipeline:
+    with watch(job, progress), make_pipeline() as pipeline:
         build(pipeline, job)
     with open_raw(job.scratch("tally.json")) as stream:
         tally = Tally.from_json(stream.read())
@@ -165,18 +167,6 @@ def local_pipeline(beam_args: Sequence[str]) -> beam.Pipeline:
     if options.get_all_options()["runner"] is None:
         options = PipelineOptions([*beam_args, f"--runner={DEFAULT_RUNNER}"])
     return beam.Pipeline(options=options)
-
-
-def plan_splits(tally: Tally, config: IngestConfig) -> TimeSplits:
-    """The splits of the log that was read.
-
-    Raises:
-      InputError: if nothing usable was, or the log does not fit the configured times.
-    """
-    span = tally.searches or tally.events
-    if span is None:
-        raise DataError("the event log has no usable row; is `events_format` right?")
-    return resolve_splits(config, span)
 
 
 def build(pipeline: beam.Pipeline, job: IngestJob) -> None:
@@ -204,19 +194,26 @@ def _build_search(read: Any, item_paths: beam.PCollection, job: IngestJob) -> li
     plan = (
         read[TALLY]
         | "SumOfRead" >> beam.CombineGlobally(_SumTallies())
-        | "PlanSplits" >> beam.Map(_splits_or_none, job.config)
+        | "PlanTimes" >> beam.Map(_timeline_or_none, job.config)
     )
+    checked = read["ids"] | "GroupIds" >> beam.GroupByKey() | "CheckIds" >> beam.ParDo(_CheckIds(job)).with_outputs()
     joined = (
         read[kinds.EVENTS]
         | "GroupRequests" >> beam.GroupByKey()
-        | "Join" >> beam.ParDo(_Join(job), beam.pvalue.AsList(item_paths), beam.pvalue.AsSingleton(plan)).with_outputs()
+        | "Join"
+        >> beam.ParDo(
+            _Join(job),
+            beam.pvalue.AsList(item_paths),
+            beam.pvalue.AsList(checked["again"]),
+            beam.pvalue.AsSingleton(plan),
+        ).with_outputs()
     )
     searched = (
         {"requests": joined["requests"], "interactions": joined["interactions"], "users": read[kinds.USERS]}
         | "GroupUsers" >> beam.CoGroupByKey()
         | "WriteSearch" >> beam.ParDo(_WriteSearch(job), beam.pvalue.AsSingleton(plan)).with_outputs()
     )
-    return [joined[TALLY], searched[TALLY]]
+    return [checked[TALLY], joined[TALLY], searched[TALLY]]
 
 
 class _Step(beam.DoFn):
@@ -244,8 +241,9 @@ class _Read(_Step):
 
     def _read(self, split: InputSplit) -> Iterator[Any]:
         kind = split.kind if split.kind in (kinds.CATALOG, kinds.USERS) else kinds.EVENTS
-        for refs, tally in steps.read_split(split, self.job):
+        for refs, ids, tally in steps.read_split(split, self.job):
             yield from _tagged(kind, refs)
+            yield from _tagged("ids", ids)
             yield beam.pvalue.TaggedOutput(TALLY, tally)
 
 
@@ -259,30 +257,43 @@ class _WriteCatalog(_Step):
         yield beam.pvalue.TaggedOutput(TALLY, tally)
 
 
+class _CheckIds(_Step):
+    def process(self, group: tuple[int, Iterable[BatchRef]]) -> Iterator[Any]:
+        return self.tallied(self._check(*group), f"ids-{group[0]:05d}")
+
+    def _check(self, partition: int, refs: Iterable[BatchRef]) -> Iterator[Any]:
+        path, tally = steps.check_event_ids(partition, refs, self.job)
+        if path:
+            yield beam.pvalue.TaggedOutput("again", path)
+        yield beam.pvalue.TaggedOutput(TALLY, tally)
+
+
 class _Join(_Step):
-    def process(self, group: tuple[int, Iterable[BatchRef]], item_paths: Any, splits: Any) -> Iterator[Any]:
-        return self.tallied(self._join(*group, item_paths, splits), f"join-{group[0]:05d}")
+    def process(
+        self, group: tuple[int, Iterable[BatchRef]], item_paths: Any, again_paths: Any, plan: Any
+    ) -> Iterator[Any]:
+        return self.tallied(self._join(*group, item_paths, again_paths, plan), f"join-{group[0]:05d}")
 
     def _join(
-        self, partition: int, refs: Iterable[BatchRef], item_paths: Any, splits: TimeSplits | None
+        self, partition: int, refs: Iterable[BatchRef], item_paths: Any, again_paths: Any, plan: Timeline | None
     ) -> Iterator[Any]:
-        if splits is None:
+        if plan is None:
             return
-        requests, interactions, tally = steps.join_partition(partition, refs, item_paths, splits, self.job)
+        requests, interactions, tally = steps.join_partition(partition, refs, item_paths, again_paths, plan, self.job)
         yield from _tagged("requests", requests)
         yield from _tagged("interactions", interactions)
         yield beam.pvalue.TaggedOutput(TALLY, tally)
 
 
 class _WriteSearch(_Step):
-    def process(self, group: tuple[int, Any], splits: Any) -> Iterator[Any]:
-        return self.tallied(self._write(*group, splits), f"write-{group[0]:05d}")
+    def process(self, group: tuple[int, Any], plan: Any) -> Iterator[Any]:
+        return self.tallied(self._write(*group, plan), f"write-{group[0]:05d}")
 
-    def _write(self, partition: int, refs: dict[str, Iterable[BatchRef]], splits: TimeSplits | None) -> Iterator[Any]:
-        if splits is None:
+    def _write(self, partition: int, refs: dict[str, Iterable[BatchRef]], plan: Timeline | None) -> Iterator[Any]:
+        if plan is None:
             return
         rows = (refs["requests"], refs["interactions"], refs["users"])
-        yield beam.pvalue.TaggedOutput(TALLY, steps.write_search(partition, *rows, splits, self.job))
+        yield beam.pvalue.TaggedOutput(TALLY, steps.write_search(partition, *rows, plan, self.job))
 
 
 def _tagged(tag: str, elements: Iterable[Any]) -> Iterator[beam.pvalue.TaggedOutput]:
@@ -304,45 +315,13 @@ class _SumTallies(beam.CombineFn):
         return total
 
 
-def _splits_or_none(tally: Tally, config: IngestConfig) -> TimeSplits | None:
-    """The splits, or None where the run is bound to fail: then the later steps do nothing."""
+def _timeline_or_none(tally: Tally, config: IngestConfig) -> Timeline | None:
+    """The times, or None where the run is bound to fail: then the later steps do nothing."""
     try:
         check(tally, config)
-        return plan_splits(tally, config)
+        return timeline(tally, config)
     except InputError:
         return None
-
-
-@contextmanager
-def _watch(job: IngestJob, progress: Progress | None) -> Iterator[None]:
-    """Calls `progress` while the body runs; every split and partition that is done, by any process, has left a mark."""
-    if progress is None:
-        yield
-        return
-    stop = threading.Event()
-    thread = threading.Thread(target=_report, args=(job, progress, stop), daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-
-
-def _report(job: IngestJob, progress: Progress, stop: threading.Event) -> None:
-    totals = {"read": len(job.input_splits), "catalog": job.item_partitions}
-    totals |= dict.fromkeys(("join", "write"), job.partitions)
-    reported: dict[str, int] = {}
-    folder = job.scratch("done")
-    finished = False
-    while not finished:
-        finished = stop.wait(_PROGRESS_SECONDS)
-        names = os.listdir(folder) if os.path.isdir(folder) else []
-        for step, total in totals.items():
-            done = sum(name.startswith(f"{step}-") and ".tmp-" not in name for name in names)
-            if done != reported.get(step):
-                reported[step] = done
-                progress(step, done, total)
 
 
 def _write_tally(tally: Tally, path: str) -> None:

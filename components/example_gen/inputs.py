@@ -13,8 +13,9 @@ from components.example_gen import readers
 from components.example_gen.cloud import Table, find_tables, is_table
 from components.example_gen.columns import RecordBatch
 from components.example_gen.files import FileSplit, InputFile, find_files, split_files
-from components.example_gen.readers import bigquery, jsonl
+from components.example_gen.readers import bigquery
 from components.example_gen.readers.bigquery import TableStream
+from components.example_gen.readers.documents import read_documents
 from schema.settings import InputError
 
 Input = InputFile | Table
@@ -56,9 +57,8 @@ class Reading:
 class Connector(Protocol):
     """A kind of store: its inputs, and their splits, each of which one worker reads; both are pickled.
 
-    An input has a `path` that tells it from all others, `documents` (whether `json_lines` can read it),
-    `names_all_columns` and a `size`; a split has its input's `path`, an `index` and a `decoded_size`, a guess of its
-    bytes as text.
+    An input has a `path` that tells it from all others, `names_all_columns` and a `size`; a split has its input's
+    `path`, an `index` and a `decoded_size`, a guess of its bytes as text.
     """
 
     classes: tuple[type, type]
@@ -79,8 +79,8 @@ class Connector(Protocol):
     def read_batches(self, split: Any, columns: tuple[str, ...]) -> Iterator[RecordBatch]:
         """Its rows; the same batches each time, as a worker that is tried again writes over what it wrote."""
 
-    def json_lines(self, split: Any) -> Iterator[bytes]:
-        """Its rows as JSON documents, one a line."""
+    def documents(self, split: Any, names: tuple[str, ...]) -> Iterator[tuple[bytes, list[tuple[str, str]]]]:
+        """Its rows as JSON documents, one a line, with at least the fields `names`; and what is no row."""
 
 
 class _Files:
@@ -101,8 +101,8 @@ class _Files:
     def read_batches(self, split: FileSplit, columns: tuple[str, ...]) -> Iterator[RecordBatch]:
         return readers.read_batches(split, columns)
 
-    def json_lines(self, split: FileSplit) -> Iterator[bytes]:
-        return jsonl.line_batches(split)
+    def documents(self, split: FileSplit, names: tuple[str, ...]) -> Iterator[tuple[bytes, list[tuple[str, str]]]]:
+        return read_documents(split, names)
 
 
 class _BigQuery:
@@ -127,8 +127,8 @@ class _BigQuery:
     def read_batches(self, split: TableStream, columns: tuple[str, ...]) -> Iterator[RecordBatch]:
         return bigquery.read_batches(split, columns)
 
-    def json_lines(self, split: TableStream) -> Iterator[bytes]:
-        return bigquery.json_lines(split)
+    def documents(self, split: TableStream, names: tuple[str, ...]) -> Iterator[tuple[bytes, list[tuple[str, str]]]]:
+        return ((data, []) for data in bigquery.json_lines(split))
 
 
 _CONNECTORS: Final[tuple[Connector, ...]] = (_Files(), _BigQuery())
@@ -197,13 +197,14 @@ def read_rows(split: Split, reading: Reading) -> Iterator[RecordBatch]:
         yield RecordBatch(frame, batch.rejects)
 
 
-def json_lines(split: Split) -> Iterator[bytes]:
-    """The rows of `split` as JSON documents, whole lines at a time.
+def documents(split: Split, names: tuple[str, ...]) -> Iterator[tuple[bytes, list[tuple[str, str]]]]:
+    """The rows of `split` as JSON documents, whole lines at a time, with at least those of the fields `names` that it
+    has; and what is no row, as (reason, raw text).
 
     Raises:
       InputError: it cannot be read.
     """
-    return _of(split).json_lines(split)
+    return _of(split).documents(split, names)
 
 
 def _of(source: Input | Split) -> Connector:

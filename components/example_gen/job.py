@@ -16,13 +16,8 @@ from components.example_gen.columns import (
 from components.example_gen.config import IngestConfig
 from components.example_gen.inputs import Input, Reading, Split, columns_of, find_inputs, split_inputs
 from components.example_gen.readers import HEAD_BYTES
-from components.example_gen.ubi import (
-    UBI_EVENTS_COLUMNS,
-    UBI_EVENTS_REQUIRED,
-    UBI_QUERIES_COLUMNS,
-    UBI_QUERIES_REQUIRED,
-    ubi_columns_of,
-)
+from components.example_gen.ubi import UBI_EVENTS_REQUIRED, UBI_QUERIES_REQUIRED
+from components.example_gen.ubi_documents import EVENT_FIELDS, QUERY_FIELDS, document_fields
 from schema.artifacts import DEAD_LETTERS_FOLDER, split_folder
 from schema.settings import InputError, nearest
 
@@ -83,6 +78,15 @@ class IngestJob:
         paths = {split.file: split.source.path for split in self.input_splits if split.kind in wanted}
         return tuple(paths[number] for number in range(len(paths)))
 
+    def file_numbers(self, kind: str) -> tuple[int, ...]:
+        """How rows name the files and tables of a kind of input."""
+        return tuple(sorted({split.file for split in self.input_splits if split.kind == kind}))
+
+    @property
+    def is_ubi(self) -> bool:
+        """Whether the log is one of UBI."""
+        return self.config.data.events_format == "ubi"
+
     def scratch(self, *names: str) -> str:
         """A path below the work folder."""
         return posixpath.join(self.work, *names)
@@ -142,9 +146,9 @@ def reading_of(kind: str, config: IngestConfig) -> Reading:
     elif kind == EVENTS:
         reading = Reading(EVENTS, EVENT_COLUMNS, names=data.columns.events)
     elif kind == UBI_EVENTS:
-        reading = Reading(EVENTS, UBI_EVENTS_COLUMNS, documents=True)
+        reading = Reading(EVENTS, EVENT_FIELDS, documents=True)
     else:
-        reading = Reading(UBI_QUERIES, UBI_QUERIES_COLUMNS, documents=True)
+        reading = Reading(UBI_QUERIES, QUERY_FIELDS, documents=True)
     return replace(reading, payer=config.bigquery.project)
 
 
@@ -173,7 +177,7 @@ def _inputs(
     """The inputs, and their columns that are not read."""
     reading = reading_of(kind, config)
     named = dict.fromkeys((*reading.names, *(config.data.catalog_columns.names if kind == CATALOG else ())))
-    columns: Callable[[Input, int], tuple[str, ...]] = ubi_columns_of if reading.documents else columns_of
+    columns: Callable[[Input, int], tuple[str, ...]] = document_fields if reading.documents else columns_of
     sources = find_inputs(patterns, reading.what)
     seen: dict[str, None] = {}
     for source in sources:

@@ -30,6 +30,9 @@ _STAGES = {
 }
 
 
+_IDENTITY = (EVENT_ID, "request_id", EVENT_TYPE, "item_id")
+
+
 @dataclass(frozen=True)
 class Joined:
     """The result of `join_requests`.
@@ -45,11 +48,22 @@ class Joined:
 
 
 def deduplicate(events: pl.DataFrame) -> pl.DataFrame:
-    """One row per event id. Where deliveries differ, the least in the order of the columns is kept."""
+    """One row per event. Of its deliveries each value is that of the earliest which has one, by the order of columns.
+
+    Deliveries are of one event if they agree in event id, request, type, item and, of a search, the query. What has the
+    id of another event is an event of its own.
+    """
     repeated = events[EVENT_ID].is_duplicated()
     if not repeated.any():
         return events
-    kept = events.filter(repeated).sort(EVENTS.names()).unique(EVENT_ID, keep="first", maintain_order=True)
+    same = [*_IDENTITY, pl.when(pl.col(EVENT_TYPE) == SEARCH).then("query").alias("asked")]
+    kept = (
+        events.filter(repeated)
+        .sort(EVENTS.names(), nulls_last=True)
+        .group_by(same, maintain_order=True)
+        .agg(pl.exclude(*_IDENTITY).drop_nulls().first())
+        .select(events.columns)
+    )
     return pl.concat([events.filter(~repeated), kept])
 
 

@@ -68,13 +68,13 @@ def write_partitions(frame: pl.DataFrame, by: pl.Series, partitions: int, path: 
 
     Args:
       frame: any rows.
-      by: text per row; its hash modulo `partitions` is the row's partition.
+      by: text per row, or its hash as an unsigned number; the hash modulo `partitions` is the row's partition.
       partitions: how many there are.
       path: of the file to write.
     """
     if frame.is_empty():
         return []
-    partition = stable_hash(by) % np.uint64(partitions)
+    partition = (by.to_numpy() if by.dtype == pl.UInt64 else stable_hash(by)) % np.uint64(partitions)
     # NumPy sorts 16-bit numbers by counting, and there are no more partitions than that.
     order = np.argsort(partition.astype(np.uint16), kind="stable")
     ends = np.cumsum(np.bincount(partition.astype(np.int64), minlength=partitions))

@@ -6,6 +6,7 @@ Each processes one input split or one partition alone, and returns a `Tally` of 
 import posixpath
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import lru_cache
 from itertools import groupby
 from operator import itemgetter
@@ -20,16 +21,19 @@ from components.example_gen import job as kinds
 from components.example_gen import validate
 from components.example_gen.catalog import item_columns, one_row_per_item, validate_items
 from components.example_gen.columns import (
+    EVENT_IDS,
     EVENT_TYPE,
     EVENTS,
     FILE,
     SEARCH,
+    UBI_EVENTS,
     USER_ID,
     RecordBatch,
     catalog_schema,
     users_schema,
 )
 from components.example_gen.encode import TFRecordWriter, encode_examples
+from components.example_gen.event_ids import check_ids, drop_delivered_again, event_ids, no_ids
 from components.example_gen.features import SearchLog
 from components.example_gen.files import create, open_raw
 from components.example_gen.inputs import read_rows
@@ -37,8 +41,10 @@ from components.example_gen.job import IngestJob, InputSplit, reading_of
 from components.example_gen.join import join_requests
 from components.example_gen.partition import BatchRef, read_newest, read_partition, write_partitions
 from components.example_gen.summary import Tally, most_frequent
-from components.example_gen.times import TimeSpan, TimeSplits
+from components.example_gen.timeline import Timeline, days_of
+from components.example_gen.times import TimeSpan
 from components.example_gen.ubi import event_type_of, read_events, read_queries
+from components.example_gen.ubi_requests import count_ordinals, count_positions, name_users
 from schema import features
 from schema.features import EventType
 
@@ -50,11 +56,12 @@ Partitioned = tuple[int, BatchRef]
 USER_STATE_FILE: Final = "user_state.parquet"
 
 
-def read_split(split: InputSplit, job: IngestJob) -> Iterator[tuple[list[Partitioned], Tally]]:
+def read_split(split: InputSplit, job: IngestJob) -> Iterator[tuple[list[Partitioned], list[Partitioned], Tally]]:
     """Reads and validates an input split, batch by batch, and partitions the usable rows.
 
     Events are partitioned by request, so that a request's events meet even where a row lacks its user; items by item,
-    profiles by user.
+    profiles by user. Beside these rows it gives the ids of events, partitioned by id; UBI's ids say all that events
+    do, so none of it can be of two.
     """
     for number, (batch, counted) in enumerate(_batches(split, job)):
         name = f"{split.name}-{number:05d}"
@@ -67,7 +74,29 @@ def read_split(split: InputSplit, job: IngestJob) -> Iterator[tuple[list[Partiti
         tally += counted + Tally({f"{what}.read": len(batch.frame) + len(batch.rejects)})
         partitions = job.item_partitions if split.kind == kinds.CATALOG else job.partitions
         path = job.scratch(what, f"{name}.arrow")
-        yield write_partitions(good, _partitioned_by(good, split.kind), partitions, path), tally
+        refs = write_partitions(good, _partitioned_by(good, split.kind), partitions, path)
+        ids: list[Partitioned] = []
+        if split.kind == kinds.EVENTS:
+            seen = event_ids(good)
+            ids = write_partitions(seen, seen["id"], partitions, job.scratch("ids", f"{name}.arrow"))
+        yield refs, ids, tally
+
+
+def check_event_ids(partition: int, refs: Iterable[BatchRef], job: IngestJob) -> tuple[str | None, Tally]:
+    """Checks the event ids of a partition; returns the path of the file that lists events delivered again without
+    their request, None if there are none.
+    """
+    found = check_ids(read_partition(refs, EVENT_IDS))
+    files = job.files(kinds.EVENTS)
+    pairs = [" and ".join(dict.fromkeys((files[one], files[other]))) for one, other in found.pairs]
+    shown = {"events.reused_event_ids": pairs} if pairs else {}
+    tally = Tally({"events.reused_event_ids": found.reused}, shown=shown)
+    if found.again.is_empty():
+        return None, tally
+    path = job.scratch("again", f"{partition:05d}.parquet")
+    with create(path) as stream:
+        found.again.write_parquet(stream)
+    return path, tally
 
 
 def write_catalog(partition: int, refs: Iterable[BatchRef], job: IngestJob) -> tuple[str, Tally]:
@@ -85,10 +114,21 @@ def write_catalog(partition: int, refs: Iterable[BatchRef], job: IngestJob) -> t
 
 
 def join_partition(
-    partition: int, refs: Iterable[BatchRef], item_paths: Iterable[str], splits: TimeSplits, job: IngestJob
+    partition: int,
+    refs: Iterable[BatchRef],
+    item_paths: Iterable[str],
+    again_paths: Iterable[str],
+    plan: Timeline,
+    job: IngestJob,
 ) -> tuple[list[Partitioned], list[Partitioned], Tally]:
     """Joins the events of a partition by request; returns requests and interactions, partitioned by user."""
-    joined = join_requests(read_partition(refs, EVENTS), _known_items(tuple(sorted(item_paths))), splits.eval_start)
+    read = read_partition(refs, UBI_EVENTS if job.is_ubi else EVENTS)
+    if job.is_ubi:
+        events = count_positions(name_users(read), plan.first_ordinal, job.file_numbers(kinds.UBI_EVENTS))
+    else:
+        events = drop_delivered_again(read, _delivered_again(tuple(sorted(again_paths))))
+    joined = join_requests(events, _known_items(tuple(sorted(item_paths))), plan.splits.eval_start)
+    counters = joined.counters | {"events.duplicates": joined.counters["events.duplicates"] + len(read) - len(events)}
     names = dict(enumerate(EventType.ALL))
     rows = joined.rejects.with_columns(pl.col(EVENT_TYPE).cast(pl.Int64).replace_strict(names, return_dtype=pl.String))
     letters = validate.rejected(rows, _file_names(job, kinds.EVENTS))
@@ -100,7 +140,7 @@ def join_partition(
     return (
         write_partitions(requests, users, job.partitions, job.scratch("requests", name)),
         write_partitions(interactions, interactions[USER_ID], job.partitions, job.scratch("interactions", name)),
-        _tally_rejects(letters, "events") + Tally(joined.counters),
+        _tally_rejects(letters, "events") + Tally(counters),
     )
 
 
@@ -109,7 +149,7 @@ def write_search(
     requests: Iterable[BatchRef],
     interactions: Iterable[BatchRef],
     profiles: Iterable[BatchRef],
-    splits: TimeSplits,
+    plan: Timeline,
     job: IngestJob,
 ) -> Tally:
     """Writes the search examples and the user states of a partition."""
@@ -120,15 +160,15 @@ def write_search(
     asked, done, counters = read_newest(requests, interactions, job.config.max_user_events)
     log = SearchLog(asked, done, users.drop(FILE), profile_columns, job.config.windows)
     counters |= {f"examples.{features.TRAIN_SPLIT}": 0, f"examples.{features.EVAL_SPLIT}": 0}
-    for split, batches in groupby(log.batches(splits), key=itemgetter(0)):
+    for split, batches in groupby(log.batches(plan.splits), key=itemgetter(0)):
         path = job.split_file(split, "search", partition)
         counters[f"examples.{split}"] = _write_examples((columns for _, columns in batches), path)
-    states = log.states(splits.end)
+    states = log.states(plan.states_at)
     counters["users.states"] = len(states)
     if len(states):
         with create(job.scratch("user_state", f"{partition:05d}.parquet")) as stream:
             states.write_parquet(stream)
-    return _tally_rejects(letters, "users") + Tally(counters)
+    return _tally_rejects(letters, "users") + _matches(users, asked, done) + Tally(counters)
 
 
 def merge_user_states(job: IngestJob) -> None:
@@ -145,15 +185,36 @@ def merge_user_states(job: IngestJob) -> None:
             writer.close()
 
 
+def _matches(profiles: pl.DataFrame, asked: pl.DataFrame, done: pl.DataFrame) -> Tally:
+    """How many profiles are of no user of the log; with some of these, and some users without a profile."""
+    if profiles.is_empty():
+        return Tally()
+    users = pl.concat([asked[USER_ID], done[USER_ID]]).drop_nulls().unique().to_frame()
+    idle = profiles.join(users, on=USER_ID, how="anti")[USER_ID]
+    unknown = users.join(profiles, on=USER_ID, how="anti")[USER_ID]
+    shown = {
+        f"users.{name}": ids.bottom_k(validate.EXAMPLES_SHOWN).sort().to_list()
+        for name, ids in (("profiles", idle), ("log", unknown))
+        if len(ids)
+    }
+    return Tally(
+        {"users.profiles_without_events": len(idle), "users.profiles_used": len(profiles) - len(idle)}, shown=shown
+    )
+
+
 def _batches(split: InputSplit, job: IngestJob) -> Iterator[tuple[RecordBatch, Tally]]:
+    data = job.config.data
     if split.kind == kinds.UBI_EVENTS:
-        own = job.config.data.ubi_actions
-        for batch, actions in read_events(split.source, own, job.config.data.ubi_first_ordinal):
-            ignored = sum(n for action, n in actions.items() if event_type_of(action, own) is None)
-            yield batch, Tally({"events.ignored_actions": ignored}, actions=most_frequent(actions))
+        for batch, actions in read_events(split.source, data.ubi_actions, data.ubi_user):
+            ignored = sum(n for action, n in actions.items() if event_type_of(action, data.ubi_actions) is None)
+            types = (EventType.SEARCH, EventType.IMPRESSION)
+            lost = batch.frame.select(pl.col("request_id").is_null() & pl.col(EVENT_TYPE).is_in(types)).to_series()
+            batch = replace(batch, frame=batch.frame.filter(~lost.fill_null(value=False)))
+            counters = {"events.ignored_actions": ignored, "events.without_query_id": int(lost.sum())}
+            yield batch, Tally(counters, actions=most_frequent(actions), ordinals=count_ordinals(batch.frame))
         return
     if split.kind == kinds.UBI_QUERIES:
-        batches = read_queries(split.source)
+        batches = read_queries(split.source, data.ubi_user)
     else:
         batches = read_rows(split.source, reading_of(split.kind, job.config))
     for batch in batches:
@@ -174,7 +235,14 @@ def _validated(batch: RecordBatch, split: InputSplit, job: IngestJob) -> tuple[p
     in_time = good if end is None else good.filter(pl.col("timestamp_ms") < end)
     searches = in_time.filter((pl.col(EVENT_TYPE) == SEARCH) & (pl.col("query") != ""))
     counters = {"events.queries_cut": cut, "events.not_before_date": len(good) - len(in_time)}
-    return in_time, bad, Tally(counters, _span(searches), _span(in_time))
+    tally = Tally(
+        counters,
+        _span(searches),
+        _span(in_time),
+        search_days=days_of(searches["timestamp_ms"]),
+        event_days=days_of(in_time["timestamp_ms"]),
+    )
+    return in_time, bad, tally
 
 
 def _span(events: pl.DataFrame) -> TimeSpan | None:
@@ -204,6 +272,16 @@ def _file_names(job: IngestJob, kind: str) -> pl.Expr:
 def _tally_rejects(letters: pl.DataFrame, what: str) -> Tally:
     shown = {f"{what}.{reason}": rows for reason, rows in validate.examples(letters).items()}
     return Tally(validate.counts(letters, what), shown=shown)
+
+
+@lru_cache(maxsize=1)
+def _delivered_again(paths: tuple[str, ...]) -> pl.DataFrame:
+    """What `drop_delivered_again` drops; a worker reads it once."""
+    parts = [no_ids()]
+    for path in paths:
+        with open_raw(path) as stream:
+            parts.append(pl.read_parquet(stream))
+    return pl.concat(parts)
 
 
 @lru_cache(maxsize=1)

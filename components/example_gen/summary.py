@@ -1,6 +1,6 @@
 """The summary of an ingestion: counters, the log's time span, the first of the rows that could not be used."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Final
 
@@ -21,6 +21,8 @@ from schema.settings import DataError, InputError
 # Of one record batch so many action names are kept: a log that puts ids into them must not fill the memory.
 NAMES_KEPT: Final = 100
 _NAMES_SHOWN: Final = 20
+# Searches that come so long after all others are of a wrong clock, if they are few.
+GAP_DAYS: Final = 30
 # What was lost of catalog columns, by the end of the counter's name.
 _LOST: Final = {
     CUT: "Texts cut to `ingest.max_text_characters`",
@@ -35,7 +37,8 @@ class Tally:
 
     `searches` and `events` are the time spans of the usable rows, None where there are none; `shown` holds the
     first few rejected rows per reason, `errors` what went wrong with an input as a whole, `actions` how many rows had
-    each action name of UBI.
+    each action name of UBI, `ordinals` how many of its ordinals there are and are 0. `search_days` and `event_days`
+    have by day since 1970 how many usable rows there are, and the last moment.
     """
 
     counters: dict[str, int] = field(default_factory=dict)
@@ -44,6 +47,9 @@ class Tally:
     shown: dict[str, list[str]] = field(default_factory=dict)
     errors: tuple[str, ...] = ()
     actions: dict[str, int] = field(default_factory=dict)
+    ordinals: dict[str, int] = field(default_factory=dict)
+    search_days: dict[str, tuple[int, int]] = field(default_factory=dict)
+    event_days: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def __add__(self, other: "Tally") -> "Tally":
         return Tally(
@@ -56,6 +62,9 @@ class Tally:
             },
             tuple(sorted({*self.errors, *other.errors})),
             _sum(self.actions, other.actions),
+            _sum(self.ordinals, other.ordinals),
+            _joined_days(self.search_days, other.search_days),
+            _joined_days(self.event_days, other.event_days),
         )
 
     def to_json(self) -> bytes:
@@ -66,14 +75,10 @@ class Tally:
     def from_json(cls, data: bytes) -> "Tally":
         """The tally that `to_json` wrote."""
         values = orjson.loads(data)
-        spans = {name: values[name] and TimeSpan(**values[name]) for name in ("searches", "events")}
-        return cls(
-            values["counters"],
-            **spans,
-            shown=values["shown"],
-            errors=tuple(values["errors"]),
-            actions=values["actions"],
-        )
+        values |= {name: values[name] and TimeSpan(**values[name]) for name in ("searches", "events")}
+        days = ("search_days", "event_days")
+        values |= {name: {day: tuple(counted) for day, counted in values[name].items()} for name in days}
+        return cls(**values | {"errors": tuple(values["errors"])})
 
 
 def most_frequent(counts: Mapping[str, int], most: int = NAMES_KEPT) -> dict[str, int]:
@@ -95,7 +100,9 @@ class IngestSummary:
 
     `counters` are named `<input>.read`, `<input>.dropped.<reason>`, `examples.<split>` and so on; times are epoch
     milliseconds; `seconds` is how long it took. `ubi_actions` has the action names of a UBI dump, the most frequent
-    first. `unused_catalog_columns` are those that no setting names, `empty_catalog_features` those of named columns of
+    first; `ubi_first_ordinal` is where its ordinals begin. `files_that_share_ids` are some pairs of files whose events
+    have the same ids, `unmatched_users` some `profiles` that are of no user of the `log`, and the other way around.
+    `unused_catalog_columns` are those that no setting names, `empty_catalog_features` those of named columns of
     which no item has a value.
     """
 
@@ -106,6 +113,9 @@ class IngestSummary:
     end_ms: int
     seconds: float
     ubi_actions: dict[str, ActionRows] = field(default_factory=dict)
+    ubi_first_ordinal: int | None = None
+    files_that_share_ids: tuple[str, ...] = ()
+    unmatched_users: dict[str, list[str]] = field(default_factory=dict)
     unused_catalog_columns: tuple[str, ...] = ()
     empty_catalog_features: tuple[str, ...] = ()
 
@@ -133,7 +143,43 @@ class IngestSummary:
                 f"{searches:,} searches and {interactions:,} clicks, carts and orders were dropped. If one user_id "
                 "stands for many people, leave it empty: searches without a user are all kept."
             )
-        return lines + _catalog_notes(self)
+        return lines + self._log_notes() + self._user_notes() + _catalog_notes(self)
+
+    def _log_notes(self) -> list[str]:
+        lines = []
+        if self.ubi_first_ordinal == 0:
+            lines.append(
+                "UBI ordinals begin at 0 in this log, so positions are one more; `ingest.data.ubi_first_ordinal` "
+                "changes it."
+            )
+        late = self.counters.get("events.after_the_end", 0)
+        if late:
+            lines.append(
+                f"Events dated more than {GAP_DAYS} days after all other searches: {late:,}. Taken for dates of a "
+                f"wrong clock: the log ends at {format_timestamp(self.end_ms)}, and they give no example. If they are "
+                "right, set `ingest.date` to the day at whose start the log ends."
+            )
+        reused = self.counters.get("events.reused_event_ids", 0)
+        if reused:
+            lines.append(f"{reused:,} events have the event_id of another event. {_reused(self.files_that_share_ids)}")
+        return lines
+
+    def _user_notes(self) -> list[str]:
+        idle = self.counters.get("users.profiles_without_events", 0)
+        used = self.counters.get("users.profiles_used", 0)
+        if idle <= used:
+            return []
+        ids = {name: ", ".join(map(repr, map(_printable, ids))) for name, ids in self.unmatched_users.items()}
+        share = (
+            f"{idle:,} of {idle + used:,} profiles are"
+            if used
+            else f"No user of the log has a profile: all {idle:,} are"
+        )
+        log = f", while the log has {ids['log']}" if "log" in ids else ""
+        return [
+            f"{share} of no user of the log. Profiles are of {ids.get('profiles', '')}{log}. If these should be the "
+            "same users, check the column `user_id` of both and `ingest.data.columns.users`."
+        ]
 
     def _actions(self, ignored: bool) -> list[tuple[str, ActionRows]]:
         return [(name, rows) for name, rows in self.ubi_actions.items() if (rows.read_as is None) == ignored]
@@ -197,10 +243,27 @@ def check(tally: Tally, config: IngestConfig) -> None:
     """
     if tally.errors:
         raise InputError("\n".join(tally.errors))
+    read = tally.counters.get("events.read", 0)
+    reused = tally.counters.get("events.reused_event_ids", 0)
+    if reused > config.max_bad_fraction * read:
+        raise DataError(
+            f"{reused:,} of {read:,} events ({reused / read:.1%}) have the event_id of another event, with other "
+            f"content; max_bad_fraction allows {config.max_bad_fraction:.1%}. "
+            f"{_reused(tally.shown.get('events.reused_event_ids', ()))}"
+        )
     for what in ("events", "catalog", "users"):
         read = tally.counters.get(f"{what}.read", 0)
         _check(tally, what, read, BAD_ROW_REASONS, config.max_bad_fraction, "max_bad_fraction")
         _check(tally, what, read, UNMATCHED_REASONS, config.max_unmatched_fraction, "max_unmatched_fraction")
+
+
+def _reused(files: Iterable[str]) -> str:
+    found = "; ".join(dict.fromkeys(files))
+    where = f" Ids meet in: {found}." if found else ""
+    return (
+        f"Do ids restart in every file or day?{where} Deliveries of one event are told by it, so make it unique, for "
+        "example with the name of the file or the day in front."
+    )
 
 
 def check_splits(tally: Tally, splits: TimeSplits) -> None:
@@ -250,6 +313,16 @@ def _printable(name: str) -> str:
 
 def _short(text: str, most: int = 300) -> str:
     return text if len(text) <= most else text[: most - 3] + "..."
+
+
+def _joined_days(
+    one: Mapping[str, tuple[int, int]], other: Mapping[str, tuple[int, int]]
+) -> dict[str, tuple[int, int]]:
+    joined = dict(one)
+    for day, (rows, last) in other.items():
+        known, latest = joined.get(day, (0, last))
+        joined[day] = (known + rows, max(latest, last))
+    return dict(sorted(joined.items()))
 
 
 def _union(one: TimeSpan | None, other: TimeSpan | None) -> TimeSpan | None:

@@ -1,8 +1,6 @@
 """User Behavior Insights 1.x: the `ubi_queries` and `ubi_events` dumps of OpenSearch, Solr and Elasticsearch.
 
-Read from tables of BigQuery that have the same fields, or as JSON lines in any of three shapes: plain documents; bulk
-dumps, where an action line `{"index": {"_id": ...}}` comes before each document; and hit dumps, where the document is
-under `_source`. An input that holds both kinds of document may be named as both; each reader takes its own.
+An input that holds both kinds of document may be named as both; each reader takes its own. `ubi_documents` reads them.
 A query becomes a search event and one impression per id of what was found, in their order from position 1.
 UBI numbers no events, and engines give a repeated delivery a new `_id`; so an event is what it says:
 two documents of the same client, query, action, object, position, text and millisecond are one event.
@@ -18,61 +16,53 @@ import orjson
 import polars as pl
 from polars.exceptions import ComputeError
 
-from components.example_gen.columns import EVENT_COLUMNS, EVENT_ID, EVENT_TYPE, POSITION, TIMESTAMP, RecordBatch
-from components.example_gen.inputs import Input, Split, columns_of, json_lines
-from components.example_gen.readers import jsonl
+from components.example_gen.columns import (
+    CLIENT_ID,
+    EVENT_COLUMNS,
+    EVENT_ID,
+    EVENT_TYPE,
+    POSITION,
+    TIMESTAMP,
+    USER_ID,
+    RecordBatch,
+)
+from components.example_gen.inputs import Split
+from components.example_gen.ubi_documents import FOUND, ITEM, OF_QUERIES, ORDINAL, USER, read_documents
 from schema.features import EventType
-from schema.settings import InputError
 
 UBI_QUERIES_REQUIRED = ("query_id", "user_query", "timestamp")
 UBI_EVENTS_REQUIRED = ("action_name", "timestamp")
+# What is known of an event of UBI; whose it is, only the other events of its query tell.
+UBI_COLUMNS = (*EVENT_COLUMNS, CLIENT_ID)
 
 # UBI leaves the names of actions free; these are the ones of its schemas, of OpenSearch's documentation and of the
 # collectors that say what was done with which item. Any other action (a filter, a login, a hover, a click on no item
 # in particular, the start of a checkout) is no event of Souk and is only counted.
 ACTIONS: Mapping[str, str] = {
-    "search": EventType.SEARCH,
-    "on_search": EventType.SEARCH,
-    "impression": EventType.IMPRESSION,
-    "view": EventType.IMPRESSION,
-    "item_impression": EventType.IMPRESSION,
-    "product_impression": EventType.IMPRESSION,
-    "result_impression": EventType.IMPRESSION,
-    "click": EventType.CLICK,
-    "click_through": EventType.CLICK,
-    "item_click": EventType.CLICK,
-    "product_click": EventType.CLICK,
-    "result_click": EventType.CLICK,
-    "add_to_cart": EventType.ADD_TO_CART,
-    "purchase": EventType.ORDER,
-    "item_purchase": EventType.ORDER,
-    "product_purchase": EventType.ORDER,
-    "order": EventType.ORDER,
-}
-
-_TEXT = pl.String()
-# The ids of what a query found, by preference: `object_id_field` of each hit as the plugin of 2024 calls them, the same
-# as the documentation calls them, and the engine's ids of the hits. A list, or a text that holds one.
-_FOUND = ("query_response_object_ids", "query_response_objects_ids", "query_response_hit_ids")
-# Only a query document has one of these. They tell it from an event where its text is null.
-_OF_QUERIES = (*_FOUND, "query_response_id", "query_attributes")
-_COMMON: dict[str, pl.DataType] = dict.fromkeys(
-    ("action_name", "query_id", "client_id", "user_query", "message", "message_type", "timestamp", *_OF_QUERIES), _TEXT
-)
-_QUERY_DOCUMENT: dict[str, pl.DataType] = _COMMON
-_EVENT_DOCUMENT: dict[str, pl.DataType] = {
-    **_COMMON,
-    "event_attributes": pl.Struct(
-        {
-            "object": pl.Struct({"object_id": pl.String}),
-            # `ordinal` is a number, or as in 1.0 an object with the number as its `index`.
-            "position": pl.Struct({"ordinal": pl.String}),
-        }
+    **dict.fromkeys(("search", "on_search", "query"), EventType.SEARCH),
+    **dict.fromkeys(
+        ("impression", "view", "item_impression", "product_impression", "result_impression"), EventType.IMPRESSION
     ),
+    **dict.fromkeys(
+        (
+            "click",
+            "on_click",
+            "click_through",
+            "item_click",
+            "product_click",
+            "result_click",
+            "click_item",
+            "click_product",
+            "click_result",
+            "select_item",
+            # Of Amazon Personalize: a video was watched; shops mean the list of items to watch.
+            "watch",
+        ),
+        EventType.CLICK,
+    ),
+    **dict.fromkeys(("add_to_cart", "add_to_basket", "add_to_bag"), EventType.ADD_TO_CART),
+    **dict.fromkeys(("purchase", "item_purchase", "product_purchase", "order", "buy"), EventType.ORDER),
 }
-UBI_QUERIES_COLUMNS = tuple(_QUERY_DOCUMENT)
-UBI_EVENTS_COLUMNS = tuple(_EVENT_DOCUMENT)
-_ACTION_LINE = pl.Struct({"_index": pl.String})
 
 
 def event_type_of(action: str, own: Mapping[str, str]) -> str | None:
@@ -86,64 +76,51 @@ def event_type_of(action: str, own: Mapping[str, str]) -> str | None:
     return own.get(action) or ACTIONS.get(re.sub(r"[\W_]+", "_", words).lower())
 
 
-def read_queries(source: Split) -> Iterator[RecordBatch]:
-    """The search and impression events of a `ubi_queries` dump, as text columns like Souk's own.
+def read_queries(source: Split, user_field: str = USER_ID) -> Iterator[RecordBatch]:
+    """The search and impression events of a `ubi_queries` dump, as the text columns `UBI_COLUMNS`.
 
     The query of a document without text, as browse pages have, is "".
+
+    Args:
+      source: what to read.
+      user_field: as for `read_events`.
     """
-    for rows, rejects in _documents(source, _QUERY_DOCUMENT):
-        yield RecordBatch(_query_events(rows.filter(pl.col("action_name").is_null())), rejects)
+    for rows, rejects in read_documents(source, events=False):
+        yield RecordBatch(_query_events(rows.filter(pl.col("action_name").is_null()), user_field), rejects)
 
 
 def read_events(
-    source: Split, own: Mapping[str, str], first_ordinal: int = 1
+    source: Split, own: Mapping[str, str], user_field: str = USER_ID
 ) -> Iterator[tuple[RecordBatch, dict[str, int]]]:
-    """The events of a `ubi_events` dump as text columns, and how many rows had each action, ours or not.
+    """The events of a `ubi_events` dump as the text columns `UBI_COLUMNS`, and how many rows had each action, ours or
+    not.
 
-    The query of a search without text is null: another document of its `query_id` may hold it.
+    The query of a search without text is null: another document of its `query_id` may hold it. A search without
+    `query_id` is a request of its own. Positions are ordinals as they are logged, from wherever these begin.
 
     Args:
       source: what to read.
       own: as for `event_type_of`.
-      first_ordinal: the `ordinal` of the first item of a page; positions count from 1.
+      user_field: `user_id` where it is given, or `client_id` always.
     """
-    for rows, rejects in _documents(source, _EVENT_DOCUMENT):
-        of_query = pl.any_horizontal([pl.col(name).is_not_null() for name in ("user_query", *_OF_QUERIES)])
+    for rows, rejects in read_documents(source, events=True):
+        of_query = pl.any_horizontal([pl.col(name).is_not_null() for name in ("user_query", *OF_QUERIES)])
         events = rows.filter(pl.col("action_name").is_not_null() | ~of_query)
         counts = dict(events["action_name"].drop_nulls().value_counts().iter_rows())
         types = {action: event_type_of(action, own) for action in counts}
         ours = [action for action, event_type in types.items() if event_type]
         known = events.filter(pl.col("action_name").is_in(ours) | pl.col("action_name").is_null())
-        yield RecordBatch(_action_events(known, types, first_ordinal), rejects), counts
+        yield RecordBatch(_action_events(known, types, user_field), rejects), counts
 
 
-def ubi_columns_of(source: Input, head_bytes: int) -> tuple[str, ...]:
-    """The fields of the first documents of a dump.
-
-    Raises:
-      InputError: if it holds no JSON documents.
-    """
-    if not source.documents:
-        raise InputError(f"{source.path}: UBI is read from JSON lines or from BigQuery, not from such a file")
-    return columns_of(source, head_bytes)
-
-
-def _documents(source: Split, document: dict[str, pl.DataType]) -> Iterator[tuple[pl.DataFrame, list[tuple[str, str]]]]:
-    """Documents out of any of the three shapes, with the fields of `document`."""
-    action = dict.fromkeys(("index", "create"), _ACTION_LINE)
-    schema = {**document, **action, "_source": pl.Struct(document)}
-    inner = pl.col("_source").struct
-    for data in json_lines(source):
-        batch = jsonl.parse_lines(data, schema)
-        is_action = pl.any_horizontal([pl.col(name).is_not_null() for name in action])
-        rows = batch.frame.filter(~is_action).select(
-            [pl.coalesce(pl.col(name), inner.field(name)).alias(name) for name in document]
-        )
-        yield rows, batch.rejects
-
-
-def _query_events(rows: pl.DataFrame) -> pl.DataFrame:
-    rows = rows.with_columns(_query_text().fill_null("").alias("query"), *(_id_lists(rows[name]) for name in _FOUND))
+def _query_events(rows: pl.DataFrame, user_field: str) -> pl.DataFrame:
+    if user_field == USER_ID:
+        rows = rows.with_columns(_attribute_user(rows).alias("attribute_user"))
+    rows = rows.with_columns(
+        _query_text().fill_null("").alias("query"),
+        _user(user_field, ("user_id", "attribute_user")).alias("user"),
+        *(_id_lists(rows[name]) for name in FOUND),
+    )
     # Of events at the same time the one with the least id decides whose request it is, and what was asked: the engine
     # knows better than the page, so this comes before `event` in the alphabet.
     asked = [pl.lit("asked"), "query_id", "timestamp", "query"]
@@ -151,18 +128,20 @@ def _query_events(rows: pl.DataFrame) -> pl.DataFrame:
         pl.concat_str(asked, separator="/").alias(EVENT_ID),
         pl.col("timestamp").alias(TIMESTAMP),
         pl.col("query_id").alias("request_id"),
-        pl.col("client_id").alias("user_id"),
+        pl.col("user").alias(USER_ID),
         pl.lit(EventType.SEARCH).alias(EVENT_TYPE),
         pl.col("query"),
         pl.lit(None, pl.String).alias("item_id"),
         pl.lit(None, pl.String).alias(POSITION),
+        pl.col(CLIENT_ID),
     )
-    found = pl.coalesce([pl.when(pl.col(name).list.len() > 0).then(pl.col(name)) for name in _FOUND])
+    found = pl.coalesce([pl.when(pl.col(name).list.len() > 0).then(pl.col(name)) for name in FOUND])
     shown = (
         rows.select(
             "query_id",
             "timestamp",
-            pl.col("client_id").alias("user_id"),
+            "user",
+            CLIENT_ID,
             found.alias("item_id"),
             pl.int_ranges(1, found.list.len().fill_null(0) + 1).alias(POSITION),
         )
@@ -173,32 +152,54 @@ def _query_events(rows: pl.DataFrame) -> pl.DataFrame:
         pl.concat_str([pl.lit("shown"), "query_id", "timestamp", POSITION], separator="/").alias(EVENT_ID),
         pl.col("timestamp").alias(TIMESTAMP),
         pl.col("query_id").alias("request_id"),
-        pl.col("user_id"),
+        pl.col("user").alias(USER_ID),
         pl.lit(EventType.IMPRESSION).alias(EVENT_TYPE),
         pl.lit(None, pl.String).alias("query"),
         pl.col("item_id"),
         pl.col(POSITION).cast(pl.String),
+        pl.col(CLIENT_ID),
     )
-    return pl.concat([search, impressions]).select(EVENT_COLUMNS)
+    return pl.concat([search, impressions]).select(UBI_COLUMNS)
 
 
-def _action_events(rows: pl.DataFrame, types: Mapping[str, str | None], first_ordinal: int) -> pl.DataFrame:
-    attributes = pl.col("event_attributes").struct
-    ordinal = attributes.field("position").struct.field("ordinal").str.extract(r"(-?\d+)").cast(pl.Int64, strict=False)
+def _action_events(rows: pl.DataFrame, types: Mapping[str, str | None], user_field: str) -> pl.DataFrame:
+    # Collectors write -1 for what is not on the page.
+    ordinal = pl.coalesce([pl.col(name).str.extract(r"(-?\d+)") for name in ORDINAL]).cast(pl.Int64, strict=False)
     events = rows.select(
         pl.col("timestamp").alias(TIMESTAMP),
-        pl.col("query_id").alias("request_id"),
-        pl.col("client_id").alias("user_id"),
+        _not_blank("query_id").alias("request_id"),
+        _user(user_field, USER).alias(USER_ID),
         pl.col("action_name").replace_strict(types, default=None, return_dtype=pl.String).alias(EVENT_TYPE),
         _query_text().alias("query"),
         _user_query().alias("user_query"),
-        attributes.field("object").struct.field("object_id").alias("item_id"),
-        (ordinal + 1 - first_ordinal).cast(pl.String).alias(POSITION),
+        pl.coalesce(_not_blank(name) for name in ITEM).alias("item_id"),
+        pl.when(ordinal >= 0).then(ordinal).cast(pl.String).alias(POSITION),
+        pl.col(CLIENT_ID),
     ).with_columns(query=pl.when(pl.col(EVENT_TYPE) == EventType.SEARCH).then("query").otherwise("user_query"))
-    said = [TIMESTAMP, "request_id", "user_id", EVENT_TYPE, "item_id", POSITION, "query"]
-    return events.with_columns(
-        pl.concat_str([pl.lit("event"), *(pl.col(name).fill_null("") for name in said)], separator="/").alias(EVENT_ID)
-    ).select(EVENT_COLUMNS)
+    said = [pl.col(name) for name in (TIMESTAMP, "request_id", EVENT_TYPE, "item_id", POSITION, "query")]
+    said.insert(2, pl.coalesce(CLIENT_ID, USER_ID))
+    texts = [value.fill_null("") for value in said]
+    asked = (pl.col(EVENT_TYPE) == EventType.SEARCH) & pl.col("query").is_not_null()
+    return (
+        events.with_columns(pl.concat_str([pl.lit("event"), *texts], separator="/").alias(EVENT_ID))
+        .with_columns(request_id=pl.coalesce("request_id", pl.when(asked).then(EVENT_ID)))
+        .select(UBI_COLUMNS)
+    )
+
+
+def _user(user_field: str, names: tuple[str, ...]) -> pl.Expr:
+    """Who did it, as far as one document says."""
+    if user_field == CLIENT_ID:
+        return pl.col(CLIENT_ID)
+    return pl.coalesce(*(_not_blank(name) for name in names), CLIENT_ID)
+
+
+def _attribute_user(queries: pl.DataFrame) -> pl.Series:
+    """The `user_id` among the attributes of each query, where the plugin puts what it has no field for."""
+    attributes = queries["query_attributes"]
+    if not attributes.str.contains('"user_id"', literal=True).any():
+        return pl.Series([None] * len(queries), dtype=pl.String)
+    return attributes.str.json_path_match("$.user_id")
 
 
 def _user_query() -> pl.Expr:

@@ -7,6 +7,7 @@ import orjson
 import polars as pl
 
 from components.example_gen.columns import (
+    CLIENT_ID,
     EVENT_COLUMNS,
     EVENT_ID,
     EVENT_TYPE,
@@ -16,6 +17,7 @@ from components.example_gen.columns import (
     POSITION,
     SEARCH,
     TIMESTAMP,
+    UBI_EVENTS,
     USER_ID,
 )
 from components.example_gen.files import create
@@ -55,7 +57,15 @@ REPEATED_REASONS: Final = {
 SKIPPED: Final = {
     "searches_without_text": "nothing was typed, as on a browse page; they give no example",
     "of_searches_without_text": "what was shown or done on such pages gives no label; what was done stays behavior",
+    "without_query_id": "UBI impressions, and searches without text, that have no query_id; they belong to no search",
     "ignored_actions": "UBI actions that are none of Souk's events; see `ingest.data.ubi_actions`",
+}
+# What else is told. Nothing of it fails a run but `reused_event_ids`, whose limit is `max_bad_fraction`.
+TOLD: Final = {
+    "duplicates": "further deliveries of an event; of what they say, what is there counts",
+    "reused_event_ids": "events that have the event_id of another event: do ids restart in every file? all are used",
+    "after_the_end": "dated long after all others, as by a wrong clock; they give no example",
+    "profiles_without_events": "profiles whose user_id is no user of the log",
 }
 # What became of the further columns of the catalog; the ends of the counters `catalog.<feature>.<what>`.
 ATTRIBUTES: Final = {
@@ -64,7 +74,7 @@ ATTRIBUTES: Final = {
     "objects": "objects where values are wanted; name one of their fields",
     "not_a_number": "values that are no finite number; the items are kept without",
 }
-EXPLANATIONS: Final = BAD_ROW_REASONS | UNMATCHED_REASONS | REPEATED_REASONS | SKIPPED | ATTRIBUTES
+EXPLANATIONS: Final = BAD_ROW_REASONS | UNMATCHED_REASONS | REPEATED_REASONS | SKIPPED | TOLD | ATTRIBUTES
 
 REJECTS: Final = pl.Schema({"reason": pl.String(), "file": pl.String(), "row": pl.String()})
 EXAMPLES_SHOWN: Final = 3
@@ -78,18 +88,19 @@ def validate_events(
     """Typed events out of text columns.
 
     Args:
-      raw: the columns `EVENT_COLUMNS`, all text or null.
+      raw: the columns `EVENT_COLUMNS`, all text or null; and for UBI the client.
       file_index: goes into the column `file`.
       max_query_characters: longer queries are cut.
       needs_query: whether a search without a query is unusable. If not, its query stays "" where the log says that
         there is none, and null where another event of the request may hold it.
 
     Returns:
-      The usable events (schema `columns.EVENTS`), the unusable rows as they came with a `reason`, and how many
-      queries were cut.
+      The usable events (schema `columns.EVENTS`, or `columns.UBI_EVENTS` if the client is given), the unusable rows as
+      they came with a `reason`, and how many queries were cut.
     """
-    texts = raw.with_columns([pl.col(name).str.strip_chars() for name in _TEXTS]).with_columns(
-        [pl.col(name).replace("", None) for name in _TEXTS if needs_query or name != "query"]
+    names = [name for name in (*_TEXTS, CLIENT_ID) if name in raw.columns]
+    texts = raw.with_columns([pl.col(name).str.strip_chars() for name in names]).with_columns(
+        [pl.col(name).replace("", None) for name in names if needs_query or name != "query"]
     )
     typed = texts.select(
         pl.col(EVENT_ID),
@@ -102,6 +113,7 @@ def validate_events(
         parse_whole_numbers(pl.col(POSITION)).alias(POSITION),
         (pl.col("query").str.len_chars() > max_query_characters).fill_null(value=False).alias("_cut"),
         pl.lit(file_index, pl.Int32).alias(FILE),
+        *([CLIENT_ID] if CLIENT_ID in names else []),
         has_position=pl.col(POSITION).replace("", None).is_not_null(),
     )
     kind = pl.col(EVENT_TYPE)
@@ -124,7 +136,7 @@ def validate_events(
     bad = raw.clear() if reasons is None else raw.filter(reasons.is_not_null())
     bad_reasons = pl.Series([], dtype=pl.String) if reasons is None else reasons.drop_nulls()
     return (
-        good.select(EVENTS.names()),
+        good.select((UBI_EVENTS if CLIENT_ID in names else EVENTS).names()),
         bad.select(EVENT_COLUMNS).with_columns(bad_reasons.alias("reason")),
         cut,
     )

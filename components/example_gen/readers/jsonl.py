@@ -1,12 +1,13 @@
 """JSON lines: one object per line, plain or gzipped."""
 
 import io
+import re
 from collections.abc import Iterator, Mapping
 from typing import BinaryIO
 
 import orjson
 import polars as pl
-from polars.exceptions import PolarsError
+from polars.exceptions import ComputeError, PolarsError
 
 from components.example_gen.columns import RecordBatch
 from components.example_gen.files import FileSplit, InputFile, open_stream
@@ -15,6 +16,10 @@ from schema.settings import InputError
 BATCH_BYTES = 32 << 20
 _MAX_LINE_BYTES = 64 << 20
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+# An escaped backslash, a pair of surrogates, or one alone, as JavaScript leaves it where it cuts an emoji.
+_SURROGATES = re.compile(
+    rb"\\(?:\\|u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<alone>u[dD][89a-fA-F][0-9a-fA-F]{2}))"
+)
 
 
 def read_batches(source: FileSplit, columns: tuple[str, ...]) -> Iterator[RecordBatch]:
@@ -78,6 +83,13 @@ def parse_lines(data: bytes, schema: Mapping[str, pl.DataType]) -> RecordBatch:
     return RecordBatch(frame, rejects + stubborn)
 
 
+def has_lone_surrogate(data: bytes) -> bool:
+    """Whether an escaped surrogate in JSON is half of no pair; such a text is none."""
+    if b"\\ud" not in data and b"\\uD" not in data:
+        return False
+    return any(match["alone"] for match in _SURROGATES.finditer(data))
+
+
 def line_batches(source: FileSplit, batch_bytes: int = BATCH_BYTES) -> Iterator[bytes]:
     """Whole lines of the split, about `batch_bytes` at a time."""
     file = source.file
@@ -128,6 +140,8 @@ def _seek_to_line(stream: BinaryIO, source: FileSplit) -> int:
 def _parse(data: bytes, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
     if not data or data.isspace():
         return pl.DataFrame(schema=dict(schema))
+    if has_lone_surrogate(data):
+        raise ComputeError("half of a surrogate pair, of which the parser would make NUL")
     return pl.read_ndjson(io.BytesIO(data), schema=dict(schema))
 
 

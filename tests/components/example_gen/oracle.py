@@ -1,7 +1,7 @@
 """What ingestion should give, in plain Python: slow, small, and meant to be obviously right."""
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from components.example_gen.config import WindowConfig
@@ -55,8 +55,9 @@ def examples(
 def join(log: list[Event], known_items: set[str], eval_start: int) -> tuple[list[dict[str, Any]], list[Interaction]]:
     copies = defaultdict(list)
     for event in log:
-        copies[event.event_id].append(event)
-    events = sorted((min(same, key=_content) for same in copies.values()), key=lambda e: (e.timestamp_ms, e.event_id))
+        asked = event.query if event.event_type == "search" else None
+        copies[event.event_id, event.request_id, event.event_type, event.item_id, asked].append(event)
+    events = sorted(map(_merged, copies.values()), key=lambda e: (e.timestamp_ms, e.event_id))
 
     heads: dict[str, dict[str, Any]] = {}
     for request_id in {e.request_id for e in events} - {None}:
@@ -143,16 +144,17 @@ def _head(request_id: str, user: str | None, time: int, query: str | None) -> di
     return {"request_id": request_id, "user_id": user, "timestamp_ms": time, "query": query}
 
 
+def _merged(same: list[Event]) -> Event:
+    """One event out of its deliveries: each value is the earliest delivery's that has one."""
+    deliveries = sorted(same, key=_content)
+    values = {
+        field.name: next((v for e in deliveries if (v := getattr(e, field.name)) is not None), None)
+        for field in fields(Event)
+    }
+    return Event(**values)
+
+
 def _content(event: Event) -> tuple[Any, ...]:
-    """Orders differing deliveries of one event: column by column, what is missing first."""
-    order = {"search": 0, "impression": 1, "click": 2, "add_to_cart": 3, "order": 4}
-    values = (
-        event.timestamp_ms,
-        event.request_id,
-        event.user_id,
-        order[event.event_type],
-        event.query,
-        event.item_id,
-        event.position,
-    )
-    return tuple((value is not None, value) for value in values)
+    """Orders differing deliveries of one event: column by column, what is missing last."""
+    values = (event.timestamp_ms, event.user_id, event.query, event.position)
+    return tuple((value is None, value) for value in values)

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from components.example_gen.files import FileSplit, find_files, split_files
-from components.example_gen.ubi import event_type_of, read_events, read_queries, ubi_columns_of
-from schema.settings import InputError
+from components.example_gen.ubi import event_type_of, read_events, read_queries
+from components.example_gen.ubi_documents import document_fields
 
 QUERY = {
     "query_id": "q1",
@@ -68,7 +68,7 @@ def _source(tmp_path, rows: list[dict]) -> FileSplit:
 def test_a_query_becomes_a_search_and_an_impression_per_hit(tmp_path, shape) -> None:
     (batch,) = read_queries(_source(tmp_path, shape([QUERY, QUERY | {"query_id": "q2", "query_response_hit_ids": []}])))
     assert batch.rejects == []
-    assert batch.frame.drop("event_id", "timestamp").rows() == [
+    assert batch.frame.drop("event_id", "timestamp", "client_id").rows() == [
         ("q1", "c1", "search", "red shoes", None, None),
         ("q2", "c1", "search", "red shoes", None, None),
         ("q1", "c1", "impression", None, "i9", "1"),
@@ -85,7 +85,7 @@ def test_an_event_names_its_object_and_position(tmp_path, shape) -> None:
     }
     ((batch, counts),) = read_events(_source(tmp_path, shape([CLICK, numbered, CLICK | {"action_name": "login"}])), {})
     assert (batch.rejects, counts) == ([], {"click": 1, "purchase": 1, "login": 1})
-    assert batch.frame.drop("event_id", "timestamp").rows() == [
+    assert batch.frame.drop("event_id", "timestamp", "client_id").rows() == [
         ("q1", "c1", "click", None, "i4", "2"),
         ("q1", "c1", "order", None, "4", "7"),
     ]
@@ -119,7 +119,8 @@ def test_a_repeated_delivery_has_the_same_event_id_whatever_its_document_id(tmp_
         ("view_search_results", None),
         ("global_click", None),
         ("checkout", None),
-        ("watch", None),
+        ("watch", "click"),
+        ("onClick", "click"),
         ("", None),
     ],
 )
@@ -226,20 +227,11 @@ def test_an_event_without_attributes_or_of_another_shape_is_no_crash(tmp_path) -
 
 @shapes
 def test_the_columns_are_those_of_the_documents(tmp_path, shape) -> None:
-    assert {"action_name", "timestamp"} <= set(ubi_columns_of(_source(tmp_path, shape([CLICK])).file, 9999))
+    assert {"action_name", "timestamp"} <= set(document_fields(_source(tmp_path, shape([CLICK])).file, 9999))
 
 
-def test_a_dump_that_is_not_json_lines_is_an_error(tmp_path) -> None:
-    (tmp_path / "dump.csv").write_text("a,b\n")
-    (file,) = find_files((str(tmp_path / "dump.csv"),), "events")
-    with pytest.raises(InputError, match="read from JSON lines or from BigQuery"):
-        ubi_columns_of(file, 9999)
-
-
-def test_positions_count_from_1_wherever_ordinals_begin(tmp_path) -> None:
+def test_ordinals_are_read_as_they_are_logged(tmp_path) -> None:
     ordinals = [0, {"index": 6}, "3", None, -1]
     rows = [CLICK | {"event_attributes": {"object": {"object_id": 4}, "position": {"ordinal": o}}} for o in ordinals]
-    ((batch, _),) = read_events(_source(tmp_path, rows), {}, first_ordinal=0)
-    assert batch.frame["position"].to_list() == ["1", "7", "4", None, "0"]
     ((batch, _),) = read_events(_source(tmp_path, rows), {})
-    assert batch.frame["position"].to_list() == ["0", "6", "3", None, "-1"]
+    assert batch.frame["position"].to_list() == ["0", "6", "3", None, None]
