@@ -3,16 +3,20 @@
 import dataclasses
 import random
 
+import numpy as np
+import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from components.example_gen.config import WindowConfig
+from components.example_gen.features import History, Moments
 from components.example_gen.times import TimeSplits
 from tests.components.example_gen import columnar, oracle
 from tests.components.example_gen.oracle import Event
 
 HOUR = 3_600_000
+DAY = 24 * HOUR
 START = 1_700_000_000_000
 KNOWN = {"i1", "i2", "i3", "i4", "项"}
 ITEMS = [*sorted(KNOWN), "gone"]
@@ -281,8 +285,26 @@ def test_only_the_newest_events_of_a_window_are_looked_at() -> None:
     assert _one([log[0], *repeats[1:], log[-1]], "r")["real_time_items"] == ["i1", "i2"]
 
 
-def test_of_differing_deliveries_of_one_event_the_least_by_content_counts_in_any_order() -> None:
+def test_of_differing_deliveries_the_earliest_counts_in_any_order() -> None:
     click = _reaction("click", "i1", 9)
     later = dataclasses.replace(click, timestamp_ms=START + 11 * HOUR)
     for copies in ([click, later], [later, click]):
         assert _one([*copies, _search("r", 10)], "r")["real_time_items"] == ["i1"]
+
+
+def test_what_any_delivery_of_an_event_says_is_known_of_it() -> None:
+    click = _reaction("click", "i1", 9)
+    nobodys = dataclasses.replace(click, user_id=None, timestamp_ms=START + 8 * HOUR)
+    for copies in ([click, nobodys], [nobodys, click]):
+        assert _one([*copies, _search("r", 10)], "r")["real_time_items"] == ["i1"]
+
+
+def test_a_century_and_many_users_give_the_history_of_a_day() -> None:
+    first, last = 946_684_800_000, 4_102_444_000_000
+    users = np.array([0, 0, 2, 3_500_000, 3_500_000])
+    times = np.array([first, last, last, first, last])
+    events = pl.DataFrame({"user": users, "timestamp_ms": times, "code": np.arange(5)})
+    history = History(events, pl.Series([f"i{n}" for n in range(5)]))
+    moments = Moments(users, times + 1)
+    found = history.window(moments, DAY, 0, 9, 9).to_series("items")
+    assert found.to_list() == [["i0"], ["i1"], ["i2"], ["i3"], ["i4"]]

@@ -54,7 +54,12 @@ def hits(documents: list[dict]) -> list[dict]:
     return [{"_index": "ubi", "_id": str(n), "_score": 1, "_source": d} for n, d in enumerate(documents)]
 
 
-shapes = pytest.mark.parametrize("shape", [plain, bulk, created, hits])
+def answer(documents: list[dict]) -> list[dict]:
+    """The answer of a search for all documents."""
+    return [{"took": 3, "timed_out": False, "hits": {"total": {"value": 9}, "hits": hits(documents)}}]
+
+
+shapes = pytest.mark.parametrize("shape", [plain, bulk, created, hits, answer])
 
 
 def _source(tmp_path, rows: list[dict]) -> FileSplit:
@@ -235,3 +240,57 @@ def test_ordinals_are_read_as_they_are_logged(tmp_path) -> None:
     rows = [CLICK | {"event_attributes": {"object": {"object_id": 4}, "position": {"ordinal": o}}} for o in ordinals]
     ((batch, _),) = read_events(_source(tmp_path, rows), {})
     assert batch.frame["position"].to_list() == ["0", "6", "3", None, None]
+
+
+ODD = [
+    {"event_attributes": json.dumps(CLICK["event_attributes"])},
+    {"event_attributes": str(CLICK["event_attributes"])},
+    {"event_attributes": CLICK["event_attributes"] | {"object": {"key_value": "i4"}}},
+    {"event_attributes": {"object": {"object_id": "i4", "position": {"ordinal": 2}}, "position": None}},
+    {"event_attributes": {"object": {"object_id": "i4"}, "rank": 2, "position": [1, 2]}},
+    {"event_attributes": None, "object_id": "i4", "rank": 2},
+]
+
+
+@pytest.mark.parametrize("odd", ODD)
+@shapes
+def test_items_and_positions_are_found_wherever_they_are(tmp_path, shape, odd: dict) -> None:
+    strange = {"action_name": "hover", "event_attributes": ["\ud83d\ude00"]}
+    ((batch, counts),) = read_events(_source(tmp_path, shape([CLICK | odd, CLICK | strange, CLICK])), {})
+    assert (batch.rejects, counts) == ([], {"click": 2, "hover": 1})
+    assert batch.frame.select("item_id", "position").rows() == [("i4", "2")] * 2
+
+
+@pytest.mark.parametrize(
+    ("fields", "user"),
+    [
+        ({}, "c1"),
+        ({"user_id": "u1"}, "u1"),
+        ({"user_id": ""}, "c1"),
+        ({"event_attributes": CLICK["event_attributes"] | {"user_id": "u2"}}, "u2"),
+        ({"client_id": None, "user_id": "u1"}, "u1"),
+    ],
+)
+def test_the_user_is_the_one_who_is_named(tmp_path, fields: dict, user: str) -> None:
+    source = _source(tmp_path, [CLICK | fields])
+    ((batch, _),) = read_events(source, {})
+    assert batch.frame["user_id"].to_list() == [user]
+    ((batch, _),) = read_events(source, {}, "client_id")
+    assert batch.frame["user_id"].to_list() == [fields.get("client_id", "c1")]
+
+
+def test_a_query_may_name_its_user_among_its_attributes(tmp_path) -> None:
+    documents = [QUERY, QUERY | {"query_attributes": {"user_id": "u1"}}, QUERY | {"user_id": "u2"}]
+    (batch,) = read_queries(_source(tmp_path, documents))
+    assert batch.frame["user_id"].to_list()[:3] == ["c1", "u1", "u2"]
+    assert set(batch.frame["client_id"]) == {"c1"}
+
+
+def test_half_a_character_is_no_text(tmp_path) -> None:
+    path = tmp_path / "dump.ndjson"
+    rows = [json.dumps(CLICK | {"query_id": query}) for query in ("\ud83d", "a\ud83d\ude00")]
+    path.write_text("".join(row + "\n" for row in rows))
+    (source,) = split_files(find_files((str(path),), "events"))
+    ((batch, _),) = read_events(source, {})
+    assert batch.frame["request_id"].to_list() == ["a\U0001f600"]
+    assert [reason for reason, _ in batch.rejects] == ["not_json"]

@@ -17,7 +17,7 @@ from components.example_gen.summary import IngestSummary
 from schema.settings import DataError
 from tests.components.example_gen import oracle, written
 from tests.components.example_gen.small_shop import make_shop, splits_of, ubi_rows, write_jsonl, write_shop
-from tests.components.example_gen.test_ubi import CLICK, FOUND, QUERY, bulk, hits, plain
+from tests.components.example_gen.test_ubi import CLICK, FOUND, QUERY, answer, bulk, hits, plain
 
 SHOP = make_shop(40)
 NAMES = {
@@ -37,15 +37,57 @@ def _log() -> tuple[list[dict], list[dict]]:
 
 
 def _ingest(
-    folder: Path, queries: list[dict], events: list[dict], first_ordinal: int = 1, **limits: float
+    folder: Path, queries: list[dict], events: list[dict], form: str = "jsonl", **limits: float
 ) -> tuple[IngestConfig, IngestSummary]:
     """Ingests the small shop with another log."""
     config = write_shop(folder / "in", SHOP, "ubi", **limits)
-    write_jsonl(folder / "in" / "queries.jsonl", queries)
-    write_jsonl(folder / "in" / "events-0.jsonl", events)
-    own = {"ubi_actions": {"bought": "order"}, "ubi_first_ordinal": first_ordinal}
+    for name, documents in (("queries", queries), ("events-0", events)):
+        _write(folder / "in" / f"{name}.{form}", documents)
+    own = {
+        "ubi_actions": {"bought": "order"},
+        "events": (str(folder / "in" / f"events-0.{form}"),),
+        "ubi_queries": (str(folder / "in" / f"queries.{form}"),),
+    }
     config = config.model_copy(update={"data": config.data.model_copy(update=own)})
     return config, run_ingest(config, str(folder / "out"))
+
+
+def _write(path: Path, documents: list[dict]) -> None:
+    """Documents as tools write them that know no others than flat ones: a nested field as its JSON, as what Python
+    prints, as columns, or as a struct.
+    """
+    if path.suffix == ".jsonl":
+        write_jsonl(path, documents)
+        return
+    rows = [dict(document) for document in documents]
+    for row in rows:
+        if "event_attributes" not in row:
+            continue
+        attributes = row.pop("event_attributes")
+        ordinal = attributes["position"]["ordinal"]
+        row["event_attributes.position.ordinal"] = None if ordinal is None else str(ordinal)
+        if len(rows) % 2:
+            row["event_attributes.object.object_id"] = attributes["object"]["object_id"]
+        else:
+            inner = {"object": attributes["object"]}
+            row["event_attributes"] = str(inner) if len(inner["object"]["object_id"]) % 2 else json.dumps(inner)
+    names = dict.fromkeys(name for row in rows for name in row)
+    columns = {name: [row.get(name) for row in rows] for name in names}
+    texts = {
+        name: [None if value is None else value if isinstance(value, str) else json.dumps(value) for value in values]
+        for name, values in columns.items()
+    }
+    if path.suffix == ".csv":
+        pl.DataFrame(texts).write_csv(path)
+        return
+    structs = [
+        None if row.get("event_attributes.object.object_id") is None else {"object": {"object_id": id_}}
+        for row, id_ in zip(rows, columns.get("event_attributes.object.object_id", [None] * len(rows)), strict=True)
+    ]
+    if any(structs):
+        del texts["event_attributes.object.object_id"]
+        texts["event_attributes"] = structs
+    pl.DataFrame(texts).write_parquet(path)
 
 
 def _search(document: dict, **fields: object) -> dict:
@@ -59,6 +101,7 @@ def _in_dialects(rng: random.Random, first_ordinal: int) -> tuple[list[dict], li
     """The shop's log, each document in a dialect of its own, among pages that nobody typed anything for."""
     queries, events = _log()
     said: list[dict] = []
+    _name_users(rng, queries, events)
     for number, document in enumerate(queries):
         ids = document.pop("query_response_hit_ids")
         document[rng.choice(FOUND)] = rng.choice([ids, json.dumps(ids), str(ids)])
@@ -77,23 +120,46 @@ def _in_dialects(rng: random.Random, first_ordinal: int) -> tuple[list[dict], li
     for event in events:
         event["action_name"] = rng.choice(NAMES[event["action_name"]])
         position = event["event_attributes"]["position"]
+        position["ordinal"] += first_ordinal - 1
         position["ordinal"] = rng.choice(
             [position["ordinal"], {"index": position["ordinal"]}, str(position["ordinal"])]
         )
+    # In CSV and Parquet an even or odd number of rows decides how nested fields are written.
+    said += [_search(queries[0])] * rng.randrange(2)
     both = [*said, *events, *(event | {"action_name": "hover"} for event in events[:3])]
     rng.shuffle(both)
-    return [row for d in queries for row in rng.choice([plain, bulk, hits])([d])], bulk(both)
+    return queries, both
+
+
+def _name_users(rng: random.Random, queries: list[dict], events: list[dict]) -> None:
+    """Of some requests the engine knows the browser alone, and one event at least the user."""
+    for query in queries:
+        same = [event for event in events if event["query_id"] == query["query_id"]]
+        if not same or rng.random() < 0.5:
+            continue
+        user = query["client_id"]
+        browser = f"browser of {user}"
+        query["client_id"] = browser
+        for event in same:
+            event["client_id"] = browser
+            event["user_id"] = rng.choice([user, "", None])
+        rng.choice(same)["user_id"] = user
 
 
 @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.randoms(use_true_random=False), st.integers(0, 1))
-def test_the_same_facts_in_any_dialect_give_the_same_examples(rng: random.Random, first: int) -> None:
+@given(st.randoms(use_true_random=False), st.integers(0, 1), st.sampled_from(["jsonl", "csv", "parquet"]))
+def test_the_same_facts_in_any_dialect_give_the_same_examples(rng: random.Random, first: int, form: str) -> None:
+    queries, events = _in_dialects(rng, first)
+    if form == "jsonl":
+        queries = [row for d in queries for row in rng.choice([plain, bulk, hits])([d])]
+        events = rng.choice([plain, bulk, hits, answer])(events)
     with tempfile.TemporaryDirectory() as folder:
-        config, summary = _ingest(Path(folder), *_in_dialects(rng, first), first)
+        config, summary = _ingest(Path(folder), queries, events, form)
         expected = oracle.examples(SHOP.log, SHOP.item_ids, SHOP.profiles, config.windows, splits_of(SHOP))
         assert len(expected["train"]) > 20
         assert {split: written.in_order(Path(folder) / "out", split) for split in expected} == expected
         assert summary.counters["events.ignored_actions"] == summary.ubi_actions["hover"].count == 3
+        assert (summary.ubi_first_ordinal, "begin at 0" in str(summary.notes())) == (first, first == 0)
 
 
 def test_browse_pages_fail_nothing_however_many_they_are(tmp_path) -> None:
@@ -149,3 +215,25 @@ def test_actions_are_told_with_their_counts(tmp_path) -> None:
     assert len(summary.ubi_actions) == 100
     assert summary.counters["events.ignored_actions"] == 155
     assert json.loads(summary.to_json())["ubi_actions"]["hover"] == {"count": 3, "read_as": None}
+
+
+def test_a_search_without_query_id_is_a_request_of_its_own(tmp_path) -> None:
+    queries, events = _log()
+    typed = _search(QUERY, query_id=None, message_type="QUERY", message="lonely", client_id="c9")
+    lost = [_search(QUERY, query_id=None), CLICK | {"action_name": "impression", "query_id": ""}]
+    _, summary = _ingest(tmp_path, queries, [*events, typed, *lost], max_bad_fraction=0.0)
+    (row,) = (row for row in written.rows(tmp_path / "out", "train") if row["query"] == "lonely")
+    assert (row["user_id"], row["items"]) == ("c9", [])
+    assert summary.counters["events.without_query_id"] == 2
+
+
+def test_the_client_is_the_user_where_a_setting_says_so(tmp_path) -> None:
+    _, events = _log()
+    named = [event | {"user_id": f"name of {event['client_id']}"} for event in events]
+    config = write_shop(tmp_path / "in", SHOP, "ubi")
+    write_jsonl(tmp_path / "in" / "events-0.jsonl", named)
+    for field, users in (("client_id", 0), ("user_id", 1)):
+        data = config.data.model_copy(update={"ubi_user": field})
+        run_ingest(config.model_copy(update={"data": data}), str(tmp_path / field))
+        found = {row["user_id"] for row in written.rows(tmp_path / field, "train")}
+        assert any(user.startswith("name of") for user in found) == bool(users)

@@ -47,6 +47,22 @@ def test_lines_that_are_no_json_object_are_rejected_alone(tmp_path) -> None:
     assert rejects[0][1] == '{"id":"x\\xff"}'
 
 
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        (r"\ud83d\ude00", "\U0001f600"),
+        (r"\\ud83d", r"\ud83d"),
+        (r"x\ud83d", None),
+        (r"\uDE00", None),
+        (r"\ud83d\\ude00", None),
+    ],
+)
+def test_half_of_a_character_is_rejected_alone(tmp_path, text: str, read: str | None) -> None:
+    rows, rejects = _read(_file(tmp_path / "rows.jsonl", f'{{"id":"a"}}\n{{"id":"{text}"}}\n'.encode()))
+    assert rows == [("a", None), *([(read, None)] if read else [])]
+    assert [reason for reason, _ in rejects] == ([] if read else ["not_json"])
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     rows=st.lists(st.tuples(st.text(max_size=8), st.integers(-5, 5)), max_size=30),
