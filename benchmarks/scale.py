@@ -30,9 +30,9 @@ from benchmarks.ingest import PROFILE_COLUMNS, simulate
 from components.example_gen import job as kinds
 from components.example_gen import steps
 from components.example_gen.config import IngestConfig
-from components.example_gen.ingest import plan_splits
 from components.example_gen.job import IngestJob, plan_job
 from components.example_gen.summary import Tally
+from components.example_gen.timeline import timeline
 
 Partitioned = list[tuple[int, Any]]
 _MIB: Final = 2**20
@@ -82,24 +82,29 @@ def run_steps(shop: Path, partitions: int, folder: Path) -> Measured:
     measured = Measured(partitions)
     read, tally = _read(job)
     paths = _catalog(read[kinds.CATALOG], job)
-    splits = plan_splits(tally, job.config)
+    plan = timeline(tally, job.config)
+    again = _again(read["ids"], job)
     requests: Partitioned = []
     interactions: Partitioned = []
     for partition, refs in _grouped(read[kinds.EVENTS], partitions):
         step = steps.join_partition if partition else _measured(measured, "join", steps.join_partition)
-        of_requests, of_interactions, _ = step(partition, refs, paths, splits, job)
+        of_requests, of_interactions, _ = step(partition, refs, paths, again, plan, job)
         requests += of_requests
         interactions += of_interactions
     by_user = [dict(_grouped(part, partitions)) for part in (requests, interactions, read[kinds.USERS])]
     for partition in range(partitions):
         step = steps.write_search if partition else _measured(measured, "write", steps.write_search)
         asked, done, profiles = (part.get(partition, []) for part in by_user)
-        tally += step(partition, asked, done, profiles, splits, job)
+        tally += step(partition, asked, done, profiles, plan, job)
     measured.events = tally.counters["events.read"]
     measured.searches = tally.counters["examples.train"] + tally.counters["examples.eval"]
     measured.log = _decoded(shop / "events")
     measured.written = sum(_size(folder / "out" / f"Split-{split}") for split in ("train", "eval"))
-    _weigh(measured, folder, {"events": read[kinds.EVENTS], "requests": requests, "interactions": interactions})
+    _weigh(
+        measured,
+        folder,
+        {"events": read[kinds.EVENTS], "ids": read["ids"], "requests": requests, "interactions": interactions},
+    )
     return measured
 
 
@@ -118,14 +123,15 @@ def partition_finely(shop: Path, joined_partitions: int, partitions: int, folder
     fine, coarse = _job(one, partitions, folder / "fine"), _job(one, joined_partitions, folder / "coarse")
     measured = Measured(partitions)
     of_fine, _ = _read(fine)
-    _weigh(measured, folder / "fine", {"events": of_fine[kinds.EVENTS]})
+    _weigh(measured, folder / "fine", {"events": of_fine[kinds.EVENTS], "ids": of_fine["ids"]})
     read, tally = _read(coarse)
     paths = _catalog(read[kinds.CATALOG], coarse)
-    splits = plan_splits(tally, coarse.config)
+    plan = timeline(tally, coarse.config)
+    again = _again(read["ids"], coarse)
     joined: dict[str, Partitioned] = {"requests": [], "interactions": []}
     for partition, refs in _grouped(read[kinds.EVENTS], joined_partitions):
         fine_job = replace(coarse, partitions=partitions)
-        requests, interactions, _ = steps.join_partition(partition, refs, paths, splits, fine_job)
+        requests, interactions, _ = steps.join_partition(partition, refs, paths, again, plan, fine_job)
         joined["requests"] += requests
         joined["interactions"] += interactions
     measured.events = tally.counters["events.read"]
@@ -181,10 +187,16 @@ def _read(job: IngestJob) -> tuple[dict[str, Partitioned], Tally]:
     tally = Tally()
     read: dict[str, Partitioned] = defaultdict(list)
     for split in job.input_splits:
-        for refs, of_batch in steps.read_split(split, job):
+        for refs, ids, of_batch in steps.read_split(split, job):
             read[split.kind] += refs
+            read["ids"] += ids
             tally += of_batch
     return read, tally
+
+
+def _again(ids: Partitioned, job: IngestJob) -> list[str]:
+    checked = (steps.check_event_ids(number, some, job)[0] for number, some in _grouped(ids, job.partitions))
+    return [path for path in checked if path]
 
 
 def _catalog(refs: Partitioned, job: IngestJob) -> list[str]:
@@ -258,10 +270,18 @@ def print_bytes(runs: list[Measured], id_bytes: tuple[float, float], console: Co
     """Prints the first table."""
     whole = runs[0]
     table = Table(title=f"{whole.events:,} simulated events, of {whole.searches:,} searches: bytes for each event")
-    for column in ("partitions", "disk: events", "disk: requests", "disk: interactions", "rows", "through Beam"):
+    for column in (
+        "partitions",
+        "disk: events",
+        "disk: ids",
+        "disk: requests",
+        "disk: interactions",
+        "rows",
+        "through Beam",
+    ):
         table.add_column(column, justify="right")
     for run in runs:
-        stages = [run.stages[name] for name in ("events", "requests", "interactions")]
+        stages = [run.stages[name] for name in ("events", "ids", "requests", "interactions")]
         table.add_row(
             f"{run.partitions:,}",
             *(f"{stage.kept / run.events:.0f}" for stage in stages),

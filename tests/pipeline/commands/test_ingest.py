@@ -118,6 +118,24 @@ def test_the_screen_names_ubi_actions_and_the_setting(tmp_path) -> None:
     assert "`ingest.data.ubi_actions`" in line
 
 
+def test_ids_that_restart_are_refused_with_the_cause(tmp_path) -> None:
+    name = "duplicate_event_ids"
+    if not (CASES / name).is_dir():
+        pytest.skip(f"the case is not at ../shared/cases/{name}")
+    result = _run("--config", CASES / name / "shop.yaml", "--out", tmp_path / "out")
+    assert result.exit_code == 4
+    assert "217 of 435 events (49.9%) have the event_id of another event" in result.stderr
+    assert "Do ids restart in every file or day? Ids meet in: " in result.stderr
+
+
+def test_the_screen_warns_of_profiles_that_match_nobody(tmp_path) -> None:
+    lines = _run_case("users_match_nobody", tmp_path / "out").stdout.splitlines()
+    assert any("users.profiles_without_events" in line and " 6 " in line for line in lines)
+    (note,) = (line for line in lines if line.startswith("No user of the log has a profile: "))
+    assert "'xu0'" in note
+    assert "`ingest.data.columns.users`" in note
+
+
 @pytest.fixture
 def unknown_actions(tmp_path):
     """A configuration of UBI dumps, some of whose actions are none of Souk's."""
