@@ -28,7 +28,7 @@ def _frame(log: list[tuple]) -> pl.DataFrame:
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(rows, max_size=20))
-def test_events_that_share_an_id_are_counted_and_lost_copies_dropped(log: list[tuple]) -> None:
+def test_events_that_share_an_id_are_counted(log: list[tuple]) -> None:
     events = defaultdict(set)
     for id_, request, *deed, _ in log:
         events[id_].add((request, *deed))
