@@ -261,8 +261,8 @@ def _reused(files: Iterable[str]) -> str:
     found = "; ".join(dict.fromkeys(files))
     where = f" Ids meet in: {found}." if found else ""
     return (
-        f"Do ids restart in every file or day?{where} Deliveries of one event are told by it, so make it unique, for "
-        "example with the name of the file or the day in front."
+        f"Do ids restart in every file or day, or have all items of a page one id?{where} Deliveries of one event are "
+        "told by it, so make it unique, for example with the name of the file, the day or the item in front."
     )
 
 

@@ -125,7 +125,7 @@ def test_ids_that_restart_are_refused_with_the_cause(tmp_path) -> None:
     result = _run("--config", CASES / name / "shop.yaml", "--out", tmp_path / "out")
     assert result.exit_code == 4
     assert "217 of 435 events (49.9%) have the event_id of another event" in result.stderr
-    assert "Do ids restart in every file or day? Ids meet in: " in result.stderr
+    assert "Do ids restart in every file or day, or have all items of a page one id? Ids meet in: " in result.stderr
 
 
 def test_the_screen_warns_of_profiles_that_match_nobody(tmp_path) -> None:
