@@ -88,7 +88,7 @@ def test_a_body_that_is_no_request_is_refused(body):
 
 
 def test_an_infinite_price_is_refused():
-    with pytest.raises(InputError, match="max_price"):
+    with pytest.raises(InputError, match="the most price"):
         _read(filters={"max_price": float("inf")})
 
 
