@@ -1,5 +1,8 @@
 """A shop over a given catalog file: what can be asked for is read off the catalog's own fields."""
 
+import gzip
+import io
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -9,22 +12,26 @@ import polars as pl
 from marketplace.catalog import NONE, Catalog, launch_days, price_levels, standardized
 from marketplace.config import CatalogSettings
 from marketplace.engine import STOPWORDS, stem, words_of
-from schema.features import CATEGORY_SEPARATOR
+from schema.categories import category_path
+from schema.file_head import check_json_lines, is_gzip, without_mark
 from schema.settings import InputError
+from schema.values import UNKNOWN_NAMES, UNKNOWN_NUMBERS, ids, known, without_nan, written_value
 
 # From this share of the items in one category on, the catalog counts as one without categories.
 ONE_CATEGORY_SHARE = 0.9
 TITLE_WORDS = 14
 COLOR_WORDS = 2
 _REGIONS = 8
+_HEAD_BYTES = 128 << 10
 
 
 def read_catalog(settings: CatalogSettings, days: int, rng: np.random.Generator) -> Catalog:
     """The catalog of `settings.path`: JSONL, JSONL.GZ, CSV or Parquet with `item_id` and `title`.
 
-    `brand`, `category` (a list from the root, or "A > B"), `shop`, `price`, `color`, `rating` and `rating_count` are
-    used where they are given; further columns are kept for display, `settings.ignored_columns` are dropped. Facets
-    are stems of title and color words, in the order of the title. Which day an item goes on sale is drawn.
+    `brand`, `category` (as `schema.categories.category_path` reads it), `shop`, `price`, `color`, `rating` and
+    `rating_count` are used where they are given; further columns are kept for display, `settings.ignored_columns` are
+    dropped. Facets are stems of title and color words, in the order of the title. Which day an item goes on sale is
+    drawn.
 
     Raises:
       InputError: no such file, a format that is not known, a missing column, or a row that cannot be an item.
@@ -86,18 +93,28 @@ def _read(path: Path) -> pl.DataFrame:
     if not path.is_file():
         raise InputError(f"there is no catalog file {path}; give a JSONL, JSONL.GZ, CSV or Parquet file")
     name = path.name.removesuffix(".gz")
-    if path.stat().st_size == 0:
-        return pl.DataFrame()
     try:
-        if name.endswith((".jsonl", ".ndjson")):
-            return pl.read_ndjson(path, infer_schema_length=None)
+        if path.stat().st_size == 0:
+            return pl.DataFrame()
+        if name.endswith((".jsonl", ".ndjson", ".json")):
+            lines = _text(path)
+            check_json_lines(lines[:_HEAD_BYTES].splitlines(), str(path))
+            return pl.read_ndjson(io.BytesIO(without_nan(lines)), infer_schema_length=None)
         if name.endswith(".csv"):
-            return pl.read_csv(path, infer_schema_length=None, schema_overrides={"item_id": pl.String})
+            rows = pl.read_csv(_text(path), infer_schema_length=None, schema_overrides={"item_id": pl.String})
+            # A data frame writes its index as a column without a name.
+            return rows.drop("", strict=False)
         if name.endswith(".parquet"):
             return pl.read_parquet(path)
-    except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
+    except (pl.exceptions.PolarsError, OSError, EOFError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read as {Path(name).suffix[1:]}: {str(error).splitlines()[0]}") from None
     raise InputError(f"{path} is of no known kind; give a file named .jsonl, .jsonl.gz, .csv or .parquet")
+
+
+def _text(path: Path) -> bytes:
+    data = path.read_bytes()
+    data = gzip.decompress(data) if is_gzip(data[:8], str(path)) else data
+    return without_mark(data, str(path))
 
 
 def _checked(rows: pl.DataFrame, source: str) -> pl.DataFrame:
@@ -110,41 +127,57 @@ def _checked(rows: pl.DataFrame, source: str) -> pl.DataFrame:
             f"{source} has no column {' and no column '.join(missing)}; it has {', '.join(rows.columns)}. "
             "Rename its columns to item_id, title, brand, category, shop, price"
         )
-    rows = rows.with_columns(pl.col("item_id", "title").cast(pl.String))
+    titled = known(_one_text(rows["title"], source), UNKNOWN_NAMES).is_not_null()
+    titles = rows["title"].cast(pl.String).set(~titled, None)
+    rows = rows.with_columns(ids(_one_text(rows["item_id"], source))[0], titles)
     for column in ("item_id", "title"):
-        blank = rows[column].is_null() | (rows[column].str.strip_chars() == "")
+        blank = rows[column].is_null()
         if blank.any():
             raise InputError(f"{source}, item {blank.arg_true()[0] + 1}: `{column}` is empty; every item needs one")
     twice = rows.filter(pl.col("item_id").is_duplicated())["item_id"]
     if len(twice):
         raise InputError(f"{source} holds item_id {twice[0]!r} more than once; item ids must be unique")
     for column in ("brand", "shop", "color"):
-        text = pl.col(column).cast(pl.String).str.strip_chars() if column in rows.columns else pl.lit(None, pl.String)
-        rows = rows.with_columns(pl.when(text != "").then(text).alias(column))
+        given = known(_one_text(rows[column], source), UNKNOWN_NAMES) if column in rows.columns else None
+        rows = rows.with_columns(pl.lit(None, pl.String).alias(column) if given is None else given)
     return rows.with_columns(category=_paths(rows, source), price=_prices(rows, source))
+
+
+def _one_text(values: pl.Series, source: str) -> pl.Series:
+    """Stripped texts of a column.
+
+    Raises:
+      InputError: it holds lists or objects.
+    """
+    if not values.dtype.is_nested():
+        texts = values.cast(pl.String).str.strip_chars()
+        written = texts.filter(texts.str.contains(r"^[\[{]").fill_null(False))
+        if all(isinstance(written_value(text), str) for text in written):
+            return texts
+    raise InputError(f"{source}: `{values.name}` holds lists or objects; give one text")
 
 
 def _paths(rows: pl.DataFrame, source: str) -> pl.Series:
     if "category" not in rows.columns:
         return pl.Series([[]] * len(rows), dtype=pl.List(pl.String))
-    category = rows["category"]
-    if category.dtype == pl.String:
-        parts = category.fill_null("").str.split(CATEGORY_SEPARATOR.strip())
-    elif isinstance(category.dtype, pl.List):
-        parts = category.cast(pl.List(pl.String)).fill_null([])
-    else:
-        raise InputError(
-            f"{source}: `category` holds {category.dtype} values; give a list of names from the root, or 'A > B > C'"
-        )
-    return parts.list.eval(pl.element().str.strip_chars()).list.eval(pl.element().filter(pl.element() != ""))
+    paths = []
+    for item, value in zip(rows["item_id"], rows["category"].to_list(), strict=True):
+        path = category_path(value if isinstance(value, str) else json.dumps(value, default=str))
+        if path is None:
+            raise InputError(
+                f"{source}, item {item!r}: `category` holds {value!r}; give a list of names from the root, or "
+                "'A > B > C'"
+            )
+        paths.append(path)
+    return pl.Series(paths, dtype=pl.List(pl.String))
 
 
 def _prices(rows: pl.DataFrame, source: str) -> pl.Series:
     if "price" not in rows.columns:
         return pl.Series([None] * len(rows), dtype=pl.Float64)
-    prices = rows["price"].cast(pl.Float64, strict=False)
-    unreadable = prices.is_null() & rows["price"].is_not_null() & (rows["price"].cast(pl.String) != "")
-    wrong = unreadable | (prices < 0).fill_null(False) | prices.is_nan().fill_null(False)
+    texts = known(_one_text(rows["price"], source), UNKNOWN_NUMBERS)
+    prices = texts.cast(pl.Float64, strict=False)
+    wrong = (prices.is_null() & texts.is_not_null()) | (prices < 0).fill_null(False)
     if wrong.any():
         row = wrong.arg_true()[0]
         raise InputError(

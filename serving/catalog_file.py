@@ -9,6 +9,7 @@ import polars as pl
 
 from schema import features
 from schema.settings import InputError
+from schema.values import ids
 
 
 def scan_catalog(path: Path, columns: Sequence[str], names: Mapping[str, str]) -> pl.LazyFrame:
@@ -28,7 +29,7 @@ def scan_catalog(path: Path, columns: Sequence[str], names: Mapping[str, str]) -
     if suffix in (".jsonl", ".ndjson", ".json"):
         # A line that is not JSON gives nulls: it is ingestion's to report, and must not hide the other items.
         line = pl.scan_lines(path, name="line").select(pl.col("line").str.strip_chars())
-        return line.select(_in_json(source).alias(column) for column, source in sources.items())
+        return line.select(_named(column, _in_json(source)) for column, source in sources.items())
     if suffix == ".csv":
         scan = pl.scan_csv(path, infer_schema=False)
     elif suffix == ".parquet":
@@ -45,12 +46,20 @@ def scan_catalog(path: Path, columns: Sequence[str], names: Mapping[str, str]) -
             f"{path} has no column `{sources[features.ITEM_ID]}` (it has: {', '.join(types.names())}), "
             "so items cannot be looked up in it. Give the catalog that the model was trained on."
         )
-    return scan.select(value.alias(column) for column, value in found.items() if value is not None)
+    return scan.select(_named(column, value) for column, value in found.items() if value is not None)
 
 
 def unreadable(path: Path, error: Exception) -> InputError:
     """What to say when reading it failed."""
     return InputError(f"The catalog file {path} cannot be read: {error}")
+
+
+def _named(column: str, value: pl.Expr) -> pl.Expr:
+    """`value` under the name `column`; ids as ingestion reads them."""
+    if column == features.ITEM_ID:
+        texts = value.cast(pl.String).str.strip_chars()
+        value = texts.map_batches(lambda batch: ids(batch)[0], return_dtype=pl.String)
+    return value.alias(column)
 
 
 def _in_json(source: str) -> pl.Expr:

@@ -3,17 +3,16 @@
 They are optional: what cannot be used of a value is counted, and its item is kept without it.
 """
 
-import ast
 import html
 from typing import Any, Final
 
 import numpy as np
-import orjson
 import polars as pl
 from polars.exceptions import ComputeError
 
 from components.example_gen.config import CatalogColumns
 from schema import features
+from schema.values import UNKNOWN_NAMES, UNKNOWN_NUMBERS, UNREADABLE, known, value_text, written_value
 
 # Counters of a feature are named `catalog.<feature>.<one of these>`; the first counts what is there.
 ITEMS: Final = "items"
@@ -71,7 +70,7 @@ def attributes(
 
 
 def value_lists(column: pl.Series) -> tuple[pl.Series, int]:
-    """Distinct values that are not empty, in their order, and how many rows have an object among them.
+    """Distinct values that are known, in their order, and how many rows have an object among them.
 
     Args:
       column: lists of text; or texts, each a value, or a list of values as JSON or Python writes it.
@@ -94,7 +93,7 @@ def _texts(column: pl.Series) -> tuple[pl.Series, int]:
     if column.dtype == _VALUES:
         texts = _joined(column)
     else:
-        texts = column.str.strip_chars().replace("", None)
+        texts = known(column.str.strip_chars(), UNKNOWN_NAMES)
         written = _written_lists(texts)
         if written.any():
             parsed, objects = _parse(texts.filter(written))
@@ -112,21 +111,22 @@ def _joined(lists: pl.Series) -> pl.Series:
 def _numbers(column: pl.Series) -> tuple[pl.Series, int]:
     if column.dtype == _VALUES:
         return pl.Series([None] * len(column), dtype=pl.Float32), int((column.list.len() > 0).sum())
-    texts = column.str.strip_chars().replace("", None)
+    texts = known(column.str.strip_chars(), UNKNOWN_NUMBERS)
     numbers = texts.cast(pl.Float32, strict=False)
     finite = numbers.is_finite().fill_null(value=False)
     return numbers.set(~finite, None), texts.count() - int(finite.sum())
 
 
 def _clean(lists: pl.Series, distinct: bool = True) -> pl.Series:
-    """Lists without empty values; no list is an empty one."""
-    value = pl.element().str.strip_chars().replace("", None).drop_nulls()
+    """Lists without unknown values; no list is an empty one."""
+    text = pl.element().str.strip_chars()
+    value = text.filter(~text.is_in(UNKNOWN_NAMES))
     values = lists.list.eval(value.unique(maintain_order=True) if distinct else value)
     return values.fill_null(pl.Series([[]], dtype=_VALUES)) if values.has_nulls() else values
 
 
 def _written_lists(texts: pl.Series) -> pl.Series:
-    return texts.str.contains(r"^[\[{]").fill_null(value=False)
+    return texts.str.contains(r"^[\[{(]").fill_null(value=False)
 
 
 def _parse(texts: pl.Series) -> tuple[pl.Series, int]:
@@ -134,37 +134,18 @@ def _parse(texts: pl.Series) -> tuple[pl.Series, int]:
     try:
         return texts.str.json_decode(_VALUES), 0
     except ComputeError:
-        parsed = [values_of(text) for text in texts]
+        parsed = [_flat(written_value(text)) for text in texts]
     values = [[value for value in row if value is not None] for row in parsed]
     return pl.Series(values, dtype=_VALUES), sum(None in row for row in parsed)
 
 
-def values_of(text: str) -> list[str | None]:
-    """The values that a text holds: those of a list as JSON or Python writes it, or itself; None for an object.
-
-    Lists within a list are one list.
-    """
-    try:
-        return _flat(orjson.loads(text))
-    except orjson.JSONDecodeError:
-        pass
-    # As pandas writes lists to CSV; other texts in brackets, such as "[new] shoes", are no list.
-    if text.startswith(("['", '["')):
-        try:
-            return _flat(ast.literal_eval(text))
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            pass
-    return [text]
-
-
 def _flat(value: Any) -> list[str | None]:
-    if isinstance(value, list):
+    """The values of a list, lists within it as one list; None for an object."""
+    if isinstance(value, list | tuple):
         return [part for inner in value for part in _flat(inner)]
     if value is None:
         return []
-    if isinstance(value, str):
-        return [value]
-    return [None] if isinstance(value, dict) else [orjson.dumps(value).decode()]
+    return [None if value is UNREADABLE else value_text(value)]
 
 
 def _without_markup(texts: pl.Series) -> pl.Series:

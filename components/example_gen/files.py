@@ -10,8 +10,10 @@ import posixpath
 import shutil
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from typing import BinaryIO, Final, Literal, cast
 
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileMetadata
@@ -19,6 +21,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from components.example_gen.cloud import READ_STORAGE, WRITE_STORAGE, explain
 from schema.artifacts import INGESTION_FILE
+from schema.file_head import holds_nothing, is_gzip
 from schema.settings import InputError
 
 Format = Literal["jsonl", "csv", "parquet"]
@@ -30,6 +33,9 @@ _SUFFIXES: dict[str, Format] = {
     ".csv": "csv",
     ".parquet": "parquet",
 }
+_FIRST_BYTES: Final = 512
+# Files whose first bytes are read at once; in a bucket each takes a request.
+_SNIFFERS: Final = 16
 SPLIT_BYTES = 64 << 20
 _TEMPORARY: Final = ".tmp-"
 
@@ -85,31 +91,91 @@ class FileSplit:
 def find_files(patterns: tuple[str, ...], what: str) -> list[InputFile]:
     """The files that `patterns` name, sorted by path, each once.
 
+    A path that exists as it is written is that file, whatever brackets it has; a folder is all files in it. What is
+    found in a folder or by a glob is left out if it is empty, or if its name or a folder of it begins with `_` or `.`.
+
     Args:
       patterns: paths or globs.
       what: the setting that the patterns come from, for the error message.
 
     Raises:
-      InputError: if a pattern matches nothing, a file is empty, or its format is unknown.
+      InputError: if a pattern matches nothing or only empty files, or a format is unknown.
     """
     found: dict[str, InputFile] = {}
-    for pattern in patterns:
-        try:
-            matches = FileSystems.match([os.path.expanduser(pattern)])[0].metadata_list
-        except Exception as error:
-            raise InputError(f"`{what}`: cannot look for {pattern!r}: {explain(error, READ_STORAGE)}") from error
+    with ThreadPoolExecutor(_SNIFFERS) as pool:
+        for pattern in patterns:
+            try:
+                matches, hidden = _match(pattern)
+            except Exception as error:
+                raise InputError(f"`{what}`: cannot look for {pattern!r}: {explain(error, READ_STORAGE)}") from error
+            if not matches:
+                where = "" if is_remote(pattern) else f" (looked in {os.getcwd()})"
+                left_out = f". {hidden} and such, whose names begin with `_` or `.`, are left out" if hidden else ""
+                raise InputError(f"`{what}`: no file matches {pattern!r}{where}; check the path and the glob{left_out}")
+            described = [_describe(match, what) for match in matches]
+            files = [file for file in pool.map(lambda file: _sniffed(file, what), described) if file.size]
+            if not files:
+                raise InputError(f"`{what}`: {matches[0].path} is empty; remove it or give the whole file")
+            found |= {file.path: file for file in files}
+    return [found[path] for path in sorted(found)]
+
+
+def _match(pattern: str) -> tuple[list[FileMetadata], str]:
+    """What `pattern` names, and the first file that is left out by its name."""
+    path = os.path.expanduser(pattern)
+    remote = is_remote(path)
+    if not remote and os.path.isfile(path):
+        return [FileMetadata(path, os.path.getsize(path), os.path.getmtime(path))], ""
+    path = path.rstrip("/") or path
+    if not remote:
+        wanted = _literal(path)
+    else:
+        wanted = glob.escape(path) if glob.has_magic(path) and FileSystems.exists(path) else path
+    hidden = ""
+    for one in (wanted, f"{wanted}/**"):
+        matches = FileSystems.match([one])[0].metadata_list
         # A console marks a folder of a bucket with an empty object whose name ends in a slash.
         matches = [match for match in matches if not os.path.isdir(match.path) and not match.path.endswith("/")]
-        if not matches:
-            where = "" if is_remote(pattern) else f" (looked in {os.getcwd()})"
-            raise InputError(f"`{what}`: no file matches {pattern!r}{where}; check the path and the glob")
-        for match in matches:
-            found[match.path] = _describe(match, what)
-    files = [found[path] for path in sorted(found)]
-    for file in files:
-        if file.size == 0:
-            raise InputError(f"`{what}`: {file.path} is empty; remove it or give the whole file")
-    return files
+        shown = [match for match in matches if not _is_hidden(match.path, one)]
+        if shown:
+            return shown, ""
+        hidden = hidden or next((match.path for match in matches), "")
+    return [], hidden
+
+
+def _literal(path: str) -> str:
+    """`path` as a glob in which what exists as it is written means itself."""
+    if not glob.has_magic(path):
+        return path
+    if os.path.exists(path):
+        return glob.escape(path)
+    head, tail = os.path.split(path)
+    return os.path.join(_literal(head), tail) if head not in ("", path) else path
+
+
+def _is_hidden(path: str, pattern: str) -> bool:
+    """Whether a part of `path` begins with `_` or `.`, as what Hadoop's writers leave beside the data does, and
+    `pattern` does not say so.
+    """
+    named = [part for part in pattern.split("/") if part.startswith(("_", "."))]
+    return any(
+        part.startswith(("_", ".")) and not any(fnmatchcase(part, one) for one in named) for part in path.split("/")
+    )
+
+
+def _sniffed(file: InputFile, what: str) -> InputFile:
+    """`file` as its first bytes say: gzipped or not, and of size 0 if nothing was gzipped."""
+    if file.format == "parquet" or not file.size:
+        return file
+    try:
+        with open_raw(file.path, _FIRST_BYTES) as stream:
+            head = stream.read(_FIRST_BYTES)
+    except Exception as error:
+        raise InputError(f"`{what}`: {file.path} cannot be read: {explain(error, READ_STORAGE)}") from error
+    gzipped = is_gzip(head, file.path)
+    # An empty part of a data set, gzipped.
+    nothing = gzipped and file.size <= len(head) and holds_nothing(head)
+    return replace(file, gzipped=gzipped, size=0 if nothing else file.size)
 
 
 def split_files(files: list[InputFile], split_bytes: int = SPLIT_BYTES, first: int = 0) -> list[FileSplit]:
@@ -195,15 +261,19 @@ def remove_tree(path: str) -> None:
 
 def _describe(match: FileMetadata, what: str) -> InputFile:
     path = match.path
-    stem, suffix = os.path.splitext(path.lower())
-    gzipped = suffix == ".gz"
-    if gzipped:
-        suffix = os.path.splitext(stem)[1]
-    format_ = _SUFFIXES.get(suffix)
+    suffix, gzipped = _suffix(path)
+    # Hadoop's writers name the folder alone: log.json/part-00000.
+    format_ = _SUFFIXES.get(suffix or _suffix(posixpath.dirname(path))[0])
     if format_ is None or (gzipped and format_ == "parquet"):
         known = ", ".join(_SUFFIXES)
         raise InputError(f"`{what}`: {path} has no known format; its name must end in one of {known} (text also .gz)")
     return InputFile(path, format_, gzipped, match.size_in_bytes, match.last_updated_in_seconds or 0.0)
+
+
+def _suffix(path: str) -> tuple[str, bool]:
+    """What the name ends in, without the end that says that it is gzipped, and whether there is one."""
+    stem, suffix = os.path.splitext(path.lower())
+    return (os.path.splitext(stem)[1], True) if suffix == ".gz" else (suffix, False)
 
 
 @contextmanager

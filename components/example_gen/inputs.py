@@ -10,13 +10,13 @@ from typing import Any, Final, Protocol
 import polars as pl
 
 from components.example_gen import readers
+from components.example_gen.clean import as_text
 from components.example_gen.cloud import Table, find_tables, is_table
 from components.example_gen.columns import RecordBatch
 from components.example_gen.files import FileSplit, InputFile, find_files, split_files
 from components.example_gen.readers import bigquery
 from components.example_gen.readers.bigquery import TableStream
 from components.example_gen.readers.documents import read_documents
-from schema.settings import InputError
 
 Input = InputFile | Table
 Split = FileSplit | TableStream
@@ -186,15 +186,15 @@ def read_rows(split: Split, reading: Reading) -> Iterator[RecordBatch]:
     """The rows of `split` in batches of bounded size, under Souk's names; a column that it does not have is all null.
 
     Raises:
-      InputError: it cannot be read, or has lists where a text is wanted.
+      InputError: it cannot be read, or has lists or objects where a text is wanted.
     """
     for batch in read_batches(split, reading.sources):
+        columns = []
         for name in reading.columns:
             source = reading.source(name)
-            if batch.frame.schema[source] == pl.List and name not in reading.lists:
-                raise InputError(f"`{reading.what}`: the column {source} of {split.path} holds lists; a text is wanted")
-        frame = batch.frame.select(pl.col(reading.source(name)).alias(name) for name in reading.columns)
-        yield RecordBatch(frame, batch.rejects)
+            where = f"`{reading.what}`: the column {source} of {split.path}"
+            columns.append(as_text(batch.frame[source], name in reading.lists, where).alias(name))
+        yield RecordBatch(pl.DataFrame(columns), batch.rejects)
 
 
 def documents(split: Split, names: tuple[str, ...]) -> Iterator[tuple[bytes, list[tuple[str, str]]]]:

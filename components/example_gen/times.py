@@ -10,6 +10,11 @@ from schema.settings import DataError, InputError
 # 2000-01-01 and 2100-01-01. Epoch seconds given as milliseconds fall into January 1970 and are caught here.
 EARLIEST_MS = 946_684_800_000
 LATEST_MS = 4_102_444_800_000
+# Without seconds, with spaces, with an offset of hours alone or the name of UTC.
+_DATE_TIME = (
+    r"^\s*(?<date>\d{4}-\d\d-\d\d)(?:[Tt]|\s+)(?<minute>\d\d:\d\d)(?<second>:\d\d)?(?:[.,](?<fraction>\d+))?"
+    r"\s*(?:[Zz]|UTC|GMT|(?<hours>[+-]\d\d):?(?<minutes>\d\d)?)?\s*(?:UTC|\[[^\]]*\])?\s*$"
+)
 
 
 def parse_timestamps(texts: pl.Series) -> pl.Series:
@@ -17,15 +22,26 @@ def parse_timestamps(texts: pl.Series) -> pl.Series:
 
     A date-time without an offset is taken as UTC; parts of a millisecond are cut off.
     """
-    whole = texts.str.strip_suffix(".0").cast(pl.Int64, strict=False)
-    if whole.null_count() == texts.null_count():
-        return whole
-    moment = _parse(texts)
-    if moment.null_count() + len(texts) - whole.null_count() > texts.null_count():
-        naive = moment.is_null() & whole.is_null() & texts.is_not_null()
-        if naive.any():
-            moment = moment.zip_with(~naive, _parse(texts + "Z"))
-    return whole.zip_with(whole.is_not_null(), moment)
+    found = texts.cast(pl.Int64, strict=False)
+    for parse in (_parse, _parse_naive, _parse_number, _parse_other):
+        left = found.is_null() & texts.is_not_null()
+        if not left.any():
+            break
+        found = found.scatter(left.arg_true(), parse(texts.filter(left)))
+    return found
+
+
+def out_of_range(timestamp_ms: pl.Expr) -> tuple[tuple[pl.Expr, str], ...]:
+    """What is wrong with timestamps that are none of this century, by their size, for `validate.first_problem`."""
+    there = (~timestamp_ms.is_between(EARLIEST_MS, LATEST_MS), "timestamp_out_of_range")
+    units = {"seconds": (1, 1000), "microseconds": (1000, 1), "nanoseconds": (1_000_000, 1)}
+    return (
+        *(
+            (timestamp_ms.is_between(EARLIEST_MS * more // less, LATEST_MS * more // less), f"timestamp_in_{unit}")
+            for unit, (more, less) in units.items()
+        ),
+        there,
+    )
 
 
 def parse_timestamp(text: str) -> int:
@@ -47,6 +63,36 @@ def format_timestamp(timestamp_ms: int) -> str:
 
 def _parse(texts: pl.Series) -> pl.Series:
     return texts.str.to_datetime("%+", strict=False, time_unit="ms", time_zone="UTC").dt.epoch("ms")
+
+
+def _parse_naive(texts: pl.Series) -> pl.Series:
+    return _parse(texts + "Z")
+
+
+def _parse_number(texts: pl.Series) -> pl.Series:
+    """Epoch milliseconds with a fraction, or as a float is printed."""
+    numbers = texts.cast(pl.Float64, strict=False)
+    return numbers.set(~numbers.is_finite(), None).floor().cast(pl.Int64, strict=False)
+
+
+def _parse_other(texts: pl.Series) -> pl.Series:
+    """Date-times as Java, Postgres and BigQuery print them, written as RFC 3339 has them."""
+    parts = texts.str.extract_groups(_DATE_TIME).struct.unnest()
+    hours = pl.col("hours").fill_null("+00")
+    return _parse(
+        parts.select(
+            pl.concat_str(
+                "date",
+                pl.lit("T"),
+                "minute",
+                pl.col("second").fill_null(":00"),
+                pl.concat_str(pl.lit("."), "fraction").fill_null(""),
+                hours,
+                pl.lit(":"),
+                pl.col("minutes").fill_null("00"),
+            )
+        ).to_series()
+    )
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import Final
 import orjson
 import polars as pl
 
+from components.example_gen.clean import FLAGS, PROBLEMS, cleaned
 from components.example_gen.columns import (
     CLIENT_ID,
     EVENT_COLUMNS,
@@ -21,7 +22,7 @@ from components.example_gen.columns import (
     USER_ID,
 )
 from components.example_gen.files import create
-from components.example_gen.times import EARLIEST_MS, LATEST_MS, parse_timestamps
+from components.example_gen.times import out_of_range, parse_timestamps
 from schema.features import EventType
 
 # Malformed rows; they count towards `max_bad_fraction`.
@@ -29,9 +30,14 @@ BAD_ROW_REASONS: Final = {
     "not_json": "the line is not a JSON object",
     "not_utf8": "the row holds bytes that are not UTF-8",
     "wrong_number_of_values": "the line has more or fewer values than the header has columns",
+    "several_values": "a column that takes one value holds a list of several, or an object",
+    "rounded_id": "an id is a number that has lost its last digits, as spreadsheets do to long ones; write ids as text",
     "missing_event_id": "event_id is empty; without it deliveries of one event cannot be told apart",
     "bad_timestamp": "timestamp is neither RFC 3339 nor epoch milliseconds",
-    "timestamp_out_of_range": "timestamp lies before 2000 or after 2100; are these seconds, not milliseconds?",
+    "timestamp_in_seconds": "timestamp is epoch seconds by its size; milliseconds or RFC 3339 are wanted",
+    "timestamp_in_microseconds": "timestamp is epoch microseconds by its size; milliseconds or RFC 3339 are wanted",
+    "timestamp_in_nanoseconds": "timestamp is epoch nanoseconds by its size; milliseconds or RFC 3339 are wanted",
+    "timestamp_out_of_range": "timestamp lies before 2000 or after 2100",
     "unknown_event_type": "event_type is none of search, impression, click, add_to_cart, order",
     "missing_request_id": "a search or an impression has no request_id",
     "missing_user_and_request": "an event has neither user_id nor request_id, so it belongs to nobody",
@@ -39,8 +45,9 @@ BAD_ROW_REASONS: Final = {
     "empty_query": "the query of a search is empty",
     "bad_position": "position is not a whole number from 0 up",
     "missing_title": "an item has no title",
-    "bad_price": "price is not a number",
+    "bad_price": "price is not a number, such as 1299.90; currencies and thousands separators are not read",
     "negative_price": "price is negative",
+    "bad_category": "category is an object or a list that gives no names",
     "missing_user_id": "a profile has no user_id",
 }
 # Well-formed rows that match nothing; they count towards `max_unmatched_fraction`.
@@ -79,7 +86,7 @@ EXPLANATIONS: Final = BAD_ROW_REASONS | UNMATCHED_REASONS | REPEATED_REASONS | S
 REJECTS: Final = pl.Schema({"reason": pl.String(), "file": pl.String(), "row": pl.String()})
 EXAMPLES_SHOWN: Final = 3
 _TYPE_CODES = {name: code for code, name in enumerate(EventType.ALL)}
-_TEXTS = (EVENT_ID, "request_id", USER_ID, "query", "item_id")
+_IDS = (EVENT_ID, "request_id", USER_ID, "item_id")
 
 
 def validate_events(
@@ -98,13 +105,14 @@ def validate_events(
       The usable events (schema `columns.EVENTS`, or `columns.UBI_EVENTS` if the client is given), the unusable rows as
       they came with a `reason`, and how many queries were cut.
     """
-    names = [name for name in (*_TEXTS, CLIENT_ID) if name in raw.columns]
-    texts = raw.with_columns([pl.col(name).str.strip_chars() for name in names]).with_columns(
-        [pl.col(name).replace("", None) for name in names if needs_query or name != "query"]
-    )
+    queries = ("query",) if needs_query else ()
+    ids = (*_IDS, CLIENT_ID) if CLIENT_ID in raw.columns else _IDS
+    texts = cleaned(raw, ids, queries=queries, numbers=(TIMESTAMP, EVENT_TYPE, POSITION))
+    if not needs_query:
+        texts = texts.with_columns(raw["query"].str.strip_chars())
     typed = texts.select(
         pl.col(EVENT_ID),
-        parse_timestamps(raw[TIMESTAMP]).alias("timestamp_ms"),
+        parse_timestamps(texts[TIMESTAMP]).alias("timestamp_ms"),
         pl.col("request_id"),
         pl.col("user_id"),
         pl.col(EVENT_TYPE).replace_strict(_TYPE_CODES, default=None, return_dtype=pl.UInt8),
@@ -113,14 +121,16 @@ def validate_events(
         parse_whole_numbers(pl.col(POSITION)).alias(POSITION),
         (pl.col("query").str.len_chars() > max_query_characters).fill_null(value=False).alias("_cut"),
         pl.lit(file_index, pl.Int32).alias(FILE),
-        *([CLIENT_ID] if CLIENT_ID in names else []),
-        has_position=pl.col(POSITION).replace("", None).is_not_null(),
+        pl.col(FLAGS),
+        *([CLIENT_ID] if CLIENT_ID in ids else []),
+        has_position=pl.col(POSITION).is_not_null(),
     )
     kind = pl.col(EVENT_TYPE)
     problems: list[tuple[pl.Expr, str]] = [
+        *PROBLEMS,
         (pl.col(EVENT_ID).is_null(), "missing_event_id"),
         (pl.col("timestamp_ms").is_null(), "bad_timestamp"),
-        (~pl.col("timestamp_ms").is_between(EARLIEST_MS, LATEST_MS), "timestamp_out_of_range"),
+        *out_of_range(pl.col("timestamp_ms")),
         (kind.is_null(), "unknown_event_type"),
         (kind.is_in([SEARCH, IMPRESSION]) & pl.col("request_id").is_null(), "missing_request_id"),
         (pl.col("user_id").is_null() & pl.col("request_id").is_null(), "missing_user_and_request"),
@@ -144,11 +154,12 @@ def validate_events(
 
 def validate_users(raw: pl.DataFrame, columns: tuple[str, ...], file_index: int) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The usable profiles (user_id, `columns`, file), and the unusable rows with a `reason`."""
-    typed = raw.select([pl.col(name).str.strip_chars().replace("", None) for name in (USER_ID, *columns)]).with_columns(
-        file=pl.lit(file_index, pl.Int32)
-    )
-    named = typed[USER_ID].is_not_null()
-    return typed.filter(named), raw.filter(~named).with_columns(reason=pl.lit("missing_user_id"))
+    typed = cleaned(raw, (USER_ID,), names=columns).with_columns(file=pl.lit(file_index, pl.Int32))
+    reasons = first_problem(typed, [*PROBLEMS, (pl.col(USER_ID).is_null(), "missing_user_id")])
+    good = typed.drop(FLAGS)
+    if reasons is None:
+        return good, raw.clear().with_columns(reason=pl.lit(""))
+    return good.filter(reasons.is_null()), raw.filter(reasons.is_not_null()).with_columns(reason=reasons.drop_nulls())
 
 
 def one_row_per_user(profiles: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:

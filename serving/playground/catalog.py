@@ -1,6 +1,5 @@
 """The shop's catalog in memory: what is shown of found items, and what they can be filtered by."""
 
-import json
 import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
@@ -12,6 +11,7 @@ from typing import Any, Final
 import polars as pl
 
 from schema import features
+from schema.categories import category_path
 from schema.settings import InputError
 from serving.catalog_file import scan_catalog, unreadable
 
@@ -172,7 +172,7 @@ def _read(path: Path, layout: CatalogLayout) -> pl.DataFrame:
         raise unreadable(path, error) from error
     # There are far fewer categories than items, so only the distinct texts are parsed.
     texts = table[_CATEGORY].unique().drop_nulls()
-    paths = [_category_path(text) for text in texts]
+    paths = [_SEPARATOR.join(category_path(text) or ()) or None for text in texts]
     return table.filter(pl.col(features.ITEM_ID).is_not_null()).with_columns(
         pl.col(_CATEGORY).replace_strict(texts, paths, default=None, return_dtype=pl.String),
         pl.col(features.PRICE).cast(pl.Float64, strict=False),
@@ -183,17 +183,6 @@ def _beginning(text: pl.Expr) -> pl.Expr:
     """The first of a text, or of what a JSON list holds."""
     values = text.str.strip_chars('[]"').str.replace_all(r'",\s*"', ", ")
     return pl.when(text.str.starts_with('["')).then(values).otherwise(text).str.slice(0, SHOWN_CHARACTERS)
-
-
-def _category_path(text: str) -> str | None:
-    names: list[object] = list(text.split(_SEPARATOR.strip()))
-    if text.lstrip().startswith("["):
-        try:
-            names = json.loads(text)
-        except json.JSONDecodeError:
-            # A name may begin with a bracket.
-            names = [text]
-    return _SEPARATOR.join(name.strip() for name in names if isinstance(name, str) and name.strip()) or None
 
 
 def _counted(column: "pl.Series") -> list[tuple[str, int]]:

@@ -82,7 +82,10 @@ def test_further_columns_are_kept_and_ignored_ones_are_not_looked_at(tmp_path: P
         ([{**ROWS[0], "item_id": None}, ROWS[1]], "item 1: `item_id` is empty"),
         ([ROWS[0], {**ROWS[1], "price": -1.0}], "item '2': the price -1.0 is not a number from 0 up"),
         ([{**ROWS[0], "price": "dear"}], "the price 'dear' is not a number"),
-        ([{**ROWS[0], "category": 7}], "`category` holds"),
+        ([{**ROWS[0], "category": {"en": "Home"}}], "`category` holds"),
+        ([{**ROWS[0], "title": ["Oak", "Desk"]}], "`title` holds lists or objects; give one text"),
+        ([{**ROWS[0], "brand": {"id": 1}}, ROWS[1]], "`brand` holds lists or objects"),
+        ([{**ROWS[0], "price": [1.0]}], "`price` holds lists"),
     ],
 )
 def test_rows_that_cannot_be_sold_are_refused(tmp_path: Path, rows: list[dict], message: str) -> None:

@@ -17,9 +17,11 @@ import pyarrow.csv as arrow_csv
 
 from components.example_gen.columns import RecordBatch
 from components.example_gen.files import FileSplit, InputFile, open_stream
+from schema.file_head import without_mark
 from schema.settings import InputError
 
 BATCH_BYTES = 16 << 20
+_ENCODING_BYTES = 16
 # Characters of the last private-use plane, one per byte from 0x80 up; no text uses them.
 _MARK = 0x10FF00
 _MARKED = r"[\x{10FF80}-\x{10FFFF}]"
@@ -30,8 +32,9 @@ _ERRORS = "souk-mark"
 
 def read_batches(source: FileSplit, columns: tuple[str, ...]) -> Iterator[RecordBatch]:
     """Batches of the file's rows; lines with too few or too many values become rejects."""
-    header = columns_of(source.file)
-    present = [name for name in columns if name in header]
+    # What the file calls each column, spaces around the name and all.
+    header = {name.strip(): name for name in _header(source.file)}
+    present = [header[name] for name in columns if name in header]
     for name in columns:
         top = name.partition(".")[0]
         if name not in header and top in header:
@@ -66,7 +69,7 @@ def read_batches(source: FileSplit, columns: tuple[str, ...]) -> Iterator[Record
                 if stream.marks:
                     frame, rejects = without_marked(frame)
                 rejects += _wrong_rows(wrong)
-                yield RecordBatch(frame.select([_column(frame, name) for name in columns]), rejects)
+                yield RecordBatch(frame.select([_column(header.get(name), name) for name in columns]), rejects)
         except (pa.ArrowInvalid, OSError, EOFError) as error:
             raise InputError(f"{source.file.path} cannot be read as CSV: {error}") from error
     if wrong:
@@ -74,20 +77,28 @@ def read_batches(source: FileSplit, columns: tuple[str, ...]) -> Iterator[Record
 
 
 def columns_of(file: InputFile, head_bytes: int = 0) -> tuple[str, ...]:
-    """The names in the header line, which is read whatever `head_bytes` says."""
+    """The names in the header line, which is read whatever `head_bytes` says; a column without a name has none."""
+    return tuple(name.strip() for name in _header(file) if name.strip())
+
+
+def _header(file: InputFile) -> list[str]:
     with open_stream(file) as stream:
         # Only the header is judged here; bad bytes further down must not fail it.
-        text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
         try:
+            without_mark(stream.read(_ENCODING_BYTES), file.path)
+            stream.seek(0)
+            text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
             header = next(islice(csv.reader(text), 1), None)
             "".join(header or ()).encode()
         except (UnicodeEncodeError, csv.Error, OSError, EOFError) as error:
             raise InputError(f"{file.path}: its header line cannot be read: {error}") from error
     if not header:
         raise InputError(f"{file.path} has no header line that names its columns")
-    if len(set(header)) < len(header):
-        raise InputError(f"{file.path} names a column twice: {', '.join(header)}")
-    return tuple(header)
+    # A data frame writes its index as a column without a name.
+    names = [name.strip() for name in header if name.strip()]
+    if len(set(names)) < len(names):
+        raise InputError(f"{file.path} names a column twice: {', '.join(names)}")
+    return header
 
 
 def _wrong_rows(wrong: list[str]) -> list[tuple[str, str]]:
@@ -95,8 +106,8 @@ def _wrong_rows(wrong: list[str]) -> list[tuple[str, str]]:
     return [("wrong_number_of_values", unmarked(wrong.pop(0))) for _ in range(len(wrong))]
 
 
-def _column(frame: pl.DataFrame, name: str) -> pl.Expr:
-    return pl.col(name) if name in frame.columns else pl.lit(None, pl.String).alias(name)
+def _column(source: str | None, name: str) -> pl.Expr:
+    return (pl.lit(None, pl.String) if source is None else pl.col(source)).alias(name)
 
 
 class RepairedStream(io.RawIOBase):

@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import BinaryIO
 
 import orjson
@@ -11,7 +12,9 @@ from polars.exceptions import ComputeError, PolarsError
 
 from components.example_gen.columns import RecordBatch
 from components.example_gen.files import FileSplit, InputFile, open_stream
+from schema.file_head import check_json_lines, without_mark
 from schema.settings import InputError
+from schema.values import without_nan
 
 BATCH_BYTES = 32 << 20
 _MAX_LINE_BYTES = 64 << 20
@@ -20,27 +23,36 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _SURROGATES = re.compile(
     rb"\\(?:\\|u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<alone>u[dD][89a-fA-F][0-9a-fA-F]{2}))"
 )
+# Of a search engine's hits: where the document is, and its id beside it.
+_DOCUMENT = "_source"
+_HIT_ID = "_id"
 
 
 def read_batches(source: FileSplit, columns: tuple[str, ...]) -> Iterator[RecordBatch]:
-    """Batches of the lines that begin in the split; `a.b` is the key of that name, or `b` within the object `a`."""
+    """Batches of the lines that begin in the split; `a.b` is the key of that name, or `b` within the object `a`.
+
+    Of a search engine's hits the columns are those of the document under `_source`, or else of the hit.
+    """
     nested = {name: name.split(".") for name in columns if "." in name}
-    read = dict.fromkeys((*columns, *(path[0] for path in nested.values())), pl.String())
+    read = dict.fromkeys((*columns, *(path[0] for path in nested.values()), _DOCUMENT), pl.String())
     for data in line_batches(source):
-        batch = parse_lines(data, read)
+        batch = _documents(parse_lines(data, read), read)
         if nested:
             # An object comes as its JSON, whatever else the rows hold in its place.
             inner = [
                 pl.coalesce(name, pl.col(path[0]).str.json_path_match(_json_path(path[1:])))
                 for name, path in nested.items()
             ]
-            batch = RecordBatch(batch.frame.with_columns(inner).select(columns), batch.rejects)
-        yield batch
+            batch = RecordBatch(batch.frame.with_columns(inner), batch.rejects)
+        yield RecordBatch(batch.frame.select(columns), batch.rejects)
 
 
 def columns_of(file: InputFile, head_bytes: int) -> tuple[str, ...]:
     """The keys of the objects in the first `head_bytes`, in order of appearance; of a search engine's hits, those
-    of the documents in them.
+    of the documents in them, and `_id`.
+
+    Raises:
+      InputError: if the file cannot be read, or holds no lines of UTF-8 or one JSON document over many lines.
     """
     names: dict[str, None] = {}
     with open_stream(file) as stream:
@@ -48,27 +60,34 @@ def columns_of(file: InputFile, head_bytes: int) -> tuple[str, ...]:
             head = stream.read(head_bytes)
         except (OSError, EOFError) as error:
             raise InputError(f"{file.path} cannot be read: {error}") from error
-    for line in head.removeprefix(_BYTE_ORDER_MARK).splitlines():
+    lines = without_nan(without_mark(head, file.path)).splitlines()
+    check_json_lines(lines, file.path)
+    for line in lines:
         try:
             row = orjson.loads(line)
         except orjson.JSONDecodeError:
             continue
-        document = row.get("_source", row) if isinstance(row, dict) else None
+        document = row.get(_DOCUMENT) if isinstance(row, dict) else None
         if isinstance(document, dict):
-            names.update(dict.fromkeys(document))
+            names.update(dict.fromkeys((*document, _HIT_ID) if _HIT_ID in row else document))
+        elif isinstance(row, dict):
+            names.update(dict.fromkeys(row))
     return tuple(names)
 
 
 def parse_lines(data: bytes, schema: Mapping[str, pl.DataType]) -> RecordBatch:
-    """The columns `schema` of the JSON lines in `data`; lines that are no JSON object become rejects.
+    """The columns `schema` of the JSON lines in `data`; lines that are no JSON object become rejects. NaN is null.
 
     All of `data` goes through polars' columnar parser. Only where that fails are its lines tried one by one,
     and the good ones go through the same parser, so that both ways have the same values.
     """
-    try:
+    with suppress(PolarsError):
         return RecordBatch(_parse(data, schema))
-    except PolarsError:
-        pass
+    repaired = without_nan(data)
+    if repaired is not data:
+        data = repaired
+        with suppress(PolarsError):
+            return RecordBatch(_parse(data, schema))
     good: list[bytes] = []
     rejects: list[tuple[str, str]] = []
     for line in data.split(b"\n"):
@@ -124,6 +143,21 @@ def line_batches(source: FileSplit, batch_bytes: int = BATCH_BYTES) -> Iterator[
                     yield tail
         except (OSError, EOFError) as error:
             raise InputError(f"{file.path} cannot be read to its end: {error}; is it cut short?") from error
+
+
+def _documents(batch: RecordBatch, schema: Mapping[str, pl.DataType]) -> RecordBatch:
+    """Rows that are hits as the documents in them."""
+    hits = batch.frame[_DOCUMENT].str.starts_with("{").fill_null(value=False)
+    if not hits.any():
+        return batch
+    inner = parse_lines("\n".join(batch.frame[_DOCUMENT].filter(hits)).encode(), schema)
+    outer = batch.frame.filter(hits)
+    found = [
+        pl.coalesce(pl.lit(inner.frame[name]), pl.lit(outer[name])).alias(name) for name in schema if name != _DOCUMENT
+    ]
+    places = hits.arg_true()
+    rows = batch.frame.with_columns(batch.frame[column.name].scatter(places, column) for column in pl.select(found))
+    return RecordBatch(rows, batch.rejects)
 
 
 def _json_path(keys: list[str]) -> str:

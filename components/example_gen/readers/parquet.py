@@ -24,7 +24,7 @@ def read_batches(source: FileSplit, columns: tuple[str, ...]) -> Iterator[Record
     with open_raw(source.file.path) as stream:
         try:
             file = arrow_parquet.ParquetFile(stream)
-            paths = _paths(file.schema_arrow, columns, source.file.path)
+            paths = _paths(file.schema_arrow, columns)
             present = [".".join(path) for path in paths.values()]
             for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=present):
                 yield from_arrow(_flat(batch, paths), columns)
@@ -44,29 +44,23 @@ def columns_of(file: InputFile, head_bytes: int = 0) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _paths(schema: pa.Schema, columns: tuple[str, ...], path: str) -> dict[str, list[str]]:
+def _paths(schema: pa.Schema, columns: tuple[str, ...]) -> dict[str, list[str]]:
     """Where those of `columns` are that the file has: at the top, or in structs."""
     found: dict[str, list[str]] = {}
     for name in columns:
-        kind, keys = (schema.field(name).type, [name]) if name in schema.names else _inner(schema, name.split("."))
-        if kind is None:
-            continue
-        if pa.types.is_nested(kind.value_type if _is_list(kind) else kind):
-            hint = f"; name one of its fields, such as {name}.{kind.field(0).name}" if pa.types.is_struct(kind) else ""
-            raise InputError(
-                f"{path} cannot be read as Parquet: its column {name} holds {kind}, not texts or lists of them{hint}"
-            )
-        found[name] = keys
+        keys = [name] if name in schema.names else name.split(".")
+        if _is_there(schema, keys):
+            found[name] = keys
     return found
 
 
-def _inner(schema: pa.Schema, keys: list[str]) -> tuple[pa.DataType | None, list[str]]:
-    kind: pa.DataType = pa.struct(schema) if len(keys) > 1 else None
+def _is_there(schema: pa.Schema, keys: list[str]) -> bool:
+    kind: pa.DataType = pa.struct(schema)
     for key in keys:
-        if kind is None or not pa.types.is_struct(kind) or kind.get_field_index(key) < 0:
-            return None, keys
+        if not pa.types.is_struct(kind) or kind.get_field_index(key) < 0:
+            return False
         kind = kind.field(key).type
-    return kind, keys
+    return True
 
 
 def _flat(batch: pa.RecordBatch, paths: dict[str, list[str]]) -> pa.RecordBatch:
@@ -82,15 +76,11 @@ def _flat(batch: pa.RecordBatch, paths: dict[str, list[str]]) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, names=list(paths))
 
 
-def _is_list(kind: pa.DataType) -> bool:
-    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-
-
 def from_arrow(batch: pa.RecordBatch, columns: tuple[str, ...]) -> RecordBatch:
-    """The rows of `batch`; timestamps become epoch milliseconds, bytes that are not UTF-8 rejects.
+    """The rows of `batch`; timestamps become epoch milliseconds, NaN null, bytes that are not UTF-8 rejects.
 
     Args:
-      batch: some of `columns`, each of a type that has a text, or a list of such.
+      batch: some of `columns`: of types that have a text, lists of such, structs, or lists of lists or structs.
       columns: the wanted ones; one that the batch does not have is all null.
 
     Raises:
@@ -100,8 +90,8 @@ def from_arrow(batch: pa.RecordBatch, columns: tuple[str, ...]) -> RecordBatch:
     lists: dict[str, pl.Series] = {}
     for name in batch.schema.names:
         column = batch.column(name)
-        if _is_list(column.type):
-            lists[name] = pl.Series(name, pl.from_arrow(column)).cast(pl.List(pl.String))
+        if pa.types.is_nested(column.type):
+            lists[name] = _lists(pl.Series(name, pl.from_arrow(column)))
         else:
             texts[name] = _as_bytes(column)
     good = ~_not_utf8(texts.values(), batch.num_rows)
@@ -117,6 +107,19 @@ def from_arrow(batch: pa.RecordBatch, columns: tuple[str, ...]) -> RecordBatch:
         ]
     )
     return RecordBatch(frame.select(columns), rejects)
+
+
+def _lists(values: pl.Series) -> pl.Series:
+    """Lists of text out of lists of plain values; other nested values as they are."""
+    inner = values.dtype.inner if isinstance(values.dtype, pl.List | pl.Array) else None
+    if inner is None or inner.is_nested():
+        return values
+    lists = values.cast(pl.List(inner))
+    if inner.is_float():
+        number = pl.element()
+        text = pl.when(number.floor() == number).then(number.cast(pl.Int64, strict=False).cast(pl.String))
+        return lists.list.eval(pl.when(number.is_not_nan()).then(pl.coalesce(text, number.cast(pl.String))))
+    return lists.cast(pl.List(pl.String))
 
 
 def milliseconds(column: pa.Array) -> pa.Array:
@@ -142,7 +145,8 @@ def _as_bytes(column: pa.Array) -> pa.Array:
 
 
 def _number_texts(column: pa.Array) -> pa.Array:
-    """Texts of floating point numbers; whole ones, as ids are where one is missing, are written as whole numbers."""
+    """Texts of floating point numbers: whole ones, as ids are where one is missing, as whole numbers; null for NaN."""
+    column = arrow.if_else(arrow.is_nan(column), pa.scalar(None, column.type), column)
     whole = arrow.and_(arrow.equal(arrow.floor(column), column), arrow.less(arrow.abs(column), 2.0**53))
     texts = column.cast(pa.string())
     if not arrow.any(whole).as_py():

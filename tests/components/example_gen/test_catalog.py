@@ -84,8 +84,11 @@ def test_a_category_column_may_hold_lists() -> None:
         (GOOD | {"title": None}, "missing_title"),
         (GOOD | {"price": "-0.01"}, "negative_price"),
         (GOOD | {"price": "cheap"}, "bad_price"),
-        (GOOD | {"price": "nan"}, "bad_price"),
-        (GOOD | {"price": "inf"}, "bad_price"),
+        (GOOD | {"price": "1,299.00"}, "bad_price"),
+        (GOOD | {"title": '["A", "B"]'}, "several_values"),
+        (GOOD | {"brand": '{"id": 1}'}, "several_values"),
+        (GOOD | {"item_id": "4.00638E+12"}, "rounded_id"),
+        (GOOD | {"category": '{"en": "Shoes"}'}, "bad_category"),
     ],
 )
 def test_an_unusable_item_comes_back_with_its_reason(row: dict, reason: str) -> None:

@@ -1,3 +1,5 @@
+import gzip
+
 import pytest
 
 from components.example_gen.files import FileSplit, InputFile, create, find_files, split_files
@@ -6,7 +8,7 @@ from schema.settings import InputError
 
 def test_globs_find_each_file_once_in_order(tmp_path) -> None:
     for name in ("b.jsonl", "a.csv", "c.PARQUET", "d.jsonl.gz"):
-        (tmp_path / name).write_bytes(b"x")
+        (tmp_path / name).write_bytes(gzip.compress(b"x") if name.endswith(".gz") else b"x")
     (tmp_path / "folder.jsonl").mkdir()
     files = find_files((f"{tmp_path}/*", f"{tmp_path}/a.csv"), "events")
     assert [(f.path.rpartition("/")[2], f.format, f.gzipped) for f in files] == [

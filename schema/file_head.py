@@ -1,0 +1,97 @@
+"""What the first bytes of a file say of it, whatever its name says: how it is packed, whether it is UTF-8 and JSON
+lines.
+"""
+
+import json
+import zlib
+from typing import Final
+
+import orjson
+
+from schema.settings import InputError
+
+_MARK: Final = b"\xef\xbb\xbf"
+_GZIP: Final = b"\x1f\x8b"
+# What else a file may be, by its first bytes, whatever its name says.
+_OTHER_KINDS: Final = {
+    b"PAR1": "Parquet: name it .parquet",
+    b"PK\x03\x04": "a zip archive, as Excel's workbooks are: unpack it, or save it as CSV (UTF-8)",
+    b"\xd0\xcf\x11\xe0": "an Excel workbook: save it as CSV (UTF-8)",
+    b"\x28\xb5\x2f\xfd": "packed by zstd: unpack it, or pack it by gzip",
+    b"BZh": "packed by bzip2: unpack it, or pack it by gzip",
+    b"\xfd7zXZ": "packed by xz: unpack it, or pack it by gzip",
+    b"ORC": "ORC: write it as Parquet",
+    b"Obj\x01": "Avro: write it as Parquet or JSON lines",
+}
+
+
+def is_gzip(head: bytes, path: str) -> bool:
+    """Whether a text file is gzipped.
+
+    Raises:
+      InputError: it is no text file, but something else that is known by its first bytes.
+    """
+    for magic, kind in _OTHER_KINDS.items():
+        if head.startswith(magic):
+            raise InputError(f"{path} is, by its first bytes, {kind}")
+    return head.startswith(_GZIP)
+
+
+def holds_nothing(data: bytes) -> bool:
+    """Whether a whole gzipped file is one of no bytes."""
+    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    try:
+        return not unpacker.decompress(data) and unpacker.eof
+    except zlib.error:
+        return False
+
+
+def without_mark(head: bytes, path: str) -> bytes:
+    """`head` without the byte order mark of UTF-8.
+
+    Raises:
+      InputError: it is UTF-16 or UTF-32, which many zero bytes tell, too.
+    """
+    encoding = json.detect_encoding(head).upper()
+    if not encoding.startswith("UTF-8"):
+        name = encoding[:6]
+        raise InputError(
+            f"{path} is {name} by its first bytes, as a spreadsheet's 'Unicode text' is, and not UTF-8; save it as "
+            f"UTF-8, or convert it: iconv -f {name} -t UTF-8 {path} > new_file"
+        )
+    return head.removeprefix(_MARK)
+
+
+def check_json_lines(lines: list[bytes], path: str) -> None:
+    """Checks the first lines of a file.
+
+    Raises:
+      InputError: it is one JSON array or one document over many lines, or the response to a search.
+    """
+    told = [line.strip() for line in lines if line.strip()]
+    first = told[0] if told else b""
+    if first.startswith(b"["):
+        raise InputError(
+            f"{path} is one JSON array, not JSON lines, which have one object a line; convert it: "
+            f"jq -c '.[]' {path} > new_file.jsonl"
+        )
+    if len(told) > 1 and first.startswith(b"{") and first.endswith((b"{", b"[", b",")):
+        raise InputError(
+            f"{path} is JSON over many lines, not JSON lines, which have one object a line; convert it: "
+            f"jq -c . {path} > new_file.jsonl, or with jq -c '.items[]' where the rows are a list named `items` in it"
+        )
+    if len(told) == 1 and first.startswith(b"{") and b'"hits"' in first:
+        _check_response(first, path)
+
+
+def _check_response(line: bytes, path: str) -> None:
+    try:
+        hits = orjson.loads(line).get("hits")
+    except orjson.JSONDecodeError:
+        return
+    if isinstance(hits, dict | list):
+        where = ".hits.hits[]" if isinstance(hits, dict) else ".hits[]"
+        raise InputError(
+            f"{path} is the response to one search, not JSON lines, which have one object a line; convert it: "
+            f"jq -c '{where}' {path} > new_file.jsonl"
+        )

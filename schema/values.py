@@ -1,0 +1,110 @@
+"""What values in the files of shops mean: which texts stand for no value, ids as numbers, lists as text.
+
+pandas, Spark, Java, spreadsheets and databases each write these in ways of their own.
+"""
+
+import ast
+import re
+from typing import Any, Final
+
+import orjson
+import polars as pl
+
+# What software writes where a value is missing. Each set has what the one before it has, and more that nobody means in
+# its columns: people type "nan" and "null" into a search box, and a brand may be called "None".
+UNKNOWN_QUERIES: Final[tuple[str, ...]] = ("", "NaN", "NULL", "\\N", "<NA>", "#N/A")
+UNKNOWN_NAMES: Final[tuple[str, ...]] = (*UNKNOWN_QUERIES, "nan", "null")
+_NOT_AVAILABLE: Final = ("NA", "N/A", "n/a", "#NA", "#N/A N/A")
+UNKNOWN_IDS: Final[tuple[str, ...]] = (*UNKNOWN_NAMES, "-nan", "-NaN", *_NOT_AVAILABLE, "None", "undefined")
+UNKNOWN_NUMBERS: Final[tuple[str, ...]] = (*UNKNOWN_IDS, "inf", "+inf", "-inf", "Infinity", "-Infinity")
+
+# A whole number as a program writes a float; or, with `E+`, a rounded one as a spreadsheet shows it.
+_FLOAT: Final = r"^-?(?:0|[1-9]\d*)(?:\.0+|\.\d+[eE]\+?\d+|E\+\d\d)$"
+_SPREADSHEET: Final = r"^-?\d(?:\.\d{1,5})?E\+\d\d$"
+# From here on a float has not the digits of every whole number.
+_MOST_EXACT: Final = 2.0**53
+# Strings printed beside each other, as NumPy prints an array.
+_PRINTED_STRING: Final = r"""(?:'[^'\\]*'|"[^"\\]*")"""
+_PRINTED_ARRAY: Final = re.compile(rf"\[\s*{_PRINTED_STRING}(?:\s+{_PRINTED_STRING})+\s*\]")
+# What was printed by a program and cannot be read again; other texts in brackets are texts, as "[new] shoe" is.
+_PRINTED: Final = re.compile(r"""(?s)\[\s*(?:[\['"{(]|array\().*\]|\{.*['"].*\}|\(\s*['"].*\)""")
+
+# What Python writes for floats that are no number, which is no JSON; strings are matched so that they stay.
+_NO_NUMBER: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|-?\b(?:NaN|Infinity)\b')
+
+# Of `written_value`: printed by a program, but nothing can be made of it.
+UNREADABLE: Final = object()
+
+
+def known(texts: pl.Series, unknown: tuple[str, ...]) -> pl.Series:
+    """`texts` [rows], null where one is in `unknown`."""
+    missing = texts.is_in(unknown)
+    return texts.set(missing, None) if missing.any() else texts
+
+
+def ids(texts: pl.Series) -> tuple[pl.Series, pl.Series | None]:
+    """Ids out of stripped `texts` [rows]: null where unknown, `22.0` and `4.006381333953E12` as whole numbers.
+
+    Returns:
+      The ids, and which rows [rows] hold a number that has lost digits, as `4.00638E+12` has; None if none does.
+    """
+    found = known(texts, UNKNOWN_IDS)
+    floats = found.str.contains(_FLOAT).fill_null(value=False)
+    if not floats.any():
+        return found, None
+    written = found.filter(floats)
+    numbers = written.cast(pl.Float64)
+    exact = (numbers.abs() < _MOST_EXACT) & (numbers == numbers.floor()) & ~written.str.contains(_SPREADSHEET)
+    whole = numbers.set(~exact, None).cast(pl.Int64).cast(pl.String)
+    places = floats.arg_true()
+    rounded = pl.repeat(value=False, n=len(texts), eager=True).scatter(places, ~exact)
+    return found.scatter(places, whole.zip_with(exact, written)), rounded if rounded.any() else None
+
+
+def without_nan(lines: bytes) -> bytes:
+    """JSON lines with null for NaN and Infinity."""
+    if b"NaN" not in lines and b"Infinity" not in lines:
+        return lines
+    found = lines.split(b"\n")
+    for number, line in enumerate(found):
+        if b"NaN" in line or b"Infinity" in line:
+            found[number] = _NO_NUMBER.sub(lambda part: part[0] if part[0][:1] == b'"' else b"null", line)
+    return b"\n".join(found)
+
+
+def written_value(text: str) -> Any:
+    """The list or object that a text writes as JSON, Python or NumPy does; else the text itself, or `UNREADABLE`."""
+    text = text.strip()
+    if text[:1] not in ("[", "{", "("):
+        return text
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        pass
+    if _PRINTED_ARRAY.fullmatch(text):
+        return [part[1:-1] for part in re.findall(_PRINTED_STRING, text)]
+    if not _PRINTED.fullmatch(text):
+        return text
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return UNREADABLE
+    if isinstance(value, tuple):
+        return list(value)
+    return value if isinstance(value, list | dict) else UNREADABLE
+
+
+def value_text(value: Any) -> str | None:
+    """The text of a list's member: a text, a number, or an object that says no more than its `name`; else None."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, dict) and isinstance(value.get("name"), str):
+        further = any(isinstance(one, list | dict) and one for one in value.values())
+        return None if further else value["name"]
+    return None
