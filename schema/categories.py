@@ -58,7 +58,7 @@ def _path_of_list(values: list[Any]) -> list[str] | None:
     names = [text for text in texts if text and text.strip()]
     paths = [[name.strip() for name in text.split(_ARROW)] for text in names]
     # Each level as the path down to it.
-    if len(paths) > 1 and all(path == paths[-1][: n + 1] for n, path in enumerate(paths)):
+    if len(paths) > 1 and paths == [paths[-1][: n + 1] for n in range(len(paths[-1]))]:
         return paths[-1]
     if paths and all(len(path) > 1 for path in paths):
         return paths[0]
