@@ -18,9 +18,8 @@ _OTHER_KINDS: Final = {
     b"PK\x03\x04": "a zip archive, as Excel's workbooks are: unpack it, or save it as CSV (UTF-8)",
     b"\xd0\xcf\x11\xe0": "an Excel workbook: save it as CSV (UTF-8)",
     b"\x28\xb5\x2f\xfd": "packed by zstd: unpack it, or pack it by gzip",
-    b"BZh": "packed by bzip2: unpack it, or pack it by gzip",
+    b"BZh91AY&SY": "packed by bzip2: unpack it, or pack it by gzip",
     b"\xfd7zXZ": "packed by xz: unpack it, or pack it by gzip",
-    b"ORC": "ORC: write it as Parquet",
     b"Obj\x01": "Avro: write it as Parquet or JSON lines",
 }
 

@@ -27,7 +27,10 @@ _MOST_EXACT: Final = 2.0**53
 _PRINTED_STRING: Final = r"""(?:'[^'\\]*'|"[^"\\]*")"""
 _PRINTED_ARRAY: Final = re.compile(rf"\[\s*{_PRINTED_STRING}(?:\s+{_PRINTED_STRING})+\s*\]")
 # What was printed by a program and cannot be read again; other texts in brackets are texts, as "[new] shoe" is.
-_PRINTED: Final = re.compile(r"""(?s)\[\s*(?:[\['"{(]|array\().*\]|\{.*['"].*\}|\(\s*['"].*\)""")
+_PRINTED: Final = re.compile(
+    r"""(?s)\[\s*(?:[\['"{(]|array\(|(?:None|nan|True|False|-?\d+(?:\.\d+)?)(?=\s*[,\]])).*\]"""
+    r"""|\{.*['"].*\}|\(\s*['"].*\)"""
+)
 
 # What Python writes for floats that are no number, which is no JSON; strings are matched so that they stay.
 _NO_NUMBER: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|-?\b(?:NaN|Infinity)\b')

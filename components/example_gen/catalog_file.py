@@ -1,5 +1,6 @@
 """Reads a shop's catalog file, with ingestion's own readers, as the catalog that evaluation takes."""
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -12,15 +13,18 @@ from components.example_gen.config import IngestConfig
 from components.example_gen.encode import encode_examples
 from components.example_gen.inputs import read_rows, split_inputs
 from components.example_gen.job import CATALOG, catalog_inputs, reading_of
+from components.example_gen.validate import BAD_ROW_REASONS
 from schema.settings import InputError
 
 if TYPE_CHECKING:
     from evaluation.eval_set import EvalCatalog
 
+_REASONS_SHOWN = 3
+
 
 @dataclass(frozen=True)
 class CatalogFile:
-    """The usable items, and how many rows were not: no id, no title, a bad price, an id that repeats."""
+    """The usable items, and how many rows were not, for one of `BAD_ROW_REASONS` or since their id repeats."""
 
     items: pl.DataFrame
     unusable_rows: int
@@ -56,16 +60,20 @@ def read_catalog_file(pattern: str | None, config: IngestConfig | None = None) -
     own = config.for_catalog()
     columns, reading = own.data.catalog_columns, reading_of(CATALOG, own)
     inputs, _ = catalog_inputs(own)
-    unusable, frames = 0, [catalog_schema(columns).to_frame()]
+    reasons: Counter[str] = Counter()
+    frames = [catalog_schema(columns).to_frame()]
     for split in split_inputs(inputs, reading):
         for batch in read_rows(split, reading):
             usable, bad, _ = validate_items(batch.frame, 0, columns, own.max_text_characters)
-            unusable += len(bad) + len(batch.rejects)
+            reasons.update(bad["reason"].to_list())
+            reasons.update(reason for reason, _ in batch.rejects)
             frames.append(usable)
     items, repeated = one_row_per_item(pl.concat(frames))
     if items.is_empty():
-        raise InputError(
-            f"the catalog {', '.join(own.data.catalog)} holds no usable item: all of its {unusable:,} rows lack an "
-            "item_id or a title, or have a bad price"
+        told = "; ".join(
+            f"{count:,} {reason}: {BAD_ROW_REASONS[reason]}" for reason, count in reasons.most_common(_REASONS_SHOWN)
         )
-    return CatalogFile(items, unusable + len(repeated))
+        raise InputError(
+            f"the catalog {', '.join(own.data.catalog)} holds no usable item among its {reasons.total():,} rows. {told}"
+        )
+    return CatalogFile(items, reasons.total() + len(repeated))

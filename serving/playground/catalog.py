@@ -152,9 +152,11 @@ def _read(path: Path, layout: CatalogLayout) -> pl.DataFrame:
         scan = scan_catalog(path, (*_COLUMNS, *layout.further), layout.names)
         types = scan.collect_schema()
         joined = [
-            pl.col(name).cast(pl.List(pl.String)).list.join(_SEPARATOR if name == _CATEGORY else ", ")
+            _as_json(name)
+            if name == _CATEGORY or not isinstance(kind, pl.List) or kind.inner.is_nested()  # type: ignore[union-attr]
+            else pl.col(name).cast(pl.List(pl.String)).list.join(", ")
             for name, kind in types.items()
-            if isinstance(kind, pl.List)
+            if kind.is_nested()
         ]
         found = {
             name: (pl.col(name) if name in types else pl.lit(None)).cast(pl.String)
@@ -177,6 +179,11 @@ def _read(path: Path, layout: CatalogLayout) -> pl.DataFrame:
         pl.col(_CATEGORY).replace_strict(texts, paths, default=None, return_dtype=pl.String),
         pl.col(features.PRICE).cast(pl.Float64, strict=False),
     )
+
+
+def _as_json(name: str) -> pl.Expr:
+    encoded = pl.struct(pl.col(name).alias("c")).struct.json_encode()
+    return encoded.str.slice(len('{"c":')).str.strip_suffix("}").replace("null", None).alias(name)
 
 
 def _beginning(text: pl.Expr) -> pl.Expr:

@@ -144,7 +144,11 @@ def test_a_folder_without_versions_is_named(shop, tmp_path):
     [
         ("c.jsonl", '{"id": "a", "title": "x"}\n', "has no column item_id"),
         ("c.csv", "item_id,price\na,1\n", "has no column title"),
-        ("c.jsonl", '{"item_id": "", "title": "x"}\n', r"holds no usable item: all of its 1 rows"),
+        (
+            "c.jsonl",
+            '{"item_id": "", "title": "x"}\n',
+            r"holds no usable item among its 1 rows\. 1 missing_item_id: item_id is empty",
+        ),
         ("c.txt", "x", r"c\.txt"),
         ("c.jsonl", "", "is empty"),
     ],
