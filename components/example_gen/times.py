@@ -71,7 +71,7 @@ def _parse_naive(texts: pl.Series) -> pl.Series:
 
 def _parse_number(texts: pl.Series) -> pl.Series:
     """Epoch milliseconds with a fraction, or as a float is printed."""
-    numbers = texts.cast(pl.Float64, strict=False)
+    numbers = texts.str.strip_chars().cast(pl.Float64, strict=False)
     return numbers.set(~numbers.is_finite(), None).floor().cast(pl.Int64, strict=False)
 
 

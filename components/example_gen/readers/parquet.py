@@ -146,8 +146,6 @@ def _as_bytes(column: pa.Array) -> pa.Array:
 
 def _number_texts(column: pa.Array) -> pa.Array:
     """Texts of floating point numbers: whole ones, as ids are where one is missing, as whole numbers; null for NaN."""
-    if pa.types.is_float16(column.type):
-        column = column.cast(pa.float32())
     column = arrow.if_else(arrow.is_nan(column), pa.scalar(None, column.type), column)
     whole = arrow.and_(arrow.equal(arrow.floor(column), column), arrow.less(arrow.abs(column), 2.0**53))
     texts = column.cast(pa.string())

@@ -42,6 +42,20 @@ def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path) -> None:
     assert _read(file)[0] == [("a", "b")]
 
 
+def test_columns_without_a_name_and_spaces_around_names_do_not_matter(tmp_path) -> None:
+    file = _file(tmp_path / "rows.csv", b", id , query,,Unnamed: 0\n0,a,b,c,0\n1, d ,e,f,1\n")
+    assert columns_of(file) == ("id", "query", "Unnamed: 0")
+    assert _read(file) == ([("a", "b"), (" d ", "e")], [])
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz"])
+def test_utf_16_is_told_by_name(tmp_path, suffix: str) -> None:
+    text = "id,query\na,b\n".encode("utf-16")
+    file = _file(tmp_path / f"rows{suffix}", gzip.compress(text) if suffix.endswith("gz") else text)
+    with pytest.raises(InputError, match=r"rows\.csv.* is UTF-16 by its first bytes"):
+        columns_of(file)
+
+
 def test_rows_that_are_not_utf8_or_too_short_are_rejected_alone(tmp_path) -> None:
     rows, rejects = _read(_file(tmp_path / "rows.csv", b"id,query\na,b\nc,\xff\xfe\nshort\nd,\xffe,f\ng,h\n"))
     assert rows == [("a", "b"), ("g", "h")]

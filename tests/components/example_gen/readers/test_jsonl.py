@@ -63,6 +63,39 @@ def test_half_of_a_character_is_rejected_alone(tmp_path, text: str, read: str | 
     assert [reason for reason, _ in rejects] == ([] if read else ["not_json"])
 
 
+def test_nan_and_infinity_are_null(tmp_path) -> None:
+    lines = b'{"id":"NaN, -Infinity","n":NaN}\nnope\n{"id":"a","n":-Infinity}\n{"id":Infinity,"n":1}\n'
+    file = _file(tmp_path / "rows.jsonl", lines)
+    assert columns_of(file) == ("id", "n")
+    assert _read(file) == ([("NaN, -Infinity", None), ("a", None), (None, "1")], [("not_json", "nope")])
+
+
+def test_documents_of_search_hits_are_rows(tmp_path) -> None:
+    lines = [
+        {"_index": "p", "_id": "7", "_source": {"n": ["x", 'é\n"'], "o": {"p": 5}}},
+        {"id": "plain", "n": 2, "_source": "web"},
+        {"_id": "8", "_source": {"id": "own", "n": None}, "n": 3},
+    ]
+    file = _file(tmp_path / "rows.jsonl", "\n".join(map(json.dumps, lines)).encode())
+    assert columns_of(file) == ("n", "o", "_id", "id", "_source")
+    rows, rejects = _read(file, ("id", "n", "_id", "o.p"))
+    assert rows == [(None, '["x", "é\\n\\""]', "7", "5"), ("plain", "2", None, None), ("own", "3", "8", None)]
+    assert rejects == []
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b'[{"id":1}]', "one JSON array"),
+        (b'{\n"id":1\n}', "JSON over many lines"),
+        ('{"id":1}\n'.encode("utf-16"), "is UTF-16"),
+    ],
+)
+def test_what_is_no_json_lines_of_utf8_is_told(tmp_path, data: bytes, message: str) -> None:
+    with pytest.raises(InputError, match=rf"rows\.json.* {message}"):
+        columns_of(_file(tmp_path / "rows.json.gz", gzip.compress(data)))
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     rows=st.lists(st.tuples(st.text(max_size=8), st.integers(-5, 5)), max_size=30),

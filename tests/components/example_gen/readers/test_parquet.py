@@ -1,4 +1,5 @@
 import datetime
+from contextlib import suppress
 from decimal import Decimal
 
 import numpy as np
@@ -7,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
+from components.example_gen.clean import as_text
 from components.example_gen.files import InputFile, find_files, split_files
 from components.example_gen.readers import columns_of, read_batches
 from schema.settings import InputError
@@ -85,6 +87,34 @@ def test_whole_floating_point_numbers_are_written_as_whole_numbers(tmp_path, kin
     column = pa.concat_arrays([pa.array(numbers, kind), pa.nulls(1, kind)])
     pa.parquet.write_table(pa.table({"id": column}), tmp_path / "rows.parquet")
     assert _read(tmp_path / "rows.parquet", ("id",))[0]["id"].to_list() == ["7", "-2.5", None, "inf", "1024", None]
+
+
+@pytest.mark.parametrize("kind", [pa.float64(), pa.float32()])
+def test_lists_of_whole_floats_are_whole_numbers(tmp_path, kind: pa.DataType) -> None:
+    lists = [np.array([7, 2.5, np.nan], kind.to_pandas_dtype()), None, np.array([], kind.to_pandas_dtype())]
+    pa.parquet.write_table(pa.table({"c": pa.array(lists, pa.list_(kind))}), tmp_path / "rows.parquet")
+    assert _read(tmp_path / "rows.parquet", ("c",))[0]["c"].to_list() == [["7", "2.5", None], None, []]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.nulls(1),
+        pa.array([[None]]),
+        pa.array([[("k", "v")]], pa.map_(pa.string(), pa.string())),
+        pa.array([datetime.timedelta(1)]),
+        pa.array([datetime.time(1)]),
+        pa.array([b"abcd"], pa.binary(4)),
+        pa.array([[["a"]]], pa.list_(pa.list_(pa.string(), 1), 1)),
+        pa.array([[{"a": b"\xff"}]]),
+    ],
+)
+def test_a_column_of_any_type_gives_rows_or_a_sentence(tmp_path, column: pa.Array) -> None:
+    path = tmp_path / "rows.parquet"
+    pa.parquet.write_table(pa.table({"category": column, "n": [1]}), path)
+    with suppress(InputError):
+        frame, _ = _read(path, ("category", "n"))
+        assert as_text(frame["category"], True, "c").dtype in (pl.String, pl.List(pl.String))
 
 
 def test_a_long_id_as_a_floating_point_number_keeps_its_digits(tmp_path) -> None:
