@@ -145,3 +145,41 @@ def test_esci_catalog_is_kept_whole(esci_world: World, esci_items: Path) -> None
     kept = esci_world.catalog.rows
     for column in ("item_id", "title", "brand", "category", "color", "price", "rating", "rating_count"):
         assert kept[column].to_list() == given[column].to_list(), column
+
+
+@pytest.mark.parametrize("category", [[["Home", "Desks"], ["Sale"]], {"lvl0": "Home", "lvl1": "Home > Desks"}])
+@pytest.mark.parametrize("form", ["json", "csv", "parquet"])
+def test_a_catalog_is_read_as_ingestion_reads_it(tmp_path: Path, form: str, category: object) -> None:
+    rows = [{"": n, "item_id": 22.0 + n, "title": "Desk", "brand": "nan", "category": category} for n in range(2)]
+    rows[1] |= {"brand": "None", "price": 9.5}
+    path = tmp_path / f"items.{form}"
+    if form == "json":
+        lines = "".join(json.dumps({"price": float("nan")} | row) + "\n" for row in rows)
+        path.write_bytes(gzip.compress(b"\xef\xbb\xbf" + lines.encode()))
+    elif form == "csv":
+        pl.DataFrame([row | {"category": str(category)} for row in rows]).write_csv(path)
+    else:
+        pl.DataFrame(rows).write_parquet(path)
+    found = read(path).rows
+    assert found.select("item_id", "brand", "category", "price").rows() == [
+        ("22", None, ["Home", "Desks"], None),
+        ("23", "None", ["Home", "Desks"], 9.5),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [(b'[{"item_id": 1}]', "one JSON array"), ('{"item_id": 1}'.encode("utf-16"), "is UTF-16"), (b"PK\x03\x04", "zip")],
+)
+def test_what_is_no_json_lines_is_told(tmp_path: Path, data: bytes, message: str) -> None:
+    (tmp_path / "items.jsonl").write_bytes(data)
+    with pytest.raises(InputError, match=message):
+        read(tmp_path / "items.jsonl")
+
+
+def test_nested_categories_of_the_case_are_read_and_its_prices_told() -> None:
+    path = Path(__file__).parents[2] / ".." / "shared" / "cases" / "simulate_nested_category" / "nested.jsonl"
+    if not path.is_file():
+        pytest.skip("the case is not at ../shared/cases/simulate_nested_category")
+    with pytest.raises(InputError, match=r"the price '1,299\.00' is not a number"):
+        read(path)

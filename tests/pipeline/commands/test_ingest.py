@@ -179,3 +179,28 @@ def test_the_screen_says_what_was_dropped_over_the_cap(tmp_path) -> None:
         f"Users with more events than `ingest.max_user_events`: {users}. Of these users the oldest {searches} searches "
         f"and {others} clicks, carts and orders were dropped."
     ) in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "message"),
+    [
+        ("csv_utf16", 2, "is UTF-16 by its first bytes"),
+        ("pq_events_item_id_list", 2, "holds lists"),
+        ("ts_microseconds_hint", 4, "435 timestamp_in_microseconds: timestamp is epoch microseconds by its size"),
+    ],
+)
+def test_a_case_that_cannot_be_read_is_a_sentence_and_a_code(tmp_path, name: str, code: int, message: str) -> None:
+    if not (CASES / name).is_dir():
+        pytest.skip(f"the case is not at ../shared/cases/{name}")
+    result = _run("--config", CASES / name / "shop.yaml", "--out", tmp_path / "out")
+    assert (result.exit_code, message in result.stderr) == (code, True), result.output
+    assert "Traceback" not in result.output
+
+
+def test_float_user_ids_have_their_profiles(tmp_path) -> None:
+    from tests.components.example_gen import written
+
+    _run_case("csv_float_user_ids", tmp_path / "out")
+    rows = [row for split in ("train", "eval") for row in written.rows(tmp_path / "out", split)]
+    assert all(("profile_gender" in row) == (row["user_id"] is not None) for row in rows)
+    assert any("profile_gender" in row for row in rows)
