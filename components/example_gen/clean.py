@@ -53,7 +53,7 @@ def cleaned(
     unknown |= dict.fromkeys(queries, UNKNOWN_QUERIES)
     unknown |= dict.fromkeys(numbers, UNKNOWN_NUMBERS)
     for name in (*ids_in, *unknown):
-        texts, wrong = _one_value(raw[name].str.strip_chars())
+        texts, wrong = _one_value(raw[name].str.strip_chars(), name in names)
         several = wrong if several is None else several if wrong is None else several | wrong
         if name in unknown:
             columns.append(known(texts, unknown[name]))
@@ -66,8 +66,11 @@ def cleaned(
     return pl.DataFrame([*columns, *flags])
 
 
-def _one_value(texts: pl.Series) -> tuple[pl.Series, pl.Series | None]:
-    """Texts without lists of one value, and which rows hold a list of several values or an object; None if none do."""
+def _one_value(texts: pl.Series, by_name: bool) -> tuple[pl.Series, pl.Series | None]:
+    """Texts without lists of one value, and which rows hold a list of several values or an object; None if none do.
+
+    With `by_name` an object that says no more than its name is that name.
+    """
     written = (texts.str.starts_with("[") | texts.str.starts_with("{")).fill_null(value=False)
     if not written.any():
         return texts, None
@@ -79,7 +82,7 @@ def _one_value(texts: pl.Series) -> tuple[pl.Series, pl.Series | None]:
         if inner.any():
             raise PolarsError
     except PolarsError:
-        read = [_one_written(text) for text in found]
+        read = [_one_written(text, by_name) for text in found]
         values = pl.Series([value for value, _ in read], dtype=pl.String)
         wrong = pl.Series([is_wrong for _, is_wrong in read], dtype=pl.Boolean)
     places = written.arg_true()
@@ -88,13 +91,13 @@ def _one_value(texts: pl.Series) -> tuple[pl.Series, pl.Series | None]:
     return texts.scatter(places, values), several if several.any() else None
 
 
-def _one_written(text: str) -> tuple[str | None, bool]:
+def _one_written(text: str, by_name: bool) -> tuple[str | None, bool]:
     value = written_value(text)
     while isinstance(value, list) and len(value) == 1:
         value = value[0]
     if value is None or value == [] or (isinstance(value, dict) and all(one is None for one in value.values())):
         return None, False
-    single = None if value is UNREADABLE else value_text(value)
+    single = None if value is UNREADABLE or (isinstance(value, dict) and not by_name) else value_text(value)
     return single, single is None
 
 

@@ -110,8 +110,8 @@ def find_files(patterns: tuple[str, ...], what: str) -> list[InputFile]:
                 raise InputError(f"`{what}`: cannot look for {pattern!r}: {explain(error, READ_STORAGE)}") from error
             if not matches:
                 where = "" if is_remote(pattern) else f" (looked in {os.getcwd()})"
-                left_out = f". {hidden} and such, whose names begin with `_` or `.`, are left out" if hidden else ""
-                raise InputError(f"`{what}`: no file matches {pattern!r}{where}; check the path and the glob{left_out}")
+                more = f". {hidden} and such, whose names begin with `_` or `.`, are left out" if hidden else ""
+                raise InputError(f"`{what}`: no file matches {pattern!r}{where}; check the path and the glob{more}")
             described = [_describe(match, what) for match in matches]
             files = [file for file in pool.map(lambda file: _sniffed(file, what), described) if file.size]
             if not files:
@@ -127,10 +127,8 @@ def _match(pattern: str) -> tuple[list[FileMetadata], str]:
     if not remote and os.path.isfile(path):
         return [FileMetadata(path, os.path.getsize(path), os.path.getmtime(path))], ""
     path = path.rstrip("/") or path
-    if not remote:
-        wanted = _literal(path)
-    else:
-        wanted = glob.escape(path) if glob.has_magic(path) and FileSystems.exists(path) else path
+    escaped = glob.has_magic(path) and remote and FileSystems.exists(path)
+    wanted = glob.escape(path) if escaped else path if remote else _literal(path)
     hidden = ""
     for one in (wanted, f"{wanted}/**"):
         matches = FileSystems.match([one])[0].metadata_list

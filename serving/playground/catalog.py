@@ -153,7 +153,7 @@ def _read(path: Path, layout: CatalogLayout) -> pl.DataFrame:
         types = scan.collect_schema()
         joined = [
             _as_json(name)
-            if name == _CATEGORY or not isinstance(kind, pl.List) or kind.inner.is_nested()  # type: ignore[union-attr]
+            if name == _CATEGORY or not isinstance(kind, pl.List) or kind.inner.is_nested()
             else pl.col(name).cast(pl.List(pl.String)).list.join(", ")
             for name, kind in types.items()
             if kind.is_nested()

@@ -72,6 +72,7 @@ def test_events_are_cleaned(values: dict[str, str], read: tuple[str | None, ...]
     [
         ({"item_id": '["i1", "i2"]'}, "several_values"),
         ({"query": '{"text": "x"}'}, "several_values"),
+        ({"item_id": '{"id": 5, "name": "Shoe"}'}, "several_values"),
         ({"user_id": "1.23E+15"}, "rounded_id"),
         ({"query": "NaN"}, "empty_query"),
         ({"request_id": "null"}, "missing_request_id"),
