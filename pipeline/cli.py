@@ -9,6 +9,7 @@ import click
 
 from pipeline import DISTRIBUTION
 from pipeline.exit_codes import ExitCode, code_of
+from schema.file_errors import file_error
 from schema.secrets import mask
 from schema.settings import InputError
 
@@ -56,15 +57,20 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Runs the command; bad input ends it with a message and no stack trace."""
+        """Runs the command; bad input and a bad disk end it with a message and no stack trace."""
         try:
             return self._invoke_installed(ctx)
-        except InputError as error:
-            click.ClickException(mask(str(error))).show()
-            raise click.exceptions.Exit(code_of(error)) from None
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)
             raise click.exceptions.Exit(ExitCode.INTERRUPTED) from None
+        except (click.ClickException, click.Abort, click.exceptions.Exit):
+            raise
+        except Exception as error:
+            told = error if isinstance(error, InputError) else file_error(error)
+            if told is None:
+                raise
+            click.ClickException(mask(str(told))).show()
+            raise click.exceptions.Exit(code_of(told)) from None
 
     def _invoke_installed(self, ctx: click.Context) -> Any:
         try:

@@ -21,6 +21,7 @@ from pipeline.parameters import DATE, MEANINGS, PUSH_DIRECTORY
 from pipeline.refresh import CREATE
 from pipeline.resources import Resources
 from pipeline.runs.metadata import Kind
+from schema.file_errors import writing_to
 from schema.settings import InputError
 
 Target = Literal["kubeflow", "vertex"]
@@ -132,8 +133,9 @@ def write_job(job: Json, path: Path, target: Target) -> None:
     else:
         forms = ".yaml" if target == "kubeflow" else ".yaml or .json"
         raise InputError(f"{path}: the client of {target} reads files that end with {forms}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    with writing_to(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
 
 
 def _paths(config: PipelineConfig) -> Iterator[tuple[str, str]]:

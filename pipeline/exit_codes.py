@@ -3,6 +3,7 @@
 import enum
 
 from pipeline.run_lock import BusyError
+from schema.file_errors import StorageError
 from schema.settings import DataError, InputError
 
 
@@ -34,4 +35,6 @@ def code_of(error: InputError) -> ExitCode:
     """How a command ends that `error` ended."""
     if isinstance(error, BusyError):
         return ExitCode.BUSY
+    if isinstance(error, StorageError):
+        return ExitCode.FAILED
     return ExitCode.BAD_DATA if isinstance(error, DataError) else ExitCode.BAD_INPUT

@@ -24,6 +24,7 @@ from pipeline.pipeline import create_pipeline
 from pipeline.progress import State, StepList
 from pipeline.run_lock import run_lock
 from pipeline.runs import history, metadata
+from schema.file_errors import StorageError, file_error, writing_to
 from schema.settings import DataError, InputError
 
 _logger = logging.getLogger(__name__)
@@ -47,9 +48,10 @@ class StepFailedError(Exception):
 
 @dataclass
 class _Watch:
-    """The run that this process is at work on."""
+    """The run that this process is at work on; `folder` is that of its artifacts."""
 
     steps: StepList
+    folder: str
     failed_step: str = ""
     error: BaseException | None = field(default=None)
 
@@ -90,13 +92,13 @@ class _WatchedNode(beam_dag_runner.PipelineNodeAsDoFn):
             return metadata.state_of(executions[-1]) if executions else "waiting"
 
     def _record_failure(self, error: BaseException) -> None:
-        found = _input_error(error)
+        found = _input_error(error, _watches[-1].folder)
         code = ExitCode.FAILED if found is None else code_of(found)
         with tfx_metadata.Metadata(self._mlmd_connection_config) as store:
             executions = self._executions(store)
             for execution in executions:
                 execution.last_known_state = metadata_store_pb2.Execution.FAILED
-                execution.custom_properties[metadata.FAILURE].string_value = _reason(error)
+                execution.custom_properties[metadata.FAILURE].string_value = str(found or _reason(error))
                 execution.custom_properties[metadata.FAILURE_CODE].int_value = code
             store.store.put_executions(executions)
 
@@ -122,7 +124,7 @@ def run(
       StepFailedError: a step failed for another reason.
       KeyboardInterrupt: the user interrupted it.
     """
-    with run_lock(config.root):
+    with writing_to(config.root), run_lock(config.root):
         clear_up(config.metadata_path, config.artifacts_root)
         dag = create(config, use_cache)
         log_path = Path(config.root) / "logs" / time.strftime("run-%Y%m%d-%H%M%S.log")
@@ -147,7 +149,7 @@ def _keep_record(config: PipelineConfig, log_path: Path, earlier: int) -> None:
 
 def run_dag(dag: tfx_pipeline.Pipeline, log_path: Path) -> None:
     """Runs the steps of any TFX pipeline and shows them on standard error; see `run` for what it raises."""
-    watch = _Watch(StepList([str(node.id) for node in dag.components]))
+    watch = _Watch(StepList([str(node.id) for node in dag.components]), dag.pipeline_info.pipeline_root)
     _watches.append(watch)
     arguments = sys.argv
     # Beam reads the program's own arguments as its options where it is given none. Without a runner's name it looks
@@ -160,15 +162,15 @@ def run_dag(dag: tfx_pipeline.Pipeline, log_path: Path) -> None:
             except Exception:
                 _logger.exception("The run failed")
                 raise
-    except Exception as error:
+    except Exception:
         if watch.error is None:
             raise
         if _is_interrupt(watch.error):
             raise KeyboardInterrupt from None
-        input_error = _input_error(watch.error)
-        if input_error is not None:
-            raise input_error from None
-        raise StepFailedError(watch.failed_step, _reason(watch.error), log_path) from error
+        told = _input_error(watch.error, watch.folder)
+        if told is not None and not isinstance(told, StorageError):
+            raise told from None
+        raise StepFailedError(watch.failed_step, str(told or _reason(watch.error)), log_path) from None
     finally:
         sys.argv = arguments
         _watches.remove(watch)
@@ -206,13 +208,16 @@ def _is_interrupt(error: BaseException) -> bool:
     return any(isinstance(cause, KeyboardInterrupt) for cause in _causes(error))
 
 
-def _input_error(error: BaseException) -> InputError | None:
-    """The `InputError` that `error` stems from; one of a Beam worker arrives as text within another error."""
+def _input_error(error: BaseException, path: str = "") -> InputError | None:
+    """The `InputError` that `error` stems from, or what the file system refused, of `path` if the error names none.
+
+    An `InputError` of a Beam worker arrives as text within another error.
+    """
     for cause in _causes(error):
         for kind in (DataError, InputError):
             if isinstance(cause, kind) or f"{kind.__name__}: " in str(cause):
                 return kind(_reason(cause).rpartition(f"{kind.__name__}: ")[2])
-    return None
+    return file_error(error, path)
 
 
 def _reason(error: BaseException) -> str:

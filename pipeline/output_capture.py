@@ -1,12 +1,13 @@
 """Keeps the chatter of TFX, Beam and TensorFlow off the screen and in a log file."""
 
 import atexit
+import io
 import logging
 import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import TextIO
 
@@ -73,6 +74,25 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(disabled)
+
+
+@contextmanager
+def errors_told_once() -> Iterator[None]:
+    """Keeps off the screen what Beam prints of an error that it raises too; what is printed otherwise comes at the end.
+
+    A console that shows progress meanwhile must hold `sys.stderr` as it was before.
+    """
+    loggers = [logging.getLogger(f"apache_beam.runners.{name}") for name in ("common", "worker.sdk_worker")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        with redirect_stderr(io.StringIO()) as printed:
+            yield
+        sys.stderr.write(printed.getvalue())
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _silence_shutdown() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from schema.file_errors import StorageError, file_error
 from schema.settings import InputError
 
 
@@ -37,6 +38,8 @@ def run_lock(root: str) -> Iterator[None]:
             f"another run (process {holder}) is at work in {root}; wait for it, or give this one its own `root`"
         ) from None
     except (OSError, NotImplementedError) as error:
+        if isinstance(found := file_error(error, path), StorageError):
+            raise found from None
         raise InputError(f"{root} cannot hold a run ({error}); give `root` a folder that can be written") from None
     with held:
         path.write_text(str(os.getpid()))

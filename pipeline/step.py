@@ -15,6 +15,7 @@ import sys
 from typing import Final
 
 from pipeline.exit_codes import code_of
+from schema.file_errors import file_error
 from schema.secrets import mask
 from schema.settings import InputError
 
@@ -24,16 +25,19 @@ _TEMPORARY: Final = ".temp"
 
 
 def main() -> None:
-    """Runs the step; bad input ends it with the message last in its log, and the exit code of a command."""
+    """Runs the step; bad input, or a bad disk, is the last line of its log, and the exit code that of a command."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--json_serialized_invocation_args", required=True)
     known, _ = parser.parse_known_args()
     clear_outputs(known.json_serialized_invocation_args)
     try:
         runpy.run_module(_ENTRY_POINT, run_name="__main__", alter_sys=True)
-    except InputError as error:
-        print(f"Error: {mask(str(error))}", file=sys.stderr)
-        sys.exit(code_of(error))
+    except Exception as error:
+        told = error if isinstance(error, InputError) else file_error(error)
+        if told is None:
+            raise
+        print(f"Error: {mask(str(told))}", file=sys.stderr)
+        sys.exit(code_of(told))
 
 
 def clear_outputs(executor_input: str) -> None:

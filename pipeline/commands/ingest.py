@@ -1,6 +1,7 @@
 """`souk ingest`: the example generator alone, without TFX and without ML Metadata."""
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from schema.file_errors import writing_to
 from schema.settings import InputError
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ def command(
     Writes the splits train, eval and catalog as gzipped TFRecords of tf.Example, user_state.parquet, and what could
     not be used, with the reason, under dead_letters.
     """
-    from pipeline.output_capture import quiet
+    from pipeline.output_capture import errors_told_once, quiet
 
     with quiet():
         from components.example_gen.ingest import run_ingest
@@ -62,7 +64,7 @@ def command(
 
     config, beam = _load(config_name, overrides)
     arguments = beam_arguments(_with_workers(beam, workers), [("--out", out), *data_paths(config)])
-    with _progress(quiet=as_json) as progress:
+    with _progress(quiet=as_json) as progress, writing_to(out), errors_told_once():
         summary = run_ingest(config, out, arguments, progress)
     if as_json:
         click.echo(summary.to_json())
@@ -124,7 +126,7 @@ def _progress(quiet: bool) -> "Iterator[Progress | None]":
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    with Progress(*columns, console=Console(file=sys.stderr)) as bars:
         tasks = {step: bars.add_task(text, total=None) for step, text in _STEPS.items()}
         yield lambda step, done, total: bars.update(tasks[step], completed=done, total=total)
 

@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -97,10 +97,12 @@ def _show_findings(config: "PipelineConfig") -> None:
     """Shows why the data was refused, if that is what ended the newest run."""
     from pipeline.runs import history, metadata, tables
 
-    for run in metadata.read_runs(config.metadata_path, config.name, last=1):
-        check = history.schema_check(run, config.artifacts_root)
-        if check is not None and not check.passed:
-            tables.console(stderr=True).print(tables.anomalies_table(check.anomalies or ()))
+    # The disk that failed the run may fail this, too; the first error is the one to tell.
+    with suppress(Exception):
+        for run in metadata.read_runs(config.metadata_path, config.name, last=1):
+            check = history.schema_check(run, config.artifacts_root)
+            if check is not None and not check.passed and check.anomalies:
+                tables.console(stderr=True).print(tables.anomalies_table(check.anomalies))
 
 
 def _print_outcome(context: click.Context, config: "PipelineConfig", run: "Run", as_json: bool) -> None:

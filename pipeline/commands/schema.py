@@ -25,7 +25,8 @@ def command(config_name: str, overrides: tuple[str, ...], out: Path, force: bool
     they are. Read it through, then name it in `schema_gate.schema_path`.
     """
     from pipeline import config as pipeline_config
-    from pipeline.output_capture import quiet
+    from pipeline.output_capture import errors_told_once, quiet
+    from schema.file_errors import writing_to
     from schema.settings import InputError
 
     if out.exists() and not force:
@@ -37,7 +38,9 @@ def command(config_name: str, overrides: tuple[str, ...], out: Path, force: bool
 
         # Where the workers of a cluster see it.
         shared = config.root if config.beam.on_cluster else None
-        text = draft_schema(config.ingest, config.beam_arguments(), shared)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(text, encoding="utf-8")
+        with errors_told_once():
+            text = draft_schema(config.ingest, config.beam_arguments(), shared)
+    with writing_to(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(text, encoding="utf-8")
     click.echo(str(out))

@@ -16,6 +16,7 @@ from pipeline.runs.collect import Artifacts, Found, read_local
 from pipeline.runs.metadata import Artifact, Run, StepRun, read_runs
 from pipeline.runs.outcome import Files, FoundAnomaly, RunOutcome, SchemaCheck, Source, StepOutcome
 from schema.artifacts import CANARY_FILE
+from schema.file_errors import writing_to
 from schema.settings import InputError
 
 SUMMARIES: Final = "summaries"
@@ -113,15 +114,13 @@ def write(path: Path, text: str) -> None:
     """Puts a file in place at once: a reader finds the whole of it, or the one before.
 
     Raises:
-      InputError: the folder cannot be written.
+      InputError: the folder cannot be written; a `StorageError` for a full disk.
     """
     staged = path.with_suffix(".partial")
-    try:
+    with writing_to(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         staged.write_text(text, encoding="utf-8")
         staged.replace(path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror}); give `root` a folder that can be") from None
 
 
 def outcome_of(run: Run, history: RunHistory, is_over: bool = False, is_listed: bool = False) -> RunOutcome:

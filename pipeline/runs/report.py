@@ -10,6 +10,7 @@ from pipeline.runs.collect import read_local
 from pipeline.runs.outcome import RunOutcome
 from pipeline.runs.page import canary_facts
 from schema.artifacts import EVALUATION_FILE
+from schema.file_errors import writing_to
 from schema.settings import InputError
 
 _TEMPLATE: Final = Path(__file__).parent / "run_report.html"
@@ -43,13 +44,11 @@ def write_report(outcome: RunOutcome, evaluation: Evaluation, out: Path | None =
     """Writes the report to `out`, or to its place in the pipeline's root; returns the path.
 
     Raises:
-      InputError: the path cannot be written.
+      InputError: the path cannot be written; a `StorageError` for a full disk.
     """
     html = report_html(outcome, evaluation)
     path = out or Path(outcome.files.report)
-    try:
+    with writing_to(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(html, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"the report cannot be written to {path} ({error}); give --out another path") from None
     return path

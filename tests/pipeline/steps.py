@@ -25,6 +25,11 @@ def _refuse(row):
     raise InputError(f"row {row} is not a row; mend the file")
 
 
+def _fill_the_disk(row):
+    with open("/dev/full", "w") as file:
+        file.write(str(row))
+
+
 @component
 def Read(  # noqa: N802
     behavior: Parameter[str],
@@ -38,6 +43,11 @@ def Read(  # noqa: N802
     if behavior == "refuse in a Beam worker":
         with beam.Pipeline() as p:
             _ = p | beam.Create([7]) | beam.Map(_refuse)
+    if behavior == "fill the disk in a Beam worker":
+        with beam.Pipeline() as p:
+            _ = p | beam.Create([7]) | beam.Map(_fill_the_disk)
+    if behavior == "read a path that is gone":
+        os.stat("gone.jsonl")
     if behavior == "be interrupted":
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(10)

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from pipeline import cli
 from pipeline.exit_codes import ExitCode, code_of
 from pipeline.run_lock import BusyError
+from schema.file_errors import StorageError
 from schema.settings import DataError, InputError
 from tests.dockerfiles import dockerfile
 from tests.serving.deployment import kubernetes_fields
@@ -23,6 +24,7 @@ PAGE = (ROOT / "docs" / "runs.md").read_text()
         (InputError("no such key"), ExitCode.BAD_INPUT),
         (DataError("half of the rows have no query"), ExitCode.BAD_DATA),
         (BusyError("another run is at work"), ExitCode.BUSY),
+        (StorageError("out: No space left on device"), ExitCode.FAILED),
     ],
 )
 def test_a_command_ends_with_the_message_and_the_code_of_its_kind(monkeypatch, error, code):

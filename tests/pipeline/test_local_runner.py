@@ -68,12 +68,21 @@ def test_a_failed_step_is_named_with_its_reason_and_the_log(run, tmp_path):
     [
         ("refuse", "the price -3 is negative; mend the catalog"),
         ("refuse in a Beam worker", "row 7 is not a row; mend the file"),
+        ("read a path that is gone", "gone.jsonl: No such file or directory; check the path"),
     ],
 )
 def test_bad_input_found_by_a_step_stays_an_input_error(run, behavior, message):
     with pytest.raises(InputError) as error:
         run(behavior)
     assert str(error.value) == message
+
+
+def test_a_full_disk_fails_the_step_in_one_sentence(run, tmp_path):
+    with pytest.raises(local_runner.StepFailedError) as failure:
+        run("fill the disk in a Beam worker")
+    full = f"{tmp_path}/artifacts: No space left on device; free some space, or give a path on another disk"
+    assert (failure.value.step, failure.value.reason) == ("Read", full)
+    assert last_run(tmp_path).step("Read").failure == full
 
 
 def test_chatter_goes_to_the_log_and_the_screen_shows_a_line_per_step(run, tmp_path, capfd):
