@@ -43,7 +43,7 @@ _FAILED: Final = {
 }
 _ADVICE: Final = _GIVEN | _FAILED
 # Libraries raise these of Python's classes with a message alone.
-_BY_CLASS: Final = {
+_BY_CLASS: Final[dict[type[BaseException], int]] = {
     PermissionError: errno.EACCES,
     FileNotFoundError: errno.ENOENT,
     NotADirectoryError: errno.ENOTDIR,

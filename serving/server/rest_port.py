@@ -19,6 +19,7 @@ from schema.settings import InputError
 from serving.http_thread import HttpThread
 from serving.server import json_tensors, servicers
 from serving.server.errors import RequestError, invalid
+from serving.server.json_errors import JsonRunner, error_text, expect, json_answer, read_body
 from serving.server.loader import LoadedModel
 from serving.server.prediction import Predictor, Tensors
 
@@ -98,8 +99,8 @@ class RestServer:
     async def _open(self, host: str, port: int) -> web.BaseRunner:
         application = web.Application(client_max_size=self._options.max_request_bytes, middlewares=[self._guard])
         application.router.add_get(METRICS_PATH, self._metrics)
-        application.router.add_route("*", "/v1/{rest:.*}", self._answer)
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=self._options.grace_s)
+        application.router.add_route("*", "/v1/{rest:.*}", self._answer, expect_handler=expect)
+        runner = JsonRunner(application, access_log=None, shutdown_timeout=self._options.grace_s)
         await runner.setup()
         await web.TCPSite(runner, host, port, ssl_context=self._options.tls, reuse_port=False).start()
         return runner
@@ -115,21 +116,22 @@ class RestServer:
         except RequestError as error:
             return _refusal(error)
         except web.HTTPException as error:
-            return _json(error.status, json.dumps({"error": error.text or error.reason}))
+            allowed = {name: value for name, value in error.headers.items() if name == "Allow"}
+            return json_answer(error.status, error_text(error.text or error.reason), allowed)
         except (asyncio.CancelledError, ConnectionError):
             raise
         except Exception:
             log.exception("%s %s failed", request.method, request.path)
-            return _json(500, json.dumps({"error": "the server failed; its log says why"}))
+            return json_answer(500, error_text("the server failed; its log says why"))
 
     async def _metrics(self, request: web.Request) -> web.Response:
         return web.Response(text=self._api.predictor.metrics.page(), content_type="text/plain")
 
     async def _answer(self, request: web.Request) -> web.Response:
         deadline = time.monotonic() + self._options.timeout_s
-        body = await request.read()
+        body = await read_body(request)
         # On its own thread: the loop must go on while TensorFlow works.
-        return _json(200, await asyncio.to_thread(self._api.answer, request.method, request.path, body, deadline))
+        return json_answer(200, await asyncio.to_thread(self._api.answer, request.method, request.path, body, deadline))
 
 
 class RestApi:
@@ -227,9 +229,4 @@ def _message_dict(message: Any) -> dict[str, Any]:
 
 
 def _refusal(error: RequestError, headers: dict[str, str] | None = None) -> web.Response:
-    return _json(_HTTP_CODES.get(error.code, 500), json.dumps({"error": error.message}), headers)
-
-
-def _json(status: int, text: str, headers: dict[str, str] | None = None) -> web.Response:
-    body = text.encode(errors="replace")
-    return web.Response(status=status, body=body, content_type="application/json", headers=headers)
+    return json_answer(_HTTP_CODES.get(error.code, 500), error_text(error.message), headers)

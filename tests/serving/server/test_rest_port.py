@@ -1,6 +1,7 @@
 import gzip
 import http.client
 import json
+import socket
 import urllib.request
 
 import pytest
@@ -126,6 +127,51 @@ PREDICT = "/v1/models/souk:predict"
 def test_a_wrong_request_gets_tensorflow_servings_status(rest, method, path, body, status, message):
     got, answer = rest(method, path, body)
     assert (got, message in answer["error"]) == (status, True), answer
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "snappy", "gzip, gzip"])
+def test_a_wrong_content_encoding_is_refused_in_json(rest, encoding):
+    body = json.dumps({"signature_name": "query_text", "instances": ["x"]})
+    status, answer = rest("POST", PREDICT, body, {"Content-Encoding": encoding})
+    assert (status, "encoding" in answer["error"].lower()) == (400, True), answer
+
+
+def test_a_compressed_body_that_is_cut_short_is_refused(rest):
+    body = gzip.compress(json.dumps({"signature_name": "query_text", "instances": ["x"]}).encode())
+    assert rest("POST", PREDICT, body[:-12], {"Content-Encoding": "gzip"})[0] == 400
+
+
+@pytest.mark.parametrize(
+    ("request_line", "header", "status"),
+    [
+        ("BAD", "Host: a", 400),
+        ("GET /v1/models/souk HTTP/1.1", "no header", 400),
+        (f"GET /{'x' * 9000} HTTP/1.1", "Host: a", 400),
+        ("POST /v1/models/souk:predict HTTP/1.1", "Transfer-Encoding: nonsense", 400),
+        ("POST /v1/models/souk:predict HTTP/1.1", "Host: a\r\nExpect: cake", 417),
+        ("DELETE /monitoring/prometheus/metrics HTTP/1.1", "Host: a", 405),
+    ],
+)
+def test_errors_before_any_handler_are_json_too(server, request_line, header, status):
+    host, port = server.rest_address.split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(f"{request_line}\r\n{header}\r\nConnection: close\r\n\r\n".encode())
+        answer = b"".join(iter(lambda: connection.recv(4096), b"")).decode()
+    head, _, body = answer.partition("\r\n\r\n")
+    assert head.startswith((f"HTTP/1.1 {status} ", f"HTTP/1.0 {status} ")), answer
+    assert "Content-Type: application/json" in head
+    assert isinstance(json.loads(body)["error"], str)
+
+
+def test_a_body_is_sent_once_the_server_says_so(server):
+    host, port = server.rest_address.split(":")
+    body = b'{"signature_name": "query_text", "instances": ["red"]}'
+    head = f"POST {PREDICT} HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: {len(body)}\r\n\r\n"
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(head.encode())
+        assert connection.recv(4096) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(body)
+        assert connection.recv(4096).startswith(b"HTTP/1.1 200 OK\r\n")
 
 
 def test_a_body_that_is_too_large_is_refused(tmp_path, start_server):
