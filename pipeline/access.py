@@ -37,7 +37,7 @@ def access(token_file: Path | None, ca: Path | None) -> Access:
     """
     return Access(
         None if ca is None else grpc.ssl_channel_credentials(read_file(ca, "--ca")),
-        None if token_file is None else read_file(token_file, "--token-file").decode().strip(),
+        None if token_file is None else read_file(token_file, "--token-file").decode("utf-8-sig").strip(),
     )
 
 

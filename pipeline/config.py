@@ -161,7 +161,7 @@ def load(config: str, overrides: Sequence[str] = ()) -> PipelineConfig:
     """
     path, base = _locate(config)
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except yaml.YAMLError as error:
         raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     except UnicodeDecodeError as error:

@@ -59,7 +59,7 @@ def read_schema(path: str) -> str:
       InputError: there is no such file, or it is no schema.
     """
     try:
-        text = Path(path).read_text()
+        text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             f"the schema file {path} cannot be read ({error}); give `schema_gate.schema_path` the path of a "

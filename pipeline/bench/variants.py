@@ -73,7 +73,7 @@ def read_bench_file(path: Path) -> BenchFile:
     if not path.is_file():
         raise InputError(f"there is no file {path}; --models takes a YAML file with `variants`, such as {DEFAULT_FILE}")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):

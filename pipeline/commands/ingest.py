@@ -88,7 +88,7 @@ def _load(name: str, overrides: tuple[str, ...]) -> "tuple[IngestConfig, BeamCon
     path = Path(name)
     if path.is_file() and not overrides:
         try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+            values = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise InputError(f"{path} is not YAML in UTF-8: {' '.join(str(error).split())}") from None
         alone = isinstance(values, dict) and {"ingest"} <= set(values) <= {"ingest", "beam"}

@@ -58,7 +58,7 @@ def command(
         raise InputError("--p99-ms bounds the rate that --find looks for. Give --find too, or leave it out.")
     values = {"rate": rate, "seconds": seconds, "connections": connections, "timeout_s": timeout, "model_name": name}
     config = LoadConfig.parse(values, source="the command line")
-    lines = read_file(queries, "QUERIES").decode(errors="replace").splitlines()
+    lines = read_file(queries, "QUERIES").decode("utf-8-sig", errors="replace").splitlines()
     examples = examples_of([line.strip() for line in lines if line.strip()])
     allowed = access(token_file, ca)
 

@@ -87,7 +87,7 @@ def read(path: Path) -> Compiled:
       InputError: no such file; no compiled pipeline.
     """
     try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_loader())
+        document = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_loader())
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); `souk compile` writes such a file") from None
     except (yaml.YAMLError, UnicodeDecodeError):

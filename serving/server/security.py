@@ -44,7 +44,7 @@ def read_tokens(path: Path) -> TokenCheck:
       InputError: if the file cannot be read or holds no token.
     """
     try:
-        tokens = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        tokens = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"The token file {path} cannot be read: {error}. Check --auth-token-file.") from None
     if not tokens:

@@ -24,7 +24,8 @@ def read(path: Path, kind: type[_Message], option: str, example: str) -> _Messag
       InputError: if the file cannot be read or parsed.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        # A byte order mark is no part of the text.
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read: {error}. Check {option}.") from None
     try:

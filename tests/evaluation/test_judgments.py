@@ -1,10 +1,13 @@
 import gzip
 import json
+from pathlib import Path
 
 import pytest
 
 from evaluation.judgments import Judgment, check_overlap, read_judgments
 from schema.settings import InputError
+
+CASE = Path(__file__).parents[2] / ".." / "shared" / "cases" / "evaluate_bom"
 
 
 @pytest.fixture
@@ -41,6 +44,23 @@ def test_gzip_is_read(tmp_path):
     path = tmp_path / "j.jsonl.gz"
     path.write_bytes(gzip.compress("\n".join(json.dumps(row) for row in ROWS).encode()))
     assert read_judgments(path).by_query == EXPECTED
+
+
+def test_a_byte_order_mark_is_no_part_of_any_file(write):
+    qrels = write("\ufeffq1 0 a 2\nq2 0 c 1\n", "qrels.txt")
+    queries = write("\ufeffq1\tred shoes\nq2\tlamp\n", "queries.tsv")
+    assert list(read_judgments(qrels, queries=queries).by_query) == ["red shoes", "lamp"]
+    assert read_judgments(write("\ufeffquery,docid,rating\nred shoes,a,2\n", "case.csv")).grades == {"2": 1}
+    packed = write(gzip.compress(b"\xef\xbb\xbf" + json.dumps(ROWS[0]).encode()), "j.jsonl.gz")
+    assert read_judgments(packed).grades == {"E": 1}
+
+
+def test_the_case_of_files_with_a_byte_order_mark_is_read():
+    if not CASE.is_dir():
+        pytest.skip("the case is not at ../shared/cases/evaluate_bom")
+    judged = read_judgments(CASE / "q3.trec", queries=CASE / "qs3.tsv")
+    assert sum(judged.grades.values()) == 2
+    assert list(read_judgments(CASE / "esci_bom.jsonl").by_query) == ["red shoes"]
 
 
 def test_trec_qrels_take_their_query_texts_from_the_queries_file(write):

@@ -36,6 +36,12 @@ def test_paths_in_a_file_are_relative_to_the_file(shop):
     assert config.push_directory == f"{folder}/out/serving/souk"
 
 
+def test_a_byte_order_mark_is_no_part_of_the_file(shop):
+    before = load(str(shop))
+    shop.write_bytes(b"\xef\xbb\xbf" + shop.read_bytes())
+    assert load(str(shop)) == before
+
+
 def test_paths_in_set_are_relative_to_where_the_command_runs(shop, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = load(str(shop), ["root=here", "ingest.data.catalog=a.csv", "serving.model_dir=models"])

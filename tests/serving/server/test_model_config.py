@@ -54,6 +54,10 @@ def test_a_policy_that_is_not_given_is_the_newest_version(parse, policy, expecte
     assert parse(one(SOUND + policy))[0].policy == expected
 
 
+def test_a_byte_order_mark_is_no_part_of_the_config(parse):
+    assert parse("\ufeff" + one(SOUND)) == parse(one(SOUND))
+
+
 def test_no_model_at_all_is_a_config(parse):
     assert parse("model_config_list {}") == ()
 
