@@ -3,17 +3,18 @@
 import logging
 import os
 from collections.abc import Callable, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from evaluation import baselines
 from evaluation.comparison import compare_slices, compare_systems, query_bootstrap
 from evaluation.config import EvaluationConfig
 from evaluation.eval_set import EvalCatalog, EvalRequests, normalize_query, read_catalog, read_requests
 from evaluation.example_columns import StrPath
-from evaluation.index_recall import Vectors, measure_index, vector_questions
+from evaluation.index_recall import Vectors, indexed_rows, measure_index, vector_questions
 from evaluation.metrics import IntArray
 from evaluation.replay_job import MakePipeline, Question, ReplayJob
 from evaluation.request_examples import choose_examples
@@ -95,15 +96,15 @@ def evaluate_servable(
         bootstrap = query_bootstrap(requests, config)
         progress("measuring the index against exact search")
         index = None
+        indexed = indexed_rows(card.get("indexed_items", len(catalog)), catalog)
         if asked.vectors is not None:
-            indexed = card.get("indexed_items", len(catalog))
             index = measure_index(asked.dense, asked.vectors, indexed, requests, catalog, bootstrap, config)
         progress("ranking them by popularity, past clicks and BM25")
         ranked = asked.ranked | _unlearned(requests, catalog, training, config.ks[-1])
         progress("computing metrics and intervals")
         slices = make_slices(requests, catalog, training)
         measured = Measurements(
-            sample=measured.sample,
+            sample=with_left_out(measured.sample, requests, indexed),
             systems=compare_systems(ranked, requests, len(catalog), bootstrap, config, default_way(card)),
             slices=compare_slices(ranked, requests, slices, bootstrap, config),
             index_recall=index,
@@ -163,6 +164,16 @@ def _sample(requests: EvalRequests, catalog: EvalCatalog, training: TrainingCoun
         eval_window_ms=requests.window_ms,
         gone=requests.gone if refreshed else None,
     )
+
+
+def with_left_out(sample: Sample, requests: EvalRequests, indexed: NDArray[np.bool_] | None) -> Sample:
+    """The sample with what was left out of the index; `indexed` [items] are the others, None for all."""
+    if indexed is None:
+        return sample
+    rows = requests.relevant.rows
+    # Rows past the end are those of items that the catalog does not have.
+    clicks = int(np.count_nonzero(~indexed[rows[rows < len(indexed)]]))
+    return replace(sample, left_out_items=int(np.count_nonzero(~indexed)), left_out_clicks=clicks)
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def vector_questions(servable: StrPath, examples: Sequence[bytes], catalog: Eval
 def measure_index(
     answer: Retrieved,
     vectors: Vectors,
-    indexed_items: int,
+    indexed: NDArray[np.bool_] | None,
     requests: EvalRequests,
     catalog: EvalCatalog,
     bootstrap: QueryBootstrap,
@@ -59,7 +59,7 @@ def measure_index(
     Args:
       answer: what the servable's index alone answered to `requests`.
       vectors: the servable's.
-      indexed_items: how many items the index was given.
+      indexed: [items] which of them the index was given, None for all; see `indexed_rows`.
       requests: the evaluation requests.
       catalog: every item, in the order of the answer's rows.
       bootstrap: gives the interval.
@@ -68,14 +68,19 @@ def measure_index(
     count = len(vectors.requests)
     shares = np.full(len(requests), np.nan)
     shares[:count] = exact_search.index_recall(
-        answer.rows[:count], vectors.requests, vectors.items, config.primary_k, _indexed(indexed_items, catalog)
+        answer.rows[:count], vectors.requests, vectors.items, config.primary_k, indexed
     )
     estimate = bootstrap.mean(shares)
     return None if estimate is None else IndexRecall(config.primary_k, count, estimate)
 
 
-def _indexed(indexed_items: int, catalog: EvalCatalog) -> NDArray[np.bool_] | None:
-    """Which items the index builder kept; None for all. Of items that look alike it keeps the first by id."""
+def indexed_rows(indexed_items: int, catalog: EvalCatalog) -> NDArray[np.bool_] | None:
+    """Which items [items] the index builder kept, None for all; of items that look alike it keeps the first by id.
+
+    Args:
+      indexed_items: how many items it kept.
+      catalog: every item.
+    """
     if indexed_items >= len(catalog):
         return None
     spec = raw_catalog_spec(catalog.further)

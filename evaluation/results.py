@@ -120,7 +120,9 @@ class Sample:
     """What was measured on. Windows are epoch milliseconds, (0, 0) where there is nothing.
 
     `gone` is, of what the eval split's searchers clicked and ordered, the share that has left the catalog since, on
-    which nothing is measured; None where the catalog is that of the requests.
+    which nothing is measured; None where the catalog is that of the requests. `left_out_items` are those of the catalog
+    that are not in the index, since they are alike to others; `left_out_clicks` how many of the `relevant_items` are
+    among them.
     """
 
     read: int
@@ -133,6 +135,21 @@ class Sample:
     train_window_ms: tuple[int, int]
     eval_window_ms: tuple[int, int]
     gone: float | None = None
+    left_out_items: int = 0
+    left_out_clicks: int = 0
+
+    @property
+    def left_out(self) -> str:
+        """What `index.drop_duplicates` did to items and clicks, in a few sentences; "" for nothing."""
+        if not self.left_out_items:
+            return ""
+        return (
+            f"`index.drop_duplicates` left {self.left_out_items:,} of {self.catalog_items:,} items out of the index: "
+            "they differ from others in nothing that was read of them but the id. Of the "
+            f"{self.relevant_items:,} clicked, carted and ordered items of the eval requests {self.left_out_clicks:,} "
+            "are among them and count as not found. If they are products of their own, name the columns that tell them "
+            "apart in `ingest.data.catalog_columns`, or set `index.drop_duplicates: false`."
+        )
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ only what is shown to be worse) a small split would let nearly anything through.
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from components.recall_gate.config import GateConfig, SliceThresholds
 from evaluation.bootstrap import Estimate
@@ -28,6 +28,8 @@ from evaluation.results import (
     Verdict,
 )
 
+_AGAINST: Final = ("failed", "undecided")
+
 
 def evaluate_and_judge(
     servable_dir: StrPath, examples_dir: StrPath, config: GateConfig, baseline_dir: StrPath | None = None, **how: Any
@@ -42,7 +44,12 @@ def judge(measured: Measurements, config: GateConfig) -> Verdict:
     if any(check.status != "passed" for check in size):
         # Further numbers of too small a sample would only look like evidence.
         return _verdict(size)
-    return _verdict([*size, *_recall_checks(measured, config), *_health_checks(measured, config)])
+    recall = list(_recall_checks(measured, config))
+    verdict = _verdict([*size, *recall, *_health_checks(measured, config)])
+    if measured.sample.left_out_clicks and any(check.status in _AGAINST for check in recall):
+        # The likeliest cause comes first, since one line shows the first reason alone.
+        return replace(verdict, reasons=(measured.sample.left_out, *verdict.reasons))
+    return verdict
 
 
 def unless_overtaken(verdict: Verdict, model: str, newest_model: str) -> Verdict:
@@ -60,7 +67,7 @@ def unless_overtaken(verdict: Verdict, model: str, newest_model: str) -> Verdict
 
 
 def _verdict(checks: Sequence[Check]) -> Verdict:
-    against = [check for check in checks if check.status in ("failed", "undecided")]
+    against = [check for check in checks if check.status in _AGAINST]
     if against:
         return Verdict(False, tuple(check.reason for check in against), tuple(checks))
     passed = tuple(check.reason for check in checks if check.status == "passed" and check.reason)

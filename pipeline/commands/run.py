@@ -126,6 +126,9 @@ def _print_outcome(context: click.Context, config: "PipelineConfig", run: "Run",
         for note in outcome.data.notes if outcome.data else ():
             console.print(note, markup=False, highlight=False)
         console.print(tables.evaluation_table(evaluation))
+        left_out = evaluation.sample.left_out
+        if left_out and left_out not in outcome.refusals:
+            console.print(left_out, markup=False, highlight=False)
         if outcome.state == "cached":
             console.print("Nothing has changed since this was done by an earlier run:")
         if outcome.push is not None and outcome.push.pushed:

@@ -231,6 +231,8 @@ def index_of(servable: Found, card: Mapping[str, Any], evaluation: Evaluation | 
         recall=chosen.get("recall"),
         latency_ms=chosen.get("latency_ms"),
         measured=evaluation.index_recall.estimate if evaluation and evaluation.index_recall else None,
+        clicks=evaluation.sample.relevant_items if evaluation else None,
+        left_out_clicks=evaluation.sample.left_out_clicks if evaluation else None,
     )
 
 

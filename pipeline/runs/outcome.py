@@ -133,6 +133,8 @@ class Index:
       recall: share of the exact nearest items that it finds, as the index builder measured it; None if it did not.
       measured: the same, measured by the recall gate through the whole servable.
       latency_ms: of one search of the index alone.
+      clicks: clicked, carted and ordered items of the eval requests.
+      left_out_clicks: those of them that are not in the index, since they are alike to others.
     """
 
     kind: str
@@ -143,6 +145,8 @@ class Index:
     recall: float | None = None
     latency_ms: float | None = None
     measured: Estimate | None = None
+    clicks: int | None = None
+    left_out_clicks: int | None = None
 
 
 @dataclass(frozen=True)

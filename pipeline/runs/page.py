@@ -125,6 +125,10 @@ def _index(index: Index) -> list[Row]:
     of = f" of {index.catalog_items:,}" if index.catalog_items is not None else ""
     rows = [("kind", f"[bold]{escape(index.kind)}[/] {escape(parameters)}".rstrip())]
     rows.append(("items", f"{index.indexed_items:,}{of}"))
+    if index.left_out_clicks:
+        rows.append(
+            ("", f"[yellow]{index.left_out_clicks:,} of {index.clicks:,} clicked items of the eval split left out[/]")
+        )
     if index.recall is not None:
         latency = f", {index.latency_ms:.2f} ms a search" if index.latency_ms is not None else ""
         rows.append(("recall", f"{index.recall:.3f} as built{latency}"))

@@ -1,3 +1,4 @@
+import dataclasses
 import re
 
 import pytest
@@ -58,6 +59,18 @@ def test_a_good_servable_is_blessed_with_its_reasons():
     assert verdict.blessed
     assert any("shown to be no drop of more than 5% of 0.600" in reason for reason in verdict.reasons)
     assert {check.status for check in verdict.checks} == {"passed"}
+
+
+def test_clicks_on_items_left_out_are_the_first_reason_of_low_recall():
+    twins = dataclasses.replace(measured().sample, left_out_items=400, left_out_clicks=1500)
+    good = dataclasses.replace(measured(), sample=twins)
+    weak = dataclasses.replace(measured(lead_on_popularity=around(-0.4)), sample=twins)
+    slow = dataclasses.replace(measured(index=around(0.5)), sample=twins)
+    assert judge(good, CONFIG).blessed
+    assert "left 400 of 500 items out of the index" in judge(weak, CONFIG).reasons[0]
+    assert "Of the 2,000 clicked, carted and ordered items of the eval requests 1,500" in judge(weak, CONFIG).reasons[0]
+    assert "The model has not learned the queries" in judge(weak, CONFIG).reasons[1]
+    assert len(judge(slow, CONFIG).reasons) == 1
 
 
 def test_a_catalog_that_lacks_too_much_of_what_was_clicked_is_refused_however_good_the_rest_is():
