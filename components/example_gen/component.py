@@ -16,6 +16,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from components.example_gen.config import MILLISECONDS_PER_DAY, IngestConfig
 from components.example_gen.fingerprint import catalog_fingerprint
 from components.example_gen.ingest import ingest_catalog_into, ingest_into
+from components.example_gen.labels import check_labels
 from schema import features
 
 # The property of examples that identifies the catalog in them, see `fingerprint.catalog_fingerprint`.
@@ -43,11 +44,15 @@ def SoukExampleGen(  # noqa: N802
       date: takes the place of the configuration's `date`, if not "".
       overrides: single settings to replace, see `Settings.from_json`.
       beam_pipeline: that ingests.
+
+    Raises:
+      DataError: nobody clicked in a split, so that later steps would fail or refuse.
     """
     config = _describe(examples, features.SPLITS, config_json, date, overrides)
     summary = ingest_into(config, examples.uri, lambda: beam_pipeline)
     for line in summary.notes():
         _logger.info("%s", line)
+    check_labels(summary.counters)
     # Spans of daily data are counted in days since 1970.
     examples.span = summary.end_ms // MILLISECONDS_PER_DAY
     _count(examples, summary.counters)

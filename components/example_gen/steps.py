@@ -39,6 +39,7 @@ from components.example_gen.files import create, open_raw
 from components.example_gen.inputs import read_rows
 from components.example_gen.job import IngestJob, InputSplit, reading_of
 from components.example_gen.join import join_requests
+from components.example_gen.labels import with_click
 from components.example_gen.partition import BatchRef, read_newest, read_partition, write_partitions
 from components.example_gen.summary import Tally, most_frequent
 from components.example_gen.timeline import Timeline, days_of
@@ -163,6 +164,7 @@ def write_search(
     for split, batches in groupby(log.batches(plan.splits), key=itemgetter(0)):
         path = job.split_file(split, "search", partition)
         counters[f"examples.{split}"] = _write_examples((columns for _, columns in batches), path)
+    counters |= with_click(asked, plan.splits)
     states = log.states(plan.states_at)
     counters["users.states"] = len(states)
     if len(states):

@@ -8,6 +8,7 @@ import orjson
 
 from components.example_gen.attributes import CUT, ITEMS, NOT_A_NUMBER, OBJECTS
 from components.example_gen.config import IngestConfig
+from components.example_gen.labels import unlabeled
 from components.example_gen.times import TimeSpan, TimeSplits, format_timestamp
 from components.example_gen.validate import (
     BAD_ROW_REASONS,
@@ -143,7 +144,9 @@ class IngestSummary:
                 f"{searches:,} searches and {interactions:,} clicks, carts and orders were dropped. If one user_id "
                 "stands for many people, leave it empty: searches without a user are all kept."
             )
-        return lines + self._log_notes() + self._user_notes() + _catalog_notes(self)
+        lines += self._log_notes() + self._user_notes() + _catalog_notes(self)
+        without_labels = unlabeled(self.counters)
+        return [*lines, without_labels] if without_labels else lines
 
     def _log_notes(self) -> list[str]:
         lines = []

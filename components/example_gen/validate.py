@@ -81,7 +81,10 @@ ATTRIBUTES: Final = {
     "objects": "objects where values are wanted; name one of their fields",
     "not_a_number": "values that are no finite number; the items are kept without",
 }
-EXPLANATIONS: Final = BAD_ROW_REASONS | UNMATCHED_REASONS | REPEATED_REASONS | SKIPPED | TOLD | ATTRIBUTES
+# Of examples, by the end of the counter's name.
+CLICKED: Final = "with_click"
+LABELS: Final = {CLICKED: "led to a click, a cart or an order: what is learned from and measured on"}
+EXPLANATIONS: Final = BAD_ROW_REASONS | UNMATCHED_REASONS | REPEATED_REASONS | SKIPPED | TOLD | ATTRIBUTES | LABELS
 
 REJECTS: Final = pl.Schema({"reason": pl.String(), "file": pl.String(), "row": pl.String()})
 EXAMPLES_SHOWN: Final = 3

@@ -136,6 +136,14 @@ def test_the_screen_warns_of_profiles_that_match_nobody(tmp_path) -> None:
     assert "`ingest.data.columns.users`" in note
 
 
+def test_a_log_without_a_click_is_ingested_with_a_note(tmp_path) -> None:
+    result = _run_case("no_clicks_found_late", tmp_path / "out", "--json")
+    summary = json.loads(result.stdout)
+    assert "examples.train.with_click" not in summary["counters"]
+    (note,) = summary["notes"]
+    assert note.startswith("No search of the splits `train` and `eval` led to a click, a cart or an order")
+
+
 @pytest.fixture
 def unknown_actions(tmp_path):
     """A configuration of UBI dumps, some of whose actions are none of Souk's."""
