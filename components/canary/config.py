@@ -22,7 +22,8 @@ class CanaryConfig(Settings):
       load_timeout_s: seconds after that within which the candidate must be loaded and warmed up. It is multiplied by
         the slowdown that the start of the program had. The program is started once more before a candidate that takes
         longer is refused.
-      request_timeout_s: seconds within which each request must be answered, in one of the attempts.
+      request_timeout_s: seconds within which each request must be answered, in one of the attempts. It is multiplied by
+        the slowdown, too.
       seed: of the choice of requests.
     """
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from components.canary import traffic
+from components.canary import slowdown, traffic
 from components.canary.config import CanaryConfig
 from components.canary.interview import Interview
 from components.canary.result import CanaryResult
@@ -106,6 +106,12 @@ def indexed_items(servable: Path) -> int | None:
     return count if isinstance(count, int) and count > 0 else None
 
 
+def deadline_s(config: CanaryConfig, server: ServerProcess) -> float:
+    """Seconds that a request may take, on a machine that may have other work."""
+    # The slower of both moments counts: a candidate that hangs is found out all the same.
+    return config.request_timeout_s * max(server.slowdown, slowdown.measure())
+
+
 def _interviews(folders: Sequence[Path], known: frozenset[bytes], attempts: int) -> list[Interview]:
     """One for the whole candidate, and one for each of its shards, which may answer with its own items alone."""
     if len(folders) == 1:
@@ -137,9 +143,10 @@ def _hold(
     whole: Interview, shards: Sequence[Interview], server: ServerProcess, sent: Traffic, config: CanaryConfig
 ) -> None:
     names = shard_models(MODEL_NAME, max(1, len(shards)))
+    timeout_s = deadline_s(config, server)
     for name, interview in zip(names, shards or [whole], strict=True):
         limit = None if shards else config.p99_limit_ms
-        with Client(server.address, model_name=name, timeout_s=config.request_timeout_s) as client:
+        with Client(server.address, model_name=name, timeout_s=timeout_s) as client:
             encoders = (
                 partial(interview.ask_signatures, client),
                 partial(interview.ask_encoders, client, sent.questions[0].example, sent.items),
@@ -147,8 +154,9 @@ def _hold(
             if not _ask(interview, server, [*encoders, *_searches(interview, client, sent, config, limit)]):
                 return
     if shards:
-        targets, timeout_s = [server.address], config.request_timeout_s
-        with ShardedClient(targets, shards=len(shards), model_name=MODEL_NAME, timeout_s=timeout_s) as together:
+        with ShardedClient(
+            [server.address], shards=len(shards), model_name=MODEL_NAME, timeout_s=timeout_s
+        ) as together:
             _ask(whole, server, _searches(whole, together, sent, config, config.p99_limit_ms))
 
 

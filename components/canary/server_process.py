@@ -44,12 +44,14 @@ class ServerProcess:
       address: where it answers.
       startup_seconds: from its start until its ports were open.
       load_seconds: from its start until the candidate was ready.
+      slowdown: how many times slower the machine was because of other work when it started.
     """
 
     process: subprocess.Popen[bytes]
     address: str
     startup_seconds: float
     load_seconds: float
+    slowdown: float
 
     @property
     def exit_code(self) -> int | None:
@@ -89,7 +91,8 @@ def serve_candidate(folders: Sequence[Path], log: Path, config: CanaryConfig) ->
                 slowed = slowdown.ratio(startup_seconds, told["processor_seconds"])
                 deadline = time.monotonic() + config.load_timeout_s * slowed
                 if all(_wait_for_candidate(process, told["address"], name, deadline) for name in names):
-                    yield ServerProcess(process, told["address"], startup_seconds, time.monotonic() - started)
+                    load_seconds = time.monotonic() - started
+                    yield ServerProcess(process, told["address"], startup_seconds, load_seconds, slowed)
                     return
         raise LoadError(
             f"the serving program did not load the candidate in {_LOADS} attempts; "

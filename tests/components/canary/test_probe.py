@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
-from components.canary import server_process
+from components.canary import server_process, slowdown
 from components.canary.config import CanaryConfig
 from components.canary.interview import Interview
-from components.canary.probe import indexed_items, probe
-from components.canary.server_process import StartError
+from components.canary.probe import deadline_s, indexed_items, probe
+from components.canary.server_process import ServerProcess, StartError
 
 CONFIG = CanaryConfig(requests=8, batch_size=4, p99_limit_ms=None)
 
@@ -107,3 +107,10 @@ def test_the_size_of_the_index_is_read_from_the_servables_card(tmp_path, card, c
         (tmp_path / "assets.extra").mkdir()
         (tmp_path / "assets.extra" / "souk.json").write_text(card)
     assert indexed_items(tmp_path) == count
+
+
+def test_other_work_on_the_machine_gives_requests_more_time(monkeypatch):
+    config = CanaryConfig(request_timeout_s=2.0)
+    for before, now, allowed in ((1.0, 1.0, 2.0), (3.0, 1.5, 6.0), (1.0, 4.0, 8.0)):
+        monkeypatch.setattr(slowdown, "measure", lambda now=now: now)
+        assert deadline_s(config, ServerProcess(None, "", 1.0, 2.0, slowdown=before)) == allowed

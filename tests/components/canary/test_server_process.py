@@ -37,6 +37,7 @@ def test_a_load_that_takes_too_long_once_is_tried_again(states, tmp_path):
     with serving(tmp_path) as server:
         assert server.exit_code is None
         assert server.startup_seconds <= server.load_seconds
+        assert server.slowdown >= 1.0
     assert left == []
     assert server.exit_code is not None
 
