@@ -21,7 +21,7 @@ from pipeline.parameters import DATE, MEANINGS, PUSH_DIRECTORY
 from pipeline.refresh import CREATE
 from pipeline.resources import Resources
 from pipeline.runs.metadata import Kind
-from schema.file_errors import writing_to
+from schema.file_errors import naming
 from schema.settings import InputError
 
 Target = Literal["kubeflow", "vertex"]
@@ -133,7 +133,7 @@ def write_job(job: Json, path: Path, target: Target) -> None:
     else:
         forms = ".yaml" if target == "kubeflow" else ".yaml or .json"
         raise InputError(f"{path}: the client of {target} reads files that end with {forms}")
-    with writing_to(path):
+    with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
 

@@ -24,7 +24,7 @@ from pipeline.pipeline import create_pipeline
 from pipeline.progress import State, StepList
 from pipeline.run_lock import run_lock
 from pipeline.runs import history, metadata
-from schema.file_errors import StorageError, file_error, writing_to
+from schema.file_errors import StorageError, file_error, naming
 from schema.settings import DataError, InputError
 
 _logger = logging.getLogger(__name__)
@@ -124,7 +124,7 @@ def run(
       StepFailedError: a step failed for another reason.
       KeyboardInterrupt: the user interrupted it.
     """
-    with writing_to(config.root), run_lock(config.root):
+    with naming(config.root), run_lock(config.root):
         clear_up(config.metadata_path, config.artifacts_root)
         dag = create(config, use_cache)
         log_path = Path(config.root) / "logs" / time.strftime("run-%Y%m%d-%H%M%S.log")

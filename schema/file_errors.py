@@ -97,7 +97,7 @@ def file_error(error: BaseException, path: str | os.PathLike[str] = "") -> Input
 
 
 @contextmanager
-def writing_to(path: str | os.PathLike[str]) -> Iterator[None]:
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
     """Raises what the file system refuses in the block as `file_error` tells it, by default of `path`.
 
     Raises:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from schema.file_errors import writing_to
+from schema.file_errors import naming
 from schema.settings import InputError
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def command(
 
     config, beam = _load(config_name, overrides)
     arguments = beam_arguments(_with_workers(beam, workers), [("--out", out), *data_paths(config)])
-    with _progress(quiet=as_json) as progress, writing_to(out), errors_told_once():
+    with _progress(quiet=as_json) as progress, naming(out), errors_told_once():
         summary = run_ingest(config, out, arguments, progress)
     if as_json:
         click.echo(summary.to_json())

@@ -26,7 +26,7 @@ def command(config_name: str, overrides: tuple[str, ...], out: Path, force: bool
     """
     from pipeline import config as pipeline_config
     from pipeline.output_capture import errors_told_once, quiet
-    from schema.file_errors import writing_to
+    from schema.file_errors import naming
     from schema.settings import InputError
 
     if out.exists() and not force:
@@ -40,7 +40,7 @@ def command(config_name: str, overrides: tuple[str, ...], out: Path, force: bool
         shared = config.root if config.beam.on_cluster else None
         with errors_told_once():
             text = draft_schema(config.ingest, config.beam_arguments(), shared)
-    with writing_to(out):
+    with naming(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(text, encoding="utf-8")
     click.echo(str(out))

@@ -53,13 +53,13 @@ def command(
 
     from marketplace.presets import choose_settings
     from marketplace.simulation import simulate
-    from schema.file_errors import writing_to
+    from schema.file_errors import naming
 
     settings = choose_settings(preset, catalog, seed, overrides)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("days"))
     with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("simulating", total=settings.days)
-        with writing_to(out_dir):
+        with naming(out_dir):
             summary = simulate(settings, out_dir, lambda done, _: bar.update(task, completed=done), force)
     if as_json:
         click.echo(json.dumps(asdict(summary)))

@@ -16,7 +16,7 @@ from pipeline.runs.collect import Artifacts, Found, read_local
 from pipeline.runs.metadata import Artifact, Run, StepRun, read_runs
 from pipeline.runs.outcome import Files, FoundAnomaly, RunOutcome, SchemaCheck, Source, StepOutcome
 from schema.artifacts import CANARY_FILE
-from schema.file_errors import writing_to
+from schema.file_errors import naming
 from schema.settings import InputError
 
 SUMMARIES: Final = "summaries"
@@ -64,7 +64,8 @@ class RunHistory:
     @classmethod
     def read(cls, config: PipelineConfig) -> "RunHistory":
         """All runs of the pipeline that there are."""
-        return cls.of(config, read_runs(config.metadata_path, config.name))
+        with naming(config.metadata_path):
+            return cls.of(config, read_runs(config.metadata_path, config.name))
 
     @cached_property
     def makers(self) -> Mapping[int, Run]:
@@ -117,7 +118,7 @@ def write(path: Path, text: str) -> None:
       InputError: the folder cannot be written; a `StorageError` for a full disk.
     """
     staged = path.with_suffix(".partial")
-    with writing_to(path):
+    with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         staged.write_text(text, encoding="utf-8")
         staged.replace(path)

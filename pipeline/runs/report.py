@@ -10,7 +10,7 @@ from pipeline.runs.collect import read_local
 from pipeline.runs.outcome import RunOutcome
 from pipeline.runs.page import canary_facts
 from schema.artifacts import EVALUATION_FILE
-from schema.file_errors import writing_to
+from schema.file_errors import naming
 from schema.settings import InputError
 
 _TEMPLATE: Final = Path(__file__).parent / "run_report.html"
@@ -48,7 +48,7 @@ def write_report(outcome: RunOutcome, evaluation: Evaluation, out: Path | None =
     """
     html = report_html(outcome, evaluation)
     path = out or Path(outcome.files.report)
-    with writing_to(path):
+    with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(html, encoding="utf-8")
     return path

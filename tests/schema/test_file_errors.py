@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 from apache_beam.io.filesystems import FileSystems
 
-from schema.file_errors import StorageError, file_error, writing_to
+from schema.file_errors import StorageError, file_error, naming
 from schema.settings import InputError
 
 FULL = "No space left on device; free some space, or give a path on another disk"
@@ -134,7 +134,7 @@ def _raise_while(error, other):
 )
 def test_other_errors_are_left_as_they_are(error):
     assert file_error(error) is None
-    with pytest.raises(type(error)), writing_to("out"):
+    with pytest.raises(type(error)), naming("out"):
         raise error
 
 
@@ -150,7 +150,7 @@ def test_words_of_a_library_without_a_number_are_kept():
 
 def test_a_file_that_stands_in_until_the_whole_is_there_has_its_name(tmp_path):
     out = tmp_path / "examples"
-    with pytest.raises(InputError, match=rf"^{out}: Permission denied"), writing_to(out):
+    with pytest.raises(InputError, match=rf"^{out}: Permission denied"), naming(out):
         raise PermissionError(errno.EACCES, "Permission denied", f"{out}.tmp-123")
-    with pytest.raises(InputError, match=rf"^{tmp_path}/events: Permission denied"), writing_to(out):
+    with pytest.raises(InputError, match=rf"^{tmp_path}/events: Permission denied"), naming(out):
         raise PermissionError(errno.EACCES, "Permission denied", f"{tmp_path}/events")
