@@ -44,20 +44,22 @@ def _outcomes(commands, prefix=()) -> list[tuple[int, str]]:
 
 @pytest.fixture
 def shop(tmp_path):
-    """A copy of the case, whose files may lose their permissions."""
+    """A copy of the case in a folder that may be written to."""
     if not CASE.is_dir():
         pytest.skip("the case is not at ../shared/cases/os_errors")
-    folder = shutil.copytree(CASE, tmp_path / "shop", copy_function=shutil.copyfile)
-    folder.chmod(0o755)
-    yield folder
-    for path in folder.iterdir():
-        path.chmod(0o755)
+    return _copy(tmp_path / "shop")
+
+
+def _copy(folder: Path) -> Path:
+    folder.mkdir()
+    for path in CASE.iterdir():
+        shutil.copyfile(path, folder / path.name)
+    return folder
 
 
 def test_paths_without_permission_are_bad_input(shop) -> None:
-    for name in ("config", "catalog", "events"):
-        copy = shutil.copytree(shop, shop / name)
-        (copy / {"config": "shop.yaml"}.get(name, f"{name}.jsonl")).chmod(0)
+    for name, file in (("config", "shop.yaml"), ("catalog", "catalog.jsonl"), ("events", "events.jsonl")):
+        (_copy(shop / name) / file).chmod(0)
     (shop / "closed").mkdir(mode=0o555)
     outcomes = _outcomes(
         [
