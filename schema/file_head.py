@@ -61,11 +61,16 @@ def without_mark(head: bytes, path: str) -> bytes:
     return head.removeprefix(_MARK)
 
 
+class SearchResponseError(InputError):
+    """A file is the response of a search engine to one search, not JSON lines."""
+
+
 def check_json_lines(lines: list[bytes], path: str) -> None:
     """Checks the first lines of a file.
 
     Raises:
-      InputError: it is one JSON array or one document over many lines, or the response to a search.
+      InputError: it is one JSON array or one document over many lines.
+      SearchResponseError: it is the response to a search.
     """
     told = [line.strip() for line in lines if line.strip()]
     first = told[0] if told else b""
@@ -90,7 +95,7 @@ def _check_response(line: bytes, path: str) -> None:
         return
     if isinstance(hits, dict | list):
         where = ".hits.hits[]" if isinstance(hits, dict) else ".hits[]"
-        raise InputError(
+        raise SearchResponseError(
             f"{path} is the response to one search, not JSON lines, which have one object a line; convert it: "
             f"jq -c '{where}' {path} > new_file.jsonl"
         )

@@ -19,6 +19,7 @@ from polars.exceptions import PolarsError
 from components.example_gen.columns import CLIENT_ID
 from components.example_gen.inputs import Input, Split, columns_of, documents
 from components.example_gen.readers import jsonl
+from schema.file_head import SearchResponseError
 
 # The ids of what a query found, by preference: `object_id_field` of each hit as the plugin of 2024 calls them, the same
 # as the documentation calls them, and the engine's ids of the hits. A list, or a text that holds one.
@@ -79,9 +80,11 @@ def document_fields(source: Input, head_bytes: int) -> tuple[str, ...]:
     Raises:
       InputError: it cannot be read.
     """
-    found = tuple(name.removeprefix(f"{_SOURCE}.") for name in columns_of(source, head_bytes))
-    # The documents are too deep in an answer for its head to name their fields.
-    return (*found, *EVENT_FIELDS) if _HITS in found and "took" in found else found
+    try:
+        return tuple(name.removeprefix(f"{_SOURCE}.") for name in columns_of(source, head_bytes))
+    except SearchResponseError:
+        # The documents are too deep in it for its head to name their fields.
+        return EVENT_FIELDS
 
 
 def _read(data: bytes, names: tuple[str, ...]) -> tuple[pl.DataFrame, list[tuple[str, str]]]:

@@ -149,7 +149,7 @@ def validate_events(
     bad = raw.clear() if reasons is None else raw.filter(reasons.is_not_null())
     bad_reasons = pl.Series([], dtype=pl.String) if reasons is None else reasons.drop_nulls()
     return (
-        good.select((UBI_EVENTS if CLIENT_ID in names else EVENTS).names()),
+        good.select((UBI_EVENTS if CLIENT_ID in ids else EVENTS).names()),
         bad.select(EVENT_COLUMNS).with_columns(bad_reasons.alias("reason")),
         cut,
     )
