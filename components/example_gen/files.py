@@ -21,6 +21,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from components.example_gen.cloud import READ_STORAGE, WRITE_STORAGE, explain
 from schema.artifacts import INGESTION_FILE
+from schema.file_errors import file_error
 from schema.file_head import holds_nothing, is_gzip
 from schema.settings import InputError
 
@@ -152,9 +153,7 @@ def _literal(path: str) -> str:
 
 
 def _is_hidden(path: str, pattern: str) -> bool:
-    """Whether a part of `path` begins with `_` or `.`, as what Hadoop's writers leave beside the data does, and
-    `pattern` does not say so.
-    """
+    """Whether a part of `path`, but none of `pattern`, begins with `_` or `.`, as what Hadoop leaves beside data."""
     named = [part for part in pattern.split("/") if part.startswith(("_", "."))]
     return any(
         part.startswith(("_", ".")) and not any(fnmatchcase(part, one) for one in named) for part in path.split("/")
@@ -169,7 +168,8 @@ def _sniffed(file: InputFile, what: str) -> InputFile:
         with open_raw(file.path, _FIRST_BYTES) as stream:
             head = stream.read(_FIRST_BYTES)
     except Exception as error:
-        raise InputError(f"`{what}`: {file.path} cannot be read: {explain(error, READ_STORAGE)}") from error
+        told = InputError(f"`{what}`: {file.path} cannot be read: {explain(error, READ_STORAGE)}")
+        raise file_error(error, file.path) or told from error
     gzipped = is_gzip(head, file.path)
     # An empty part of a data set, gzipped.
     nothing = gzipped and file.size <= len(head) and holds_nothing(head)
