@@ -66,7 +66,7 @@ def test_a_good_servable_is_blessed_and_pushed(run):
     assert (version / "saved_model.pb").exists()
 
 
-def test_a_servable_with_a_flaw_is_not_pushed_and_does_not_stop_the_run(run):
+def test_a_flawed_servable_is_not_pushed_and_the_run_goes_on(run):
     assert (blessing(run, "nan_scores") / "INFRA_NOT_BLESSED").exists()
     result = json.loads((blessing(run, "nan_scores") / "canary.json").read_text())
     assert result["failures"][0].startswith("a score is not a finite number")
@@ -74,7 +74,7 @@ def test_a_servable_with_a_flaw_is_not_pushed_and_does_not_stop_the_run(run):
     assert not (run / "pushed-nan_scores").exists()
 
 
-def test_the_blessing_says_so_in_the_property_that_the_pusher_reads(run):
+def test_the_blessing_sets_the_property_that_the_pusher_reads(run):
     with metadata.Metadata(metadata.sqlite_metadata_connection_config(str(run / "metadata.db"))) as store:
         artifacts = store.store.get_artifacts_by_type(standard_artifacts.InfraBlessing.TYPE_NAME)
     blessed = {Path(artifact.uri): artifact.custom_properties["blessed"].int_value for artifact in artifacts}

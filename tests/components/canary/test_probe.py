@@ -25,7 +25,7 @@ def started(monkeypatch) -> list[subprocess.Popen]:
     return processes
 
 
-def test_a_good_candidate_is_blessed_and_its_server_stopped_in_order(examples_uri, candidate, started):
+def test_a_good_candidate_is_blessed_and_its_server_shuts_down(examples_uri, candidate, started):
     result = probe(candidate("none"), examples_uri, CONFIG)
     assert result.failures == ()
     assert result.blessed

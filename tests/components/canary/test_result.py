@@ -8,7 +8,7 @@ from components.canary.result import CanaryResult, Latency
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=300))
-def test_a_percentile_is_the_smallest_latency_that_so_many_requests_kept_to(milliseconds):
+def test_a_percentile_is_the_lowest_latency_enough_requests_met(milliseconds):
     latency = Latency.of(milliseconds)
     for percent, value in ((50, latency.p50), (90, latency.p90), (99, latency.p99), (100, latency.max)):
         kept = {bound: sum(m <= bound for m in milliseconds) for bound in milliseconds}

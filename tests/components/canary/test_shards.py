@@ -29,7 +29,7 @@ def sharded(tmp_path):
     return build
 
 
-def test_every_shard_is_asked_and_then_all_of_them_as_a_client_does(examples_uri, sharded):
+def test_each_shard_is_asked_and_then_all_as_a_client_asks_them(examples_uri, sharded):
     result = probe(sharded(), examples_uri, CONFIG)
     assert result.failures == ()
     assert (result.places, result.latency.requests) == (10, 8)

@@ -17,7 +17,7 @@ def test_eval_requests_are_sent_without_what_came_of_them(examples_uri):
     assert sent == {"query", "user_id", "history_queries", "real_time_items"}
 
 
-def test_the_choice_of_requests_follows_the_seed_and_takes_from_every_shard(examples_uri):
+def test_the_seed_chooses_requests_and_takes_from_every_shard(examples_uri):
     def users(seed: int) -> list[bytes]:
         chosen = traffic.eval_questions(examples_uri, 10, seed)
         features_of = (tf.train.Example.FromString(question.example).features.feature for question in chosen)

@@ -63,7 +63,7 @@ def _souk_row(**values: str) -> dict[str, str | None]:
     return {name: values.get(name) for name in names}
 
 
-def test_too_many_unusable_rows_fail_the_run_with_three_examples_and_leave_no_output(tmp_path) -> None:
+def test_too_many_bad_rows_fail_with_3_examples_and_no_output(tmp_path) -> None:
     config = _with_bad_rows(tmp_path / "in", max_bad_fraction=0.001)
     with pytest.raises(InputError) as caught:
         run_ingest(config, str(tmp_path / "out"))
@@ -92,7 +92,7 @@ def test_a_repeated_item_id_is_told_of_and_one_row_is_kept(tmp_path) -> None:
     assert letter["row"]["title"] == "Thing 4"
 
 
-def test_a_negative_price_is_a_dead_letter_and_its_item_is_unknown(tmp_path) -> None:
+def test_an_item_of_negative_price_is_a_dead_letter_and_unknown(tmp_path) -> None:
     config = write_shop(tmp_path / "in", SHOP, max_bad_fraction=0.1)
     rows = [row | ({"price": -1} if row["item_id"] == "i5" else {}) for row in SHOP.catalog]
     write_jsonl(tmp_path / "in" / "catalog.jsonl", rows)
@@ -112,7 +112,7 @@ def test_a_very_long_query_is_cut_and_counted(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("form", ["jsonl", "csv", "parquet"])
-def test_a_missing_column_is_told_with_what_was_found_and_expected(tmp_path, form: str) -> None:
+def test_a_missing_column_is_told_with_those_found_and_expected(tmp_path, form: str) -> None:
     log = make_shop(5)
     config = write_shop(tmp_path, log, form)
     from tests.components.example_gen import small_shop
@@ -124,7 +124,7 @@ def test_a_missing_column_is_told_with_what_was_found_and_expected(tmp_path, for
         run_ingest(config, str(tmp_path / "out"))
 
 
-def test_a_log_that_begins_with_many_rows_of_one_kind_misses_no_column(tmp_path, expected) -> None:
+def test_many_rows_of_one_kind_at_the_start_hide_no_column(tmp_path, expected) -> None:
     """As a dump sorted by type does, with what is null left out."""
     config = write_shop(tmp_path / "in", SHOP)
     rows = sorted(souk_rows(SHOP.log), key=lambda row: row["event_type"], reverse=True)

@@ -98,7 +98,7 @@ def test_an_unusable_item_comes_back_with_its_reason(row: dict, reason: str) -> 
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-def test_of_several_rows_of_an_item_the_same_one_is_kept_in_any_order(reverse: bool) -> None:
+def test_of_rows_of_one_item_the_same_one_is_kept_in_any_order(reverse: bool) -> None:
     rows = [GOOD, GOOD | {"title": "Another shoe"}, GOOD | {"item_id": "i0"}]
     items, _ = _validate(*(rows[::-1] if reverse else rows))
     kept, repeated = one_row_per_item(items)

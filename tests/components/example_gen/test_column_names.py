@@ -87,7 +87,7 @@ def test_bm25_reads_every_text_and_value(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["jsonl", "csv", "parquet"])
-def test_a_log_and_profiles_under_other_names_give_the_same_requests(tmp_path: Path, form: str, expected) -> None:
+def test_other_names_in_log_and_profiles_give_the_same_requests(tmp_path: Path, form: str, expected) -> None:
     shop = make_shop()
     config = write_shop(tmp_path / "in", shop, form)
     write = {"jsonl": write_jsonl, "csv": write_csv, "parquet": write_parquet}[form]
@@ -223,7 +223,7 @@ def test_settings_of_columns_that_cannot_be_are_refused(data: dict[str, Any], me
         _config(Path("c.jsonl"), **{"catalog_columns": {}, **data})
 
 
-def test_two_names_may_be_one_column_and_one_column_of_two_kinds(tmp_path: Path) -> None:
+def test_a_column_may_have_two_names_and_be_of_two_kinds(tmp_path: Path) -> None:
     path = _write(tmp_path / "c.csv", [{"item_id": "i1", "title": "Shoe", "color": "red"}])
     further = {"text": ["color", "shade"], "categorical": ["color"]}
     found = read_catalog_file(None, _config(path, catalog_columns=further, columns={"catalog": {"shade": "color"}}))

@@ -43,7 +43,7 @@ def runs(tmp_path_factory):
         ]
 
 
-def test_unchanged_inputs_come_from_the_cache_and_changed_ones_do_not(runs) -> None:
+def test_only_unchanged_inputs_come_from_the_cache(runs) -> None:
     states, artifacts = runs
     complete, cached = 3, 5
     assert states == [complete, cached, complete]
@@ -51,7 +51,7 @@ def test_unchanged_inputs_come_from_the_cache_and_changed_ones_do_not(runs) -> N
     assert [a.get_int_custom_property("events.duplicates") for a in artifacts] == [0, 1]
 
 
-def test_the_artifact_names_its_splits_its_format_and_its_counters(runs) -> None:
+def test_the_artifact_names_its_splits_format_and_counters(runs) -> None:
     _, artifacts = runs
     examples = artifacts[0]
     assert json.loads(examples.split_names) == ["train", "eval", "catalog"]

@@ -44,7 +44,7 @@ def test_examples_are_those_of_the_protobuf_encoder(text: list, number: list, re
     assert [len(e) for e in encoded] == [e.ByteSize() for e in expected]
 
 
-def test_features_come_in_the_order_of_their_names_whatever_the_order_of_the_columns() -> None:
+def test_features_are_sorted_by_name_in_any_order_of_columns() -> None:
     columns = {name: single_values(pl.Series([name])) for name in ("b", "a", "c")}
     shuffled = {name: columns[name] for name in ("c", "b", "a")}
     assert list(encode_examples(columns)) == list(encode_examples(shuffled))
@@ -56,7 +56,7 @@ def test_a_varint_is_read_back_by_protobuf(number: int) -> None:
     assert tf.train.Int64List.FromString(b"\x08" + varint(number)).value == [number]
 
 
-def test_tensorflow_parses_every_kind_of_feature_across_encoder_batches() -> None:
+def test_tensorflow_parses_every_kind_of_feature_across_batches() -> None:
     """More rows than the encoder takes at once, so that slices of columns are encoded too."""
     rows = 5000
     columns = {
@@ -90,7 +90,7 @@ def test_tensorflow_parses_every_kind_of_feature_across_encoder_batches() -> Non
     assert parsed["coded"].to_list() == [[b"odd" if n % 2 else b"even"] for n in range(rows)]
 
 
-def test_a_list_feature_keeps_its_kind_where_it_is_empty_everywhere() -> None:
+def test_a_list_feature_that_is_empty_everywhere_keeps_its_kind() -> None:
     (example,) = next(encode_examples({"ids": value_lists(pl.Series([[]], dtype=pl.List(pl.String)))}))
     assert tf.train.Example.FromString(example).features.feature["ids"].WhichOneof("kind") == "bytes_list"
 

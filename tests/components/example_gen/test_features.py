@@ -178,7 +178,7 @@ def test_an_item_has_the_largest_stage_that_its_events_reach() -> None:
     assert (row["items"], row["stages"], row["positions"]) == (["i1", "i2", "i3", "i4"], [1, 2, 2, 3], [1, 2, 3, 4])
 
 
-def test_a_click_without_impression_has_position_zero_and_comes_last() -> None:
+def test_a_click_without_impression_comes_last_at_position_zero() -> None:
     row = _one(
         [_search("r", 4), _reaction("click", "i1", 4, "r"), _reaction("impression", "i2", 4, "r", position=7)], "r"
     )
@@ -204,37 +204,37 @@ def test_each_window_holds_its_older_edge_and_not_its_newer(hours_before: float,
     assert [name for name in windows if row[name]] == ([feature] if feature else [])
 
 
-def test_a_request_never_knows_its_own_clicks_even_if_a_clock_puts_them_before_it() -> None:
+def test_a_request_never_knows_its_own_clicks_even_dated_before() -> None:
     log = [_search("r", 10), _reaction("click", "i1", 9, "r"), _reaction("order", "i2", 8, "r")]
     row = _one([*log, _search("later", 12)], "r")
     assert (row["real_time_items"], row["items"], row["stages"]) == ([], ["i1", "i2"], [2, 3])
     assert sorted(_one([*log, _search("later", 12)], "later")["real_time_items"]) == ["i1", "i2"]
 
 
-def test_a_newer_click_moves_an_item_to_the_front_and_older_ones_do_not_repeat_it() -> None:
+def test_a_newer_click_puts_an_item_first_and_only_once() -> None:
     log = [_reaction("click", "i1", 9), _reaction("click", "i2", 9.5), _reaction("click", "i1", 9.8), _search("r", 10)]
     assert _one(log, "r")["real_time_items"] == ["i1", "i2"]
 
 
-def test_a_request_without_a_search_row_takes_query_and_time_from_its_events() -> None:
+def test_without_a_search_row_events_give_query_and_time() -> None:
     with_query = dataclasses.replace(_reaction("click", "i2", 6, "r"), query="hat")
     row = _one([_reaction("impression", "i1", 5, "r", position=1), with_query], "r")
     assert (row["query"], row["timestamp_ms"], row["items"]) == ("hat", START + 5 * HOUR, ["i1", "i2"])
 
 
-def test_a_request_whose_query_nobody_logged_gives_no_example_but_its_click_stays_behavior() -> None:
+def test_a_request_without_query_gives_no_example_but_behavior() -> None:
     log = [_reaction("click", "i1", 9, "lost"), _search("r", 10)]
     assert [e["request_id"] for e in _run(log)["train"]] == ["r"]
     assert _one(log, "r")["real_time_items"] == ["i1"]
 
 
-def test_a_click_by_another_user_is_no_label_and_stays_that_users_behavior() -> None:
+def test_a_click_by_another_user_is_no_label_but_their_behavior() -> None:
     log = [_search("r", 9, "u1"), _reaction("click", "i1", 9, "r", user="u2"), _search("q", 10, "u2")]
     assert _one(log, "r")["items"] == []
     assert _one(log, "q")["real_time_items"] == ["i1"]
 
 
-def test_a_click_without_user_belongs_to_the_user_of_its_request() -> None:
+def test_a_click_without_user_belongs_to_its_requests_user() -> None:
     log = [_search("r", 9), _reaction("click", "i1", 9, "r", user=None), _search("q", 10)]
     assert _one(log, "q")["real_time_items"] == ["i1"]
 
@@ -249,7 +249,7 @@ def test_requests_of_nobody_have_labels_and_no_behavior() -> None:
     )
 
 
-def test_a_training_request_gets_no_label_from_the_evaluation_period() -> None:
+def test_a_training_request_has_no_label_of_the_eval_period() -> None:
     log = [_search("r", 17), _reaction("click", "i1", 17, "r"), _reaction("order", "i1", 18, "r")]
     assert _one(log, "r")["stages"] == [2]
 
@@ -260,7 +260,7 @@ def test_items_that_the_catalog_lacks_are_in_no_list() -> None:
     assert (row["items"], row["real_time_items"]) == ([], [])
 
 
-def test_history_holds_earlier_queries_newest_first_without_the_requests_own() -> None:
+def test_history_holds_only_earlier_queries_newest_first() -> None:
     log = [
         _search("a", 5, query="hat"),
         _search("b", 6, query="red shoes"),

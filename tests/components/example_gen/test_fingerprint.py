@@ -38,7 +38,7 @@ def test_any_change_is_seen(shop) -> None:
     assert len(seen) == 5
 
 
-def test_the_catalogs_own_is_the_same_whatever_the_log_and_the_day_are(shop) -> None:
+def test_the_catalogs_fingerprint_ignores_the_log_and_the_day(shop) -> None:
     def own(catalog: str = "c.csv", **values: object) -> str:
         data = {"events": f"{shop}/*.jsonl", "catalog": f"{shop}/{catalog}"}
         return catalog_fingerprint(IngestConfig.parse({"data": data, **values}))

@@ -47,7 +47,7 @@ def test_every_format_gives_the_oracles_examples(tmp_path, form: str, expected) 
     assert (catalog["i0"]["brand"], catalog["i7"]["price"]) == (None, None)
 
 
-def test_the_catalog_alone_gives_the_same_items_and_nothing_else(tmp_path, done) -> None:
+def test_the_catalog_alone_gives_the_same_items_and_only_them(tmp_path, done) -> None:
     config = write_shop(tmp_path / "in", SHOP)
     for path in (tmp_path / "in").glob("events*"):
         path.unlink()
@@ -61,7 +61,7 @@ def test_the_catalog_alone_gives_the_same_items_and_nothing_else(tmp_path, done)
     assert summary.counters == json.loads((out / "summary.json").read_text())["counters"] == catalogs
 
 
-def test_a_catalog_with_too_many_bad_rows_or_none_that_is_good_is_refused(tmp_path) -> None:
+def test_a_catalog_with_too_many_bad_or_no_good_rows_is_refused(tmp_path) -> None:
     config = write_shop(tmp_path / "in", SHOP)
     bad = [{"item_id": f"i{n}", "title": ""} for n in range(3)]
     write_jsonl(Path(config.data.catalog[0]), [*bad, {"item_id": "i9", "title": "nine"}])
@@ -73,7 +73,7 @@ def test_a_catalog_with_too_many_bad_rows_or_none_that_is_good_is_refused(tmp_pa
         ingest_catalog_into(lenient, str(tmp_path / "out"), lambda: local_pipeline([]))
 
 
-def test_a_date_gives_the_same_examples_however_much_was_logged_since(tmp_path) -> None:
+def test_a_date_gives_the_same_examples_whatever_came_later(tmp_path) -> None:
     values = write_shop(tmp_path / "in", SHOP).model_dump(exclude={"eval_start"})
     config = IngestConfig.parse({**values, "date": "2026-04-18"})
     before = [event for event in SHOP.log if event.timestamp_ms < config.end_ms]
@@ -105,7 +105,7 @@ def done(tmp_path_factory):
     return folder / "out", summary, progress
 
 
-def test_the_folder_holds_the_splits_the_rest_and_nothing_of_the_work(done) -> None:
+def test_the_folder_holds_splits_and_the_rest_but_no_work_files(done) -> None:
     folder, summary, _ = done
     assert sorted(path.name for path in folder.iterdir()) == [
         "Split-catalog",
@@ -138,7 +138,7 @@ def test_progress_ends_with_every_split_and_partition_done(done) -> None:
     assert last == {"read": (4, 4), "catalog": (2, 2), "join": (2, 2), "write": (2, 2)}
 
 
-def test_the_user_state_is_each_users_behavior_at_the_end_of_the_log(done) -> None:
+def test_user_state_is_each_users_behavior_at_the_logs_end(done) -> None:
     folder, _, _ = done
     states = {row["user_id"]: row for row in pl.read_parquet(folder / "user_state.parquet").to_dicts()}
     requests, interactions = oracle.join(SHOP.log, SHOP.item_ids, SPLITS.eval_start)

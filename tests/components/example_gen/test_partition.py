@@ -25,7 +25,7 @@ def _oracle(text: str | None) -> int:
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.one_of(st.none(), st.text(max_size=20)), max_size=20), st.integers(0, 3))
-def test_the_hash_is_the_written_down_polynomial_of_each_text_alone(texts: list[str | None], skip: int) -> None:
+def test_each_text_is_hashed_alone_by_the_written_polynomial(texts: list[str | None], skip: int) -> None:
     texts = [text and text.encode("utf-8", "ignore").decode() for text in texts]
     series = pl.Series(texts, dtype=pl.String)[skip:]
     assert stable_hash(series).tolist() == [_oracle(text) for text in texts[skip:]]

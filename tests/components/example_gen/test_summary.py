@@ -55,7 +55,7 @@ def test_what_matches_nothing_has_a_limit_of_its_own() -> None:
         check(tally, _config(max_unmatched_fraction=0.5))
 
 
-def test_the_message_counts_every_reason_and_shows_no_endless_row() -> None:
+def test_the_message_counts_every_reason_and_cuts_long_rows() -> None:
     tally = Tally(
         {"events.read": 10, "events.dropped.not_json": 3, "events.dropped.bad_timestamp": 5},
         shown={"events.bad_timestamp": ["f: " + "x" * 999], "events.not_json": ["g: y"]},

@@ -106,7 +106,7 @@ def test_days_may_be_parts_of_days() -> None:
     assert resolve_splits(_config(eval_days=0.5), SPAN).eval_start == SPAN.last + 1 - DAY // 2
 
 
-def test_a_date_ends_the_log_at_the_start_of_its_day_however_long_the_log_goes_on() -> None:
+def test_a_date_cuts_a_longer_log_at_the_start_of_its_day() -> None:
     config = _config(date="2026-03-10", eval_days=2)
     assert resolve_splits(config, SPAN) == TimeSplits(FIRST, FIRST + 7 * DAY, FIRST + 9 * DAY)
 
@@ -119,7 +119,7 @@ def test_moments_may_be_named() -> None:
 @pytest.mark.parametrize(
     "values", [{"eval_days": 11}, {"eval_start": "2026-04-01T00:00:00Z"}, {"eval_start": "2026-03-01T00:00:00Z"}]
 )
-def test_an_empty_split_is_refused_with_the_time_that_the_log_covers(values: dict) -> None:
+def test_an_empty_split_is_refused_with_the_time_the_log_covers(values: dict) -> None:
     with pytest.raises(InputError, match=r"2026-03-01T00:00:00Z to 2026-03-11T00:00:00Z"):
         resolve_splits(_config(**values), SPAN)
 

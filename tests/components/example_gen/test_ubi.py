@@ -96,7 +96,7 @@ def test_an_event_names_its_object_and_position(tmp_path, shape) -> None:
     ]
 
 
-def test_a_repeated_delivery_has_the_same_event_id_whatever_its_document_id(tmp_path) -> None:
+def test_an_event_in_two_documents_has_one_event_id(tmp_path) -> None:
     other = CLICK | {"timestamp": "2026-03-01T12:00:06.000Z"}
     ((batch, _),) = read_events(_source(tmp_path, bulk([CLICK, CLICK, other])), {})
     first, again, later = batch.frame["event_id"]
@@ -223,7 +223,7 @@ def test_of_a_dump_that_holds_both_each_reader_takes_its_own(tmp_path, shape) ->
     assert (events.frame["event_type"].to_list(), counts) == (["click"], {"click": 1})
 
 
-def test_an_event_without_attributes_or_of_another_shape_is_no_crash(tmp_path) -> None:
+def test_an_event_with_no_or_odd_attributes_does_not_crash(tmp_path) -> None:
     rows = [{"action_name": "click", "timestamp": "x"}, CLICK | {"event_attributes": "none"}, CLICK]
     ((batch, _),) = read_events(_source(tmp_path, rows), {})
     assert len(batch.frame) + len(batch.rejects) == 3

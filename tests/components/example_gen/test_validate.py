@@ -26,7 +26,7 @@ def _validate(*rows: dict, max_query_characters: int = 512) -> tuple[pl.DataFram
     return validate_events(raw, 7, max_query_characters)
 
 
-def test_good_rows_become_typed_and_keep_the_number_of_their_file() -> None:
+def test_good_rows_become_typed_and_keep_their_files_number() -> None:
     good, bad, cut = _validate(GOOD, SEARCH)
     assert good.schema == EVENTS
     assert good.row(0) == ("e1", 1_772_323_200_000, "r1", "u1", 2, None, "i1", 3, 7)

@@ -66,7 +66,7 @@ def mined(tmp_path_factory):
     return sorted((a for a in found if "HardNegativeMiner" in a.uri), key=lambda artifact: artifact.id)
 
 
-def test_the_first_run_passes_its_examples_on_and_the_second_mines_what_the_first_one_blessed(mined):
+def test_examples_are_mined_only_after_a_run_blessed_a_model(mined):
     counts = [
         {name: made.custom_properties[name].int_value for name in ("requests", "mined_requests", "negatives")}
         for made in mined

@@ -103,7 +103,7 @@ def known(requests):
     return [request for request in requests if request.query in texts]
 
 
-def test_a_request_gets_the_items_of_its_band_that_nobody_took_for_its_query(mined, requests, servable_dir):
+def test_negatives_are_band_items_nobody_took_for_the_query(mined, requests, servable_dir):
     found, asked = negatives_of(mined[1]), known(requests)
     expected = bands(requests, servable_dir, CONFIG)
     assert len(asked) > 700
@@ -113,7 +113,7 @@ def test_a_request_gets_the_items_of_its_band_that_nobody_took_for_its_query(min
     assert any(len(band) < CONFIG.per_request for band in expected.values() if band), "nothing was excluded"
 
 
-def test_no_item_is_drawn_twice_and_none_for_a_request_that_took_nothing(mined, requests):
+def test_no_item_is_drawn_twice_nor_any_for_an_idle_request(mined, requests):
     found = negatives_of(mined[1])
     assert all(len(items) == len(set(items)) for items in found.values())
     idle = [request.request_id for request in requests if max(request.stages) < Stage.CLICKED]
@@ -121,7 +121,7 @@ def test_no_item_is_drawn_twice_and_none_for_a_request_that_took_nothing(mined, 
     assert all(found[request_id] == [] for request_id in idle)
 
 
-def test_an_item_that_the_model_cannot_tell_from_a_taken_one_is_no_negative(examples_dir, servable_dir, tmp_path):
+def test_an_item_like_a_taken_one_to_the_model_is_no_negative(examples_dir, servable_dir, tmp_path):
     whole = CONFIG.model_copy(update={"first_rank": 1, "last_rank": world.ITEMS, "per_request": world.ITEMS})
     mine(examples_dir, servable_dir, tmp_path, whole)
     found = set(negatives_of(read(tmp_path))["twin"])
@@ -153,9 +153,7 @@ def test_the_summary_counts_what_was_written(mined, requests):
     assert summary == Mined(took, len(found), sum(map(len, found)))
 
 
-def test_the_draw_depends_on_seed_and_request_and_not_on_files_and_batches(
-    requests, examples_dir, servable_dir, tmp_path
-):
+def test_seed_and_request_decide_the_draw_not_files_or_batches(requests, examples_dir, servable_dir, tmp_path):
     few = CONFIG.model_copy(update={"per_request": 5})
     mine(examples_dir, servable_dir, tmp_path / "a", few)
     other_order = random.Random(3).sample(requests, len(requests))
@@ -184,12 +182,12 @@ def test_before_there_is_a_blessed_model_all_passes_as_it_is(examples_dir, tmp_p
         assert (tmp_path / file.parent.name / file.name).read_bytes() == file.read_bytes()
 
 
-def test_a_band_that_begins_past_the_end_of_the_catalog_is_refused(examples_dir, servable_dir, tmp_path):
+def test_a_band_that_begins_past_the_catalogs_end_is_refused(examples_dir, servable_dir, tmp_path):
     with pytest.raises(InputError, match=r"begins at rank 401.*only 400 items.*\(401 in all\).*first_rank"):
         mine(examples_dir, servable_dir, tmp_path, CONFIG.model_copy(update={"first_rank": 401, "last_rank": 500}))
 
 
-def test_a_band_that_ends_past_the_end_of_the_catalog_ends_there(examples_dir, servable_dir, tmp_path, caplog):
+def test_a_band_that_ends_past_the_catalogs_end_ends_there(examples_dir, servable_dir, tmp_path, caplog):
     mine(examples_dir, servable_dir, tmp_path, CONFIG.model_copy(update={"first_rank": 391, "last_rank": 500}))
     assert max(map(len, negatives_of(read(tmp_path)).values())) == 10
     assert "ends at rank 400, where the catalog ends" in caplog.text

@@ -31,7 +31,7 @@ def test_the_card_says_what_was_built(built):
     assert card["lexical_postings"] > len(ALL_CATALOG)
 
 
-def test_plurals_are_folded_as_the_transform_of_the_model_folds_them(built):
+def test_plurals_are_folded_as_the_models_transform_folds_them(built):
     assert folds_plurals(built.model.transform)
 
 
@@ -61,7 +61,7 @@ def test_raw_examples_embed_as_the_training_table_does(built, encoder):
         np.testing.assert_allclose(vector, trained[item_id], rtol=1e-4, atol=1e-6)
 
 
-def test_the_listed_parts_are_read_in_item_order_whatever_their_order(tmp_path):
+def test_parts_listed_in_any_order_are_read_in_item_order(tmp_path):
     rng = np.random.default_rng(0)
     ids = np.array([b"a", b"b", b"c", b"d", b"e"])
     vectors, brand = rng.normal(size=(5, 2)), np.arange(1, 6, dtype=np.int32)
@@ -96,7 +96,7 @@ def test_the_listed_parts_are_read_in_item_order_whatever_their_order(tmp_path):
     np.testing.assert_array_equal(rows_to_index(catalog, drop_duplicates=False), np.arange(5))
 
 
-def test_twins_have_one_fingerprint_and_other_prices_have_another(encoder):
+def test_twins_have_one_fingerprint_and_other_prices_another(encoder):
     dearer = {**TWIN, "item_id": [b"zz-dearer"], "price": [99.0]}
     _, fingerprints, *_ = encoder.encode(tf.constant([serialize(i) for i in (ALL_CATALOG[-1], TWIN, dearer)]))
     original, twin, other = fingerprints.numpy()

@@ -37,7 +37,7 @@ def test_the_step_leaves_the_servable_alone_and_describes_it(sharded):
     assert lineage.catalog(servable) == sharded.examples.uri
 
 
-def test_the_catalog_is_that_of_the_examples_unless_another_is_given(model, examples, catalog):
+def test_the_catalog_is_the_examples_own_unless_one_is_given(model, examples, catalog):
     assert find_sources(model, examples, None, "").catalog is examples
     given = find_sources(model, examples, catalog, "")
     assert (given.requests, given.catalog) == (examples, catalog)
@@ -54,12 +54,12 @@ def test_the_ledger_has_the_model_and_its_requests(tmp_path, model, examples, ca
     assert lineage.catalog(servable) == str(tmp_path / "an older catalog")
 
 
-def test_without_a_blessed_servable_there_is_nothing_to_build_of(tmp_path, catalog):
+def test_without_a_blessed_servable_there_is_nothing_to_build(tmp_path, catalog):
     with pytest.raises(InputError, match=r"no model has been blessed yet.*run `souk run` first"):
         find_sources(None, None, catalog, str(tmp_path / "ledger"))
 
 
-def test_a_servable_that_does_not_name_its_requests_is_explained(tmp_path, catalog):
+def test_a_servable_that_names_no_requests_is_explained(tmp_path, catalog):
     servable = artifact_in(tmp_path, standard_artifacts.Model, "servable")
     servable.set_string_custom_property(lineage.TRAINED_MODEL, str(tmp_path / "model"))
     ledger.record(str(tmp_path / "ledger"), ledger.SERVABLES, servable)

@@ -121,7 +121,7 @@ def found(filters: ItemFilters, vectors: np.ndarray, wanted: list[Wanted], k: in
 
 @given(shops(), st.integers(1, 2), st.sampled_from((0, 2, 100)), st.integers(0, 2**32 - 1))
 @settings(deadline=None, max_examples=30)
-def test_answers_equal_a_loop_over_the_ranking_however_many_items_are_left(tmp_path_factory, shop, heads, limit, seed):
+def test_answers_equal_a_loop_however_many_items_are_left(tmp_path_factory, shop, heads, limit, seed):
     attributes, wanted, k = shop
     rng = np.random.default_rng(seed)
     items = rng.normal(size=(len(attributes.prices), 4)).astype(np.float32)
@@ -168,7 +168,7 @@ def quantized():
 
 
 @pytest.mark.parametrize(("every", "limit"), [(2, 0), (10, 0), (100, 0), (100, 100)])
-def test_a_filtered_quantized_index_finds_what_exact_filtered_search_finds(quantized, tmp_path, every, limit):
+def test_filtered_quantized_search_finds_what_exact_search_does(quantized, tmp_path, every, limit):
     brands = np.where(np.arange(1000) % every == 0, b"wanted", b"other")
     attributes = ItemAttributes(
         brands,
@@ -227,12 +227,12 @@ def search(built):
     ],
     ids=lambda case: " ".join(map(str, case.option)),
 )
-def test_a_served_answer_holds_the_items_that_meet_the_filters_and_no_others(search, case):
+def test_a_served_answer_holds_just_the_items_the_filters_allow(search, case):
     (ids,), _ = ask(search, {"query": [b"red lamp"], **case.option})
     assert {item for item in ids if item} - {b"zz-twin"} == case.allowed
 
 
-def test_excluded_items_are_left_out_and_requests_of_one_batch_decide_for_themselves(search):
+def test_excluded_items_are_left_out_for_their_request_alone(search):
     query = {"query": [b"red lamp"]}
     (plain,), _ = ask(search, query)
     unknown = [b"never seen", plain[0], plain[2]]

@@ -11,7 +11,7 @@ from tests.components.index_builder.test_parameters import QUERIES, VECTORS
 
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(0, 2**32 - 1))
 @settings(deadline=None, max_examples=40)
-def test_every_item_is_in_the_leaf_of_its_nearest_centroid_and_in_no_other(items, leaves, seed):
+def test_every_item_is_only_in_the_leaf_of_its_nearest_centroid(items, leaves, seed):
     vectors = np.random.default_rng(seed).normal(size=(items, 3)).astype(np.float32)
     parts = partition(vectors, min(leaves, items), seed)
     assert sorted(parts.members.tolist()) == list(range(items))
@@ -21,7 +21,7 @@ def test_every_item_is_in_the_leaf_of_its_nearest_centroid_and_in_no_other(items
             assert distances[item, leaf] <= distances[item].min() + 1e-5
 
 
-def test_items_that_are_all_alike_can_be_partitioned_and_searched():
+def test_items_that_are_all_alike_are_partitioned_and_searched():
     vectors = np.ones((30, 4), np.float32)
     index = InvertedFileIndex(vectors, {"leaves": 5, "leaves_to_search": 5, "reorder": 30}, 10, seed=0)
     positions, scores = index.search(tf.ones([2, 4]), 10)
@@ -45,7 +45,7 @@ def test_with_all_leaves_and_all_candidates_it_is_exact():
     np.testing.assert_allclose(np.take_along_axis(exact, positions.numpy(), axis=1), scores, rtol=1e-5)
 
 
-def test_scores_are_exact_and_leaves_too_small_for_k_are_filled_up():
+def test_scores_are_exact_and_leaves_smaller_than_k_are_padded():
     index = InvertedFileIndex(VECTORS, {"leaves": 1000, "leaves_to_search": 1, "reorder": 500}, 500, seed=3)
     positions, scores = (found.numpy() for found in index.search(tf.constant(QUERIES), 500))
     hit = positions >= 0

@@ -54,7 +54,7 @@ def test_the_chosen_index_reaches_the_wanted_recall(backend, kind):
     assert np.all(np.diff(scores.numpy(), axis=1) <= 1e-6)
 
 
-def test_places_that_the_searched_partitions_cannot_fill_are_empty():
+def test_places_that_searched_partitions_cannot_fill_are_empty():
     index = ScannIndex(VECTORS, {"leaves": 40, "leaves_to_search": 1, "reorder": len(VECTORS)}, 300)
     for query in QUERIES[:8]:
         positions, scores = (tensor.numpy()[0] for tensor in index.search(tf.constant(query[np.newaxis]), 300))
@@ -65,21 +65,21 @@ def test_places_that_the_searched_partitions_cannot_fill_are_empty():
         assert np.isneginf(scores[hits:]).all()
 
 
-def test_of_parameters_that_are_good_enough_the_fastest_is_taken():
+def test_of_good_enough_parameters_the_fastest_are_taken():
     _, curve = choose_index(VECTORS, QUERIES, IndexConfig(k=20, kind="scan", wanted_recall=0.5))
     good = [point for point in curve if point.name == "scan" and point.recall >= 0.5]
     (chosen,) = [point for point in curve if point.chosen]
     assert chosen.latency_ms == min(point.latency_ms for point in good)
 
 
-def test_where_no_parameters_reach_the_wanted_recall_the_best_are_taken():
+def test_where_none_reach_the_wanted_recall_the_best_are_taken():
     _, curve = choose_index(VECTORS, QUERIES, IndexConfig(k=20, kind="scan", wanted_recall=1.0))
     scans = [point for point in curve if point.name == "scan"]
     (chosen,) = [point for point in curve if point.chosen]
     assert chosen.recall == max(point.recall for point in scans)
 
 
-def test_a_catalog_too_small_for_quantization_is_searched_exactly():
+def test_a_catalog_too_small_to_quantize_is_searched_exactly():
     index, curve = choose_index(VECTORS[:50], QUERIES, IndexConfig(k=100, kind="scan"))
     assert isinstance(index, ExactIndex)
     assert [point.name for point in curve] == ["exact"]

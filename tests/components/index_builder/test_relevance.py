@@ -112,7 +112,7 @@ def test_kept_hits_stay_in_their_order_and_fill_from_the_front():
 
 
 @pytest.mark.parametrize("default", [True, False])
-def test_what_a_request_says_counts_and_the_setting_where_it_says_nothing_clear(default):
+def test_a_request_decides_and_the_setting_where_it_is_unclear(default):
     said = tf.RaggedTensor.from_row_lengths(
         [b"on", b"OFF", b" On ", b"maybe", b"\xff\xfe", b"", b"off", b"on"], [1, 1, 1, 1, 1, 1, 0, 2]
     )
@@ -155,7 +155,7 @@ CATEGORY_OF = {item["item_id"][0]: item.get("leaf_category", [b""])[0] for item 
 
 
 @pytest.mark.parametrize("thing", THINGS)
-def test_a_served_query_that_names_a_category_gets_that_category_alone(served, thing):
+def test_a_served_query_that_names_a_category_gets_it_alone(served, thing):
     query = {"query": [f"mauve {thing}".encode()]}
     (plain, controlled, off), flags = ask(
         served, query, {**query, "relevance_control": [b"on"]}, {**query, "relevance_control": [b"off"]}
@@ -197,7 +197,7 @@ def in_memory(model: artifact.TrainedModel, folder: Path, relevance_control: Rel
     return Servable(model, model.table, ExactIndex(vectors), rows, attributes, lexicon, config, str(folder))
 
 
-def test_on_by_setting_and_back_to_the_plain_answer_where_too_few_match(built, tmp_path):
+def test_on_by_setting_falls_back_where_too_few_match(built, tmp_path):
     """Every query that names a category is made to name a brand that no item is of."""
     model = built.model
     learned = model.understanding
@@ -215,7 +215,7 @@ def test_on_by_setting_and_back_to_the_plain_answer_where_too_few_match(built, t
     assert by_text["relevance_control"].numpy().tolist() == [b"fallback", b"nothing_named"]
 
 
-def test_a_model_from_before_it_was_learned_is_served_without_it(built, tmp_path):
+def test_a_model_that_never_learned_it_is_served_without_it(built, tmp_path):
     artifact.save(dataclasses.replace(built.model, understanding=None), str(tmp_path / "model"))
     model = artifact.load(str(tmp_path / "model"))
     assert model.understanding is None

@@ -161,7 +161,7 @@ def test_a_served_lexical_answer_holds_the_items_with_the_words(search, query):
     assert set(ids) == (expected if query != "yrok" else set())
 
 
-def test_requests_of_one_batch_each_get_the_retrieval_that_they_ask_for(search):
+def test_each_request_of_a_batch_gets_the_retrieval_it_asks_for(search):
     base = {"query": [b"red lamp"]}
     kinds = [{**base, "retrieval": [kind.encode()]} for kind in Retrieval.ALL]
     together, _ = ask(search, *kinds, base)

@@ -22,7 +22,7 @@ def test_a_search_finds_what_such_searches_led_to(signatures):
     assert np.mean(found) > 0.8
 
 
-def test_answers_are_distinct_items_by_falling_score_padded_to_k(signatures):
+def test_answers_are_distinct_by_falling_score_and_padded_to_k(signatures):
     answer = signatures["query_text"](tf.constant(["red kettle", "tent", ""]))
     scores = answer["scores"].numpy()
     indexed = len(ALL_CATALOG)
@@ -57,7 +57,7 @@ def test_both_entry_points_agree_for_nobody_in_particular(signatures):
     np.testing.assert_allclose(by_text["scores"], by_example["scores"], rtol=1e-5)
 
 
-def test_behavior_moves_the_answer_and_items_never_seen_do_not_break_it(signatures):
+def test_behavior_moves_the_answer_and_unseen_items_do_no_harm(signatures):
     plain, behaved, unseen = signatures["encode_query"](
         tf.constant(
             [

@@ -66,7 +66,7 @@ def fan_out(sharded, tmp_path_factory) -> Iterator[ShardedClient]:
     server.stop(grace=1)
 
 
-def test_every_item_is_of_one_shard_and_the_map_says_how_many_each_has(built, sharded, fan_out):
+def test_every_item_is_of_one_shard_and_the_map_counts_them(built, sharded, fan_out):
     shard_map = read_shard_map(str(sharded.payload))
     assert shard_map.folders == ("shard-0-of-3", "shard-1-of-3", "shard-2-of-3")
     assert sum(shard_map.items) == built.summary.catalog_items
@@ -151,7 +151,7 @@ def test_queries_alone_are_answered_as_by_the_shop_in_one_piece(built, fan_out):
     assert_same(expected, fan_out.retrieve("query_text", "query", queries))
 
 
-def test_a_shard_without_a_match_does_not_water_down_the_matches_of_the_others(fan_out):
+def test_a_shard_without_a_match_adds_nothing_to_the_others(fan_out):
     """Of what some query names some shard has nothing; alone it would answer with all that it has."""
     watered = []
     for item in ALL_CATALOG[3:]:
@@ -206,13 +206,13 @@ def test_a_shard_that_is_missing_is_named(tmp_path):
         saved_models(str(tmp_path))
 
 
-def test_names_of_models_and_folders_follow_from_the_number_of_shards():
+def test_names_of_models_and_folders_follow_from_the_shards():
     assert shard_models("souk", 1) == ["souk"]
     assert shard_models("/m/souk", 2) == ["/m/souk-shard-0-of-2", "/m/souk-shard-1-of-2"]
     assert (push_directory("/m/souk", 1), push_directory("/m/souk", 2)) == ("/m/souk", "/m/souk-in-2-shards")
     assert pushed_folders("/m/souk", 2, 7) == ("../../souk-shard-0-of-2/7", "../../souk-shard-1-of-2/7")
 
 
-def test_too_few_hits_for_all_shards_together_cannot_be_told_by_one():
+def test_one_shard_cannot_tell_that_all_have_too_few_hits():
     with pytest.raises(InputError, match="a shard sees its own hits alone"):
         IndexConfig.parse({"shards": 2, "relevance_control": {"min_hits": 2}})

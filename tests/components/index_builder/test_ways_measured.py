@@ -12,7 +12,7 @@ from tests.small_shop import ALL_CATALOG, serialize
 QUERIES = ("red kettle", "blue lamp", "running shoes")
 
 
-def test_each_way_of_a_servable_is_measured_as_it_answers_itself(built):
+def test_each_way_of_a_servable_is_measured_as_it_answers(built):
     catalog = parse_catalog([[serialize(item) for item in ALL_CATALOG]])
     items = catalog.item_ids[::3]
     judged = tuple(Judgment(item, 1.0, True) for item in items)

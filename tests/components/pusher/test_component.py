@@ -21,7 +21,7 @@ def test_a_blessed_model_becomes_one_whole_version(push, tmp_path):
     assert (folder / "assets.extra/souk.json").read_text() == "{}"
 
 
-def test_the_destination_may_be_a_path_as_a_run_on_a_cluster_is_given_it(push, tmp_path):
+def test_the_destination_may_be_a_path_as_on_a_cluster(push, tmp_path):
     pushed = push(destination=str(tmp_path / "serving"))
     assert versions(tmp_path) == [pushed.get_string_custom_property("pushed_version")]
 
@@ -32,7 +32,7 @@ def test_an_unblessed_model_is_not_pushed(push, tmp_path):
     assert not (tmp_path / "serving").exists()
 
 
-def test_a_push_killed_half_way_leaves_no_version_and_the_next_one_clears_up(push, tmp_path, monkeypatch):
+def test_a_killed_push_leaves_no_version_and_the_next_clears_up(push, tmp_path, monkeypatch):
     class Killed(BaseException):
         pass
 
@@ -52,7 +52,7 @@ def test_a_push_killed_half_way_leaves_no_version_and_the_next_one_clears_up(pus
     assert (tmp_path / "serving" / version / "variables/data").read_text() == "weights"
 
 
-def test_a_new_version_is_always_the_newest_even_when_the_clock_went_back(push, tmp_path):
+def test_a_new_version_is_newest_even_if_the_clock_went_back(push, tmp_path):
     (tmp_path / "serving" / "9999999999").mkdir(parents=True)
     assert push().get_string_custom_property("pushed_version") == "10000000000"
     assert push().get_string_custom_property("pushed_version") == "10000000001"

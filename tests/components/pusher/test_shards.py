@@ -63,7 +63,7 @@ def versions(serving) -> dict[str, list[str]]:
     }
 
 
-def test_every_shard_gets_the_same_version_and_the_map_says_where_they_are(push, serving):
+def test_shards_get_the_same_version_and_the_map_locates_them(push, serving):
     pushed = push()
     version = pushed.get_string_custom_property("pushed_version")
     assert versions(serving) == {name: [version] for name in [*NAMES, ALL]}
@@ -85,9 +85,7 @@ def test_an_unblessed_model_is_not_pushed(push, serving):
 
 
 @pytest.mark.parametrize("moved", range(SHARDS + 1))
-def test_a_push_killed_between_renames_is_no_version_of_all_shards_and_the_next_one_clears_up(
-    push, serving, monkeypatch, moved
-):
+def test_a_push_killed_amid_renames_is_no_version_then_cleared(push, serving, monkeypatch, moved):
     """`moved` renames are done when the process ends; the last one of all is that of the map."""
     first = push().get_string_custom_property("pushed_version")
     rename, done = tf.io.gfile.rename, []

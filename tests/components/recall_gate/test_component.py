@@ -92,7 +92,7 @@ def test_the_blessing_is_what_tfx_readers_expect(runs):
     assert "against the blessed servable" in properties[1]["blessing_message"].string_value
 
 
-def test_the_strategy_finds_the_blessed_servable_and_not_the_later_refused_one(runs):
+def test_the_strategy_finds_the_blessed_not_a_later_refused_one(runs):
     with metadata.Metadata(runs) as handle:
         good, weaker = artifacts_of(handle.store, "Model")
         assert weaker.id > good.id
@@ -107,7 +107,7 @@ def test_the_strategy_finds_the_blessed_servable_and_not_the_later_refused_one(r
     assert [artifact.id for artifact in found["model"]] == [good.id]
 
 
-def test_the_evaluation_and_the_report_are_in_the_evaluation_artifact(runs):
+def test_the_evaluation_artifact_holds_evaluation_and_report(runs):
     with metadata.Metadata(runs) as handle:
         first, second = artifacts_of(handle.store, "ModelEvaluation")
     evaluations = [Evaluation.from_json((Path(one.uri) / "evaluation.json").read_text()) for one in (first, second)]
@@ -122,7 +122,7 @@ def test_the_evaluation_and_the_report_are_in_the_evaluation_artifact(runs):
         assert ("✓ Blessed" if evaluation.verdict.blessed else "✕ Refused") in report
 
 
-def test_without_a_resolver_the_ledger_has_the_baseline_and_gets_what_is_blessed(tmp_path, examples_dir, servables):
+def test_the_ledger_gives_the_baseline_and_gets_what_is_blessed(tmp_path, examples_dir, servables):
     def judge(name, overrides=""):
         servable, examples = standard_artifacts.Model(), standard_artifacts.Examples()
         servable.uri, examples.uri = str(tmp_path / name), str(examples_dir)
@@ -159,7 +159,7 @@ def test_without_a_resolver_the_ledger_has_the_baseline_and_gets_what_is_blessed
     assert recorded() == "weaker"
 
 
-def test_a_refresh_finds_its_requests_and_gives_way_to_a_newer_model(tmp_path, examples_dir, servables, monkeypatch):
+def test_a_refresh_finds_its_requests_and_yields_to_a_new_model(tmp_path, examples_dir, servables, monkeypatch):
     # Entries of one millisecond have no order.
     ticks = itertools.count(1_700_000_000_000_000_000, 1_000_000)
     monkeypatch.setattr(ledger.time, "time_ns", lambda: next(ticks))

@@ -57,7 +57,7 @@ def test_every_baseline_stands_beside_the_candidate(good):
     ]
 
 
-def test_each_way_of_retrieval_is_measured_and_the_default_judged(examples_dir, servables, good):
+def test_each_retrieval_is_measured_and_the_default_judged(examples_dir, servables, good):
     evaluation = evaluate_and_judge(servables["hybrid"], examples_dir, CONFIG.model_copy(update={"min_recall": 0.9}))
     recall = {system.key: system.metrics["recall@20"].value for system in evaluation.systems}
     assert recall["candidate_dense"] == good.system("candidate").metrics["recall@20"].value
@@ -94,13 +94,13 @@ def test_a_log_without_impressions_has_no_page_to_compare_with(tmp_path, servabl
     assert "Memorized clicks" in console.file.getvalue()
 
 
-def test_a_model_that_must_beat_bm25_with_clicked_queries_is_held_to_it(examples_dir, servables):
+def test_bm25_with_clicked_queries_can_be_what_must_be_beaten(examples_dir, servables):
     config = CONFIG.model_copy(update={"must_beat": ("bm25_clicked_queries",)})
     evaluation = evaluate_and_judge(servables["shuffled"], examples_dir, config)
     refused(evaluation, "no better than BM25 + clicked queries")
 
 
-def test_with_a_refreshed_catalog_only_what_both_catalogs_have_is_measured(good, tmp_path, examples_dir, servables):
+def test_a_refresh_is_measured_on_what_both_catalogs_have(good, tmp_path, examples_dir, servables):
     kept = [item for item in range(world.ITEMS) if item % 21]
     for name, items in (("now", kept), ("before", range(40, world.ITEMS))):
         examples = [world.catalog_example(item) for item in items]
@@ -135,7 +135,7 @@ def test_shuffled_weights_are_refused(examples_dir, servables):
     assert evaluation.index_recall.estimate.value > 0.95
 
 
-def test_a_servable_worse_than_the_blessed_one_is_refused_though_it_would_pass_alone(examples_dir, servables):
+def test_a_passing_servable_worse_than_the_blessed_is_refused(examples_dir, servables):
     alone = evaluate_and_judge(servables["weaker"], examples_dir, CONFIG)
     assert alone.verdict.blessed, alone.verdict.reasons
     beside = evaluate_and_judge(servables["weaker"], examples_dir, CONFIG, servables["good"])
@@ -162,7 +162,7 @@ def test_a_better_servable_is_blessed(examples_dir, servables):
 
 
 @pytest.mark.parametrize("count", [60, 1, 0])
-def test_an_eval_split_too_small_to_decide_is_refused_for_that_reason(tmp_path, servables, count):
+def test_an_eval_split_too_small_to_decide_is_refused_as_such(tmp_path, servables, count):
     # Of one request, number 0 ends without a click.
     examples = world.write_examples(tmp_path, eval_count=count)
     evaluation = evaluate_and_judge(servables["good"], examples, CONFIG, servables["good"])
@@ -196,7 +196,7 @@ def test_the_same_inputs_give_the_same_numbers(good, examples_dir, servables):
     assert again.verdict == good.verdict
 
 
-def test_a_blessed_servable_that_is_gone_is_said_and_not_compared(examples_dir, servables, tmp_path):
+def test_a_blessed_servable_that_is_gone_is_told_not_compared(examples_dir, servables, tmp_path):
     evaluation = evaluate_and_judge(servables["good"], examples_dir, CONFIG, tmp_path / "removed")
     assert evaluation.verdict.blessed
     assert "is no longer on disk" in evaluation.baseline_note
@@ -219,7 +219,7 @@ def test_new_items_are_measured_on_their_own(good):
     assert new.recall["candidate"].value > 0.9
 
 
-def test_examples_are_of_distinct_queries_and_mark_what_was_wanted(good):
+def test_examples_have_distinct_queries_and_mark_wanted_items(good):
     assert len({example.query for example in good.examples}) == len(good.examples) == CONFIG.example_requests
     assert {example.frequency for example in good.examples} == {"head", "torso", "tail", "unseen"}
     for example in good.examples:

@@ -61,7 +61,7 @@ def test_a_good_servable_is_blessed_with_its_reasons():
     assert {check.status for check in verdict.checks} == {"passed"}
 
 
-def test_clicks_on_items_left_out_are_the_first_reason_of_low_recall():
+def test_clicks_on_left_out_items_explain_low_recall_first():
     twins = dataclasses.replace(measured().sample, left_out_items=400, left_out_clicks=1500)
     good = dataclasses.replace(measured(), sample=twins)
     weak = dataclasses.replace(measured(lead_on_popularity=around(-0.4)), sample=twins)
@@ -73,7 +73,7 @@ def test_clicks_on_items_left_out_are_the_first_reason_of_low_recall():
     assert len(judge(slow, CONFIG).reasons) == 1
 
 
-def test_a_catalog_that_lacks_too_much_of_what_was_clicked_is_refused_however_good_the_rest_is():
+def test_a_catalog_lacking_too_many_clicks_is_always_refused():
     assert judge(measured(gone=0.2), CONFIG).blessed
     verdict = judge(measured(gone=0.21), CONFIG)
     assert not verdict.blessed
@@ -93,7 +93,7 @@ def test_a_catalog_that_lacks_too_much_of_what_was_clicked_is_refused_however_go
         (Estimate(-0.05, -0.07, -0.031), "failed"),
     ],
 )
-def test_against_the_blessed_servable_the_whole_interval_must_be_above_the_tolerance(lead, expected):
+def test_the_whole_interval_must_be_within_the_tolerated_drop(lead, expected):
     # 5 % of 0.6: a drop of 0.03 is tolerated.
     verdict = judge(measured(lead_on_blessed=lead), CONFIG)
     assert status(verdict, "against the blessed servable") == expected

@@ -49,7 +49,7 @@ def test_good_data_passes_with_the_schema_and_blessed_anomalies(artifacts, tmp_p
     assert set(read_anomalies(anomalies.uri)) == {"train", "eval", "catalog"}
 
 
-def test_bad_data_stops_the_run_and_the_anomalies_outlive_the_outputs_that_tfx_removes(artifacts):
+def test_bad_data_stops_the_run_and_its_anomalies_are_kept(artifacts):
     statistics, schema, anomalies = artifacts(eval={"stages": [1, 9]})
     with pytest.raises(DataError, match=r"eval stages: Unexpectedly large value: 9"):
         run(statistics, schema, anomalies)
@@ -58,9 +58,7 @@ def test_bad_data_stops_the_run_and_the_anomalies_outlive_the_outputs_that_tfx_r
     assert anomalies.get_json_value_custom_property("blessed") == {"train": 1, "eval": 0, "catalog": 1}
 
 
-def test_without_a_resolver_the_ledger_gets_the_data_that_passes_and_has_the_last_to_compare_with(
-    artifacts, tmp_path, monkeypatch
-):
+def test_the_ledger_gets_passing_data_and_gives_the_baseline(artifacts, tmp_path, monkeypatch):
     compared_with = []
     validate = gate.validate
 

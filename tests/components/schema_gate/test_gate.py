@@ -17,7 +17,7 @@ def schema():
     return gate.parse_schema(gate.read_schema(DEFAULT_SCHEMA), DEFAULT_SCHEMA)
 
 
-def test_the_schema_knows_exactly_the_features_of_each_environment(schema):
+def test_the_schema_knows_exactly_each_environments_features(schema):
     by_environment = {
         name: {feature.name for feature in schema.feature if name not in feature.not_in_environment}
         for name in schema.default_environment
@@ -27,13 +27,13 @@ def test_the_schema_knows_exactly_the_features_of_each_environment(schema):
     assert by_environment["CATALOG"] == {*features.CATALOG_BYTES_FEATURES, *features.CATALOG_FLOAT_FEATURES}
 
 
-def test_transform_reads_every_feature_as_a_list_that_may_be_empty(schema):
+def test_transform_reads_each_feature_as_a_possibly_empty_list(schema):
     spec = schema_utils.schema_as_feature_spec(schema).feature_spec
     assert len(spec) == len(schema.feature)
     assert {type(feature).__name__ for feature in spec.values()} == {"VarLenFeature"}
 
 
-def test_good_data_has_no_finding_even_where_optional_features_are_absent(schema, make_statistics):
+def test_good_data_lacking_optional_features_has_no_finding(schema, make_statistics):
     statistics = make_statistics(catalog={"brand": [], "price": []}, train={"profile_gender": []})
     assert find(gate.validate(statistics, schema, CONFIG)) == []
 
@@ -56,7 +56,7 @@ def test_good_data_has_no_finding_even_where_optional_features_are_absent(schema
         ("catalog", "query", ["red"], "SCHEMA_NEW_COLUMN"),
     ],
 )
-def test_an_anomaly_is_an_error_that_names_its_split_and_feature(schema, make_statistics, split, feature, values, kind):
+def test_an_anomaly_is_an_error_naming_its_split_and_feature(schema, make_statistics, split, feature, values, kind):
     found = find(gate.validate(make_statistics(**{split: {feature: values}}), schema, CONFIG))
     assert [(f.split, f.feature, f.is_error) for f in found] == [(split, feature, True)]
     assert kind in found[0].kind
@@ -111,7 +111,7 @@ def test_a_split_without_examples_is_an_error(schema, make_statistics):
 
 
 @pytest.mark.parametrize(("drift", "expected"), [("error", [True]), ("warning", [False]), ("off", [])])
-def test_drift_from_the_last_good_run_is_as_severe_as_configured(schema, make_statistics, drift, expected):
+def test_drift_since_the_last_good_run_is_as_severe_as_set(schema, make_statistics, drift, expected):
     now = make_statistics(train={"profile_gender": ["f"]}, eval={"profile_gender": ["f"]})
     config = SchemaGateConfig(drift=drift)
     found = find(gate.validate(now, schema, config, baseline=make_statistics()))
@@ -124,7 +124,7 @@ def test_no_drift_from_equal_data(schema, make_statistics):
     assert find(gate.validate(make_statistics(), schema, config, make_statistics())) == []
 
 
-def test_an_error_stays_an_error_where_the_same_feature_also_drifted(schema, make_statistics):
+def test_an_error_stays_one_where_its_feature_also_drifted(schema, make_statistics):
     now = make_statistics(catalog={"price": [-1.0]})
     found = find(gate.validate(now, schema, CONFIG, make_statistics()))
     assert [(f.feature, f.is_error) for f in found] == [("price", True)]
@@ -156,7 +156,7 @@ def test_a_file_that_is_no_schema_is_refused_with_the_line(tmp_path):
         gate.read_schema(str(path))
 
 
-def test_a_schema_without_the_environments_is_refused_with_the_lines_to_add(tmp_path):
+def test_a_schema_without_environments_is_told_the_lines_to_add(tmp_path):
     path = tmp_path / "plain.pbtxt"
     path.write_text('default_environment: "SEARCH"')
     with pytest.raises(InputError, match='CATALOG; add the line default_environment: "CATALOG"'):

@@ -57,20 +57,20 @@ def test_a_run_may_replace_settings_of_the_training(handed_on):
         ),
     ],
 )
-def test_another_model_comes_with_its_own_defaults_and_keeps_what_was_set(handed_on, given, overrides, expected):
+def test_another_model_has_own_defaults_and_keeps_what_was_set(handed_on, given, overrides, expected):
     do(config=TrainerConfig.parse(given), overrides=overrides)
     config = TrainerConfig.from_json(json.loads(handed_on[0][2]["custom_config"])[CUSTOM_CONFIG_KEY])
     epochs = {"epochs": 3} if "epochs" in overrides else {}
     assert config == TrainerConfig.parse({**expected, **epochs})
 
 
-def test_a_model_type_that_there_is_not_is_refused_with_the_override(handed_on):
+def test_an_unknown_model_type_is_refused_with_the_override(handed_on):
     with pytest.raises(InputError, match=r"with the overrides 'model=mmsse'"):
         do(overrides="model=mmsse")
     assert handed_on == []
 
 
-def test_the_model_to_start_from_is_what_the_last_blessed_servable_was_built_of(handed_on, book):
+def test_training_starts_from_the_last_blessed_servables_model(handed_on, book):
     do(ledger=book)
     [(inputs, _, _)] = handed_on
     [model] = inputs["base_model"]

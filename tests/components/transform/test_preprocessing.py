@@ -51,7 +51,7 @@ def test_history_queries_become_one_list_of_unigrams(transformed_shop):
     ]
 
 
-def test_outcomes_stay_aligned_and_an_item_outside_the_catalog_gets_the_unknown_row(transformed_shop):
+def test_outcomes_stay_aligned_and_foreign_items_are_unknown(transformed_shop):
     rows, output = transformed_shop
     row_of = {item: row for row, item in enumerate(output.vocabulary_by_name(transformed.ITEM_IDS.name))}
     assert rows[0][features.ITEMS] == [row_of[b"a"], len(ALL_CATALOG)]
@@ -60,7 +60,7 @@ def test_outcomes_stay_aligned_and_an_item_outside_the_catalog_gets_the_unknown_
     assert rows[4][transformed.ITEM_ROW] == [row_of[b"a"]]
 
 
-def test_hard_negatives_become_item_rows_and_stay_absent_where_none_were_mined(transformed_shop):
+def test_hard_negatives_become_item_rows_or_stay_absent(transformed_shop):
     rows, output = transformed_shop
     row_of = {item: row for row, item in enumerate(output.vocabulary_by_name(transformed.ITEM_IDS.name))}
     assert rows[0][features.HARD_NEGATIVES] == [row_of[b"c"], row_of[b"b"]]
@@ -80,7 +80,7 @@ def test_what_is_absent_stays_absent(transformed_shop):
     assert not set(rows[5]) & {*transformed.SEARCH_TOKENS, features.BRAND, features.SHOP}
 
 
-def test_the_served_graph_fed_with_search_features_alone_gives_the_training_features(transformed_shop):
+def test_serving_from_search_features_alone_equals_training(transformed_shop):
     rows, output = transformed_shop
     spec = raw_feature_spec()
     names = [name for name in spec if name not in CATALOG[0] or name in SEARCHES[0]]

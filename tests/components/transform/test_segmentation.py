@@ -62,7 +62,7 @@ def test_equal_scores_are_cut_alike(texts):
         ("红色iphone手机壳", {"手_机_壳": -4000, "iphone": -3000}, ["红", "色", "iphone", "手_机_壳"]),
     ],
 )
-def test_english_words_and_chinese_characters_are_cut_by_one_lexicon(text, lexicon, expected):
+def test_one_lexicon_cuts_english_words_and_chinese_characters(text, lexicon, expected):
     units = [u.decode() for u in tokenize(tf.constant([text]), 32).to_list()[0]]
     assert segment_in_graph([units], lexicon) == [expected]
 

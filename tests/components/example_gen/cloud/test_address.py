@@ -34,12 +34,12 @@ def test_an_address_has_project_dataset_table_and_condition(text: str, address: 
         ("bigquery://shop-project", "write bigquery://project.dataset.table"),
     ],
 )
-def test_a_wrong_spelling_is_told_when_the_configuration_is_read(text: str, problem: str) -> None:
+def test_a_misspelling_is_told_when_the_configuration_is_read(text: str, problem: str) -> None:
     with pytest.raises(InputError, match=f"(?s)`data.users`: .*{problem}"):
         IngestConfig.parse({"data": {"events": "e.jsonl", "catalog": "c.jsonl", "users": text}})
 
 
-def test_the_date_is_written_as_tables_and_as_conditions_write_it() -> None:
+def test_the_date_is_written_as_tables_and_conditions_write_it() -> None:
     text = "bigquery://shop-project.logs.events_{date}?where=day < '{date}'"
     assert dated(text, "2026-11-20") == "bigquery://shop-project.logs.events_20261120?where=day < '2026-11-20'"
     undated = IngestConfig.parse({"data": {"events": text, "catalog": "{date}/c.jsonl"}})

@@ -127,7 +127,7 @@ def test_a_row_whose_bytes_are_no_text_is_rejected_alone(cloud: Cloud) -> None:
     assert [value for batch in batchs for value in batch.frame["query"]] == ["ok", None]
 
 
-def test_batchs_do_not_depend_on_how_the_service_cuts_its_answers(
+def test_batches_do_not_depend_on_how_the_service_cuts_answers(
     cloud: Cloud, data: dict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reader, "BATCH_ROWS", 10)
@@ -164,7 +164,7 @@ def test_a_pattern_names_all_tables_that_it_fits(cloud: Cloud) -> None:
         find_tables("bigquery://shop-project.days.none_*", "events")
 
 
-def test_the_fingerprint_changes_with_a_table_and_with_what_is_read_of_it(cloud: Cloud, shop: Shop, data: dict) -> None:
+def test_the_fingerprint_follows_a_table_and_what_is_read_of_it(cloud: Cloud, shop: Shop, data: dict) -> None:
     config = configured(data)
     before = fingerprint(config)
     assert fingerprint(config) == before
@@ -173,7 +173,7 @@ def test_the_fingerprint_changes_with_a_table_and_with_what_is_read_of_it(cloud:
     assert fingerprint(config) != before
 
 
-def test_the_project_that_pays_is_that_of_the_settings_or_of_the_environment_or_of_the_key(
+def test_settings_environment_or_key_name_the_project_that_pays(
     cloud: Cloud, data: dict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def payers(**bigquery: str) -> set[str]:
@@ -199,7 +199,7 @@ def test_a_table_that_is_not_there_is_an_error(data: dict) -> None:
     assert "Not found: Table shop-project:logs.items" in said
 
 
-def test_a_column_that_is_not_there_is_the_same_error_as_of_a_file(cloud: Cloud, data: dict) -> None:
+def test_a_missing_column_is_the_same_error_as_in_a_file(cloud: Cloud, data: dict) -> None:
     cloud.bigquery.put("shop-project.logs.catalog", CATALOG_FIELDS[1:], [{"title": "x"}])
     said = refused(data)
     assert said.startswith("`catalog`: bigquery://shop-project.logs.catalog has no column item_id. Found: title, brand")
@@ -251,7 +251,7 @@ def test_a_condition_that_is_no_sql_is_an_error(data: dict) -> None:
     assert "row_restriction" in said
 
 
-def test_a_project_that_may_not_pay_is_an_error_that_names_the_roles(cloud: Cloud, data: dict) -> None:
+def test_the_error_of_a_project_that_may_not_pay_names_roles(cloud: Cloud, data: dict) -> None:
     cloud.bigquery.payers = {"another"}
     said = refused(data)
     cloud.bigquery.payers = None
@@ -267,7 +267,7 @@ def test_without_credentials_it_says_how_to_sign_in(data: dict, monkeypatch: pyt
     assert "`gcloud auth application-default login`" in said
 
 
-def test_a_session_that_has_expired_is_an_error_and_a_broken_connection_is_not(cloud: Cloud, data: dict) -> None:
+def test_an_expired_session_fails_a_broken_connection_does_not(cloud: Cloud, data: dict) -> None:
     (split, *_) = split_inputs(find_inputs((EVENTS,), "events"), Reading("events", EVENT_COLUMNS))
     cloud.bigquery.breaks = 2
     assert sum(len(batch.frame) for batch in read_batches(split, EVENT_COLUMNS)) > cloud.bigquery.page_rows

@@ -51,7 +51,7 @@ def run(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, s
     return folder, logged.getvalue()
 
 
-def test_the_artifact_is_in_the_bucket_where_tensorflow_reads_it(cloud: Cloud, run) -> None:
+def test_the_artifact_is_in_the_bucket_and_tensorflow_reads_it(cloud: Cloud, run) -> None:
     folder, _ = run
     connection = metadata.sqlite_metadata_connection_config(str(folder / "metadata.sqlite"))
     with metadata.Metadata(connection) as handler:
@@ -69,7 +69,7 @@ def test_the_artifact_is_in_the_bucket_where_tensorflow_reads_it(cloud: Cloud, r
         assert int(rows) == examples.get_int_custom_property(f"examples.{split}") > 0
 
 
-def test_no_credential_is_in_an_artifact_in_the_metadata_or_in_a_log(cloud: Cloud, run) -> None:
+def test_no_credential_is_in_an_artifact_the_metadata_or_a_log(cloud: Cloud, run) -> None:
     folder, logged = run
     assert cloud.sign_in.granted >= 2, "TensorFlow and the Python clients both signed in"
     places = {name: kept.data for name, kept in cloud.storage.buckets["shop"].items()}

@@ -19,7 +19,7 @@ def bucket(cloud: Cloud) -> dict:
     return cloud.storage.buckets["shop"]
 
 
-def test_globs_find_objects_over_all_pages_and_leave_out_markers_of_folders(cloud: Cloud, bucket: dict) -> None:
+def test_globs_find_objects_on_all_pages_but_no_folder_markers(cloud: Cloud, bucket: dict) -> None:
     for name in ("logs/", "logs/a.jsonl", "logs/b.csv", "logs/c.parquet", "logs/deep/d.jsonl.gz", "other/e.jsonl"):
         cloud.storage.put("shop", name, b"" if name.endswith("/") else b"x" * len(name))
     cloud.storage.page = 2
@@ -92,7 +92,7 @@ def test_a_folder_goes_with_all_that_is_in_it_and_nothing_else(cloud: Cloud, buc
     remove_tree("gs://shop/out/_work")
 
 
-def test_requests_that_the_service_turns_away_for_a_moment_are_made_again(cloud: Cloud, bucket: dict) -> None:
+def test_a_request_that_is_refused_for_a_moment_is_made_again(cloud: Cloud, bucket: dict) -> None:
     cloud.storage.put("shop", "a.jsonl", b"{}")
     cloud.storage.refusals = 1
     assert [file.path for file in find_files(("gs://shop/*.jsonl",), "events")] == ["gs://shop/a.jsonl"]
@@ -113,7 +113,7 @@ def test_the_fingerprint_changes_with_an_object(cloud: Cloud, bucket: dict) -> N
     assert len(seen) == 3
 
 
-def test_a_folder_of_a_bucket_is_replaced_where_an_ingestion_wrote_it(cloud: Cloud, bucket: dict) -> None:
+def test_a_bucket_folder_that_an_ingestion_wrote_is_replaced(cloud: Cloud, bucket: dict) -> None:
     def write(name: str) -> None:
         with replaced("gs://shop/out/") as (folder, target):
             assert (folder, target) == ("gs://shop/out", "gs://shop/out")
@@ -126,7 +126,7 @@ def test_a_folder_of_a_bucket_is_replaced_where_an_ingestion_wrote_it(cloud: Clo
     assert sorted(bucket) == ["out/summary.json", "out/two"]
 
 
-def test_a_folder_of_a_bucket_is_left_empty_by_an_ingestion_that_fails(cloud: Cloud, bucket: dict) -> None:
+def test_an_ingestion_that_fails_leaves_a_bucket_folder_empty(cloud: Cloud, bucket: dict) -> None:
     def fail() -> None:
         with replaced("gs://shop/out") as (folder, _), create(f"{folder}/half") as stream:
             stream.write(b"x")
@@ -141,7 +141,7 @@ def test_a_folder_of_a_bucket_is_left_empty_by_an_ingestion_that_fails(cloud: Cl
     assert list(bucket) == ["out/someone.else"]
 
 
-def test_what_is_not_there_or_not_allowed_is_an_error_without_a_stack_trace(cloud: Cloud, bucket: dict) -> None:
+def test_what_is_missing_or_forbidden_fails_without_stack_trace(cloud: Cloud, bucket: dict) -> None:
     with pytest.raises(
         InputError, match=r"^`events`: no file matches 'gs://shop/none\*'; check the path and the glob$"
     ):

@@ -42,7 +42,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path) -> None:
     assert _read(file)[0] == [("a", "b")]
 
 
-def test_columns_without_a_name_and_spaces_around_names_do_not_matter(tmp_path) -> None:
+def test_unnamed_columns_and_spaces_around_names_do_not_matter(tmp_path) -> None:
     file = _file(tmp_path / "rows.csv", b", id , query,,Unnamed: 0\n0,a,b,c,0\n1, d ,e,f,1\n")
     assert columns_of(file) == ("id", "query", "Unnamed: 0")
     assert _read(file) == ([("a", "b"), (" d ", "e")], [])

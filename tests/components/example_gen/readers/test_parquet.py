@@ -58,7 +58,7 @@ def test_lists_stay_lists(tmp_path) -> None:
     assert frame.rows() == [("x", ["A", "B"]), ("y", None)]
 
 
-def test_bytes_that_are_not_utf8_cost_their_row_alone_beside_lists_too(tmp_path) -> None:
+def test_bytes_that_are_not_utf8_cost_one_row_even_beside_lists(tmp_path) -> None:
     path = tmp_path / "rows.parquet"
     query = pa.array([b"a", b"\xff", "鞋".encode(), None], pa.binary())
     pa.parquet.write_table(pa.table({"query": query, "n": [1, 2, 3, 4], "list": [["x"], ["y"], None, []]}), path)
@@ -67,7 +67,7 @@ def test_bytes_that_are_not_utf8_cost_their_row_alone_beside_lists_too(tmp_path)
     assert rejects == [("not_utf8", "\\xff,2")]
 
 
-def test_a_column_that_cannot_be_text_is_an_error_that_names_the_file(tmp_path) -> None:
+def test_the_error_of_a_column_that_is_no_text_names_the_file(tmp_path) -> None:
     path = tmp_path / "rows.parquet"
     pa.parquet.write_table(pa.table({"category": pa.array([[b"\xff"]], pa.list_(pa.binary()))}), path)
     with pytest.raises(InputError, match=r"rows\.parquet cannot be read as Parquet"):
@@ -82,7 +82,7 @@ def test_what_is_no_parquet_file_is_an_error_that_names_it(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("kind", [pa.float32(), pa.float64()])
-def test_whole_floating_point_numbers_are_written_as_whole_numbers(tmp_path, kind: pa.DataType) -> None:
+def test_whole_floats_are_written_as_whole_numbers(tmp_path, kind: pa.DataType) -> None:
     numbers = np.array([7, -2.5, np.nan, np.inf, 1024], kind.to_pandas_dtype())
     column = pa.concat_arrays([pa.array(numbers, kind), pa.nulls(1, kind)])
     pa.parquet.write_table(pa.table({"id": column}), tmp_path / "rows.parquet")

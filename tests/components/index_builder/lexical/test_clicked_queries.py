@@ -38,7 +38,7 @@ def test_what_training_kept_out_is_marked(tmp_path):
 
 @settings(deadline=None, max_examples=60)
 @given(clicks)
-def test_a_query_counts_as_often_as_it_led_to_the_item_up_to_three(log):
+def test_a_query_counts_each_time_it_led_to_an_item_up_to_three(log):
     frame = pl.DataFrame(log, schema={"item": pl.Int64, "query": pl.String}, orient="row")
     found = clicked_queries(frame, len(IDS))
     for item, text in enumerate(found):

@@ -106,7 +106,7 @@ def test_neighbors_in_the_query_prefer_neighbors_in_the_title():
     ]
 
 
-def test_plurals_count_as_their_singular_only_where_they_are_folded():
+def test_plurals_count_as_singular_only_where_they_are_folded():
     for fold, hits in ((True, 1), (False, 0)):
         positions, _ = search(index_of(["red shoes"], CONFIG, fold), ["shoe"], 1)
         assert (positions >= 0).sum() == hits
@@ -161,14 +161,14 @@ def test_of_a_long_query_the_terms_count_that_can_count_most():
     assert positions.tolist() == [[0, -1]]
 
 
-def test_an_empty_batch_and_a_catalog_without_words_find_nothing():
+def test_an_empty_batch_and_a_wordless_catalog_find_nothing():
     assert search(index_of(["red"]), [], 1)[0].shape == (0, 1)
     assert search(index_of(["", ""]), ["red"], 2)[0].tolist() == [[-1, -1]]
 
 
 @given(st.lists(texts, min_size=2, max_size=8), st.data())
 @settings(deadline=None, max_examples=20)
-def test_lists_of_a_part_of_the_items_keep_the_scores_of_the_whole(titles, data):
+def test_lists_of_some_items_keep_the_scores_of_the_whole(titles, data):
     config = CONFIG
     postings: Postings = build_postings(
         [Field("title", 1.0, 0.5, [" ".join(t).encode() for t in titles])], config, False

@@ -21,7 +21,7 @@ from trainer.input import in_validation
 ITEMS, K = 60, 10
 
 
-def test_requests_are_those_that_the_trainer_kept_out_and_that_led_to_a_known_item(tmp_path):
+def test_requests_are_held_out_and_led_to_a_known_item(tmp_path):
     rows = [
         {
             "request_id": [f"r{number}".encode()],
@@ -76,7 +76,7 @@ def test_what_finds_the_clicked_items_gets_the_weight(right):
     assert max(ndcg.values()) == pytest.approx(1.0)
 
 
-def test_of_equally_good_weights_the_nearest_to_the_default_is_taken():
+def test_of_equally_good_weights_the_nearest_to_default_wins():
     measured = ((0.0, 0.70, 0.0), (0.2, 0.69, 0.02), (0.4, 0.66, 0.02), (0.5, 0.2, 0.02), (0.9, 0.695, 0.01))
     curve = [MeasuredWeight(weight, ndcg, 0.5, 0.70 - ndcg, error) for weight, ndcg, error in measured]
     assert best_weight(curve) == 0.2
