@@ -20,7 +20,7 @@ from evaluation.training_counts import ClickedQueries
 ENGLISH = Stemmer.Stemmer("english")
 
 
-def test_popularity_gives_everyone_the_most_clicked_items_and_none_without_clicks():
+def test_popularity_gives_everyone_the_clicked_items_most_first():
     rows = most_popular(np.array([0, 5, 2, 5, 0, 1]), requests=2, k=5)
     assert rows.tolist() == [[1, 3, 2, 5, -1]] * 2
 
@@ -36,7 +36,7 @@ def test_popularity_gives_everyone_the_most_clicked_items_and_none_without_click
         ("!?", []),
     ],
 )
-def test_terms_are_stemmed_words_and_for_chinese_characters_and_pairs(text, terms):
+def test_terms_are_word_stems_or_chinese_characters_and_pairs(text, terms):
     assert tokenize(text, ENGLISH) == terms
 
 
@@ -62,7 +62,7 @@ def test_bm25_ranks_by_the_textbook_formula():
         assert rows == expected + [-1] * (4 - len(expected))
 
 
-def test_bm25_finds_chinese_titles_by_part_of_an_unsegmented_query():
+def test_bm25_finds_chinese_titles_by_parts_of_unsegmented_text():
     found = Bm25(["男士红色跑鞋", "女士连衣裙", "红色雨伞"]).search(["红色跑鞋男"], 3)
     assert found.tolist() == [[0, 2, -1]]
 

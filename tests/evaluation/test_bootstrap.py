@@ -18,7 +18,7 @@ def covered(estimate):
     return estimate.low <= TRUE_MEAN <= estimate.high
 
 
-def test_intervals_over_queries_cover_the_true_mean_as_often_as_they_say_and_those_over_requests_do_not():
+def test_intervals_over_queries_not_requests_cover_as_stated():
     rng = np.random.default_rng(5)
     over_queries, over_requests = [], []
     for trial in range(200):
@@ -30,7 +30,7 @@ def test_intervals_over_queries_cover_the_true_mean_as_often_as_they_say_and_tho
     assert np.mean(over_requests) < np.mean(over_queries) - 0.05
 
 
-def test_without_repeated_queries_the_interval_is_the_normal_one():
+def test_over_distinct_queries_the_interval_is_the_normal_one():
     values = np.random.default_rng(1).random(2000)
     estimate = QueryBootstrap([str(n) for n in range(2000)], 2000, 0.95, 3).mean(values)
     half = 1.96 * values.std() / np.sqrt(2000)
@@ -39,7 +39,7 @@ def test_without_repeated_queries_the_interval_is_the_normal_one():
     assert estimate.value - estimate.low == pytest.approx(half, rel=0.1)
 
 
-def test_a_paired_difference_of_two_like_systems_is_surer_than_either():
+def test_pairing_makes_a_difference_surer_than_either_system():
     rng = np.random.default_rng(2)
     names, values = clustered_sample(rng, queries=200)
     worse = np.where(rng.random(len(values)) < 0.05, 0.0, values)
@@ -55,7 +55,7 @@ def test_equal_systems_differ_by_exactly_zero():
     assert (lead.value, lead.low, lead.high) == (0.0, 0.0, 0.0)
 
 
-def test_the_same_seed_gives_the_same_interval_and_another_seed_another():
+def test_only_the_same_seed_gives_the_same_interval():
     names, values = clustered_sample(np.random.default_rng(4))
     first, again, other = (QueryBootstrap(names, 200, 0.95, seed).mean(values) for seed in (7, 7, 8))
     assert first == again
@@ -71,7 +71,7 @@ def test_values_that_are_missing_or_masked_are_left_out():
     assert QueryBootstrap([], 100).mean(np.zeros(0)) is None
 
 
-def test_relative_differences_are_ratios_of_means_drawn_by_query():
+def test_relative_differences_are_ratios_of_means_over_queries():
     rng = np.random.default_rng(0)
     queries = [f"q{n % 40}" for n in range(400)]
     theirs = rng.random(400)

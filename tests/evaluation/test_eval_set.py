@@ -39,7 +39,7 @@ def test_the_catalog_is_read_with_absent_values_as_empty(examples_dir):
     assert catalog.texts()[row] == f"{catalog.titles[row]} Home Topic 5"
 
 
-def test_clicked_carted_and_ordered_items_are_relevant_with_their_worth(written):
+def test_clicked_carted_and_ordered_items_are_relevant_by_worth(written):
     folder = written([request("r", ("item-002", "item-000", "item-001"), (1, 3, 2))])
     found = read_requests(folder, read_catalog(folder), 10, 0, GAINS)
     labels = zip(found.relevant.rows.tolist(), found.relevant.gains.tolist(), found.stages.tolist(), strict=True)
@@ -47,7 +47,7 @@ def test_clicked_carted_and_ordered_items_are_relevant_with_their_worth(written)
     assert found.shown.tolist() == [[2, 0, 1]]
 
 
-def test_an_item_that_comes_twice_counts_once_with_its_furthest_stage(written):
+def test_a_repeated_item_counts_once_with_its_furthest_stage(written):
     folder = written([request("r", ("item-001", "item-001"), (2, 3))])
     found = read_requests(folder, read_catalog(folder), 10, 0, GAINS)
     assert found.relevant.rows.tolist() == [1]
@@ -105,7 +105,7 @@ def test_history_tells_known_searchers_from_new_ones(written):
     assert sorted(found.has_history.tolist()) == [False, True]
 
 
-def test_the_sample_is_the_same_in_any_file_order_and_another_with_another_seed(tmp_path, examples_dir):
+def test_the_sample_follows_the_seed_and_not_the_file_order(tmp_path, examples_dir):
     requests = world.eval_requests()
     catalog = read_catalog(examples_dir)
     ids = []
@@ -119,7 +119,7 @@ def test_the_sample_is_the_same_in_any_file_order_and_another_with_another_seed(
     assert ids[0] != ids[2]
 
 
-def test_only_items_that_were_shown_and_left_tell_of_impressions(written):
+def test_only_items_shown_and_not_clicked_tell_of_impressions(written):
     clicked, shown = request("a", ("item-000",), (2,)), request("b", ("item-001",), (1,))
     for requests, known in (([clicked], False), ([clicked, shown], True)):
         folder = written(requests)

@@ -29,7 +29,7 @@ def test_items_that_differ_in_a_further_column_are_not_one():
     assert indexed_rows(2, catalog).tolist() == [False, True, True]
 
 
-def test_clicks_on_items_without_a_column_of_their_own_are_counted_as_lost(tmp_path):
+def test_clicks_on_items_without_an_own_column_count_as_lost(tmp_path):
     if not CASE.is_dir():
         pytest.skip("the case is not at ../shared/cases/same_title_variants")
     run_ingest(load(str(CASE / "shop.yaml")).ingest, str(tmp_path / "out"))

@@ -38,7 +38,7 @@ def judged(**by_query):
     )
 
 
-def test_the_catalog_file_gives_usable_items_and_counts_the_others(shop):
+def test_the_catalog_gives_usable_items_and_counts_the_others(shop):
     found, _ = shop
     assert found.catalog.item_ids == ("a", "b", "c", "d")
     assert found.unusable_rows == 2

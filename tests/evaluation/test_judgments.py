@@ -63,7 +63,7 @@ def test_the_case_of_files_with_a_byte_order_mark_is_read():
     assert list(read_judgments(CASE / "esci_bom.jsonl").by_query) == ["red shoes"]
 
 
-def test_trec_qrels_take_their_query_texts_from_the_queries_file(write):
+def test_trec_qrels_take_query_texts_from_the_queries_file(write):
     qrels = write("q1 0 a 2\nq1 0 b 0\nq2 Q0 c -2\nq2 0 a 1\n", "qrels.txt")
     queries = write("q1\tred shoes\nq2\tlamp\nq3\tnot judged\n", "queries.tsv")
     judged = read_judgments(qrels, queries=queries)
@@ -119,7 +119,7 @@ def test_bad_qrels_are_named_with_their_line(write, qrels, queries, message):
         read_judgments(path, queries=write(queries, "queries.tsv") if queries is not None else None)
 
 
-def test_a_missing_file_a_broken_archive_and_needless_queries_are_named(write, tmp_path):
+def test_missing_broken_and_needless_files_are_named(write, tmp_path):
     with pytest.raises(InputError, match="there is no judgments file"):
         read_judgments(tmp_path / "none.jsonl")
     with pytest.raises(InputError, match="is no whole gzip file"):
@@ -136,7 +136,7 @@ def test_a_form_given_by_hand_is_taken_at_its_word(write):
 QUEPID = 'query,docid,rating\nred shoes,a,3\nred shoes,b,1\n"lamp, red",a,0\n -5 degrees,c,10\nno judge yet\nlamp,d,\n'
 
 
-def test_quepids_case_ratings_are_read_and_unrated_rows_left_out(write):
+def test_quepids_ratings_are_read_without_the_unrated_rows(write):
     judged = read_judgments(write(QUEPID, "case.csv"))
     assert judged.by_query == {
         "red shoes": (Judgment("a", 3.0, True), Judgment("b", 1.0, True)),
@@ -190,7 +190,7 @@ def test_bad_ratings_and_thresholds_are_named(write, text, relevant_from, messag
         read_judgments(write(text, "x"), relevant_from=relevant_from)
 
 
-def test_a_form_given_by_hand_names_the_columns_that_a_csv_lacks(write):
+def test_a_form_given_by_hand_names_the_columns_a_csv_lacks(write):
     with pytest.raises(InputError, match=r"has no column docid; its first line is query, item, rating"):
         read_judgments(write("query,item,rating\nq,a,1\n"), form="quepid")
     with pytest.raises(InputError, match="Quepid's ratings, which have the query texts; leave --queries out"):

@@ -44,7 +44,7 @@ def test_the_latest_is_found_with_its_properties(tmp_path):
     assert found.get_json_value_custom_property("sizes") == {"items": 3.0}
 
 
-def test_one_with_all_the_splits_is_found_before_a_later_one_without(tmp_path):
+def test_one_with_all_splits_precedes_a_later_one_without(tmp_path):
     for name, splits in (("run", ["train", "catalog"]), ("refresh", ["catalog"])):
         statistics = standard_artifacts.ExampleStatistics()
         statistics.uri = str(tmp_path / name)

@@ -143,7 +143,7 @@ def test_coverage_counts_distinct_catalog_items_within_k(case):
     assert metrics.coverage_at(retrieved, k, ITEMS - 2) == pytest.approx(len(seen) / (ITEMS - 2))
 
 
-def test_an_item_that_comes_twice_is_found_once_at_its_first_place():
+def test_a_repeated_item_is_found_once_at_its_first_place():
     relevant = Relevant(np.array([0]), np.array([7]), np.array([1.0]), 1)
     assert metrics.first_ranks(np.array([[3, 7, 7, 3]]), relevant).tolist() == [2]
 

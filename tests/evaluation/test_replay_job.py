@@ -32,9 +32,7 @@ def questions(servables, catalog):
 
 
 @pytest.mark.parametrize("make_pipeline", [None, in_another_process])
-def test_the_answers_are_those_of_the_servables_themselves_in_the_order_of_the_inputs(
-    make_pipeline, servables, examples_dir, tmp_path
-):
+def test_answers_are_the_servables_own_in_the_order_of_inputs(make_pipeline, servables, examples_dir, tmp_path):
     catalog = read_catalog(examples_dir)
     asked = questions(servables, catalog)
     with ReplayJob(make_pipeline, tmp_path) as job:
@@ -59,7 +57,7 @@ def test_a_worker_in_this_process_loads_no_servable_again(servables, monkeypatch
     assert loaded == [str(servables["good"])]
 
 
-def test_what_a_worker_finds_wrong_with_a_servable_arrives_in_its_words(servables, tmp_path):
+def test_a_workers_complaint_of_a_servable_arrives_in_its_words(servables, tmp_path):
     with pytest.raises(InputError, match=r"^\S+/gone holds no `saved_model.pb`"):
         ReplayJob(None, tmp_path).ask([Question(tmp_path / "gone", features.SIGNATURE_DEFAULT, REQUESTS, 20)])
     with pytest.raises(InputError, match="has no signature `encode_anything`"):
@@ -67,7 +65,7 @@ def test_what_a_worker_finds_wrong_with_a_servable_arrives_in_its_words(servable
     assert os.listdir(tmp_path) == []
 
 
-def test_workers_that_write_to_another_disk_are_told_from_those_that_answer(servables, tmp_path, monkeypatch):
+def test_workers_that_write_to_another_disk_are_recognized(servables, tmp_path, monkeypatch):
     monkeypatch.setattr(replay_job, "write_whole", lambda path, content: None)
     with pytest.raises(InputError, match=r"write to another disk than this process reads.*`root`"):
         ReplayJob(None, tmp_path).ask([Question(servables["good"], features.SIGNATURE_DEFAULT, REQUESTS, 20)])

@@ -36,7 +36,7 @@ def diverged(tmp_path_factory):
     return save(tmp_path_factory.mktemp("diverged"), scores_nan=True)
 
 
-def test_shards_answer_together_what_the_catalog_in_one_piece_answers(sharded, servables, examples_dir):
+def test_shards_together_answer_as_the_catalog_in_one_piece(sharded, servables, examples_dir):
     catalog = read_catalog(examples_dir)
     examples = [world.search_example(request) for request in world.eval_requests(50)]
     whole, parts = LoadedServable(servables["good"]), LoadedServable(sharded)
@@ -67,7 +67,7 @@ def test_one_shard_that_has_diverged_is_enough_to_be_refused(diverged, examples_
     assert any("scores that are not numbers" in reason for reason in evaluation.verdict.reasons)
 
 
-def test_a_pushed_version_is_found_by_its_map_and_is_none_without_one_of_its_shards(sharded, tmp_path):
+def test_a_map_finds_a_pushed_version_only_with_all_its_shards(sharded, tmp_path):
     pushed = tmp_path / "souk-in-3-shards" / "7"
     pushed.mkdir(parents=True)
     folders = tuple(f"../../souk-shard-{shard}-of-3/7" for shard in range(SHARDS))

@@ -6,7 +6,7 @@ from evaluation.training_counts import read_training
 from tests.evaluation import small_world as world
 
 
-def test_head_torso_and_tail_each_hold_about_a_third_of_the_training_requests():
+def test_head_torso_and_tail_each_get_about_a_third_of_requests():
     counts = {f"q{n:03d}": max(1, 300 // (n + 1)) for n in range(300)}
     names = query_frequency(counts)
     total = sum(counts.values())

@@ -163,7 +163,7 @@ def test_a_file_is_the_same_for_the_same_numbers(tmp_path, suffix, head):
     assert first == second
 
 
-def test_training_charts_pair_training_with_eval_and_leave_out_what_is_no_series():
+def test_charts_pair_training_with_eval_and_skip_non_series():
     history = {
         "loss": [3.0, 2.0, 1.0],
         "total_loss": [3.0, 2.0, 1.0],
@@ -187,7 +187,7 @@ def test_one_epoch_is_a_chart_too():
     assert len(dots(chart)) == 1
 
 
-def test_the_index_chart_joins_only_settings_that_no_faster_one_matches():
+def test_the_index_chart_joins_settings_no_faster_one_matches():
     curve = [
         {"name": "exact", "recall": 1.0, "latency_ms": 4.0, "parameters": {}, "chosen": False},
         {"name": "tree", "recall": 0.9, "latency_ms": 1.0, "parameters": {"leaves": 10}, "chosen": True},
