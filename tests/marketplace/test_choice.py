@@ -33,7 +33,7 @@ def day(world: World) -> tuple[Requests, np.ndarray, np.ndarray, Clicks]:
     return requests, *acted(world, requests, queries, 4)
 
 
-def test_people_look_from_the_top_and_stop_at_each_slot_with_the_set_chance(world: World) -> None:
+def test_people_look_from_the_top_and_stop_with_the_set_chance(world: World) -> None:
     seen = world.chooser.looked_at(np.zeros((40_000, 12), int), np.random.default_rng(0))
     assert (np.diff(seen.astype(int), axis=1) <= 0).all()
     assert seen[:, 0].all()

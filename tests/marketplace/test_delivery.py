@@ -12,7 +12,7 @@ def events_of(day: int, count: int, rng: np.random.Generator) -> pl.DataFrame:
     return pl.DataFrame({"time": time, "event": day * 10**6 + np.arange(count)})
 
 
-def test_every_event_arrives_once_or_twice_and_never_before_it_happened() -> None:
+def test_every_event_arrives_once_or_twice_and_never_too_early() -> None:
     rng = np.random.default_rng(0)
     delivery = Delivery(LogSettings(duplicate_share=0.05, late_share=0.1, out_of_order_share=0.1))
     sent, arrived = [], []

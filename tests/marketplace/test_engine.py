@@ -56,14 +56,14 @@ def test_scores_are_bm25_with_a_popularity_prior(titles: list[list[str]], query:
     assert list(found.values()) == sorted(found.values(), reverse=True)
 
 
-def test_items_with_more_of_the_terms_come_first_however_popular_the_others_are() -> None:
+def test_items_with_more_of_the_terms_beat_more_popular_ones() -> None:
     engine = LexicalEngine.build(
         ["both", "one"], ["red wool coat", "red red red"], [None, None], np.array([-3.0, 3.0]), 0.1
     )
     assert engine.search("red coat", 5) == ["both", "one"]
 
 
-def test_it_knows_brands_stems_and_case_but_no_synonyms_and_no_misspellings() -> None:
+def test_it_knows_brands_stems_and_case_not_synonyms_or_typos() -> None:
     engine = LexicalEngine.build(["a", "b"], ["Comfy Sofas for two", "跑步鞋红色"], ["Nordal", None], np.zeros(2), 0.1)
     assert engine.search("SOFA", 5) == ["a"]
     assert engine.search("nordal", 5) == ["a"]
@@ -83,7 +83,7 @@ def test_a_query_of_ten_thousand_characters_is_answered() -> None:
     assert np.isfinite(scores).all()
 
 
-def test_the_engine_of_a_written_catalog_is_the_one_of_the_simulation(
+def test_a_written_catalog_has_the_engine_of_the_simulation(
     tiny_shop: tuple[Path, SimulationSummary],
 ) -> None:
     from marketplace.presets import preset

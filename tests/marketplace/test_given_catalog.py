@@ -61,7 +61,7 @@ def test_jsonl_gz_csv_and_parquet_give_the_same_shop(tmp_path: Path) -> None:
     assert [expected.facet_names[facet] for facet in expected.facets[2] if facet != NONE] == ["red", "lamp"]
 
 
-def test_further_columns_are_kept_and_ignored_ones_are_not_looked_at(tmp_path: Path) -> None:
+def test_further_columns_are_kept_and_ignored_ones_not_read(tmp_path: Path) -> None:
     rows = [{**row, "material": "wood", "esci_query_ids": [str(n)]} for n, row in enumerate(ROWS)]
     other = [{**row, "esci_query_ids": ["7", "8"]} for row in rows]
     one = read(as_jsonl(tmp_path / "one.jsonl", rows))
@@ -118,7 +118,7 @@ def test_a_shop_of_three_items_without_much_can_be_simulated(tmp_path: Path) -> 
     assert summary.events_by_type["click"] > 0
 
 
-def test_esci_queries_are_words_of_the_catalog_and_of_nothing_else(esci_world: World) -> None:
+def test_esci_queries_are_words_of_the_catalog_alone(esci_world: World) -> None:
     from marketplace.given_wording import PRICE_WORDS
 
     catalog = esci_world.catalog
@@ -177,7 +177,7 @@ def test_what_is_no_json_lines_is_told(tmp_path: Path, data: bytes, message: str
         read(tmp_path / "items.jsonl")
 
 
-def test_nested_categories_of_the_case_are_read_and_its_prices_told() -> None:
+def test_the_cases_nested_categories_are_read_and_prices_told() -> None:
     path = Path(__file__).parents[2] / ".." / "shared" / "cases" / "simulate_nested_category" / "nested.jsonl"
     if not path.is_file():
         pytest.skip("the case is not at ../shared/cases/simulate_nested_category")

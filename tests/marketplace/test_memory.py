@@ -19,7 +19,7 @@ def test_each_user_remembers_the_last_clicks_over_many_days() -> None:
         assert sorted(memory.items[one][memory.items[one] != NONE].tolist()) == sorted(expected[one])
 
 
-def test_more_clicks_of_one_user_in_a_day_than_are_remembered_keep_the_last() -> None:
+def test_of_too_many_clicks_in_a_day_the_last_are_remembered() -> None:
     memory = Memory.of(1)
     memory.remember(np.zeros(30, int), np.arange(30))
     assert sorted(memory.items[0].tolist()) == list(range(30 - REMEMBERED, 30))

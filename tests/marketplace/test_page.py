@@ -44,7 +44,7 @@ def test_pages_blend_the_engine_with_other_slots(world: World, pages) -> None:
     assert (shown[matches[:, 0] == NONE][:, 0] != NONE).all()
 
 
-def test_some_pages_show_new_arrivals_that_no_engine_would_put_first(world: World, pages) -> None:
+def test_some_pages_show_new_arrivals_no_engine_ranks_first(world: World, pages) -> None:
     day = world.catalog.available_day[np.maximum(pages[2], 0)]
     new = (pages[2] != NONE) & (day > DAY - 7) & (day > 0)
     share_of_catalog = ((world.catalog.available_day > DAY - 7) & (world.catalog.available_day <= DAY)).mean()
@@ -81,7 +81,7 @@ def test_the_understood_leaf_is_the_commonest_of_the_ten_best(world: World) -> N
     assert found.tolist() == [largest, NONE]
 
 
-def test_the_cache_answers_the_same_when_it_is_full_and_keeps_within_its_capacity(world: World) -> None:
+def test_a_full_cache_answers_the_same_within_its_capacity(world: World) -> None:
     queries = np.arange(0, 4_000, 7)
     wide, narrow = (ResultCache(world.cache.engine, world.pool, 100, capacity) for capacity in (10**9, 500))
     for _ in range(2):

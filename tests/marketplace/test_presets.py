@@ -39,7 +39,7 @@ def test_a_wrong_override_says_what_is_wrong(pair: str, message: str) -> None:
         with_overrides(preset("tiny"), [pair])
 
 
-def test_a_given_catalog_is_sold_by_the_esci_preset_unless_another_is_asked_for() -> None:
+def test_esci_is_the_preset_of_a_given_catalog_by_default() -> None:
     assert choose_settings(None, "items.csv", 3).searches == preset("esci").searches
     assert choose_settings("tiny", "items.csv", 3).catalog.path == "items.csv"
     assert choose_settings(None, None, 3) == preset("demo").model_copy(update={"seed": 3})

@@ -44,7 +44,7 @@ def test_loyal_brands_suit_the_style_and_tastes_may_be_liked(world: World) -> No
     assert catalog.facet_is_taste[tastes].all()
 
 
-def test_searches_are_in_time_order_on_their_day_about_as_many_as_expected(world: World) -> None:
+def test_a_days_searches_are_ordered_and_as_many_as_expected(world: World) -> None:
     found = searches(world, 3)
     assert len(found.user) == pytest.approx(4_000, rel=0.1)
     assert (np.diff(found.time) >= 0).all()

@@ -15,7 +15,7 @@ def contents(directory: Path) -> dict[str, bytes]:
     return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
 
 
-def test_same_seed_gives_the_same_bytes_and_another_seed_does_not(tmp_path: Path) -> None:
+def test_only_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
     settings = with_overrides(preset("tiny"), SHORT)
     simulate(settings, tmp_path / "one")
     simulate(settings, tmp_path / "two")
@@ -25,7 +25,7 @@ def test_same_seed_gives_the_same_bytes_and_another_seed_does_not(tmp_path: Path
     assert all(one[name] != other[name] for name in one)
 
 
-def test_layout_is_one_events_file_per_day_a_catalog_users_and_facts(
+def test_layout_is_daily_event_files_a_catalog_users_and_facts(
     tiny_shop: tuple[Path, SimulationSummary],
 ) -> None:
     directory, summary = tiny_shop
@@ -61,7 +61,7 @@ def test_summary_counts_what_is_in_the_files(
     assert 0.97 * summary.events < len(tiny_events) <= summary.events
 
 
-def test_requests_are_whole_every_event_is_of_a_search_by_the_same_user(tiny_events: pl.DataFrame) -> None:
+def test_every_event_belongs_to_a_search_by_the_same_user(tiny_events: pl.DataFrame) -> None:
     searches = tiny_events.filter(pl.col("event_type") == EventType.SEARCH).select(
         "request_id", searcher="user_id", asked="time"
     )
@@ -71,7 +71,7 @@ def test_requests_are_whole_every_event_is_of_a_search_by_the_same_user(tiny_eve
     assert (joined["time"] >= joined["asked"]).all()
 
 
-def test_a_positioned_click_is_on_an_impression_of_that_position(tiny_events: pl.DataFrame) -> None:
+def test_a_positioned_click_has_an_impression_at_its_position(tiny_events: pl.DataFrame) -> None:
     key = ["request_id", "item_id"]
     shown = tiny_events.filter(pl.col("event_type") == EventType.IMPRESSION).select(*key, slot="position")
     clicks = tiny_events.filter(pl.col("event_type") == EventType.CLICK)
@@ -91,7 +91,7 @@ def test_orders_follow_carts_and_carts_follow_clicks(tiny_events: pl.DataFrame) 
     assert len(pairs[EventType.ORDER] - pairs[EventType.ADD_TO_CART]) <= late_losses
 
 
-def test_duplicates_late_and_out_of_order_events_come_at_their_rates(tiny_log: pl.DataFrame) -> None:
+def test_rates_of_duplicate_late_and_out_of_order_events_hold(tiny_log: pl.DataFrame) -> None:
     log = preset("tiny").log
     first = tiny_log["time"][0].replace(hour=0, minute=0, second=0, microsecond=0)
     repeats = 1 - tiny_log["event_id"].n_unique() / len(tiny_log)
@@ -105,7 +105,7 @@ def test_duplicates_late_and_out_of_order_events_come_at_their_rates(tiny_log: p
     assert (behind & same_day).mean() == pytest.approx(log.out_of_order_share, rel=0.3)
 
 
-def test_new_items_go_on_sale_every_day_and_are_never_seen_before(
+def test_new_items_go_on_sale_daily_and_are_never_seen_before(
     tiny_shop: tuple[Path, SimulationSummary], tiny_events: pl.DataFrame
 ) -> None:
     catalog = pl.read_ndjson(tiny_shop[0] / "catalog.jsonl.gz", infer_schema_length=None)
@@ -137,7 +137,7 @@ def test_a_day_without_a_search_is_an_empty_file(tmp_path: Path) -> None:
     assert 0 < summary.searches < 40
 
 
-def test_an_interrupted_simulation_leaves_nothing_and_keeps_the_earlier_one(tmp_path: Path) -> None:
+def test_an_interrupted_simulation_leaves_only_the_earlier_one(tmp_path: Path) -> None:
     settings = with_overrides(preset("tiny"), SHORT)
     simulate(settings, tmp_path / "shop")
     before = contents(tmp_path / "shop")
@@ -152,7 +152,7 @@ def test_an_interrupted_simulation_leaves_nothing_and_keeps_the_earlier_one(tmp_
     assert [path.name for path in tmp_path.iterdir()] == ["shop"]
 
 
-def test_a_directory_that_no_simulation_wrote_is_refused_unless_forced(tmp_path: Path) -> None:
+def test_a_foreign_directory_is_refused_unless_forced(tmp_path: Path) -> None:
     settings = with_overrides(preset("tiny"), SHORT)
     target = tmp_path / "mine"
     target.mkdir()
