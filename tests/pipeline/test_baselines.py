@@ -62,12 +62,12 @@ def test_data_that_was_refused_or_never_judged_is_no_baseline(store):
     assert resolved_statistics(store, [*bad, own], [own]) == []
 
 
-def test_the_runs_own_data_is_no_baseline_even_when_an_earlier_run_passed_with_it(store):
+def test_a_runs_own_data_is_no_baseline_though_it_passed_before(store):
     older, own = statistics(store, _Execution.COMPLETE, _Execution.COMPLETE)
     assert resolved_statistics(store, [older, own], [own]) == [older]
 
 
-def test_a_refreshed_catalogs_data_is_no_baseline_for_a_whole_run(store):
+def test_a_refreshed_catalog_is_no_baseline_for_a_whole_run(store):
     run, refresh, own = statistics(store, _Execution.COMPLETE, _Execution.COMPLETE, None)
     run.split_names = own.split_names = '["train", "eval", "catalog"]'
     refresh.split_names = '["catalog"]'
@@ -88,7 +88,7 @@ def resolved_model(models, blessings, current):
     return baselines.LastOtherBlessedModel().resolve_artifacts(None, inputs)
 
 
-def test_the_latest_blessed_model_other_than_the_runs_own_is_the_baseline():
+def test_the_latest_other_blessed_model_is_the_baseline():
     models = [artifact(standard_artifacts.Model, number) for number in (1, 2, 3, 4)]
     blessings = [blessing(10 + model.id, model, blessed=model.id != 3) for model in models]
     found = resolved_model(models, blessings, [models[3]])
@@ -104,7 +104,7 @@ def test_without_another_blessed_model_there_is_no_baseline():
     assert resolved_model([own], [], [own]) == {"current": [], "model": [], "model_blessing": []}
 
 
-def test_before_a_run_has_a_model_of_its_own_the_latest_blessed_one_is_found():
+def test_a_run_without_a_model_yet_finds_the_last_blessed_one():
     models = [artifact(standard_artifacts.Model, number) for number in (1, 2, 3)]
     blessings = [blessing(10 + model.id, model, blessed=model.id != 3) for model in models]
     strategy = baselines.LastOtherBlessedModel()
@@ -137,7 +137,7 @@ def built(store, servable_of):
     return models, servables
 
 
-def test_training_starts_from_what_the_latest_blessed_servable_was_built_of(store):
+def test_training_starts_from_the_last_blessed_servables_model(store):
     models, servables = built(store, [0, 1, 2])
     blessings = [blessing(100 + s.id, s, blessed=n != 2) for n, s in enumerate(servables)]
     inputs = {"model": [*models, *servables], "model_blessing": blessings}
@@ -145,7 +145,7 @@ def test_training_starts_from_what_the_latest_blessed_servable_was_built_of(stor
     assert found == {"model": [models[1]], "model_blessing": [blessings[1]]}
 
 
-def test_a_refresh_finds_the_examples_that_the_servable_was_built_of(store):
+def test_a_refresh_finds_the_examples_the_servable_was_built_of(store):
     _, servables = built(store, [0, 1])
     kind = store.put_artifact_type(metadata_store_pb2.ArtifactType(name="Examples"))
     ids = store.put_artifacts([metadata_store_pb2.Artifact(type_id=kind, uri=f"/examples/{n}") for n in range(4)])
@@ -167,7 +167,7 @@ def test_a_refresh_finds_the_examples_that_the_servable_was_built_of(store):
     }
 
 
-def test_training_starts_from_nothing_before_anything_was_blessed(store):
+def test_training_starts_from_nothing_before_any_blessing(store):
     models, servables = built(store, [0])
     refused = [blessing(100, servables[0], blessed=False)]
     strategy = baselines.LastBlessedTraining()

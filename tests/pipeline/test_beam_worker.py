@@ -76,7 +76,7 @@ def runner(tmp_path):
         each.server.stop(None)
 
 
-def test_a_worker_learns_of_its_job_from_the_runner_and_fetches_its_files(runner, tmp_path):
+def test_a_worker_learns_its_job_and_gets_files_from_the_runner(runner, tmp_path):
     names = ("pickled_main_session", "submission_environment_dependencies.txt")
     flink, folder = runner(*names), tmp_path / "worker"
     folder.mkdir()

@@ -37,7 +37,7 @@ def test_an_unknown_command_is_named_with_exit_code_2():
     assert "sarve" in result.output
 
 
-def test_bad_input_becomes_a_message_without_a_stack_trace_and_exit_code_2(monkeypatch):
+def test_bad_input_is_a_message_with_code_2_and_no_stack_trace(monkeypatch):
     @click.command()
     def refuse() -> None:
         raise InputError("no such file: shop.yaml; give --config the path of a configuration file")

@@ -97,7 +97,7 @@ def test_the_steps_settings_are_the_configurations(job):
         assert tasks[step]["inputs"]["parameters"]["config_json"]["runtimeValue"]["constant"] == settings.to_json()
 
 
-def test_what_is_mined_and_started_from_is_looked_up_in_the_ledger():
+def test_mining_and_warm_start_look_in_the_ledger():
     mining = ("hard_negatives.enabled=true", "train.negatives.hard=4", "train.warm_start=true")
     spec = compile_job(cluster_config(*mining), "kubeflow", use_cache=False)["pipelineSpec"]
     tasks = spec["root"]["dag"]["tasks"]
@@ -111,7 +111,7 @@ def test_what_is_mined_and_started_from_is_looked_up_in_the_ledger():
     assert not any(task.get("cachingOptions", {}).get("enableCache") for task in tasks.values())
 
 
-def test_a_refresh_looks_up_model_and_requests_in_the_ledger_and_trains_nothing():
+def test_a_refresh_trains_nothing_and_asks_the_ledger_instead():
     spec = compile_job(cluster_config(), "kubeflow", kind="refresh")["pipelineSpec"]
     tasks = spec["root"]["dag"]["tasks"]
     assert set(tasks["IndexBuilder"]["inputs"]["artifacts"]) == {"catalog"}

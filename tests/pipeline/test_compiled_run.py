@@ -139,7 +139,7 @@ def test_a_run_is_compared_with_what_an_earlier_one_blessed(runs):
     assert "baseline" in {system["key"] for system in json.loads(evaluation.read_text())["systems"]}
 
 
-def test_a_refused_model_is_not_pushed_and_later_runs_are_not_compared_with_it(runs):
+def test_a_refused_model_is_neither_pushed_nor_later_a_baseline(runs):
     assert runs.second["RecallGate"].property("blessing", "blessed") == 0
     assert runs.second["Pusher"].property("pushed_model", "pushed") == 0
     assert len(list((runs.root / "serving" / "souk").iterdir())) == 1
@@ -148,7 +148,7 @@ def test_a_refused_model_is_not_pushed_and_later_runs_are_not_compared_with_it(r
     assert [json.loads(entry.read_text())["uri"] for entry in entries] == blessed
 
 
-def test_a_refresh_indexes_the_days_catalog_with_the_model_and_the_requests_of_the_blessed_servable(runs):
+def test_a_refresh_gives_the_blessed_model_the_days_catalog(runs):
     assert runs.refresh["CatalogExampleGen"].outputs["examples"]["metadata"]["split_names"] == '["catalog"]'
     before, after = (made["IndexBuilder"].outputs["servable"]["metadata"] for made in (runs.first, runs.refresh))
     assert after["trained_model"] == before["trained_model"]

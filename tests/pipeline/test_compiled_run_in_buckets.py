@@ -26,7 +26,7 @@ PARAMETERS = {
 
 
 @pytest.mark.slow
-def test_a_whole_run_in_buckets_pushes_a_model_and_shows_no_credential(tmp_path, clean_environment) -> None:
+def test_a_run_in_buckets_pushes_and_shows_no_credential(tmp_path, clean_environment) -> None:
     logs = tmp_path / "logs"
     souk("simulate", "--preset", "tiny", "--out", str(logs))
     (logs / "catalog.jsonl.gz").rename(logs / f"catalog-{DATE}.jsonl.gz")

@@ -142,7 +142,7 @@ def test_a_wrong_file_is_refused_with_its_name(tmp_path, content, message):
         load(str(path))
 
 
-def test_a_name_that_is_neither_file_nor_preset_is_refused_with_the_presets(tmp_path):
+def test_what_is_no_file_or_preset_is_refused_with_the_presets(tmp_path):
     with pytest.raises(InputError, match=r"dmeo does not exist; .*presets demo, esci, tiny"):
         load("dmeo")
     with pytest.raises(InputError, match="is a folder"):

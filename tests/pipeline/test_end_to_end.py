@@ -74,7 +74,7 @@ def test_the_model_beats_popularity_on_the_same_requests(tiny_shop):
     assert BM25 in recall
 
 
-def test_the_report_is_one_page_that_loads_nothing_and_has_what_the_run_added(tiny_shop):
+def test_the_report_loads_nothing_and_has_what_the_run_added(tiny_shop):
     page = Path(tiny_shop.outcome["report"]).read_text()
     assert page.lstrip().lower().startswith("<!doctype html>")
     assert not re.search(r"""(?:src|href)\s*=\s*["']?(?:https?:)?//""", page)
@@ -83,7 +83,7 @@ def test_the_report_is_one_page_that_loads_nothing_and_has_what_the_run_added(ti
     assert "catalog.read" in page or "catalog read" in page.lower()
 
 
-def test_the_summary_says_what_the_run_was_made_of_and_what_came_of_it(tiny_shop, first_run):
+def test_the_summary_tells_the_runs_inputs_and_outcome(tiny_shop, first_run):
     written = Path(tiny_shop.outcome["summary"])
     assert written == tiny_shop.root / "summaries" / "run-1.json"
     summary = RunOutcome.from_json(written.read_text())
@@ -119,7 +119,7 @@ def test_one_run_is_shown_on_one_page(tiny_shop):
     assert "there is no run 99" in refused.stderr
 
 
-def test_a_second_run_takes_every_step_from_cache_and_pushes_nothing_twice(tiny_shop):
+def test_a_second_run_is_wholly_cached_and_pushes_nothing(tiny_shop):
     again = json.loads(souk_here("run", "--config", tiny_shop.config, "--json").stdout)
     assert again["state"] == "cached"
     assert again["pushed_version"] == tiny_shop.outcome["pushed_version"]
@@ -143,7 +143,7 @@ def test_status_shows_the_run_its_steps_and_the_version(tiny_shop):
     assert f"{tiny_shop.outcome['metrics']['recall@100']:.3f}" in shown
 
 
-def test_report_writes_the_page_of_any_run_and_refuses_one_that_is_not_there(tiny_shop, tmp_path):
+def test_report_writes_any_runs_page_and_refuses_a_missing_run(tiny_shop, tmp_path):
     out = tmp_path / "page.html"
     printed = souk_here("report", "--config", tiny_shop.config, "--run", "1", "--out", str(out)).stdout
     assert printed.strip() == str(out)
@@ -153,7 +153,7 @@ def test_report_writes_the_page_of_any_run_and_refuses_one_that_is_not_there(tin
 
 
 @pytest.mark.slow
-def test_a_run_killed_in_training_leaves_no_version_and_the_next_one_goes_on_from_there(tiny_shop, tmp_path):
+def test_a_killed_training_leaves_no_version_and_is_resumed(tiny_shop, tmp_path):
     copy = continued(tiny_shop, tmp_path)
     config = load(copy)
     # Another type of model than the blessed one: the gate compares servables, whatever is in them.
@@ -202,7 +202,7 @@ def test_a_run_killed_in_training_leaves_no_version_and_the_next_one_goes_on_fro
     assert (properties["current_model_id"], properties["baseline_model_id"]) == (candidate.id, blessed.id)
 
 
-def test_a_refused_model_is_not_pushed_and_the_exit_code_and_the_reason_say_so(tiny_shop, tmp_path):
+def test_a_refused_model_is_not_pushed_with_code_and_reason(tiny_shop, tmp_path):
     copy = continued(tiny_shop, tmp_path)
     config = load(copy)
     arguments = ["run", "--config", copy, "--set", "gate.min_recall=1.0", "--json"]
@@ -248,7 +248,7 @@ def test_why_the_canary_refused_is_told_wherever_one_looks(tiny_shop, tmp_path):
     assert pushed_versions(config.push_directory) == []
 
 
-def test_data_that_does_not_fit_the_schema_stops_the_run_before_anything_is_trained(tiny_shop, tmp_path):
+def test_data_unlike_the_schema_stops_the_run_before_training(tiny_shop, tmp_path):
     copy = continued(tiny_shop, tmp_path)
     schema = Path(DEFAULT_SCHEMA).read_text()
     strict = tmp_path / "strict.pbtxt"

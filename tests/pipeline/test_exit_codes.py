@@ -27,7 +27,7 @@ PAGE = (ROOT / "docs" / "runs.md").read_text()
         (StorageError("out: No space left on device"), ExitCode.FAILED),
     ],
 )
-def test_a_command_ends_with_the_message_and_the_code_of_its_kind(monkeypatch, error, code):
+def test_an_error_ends_a_command_with_its_message_and_code(monkeypatch, error, code):
     @click.command()
     def refuse() -> None:
         raise error
@@ -57,7 +57,7 @@ def test_the_page_has_every_code_by_its_number_and_name():
     assert rows == [(str(code.value), code.name) for code in ExitCode]
 
 
-def test_the_cron_job_of_the_page_is_one_and_tries_again_only_what_may_then_succeed():
+def test_the_cron_job_on_the_page_retries_only_what_may_succeed():
     [text] = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
     job = yaml.safe_load(text)
     assert kubernetes_fields.problems(job, kubernetes_fields.model_of(job)) == []

@@ -39,7 +39,7 @@ def test_a_run_records_its_steps_in_order_with_their_artifacts(run):
     assert first.step("Train") is None
 
 
-def test_unchanged_steps_come_from_cache_and_changed_ones_do_not(run):
+def test_only_unchanged_steps_come_from_cache(run):
     first = run()
     again = run()
     assert states(again) == {"Write": "cached", "Read": "cached"}
@@ -85,7 +85,7 @@ def test_a_full_disk_fails_the_step_in_one_sentence(run, tmp_path):
     assert last_run(tmp_path).step("Read").failure == full
 
 
-def test_chatter_goes_to_the_log_and_the_screen_shows_a_line_per_step(run, tmp_path, capfd):
+def test_the_screen_shows_a_line_per_step_and_the_log_the_rest(run, tmp_path, capfd):
     run()
     shown = capfd.readouterr()
     assert shown.out == ""
@@ -93,7 +93,7 @@ def test_chatter_goes_to_the_log_and_the_screen_shows_a_line_per_step(run, tmp_p
     assert "chatter of hello" in (tmp_path / "run.log").read_text()
 
 
-def test_a_run_killed_in_a_step_is_cleared_up_and_the_next_one_goes_on_from_there(run, tmp_path):
+def test_a_run_killed_in_a_step_is_cleared_up_and_continued(run, tmp_path):
     program = (
         "from pathlib import Path; from pipeline import local_runner; from tests.pipeline.steps import two_steps; "
         f"local_runner.run_dag(two_steps({str(tmp_path)!r}, 'be killed once'), Path({str(tmp_path / 'x.log')!r}))"
@@ -125,7 +125,7 @@ def test_an_interrupted_step_is_cancelled_and_not_failed(run, tmp_path, capfd):
     assert states(finished) == {"Write": "cached", "Read": "done"}
 
 
-def test_a_store_that_does_not_exist_holds_no_runs_and_is_not_made(tmp_path):
+def test_a_missing_store_holds_no_runs_and_is_not_made(tmp_path):
     path = tmp_path / "metadata.sqlite"
     assert metadata.read_runs(str(path), "two") == []
     assert metadata.cancel_unfinished(str(path)) == []

@@ -10,7 +10,7 @@ from components.schema_gate import component
 from pipeline.output_capture import LatestMessage, captured_output, quiet
 
 
-def test_all_that_is_printed_and_logged_goes_to_the_log_and_the_screen_stays_ours(tmp_path, capfd):
+def test_all_output_goes_to_the_log_and_the_screen_stays_ours(tmp_path, capfd):
     with captured_output(tmp_path / "logs" / "run.log") as screen:
         print("by print")
         print("by print to stderr", file=sys.stderr)
@@ -41,7 +41,7 @@ def test_streams_and_loggers_are_as_before_even_after_an_error(tmp_path):
     assert (sys.stdout, sys.stderr, logging.getLogger().handlers[:], logging.getLogger().level) == before
 
 
-def test_only_messages_of_our_own_code_are_passed_on_and_only_their_first_line():
+def test_only_the_first_line_of_our_own_messages_is_passed_on():
     shown = []
     handler = LatestMessage(shown.append)
     for path, message in (

@@ -29,7 +29,7 @@ def test_without_mining_transform_reads_what_was_ingested(tmp_path):
     assert upstream(steps["Transform"]) == {"SoukExampleGen", "SchemaGate"}
 
 
-def test_the_miner_stands_before_transform_alone_and_after_the_schema_gate(tmp_path):
+def test_the_miner_follows_the_gate_and_feeds_transform_alone(tmp_path):
     steps = nodes(settings(tmp_path, **MINING))
     assert upstream(steps["Transform"]) == {"HardNegativeMiner", "SchemaGate"}
     assert upstream(steps["HardNegativeMiner"]) == {"SoukExampleGen", "SchemaGate", "ModelToMine"}
@@ -38,7 +38,7 @@ def test_the_miner_stands_before_transform_alone_and_after_the_schema_gate(tmp_p
         assert "HardNegativeMiner" not in upstream(steps[step])
 
 
-def test_a_warm_start_puts_the_search_for_the_earlier_model_before_the_trainer(tmp_path):
+def test_a_warm_start_finds_the_earlier_model_before_training(tmp_path):
     assert "ModelToStartFrom" not in nodes(settings(tmp_path))
     steps = nodes(settings(tmp_path, train={"warm_start": True}))
     assert upstream(steps["Trainer"]) == {"ModelToStartFrom", "SchemaGate", "Transform"}

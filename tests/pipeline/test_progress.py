@@ -11,7 +11,7 @@ def drawn(steps: StepList) -> list[str]:
     return [line.rstrip() for line in console.file.getvalue().splitlines()]
 
 
-def test_the_list_shows_each_state_and_what_the_running_step_says():
+def test_the_list_shows_each_state_and_the_running_steps_note():
     steps = StepList(["ExampleGen", "Transform", "Trainer", "Pusher"])
     steps.start("ExampleGen")
     steps.end("ExampleGen", "cached")
@@ -26,7 +26,7 @@ def test_the_list_shows_each_state_and_what_the_running_step_says():
     assert lines[3].split() == ["·", "Pusher"]
 
 
-def test_a_note_is_dropped_when_its_step_ends_and_kept_from_steps_that_wait():
+def test_a_note_ends_with_its_step_and_waiting_steps_get_none():
     steps = StepList(["Trainer", "Pusher"])
     steps.note("nobody runs")
     steps.start("Trainer")

@@ -112,7 +112,7 @@ def test_no_model_is_trained_and_the_new_catalog_is_pushed(tiny_shop, refreshed)
     assert run.step("IndexBuilder").inputs["examples"] == build.inputs["examples"]
 
 
-def test_the_pushed_version_has_the_new_the_changed_and_not_the_removed_item(refreshed, served):
+def test_the_push_has_new_and_changed_items_but_no_removed_one(refreshed, served):
     new = next(row for row in refreshed.rows if row["item_id"] == NEW)
     assert NEW in ask(served, new["title"])[:10]
     assert ask(served, "", **{features.FILTER_MIN_PRICE: PRICE - 1})[0] == refreshed.dearer
@@ -122,7 +122,7 @@ def test_the_pushed_version_has_the_new_the_changed_and_not_the_removed_item(ref
     assert refreshed.gone not in everything
 
 
-def test_it_is_measured_on_the_requests_of_the_models_own_run_against_what_was_pushed(refreshed):
+def test_it_is_measured_on_its_models_requests_against_the_push(refreshed):
     first, run = refreshed.runs[:2]
     blessing = run.output("RecallGate", "blessing").properties
     assert blessing["baseline_model_id"] == first.output("IndexBuilder", "servable").id
@@ -138,7 +138,7 @@ def test_it_is_measured_on_the_requests_of_the_models_own_run_against_what_was_p
     assert refreshed.first["pushed_version"] in Path(refreshed.first["report"]).read_text()
 
 
-def test_a_second_refresh_takes_every_step_from_cache_and_pushes_nothing_twice(refreshed):
+def test_a_second_refresh_is_wholly_cached_and_pushes_nothing(refreshed):
     assert refreshed.second["state"] == "cached"
     assert refreshed.second["pushed_version"] == refreshed.first["pushed_version"]
     assert {state for name, state in states_of(refreshed.runs[2]).items() if name not in LOOKUPS} == {"cached"}
@@ -163,7 +163,7 @@ def test_a_refused_refresh_pushes_nothing(refreshed):
     assert pushed_versions(refreshed.config.push_directory) == [refreshed.first["pushed_version"]]
 
 
-def test_after_a_run_with_the_same_catalog_there_is_nothing_to_refresh(tiny_shop, tmp_path):
+def test_with_the_same_catalog_there_is_nothing_to_refresh(tiny_shop, tmp_path):
     config = continued(tiny_shop, tmp_path)
     # A push into another folder would be another push.
     options = ("--set", f"serving.model_dir={tiny_shop.root}/serving/souk")

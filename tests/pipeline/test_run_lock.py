@@ -9,7 +9,7 @@ from pipeline.run_lock import run_lock
 from schema.settings import InputError
 
 
-def test_a_second_run_in_the_same_root_is_refused_and_told_who_holds_it(tmp_path):
+def test_a_second_run_in_a_root_is_refused_and_told_the_holder(tmp_path):
     with run_lock(str(tmp_path)):
         with pytest.raises(InputError, match=rf"another run \(process {os.getpid()}\)"), run_lock(str(tmp_path)):
             pass

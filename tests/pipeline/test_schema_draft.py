@@ -19,7 +19,7 @@ def shop(**profile):
     return {"train": statistics_of(searches), "catalog": statistics_of(items)}
 
 
-def test_the_drafted_schema_fits_its_own_data_and_survives_being_written():
+def test_the_drafted_schema_fits_its_data_and_survives_writing():
     statistics = shop(profile_shoe_size=["42"], profile_member=["gold"])
     drafted = schema_of(statistics)
     again = gate.parse_schema(text_format.MessageToString(drafted), "draft")
@@ -41,7 +41,7 @@ def test_a_feed_that_loses_an_optional_feature_is_noticed():
     assert [(f.split, f.feature, f.is_error) for f in found] == [("catalog", "brand", True)]
 
 
-def test_it_has_the_further_columns_of_the_catalog_and_how_complete_they_are():
+def test_it_has_the_further_columns_and_how_complete_they_are():
     rows = [
         {**item_values(row), "text_about": ["soft"], "categorical_color": ["red", "blue"], "numeric_rating": []}
         for row in range(40)

@@ -6,7 +6,7 @@ from pipeline.step import clear_outputs
 from tests.clean_environment import REPOSITORY
 
 
-def test_what_the_step_is_to_write_and_its_temporary_files_are_cleared_and_no_more(tmp_path):
+def test_only_a_steps_outputs_and_temporary_files_are_cleared(tmp_path):
     for name in ("input", "output", "other", ".temp"):
         (tmp_path / name / "Split-train" / "beam-temp").mkdir(parents=True)
     message = {

@@ -1,7 +1,7 @@
 from pipeline.bench.ambiguity import ambiguous_queries, clicks_by_category
 
 
-def test_a_query_is_ambiguous_if_two_categories_have_a_tenth_of_its_clicks_each():
+def test_a_query_is_ambiguous_if_two_categories_have_a_tenth():
     clicks = clicks_by_category(
         [("apple", "phones")] * 60
         + [("apple", "fruit")] * 40

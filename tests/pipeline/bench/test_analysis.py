@@ -41,7 +41,7 @@ def test_what_is_not_trained_is_compared_with_every_training(bootstrap):
     ("by", "state"),
     [(0.0, "reached"), (0.195, "reached, not certain"), (0.205, "missed, not certain"), (0.5, "missed")],
 )
-def test_a_target_is_certain_where_the_whole_interval_is_on_one_side(bootstrap, by, state):
+def test_a_target_is_certain_if_its_interval_is_on_one_side(bootstrap, by, state):
     # Exactly 20 % better in the mean, by much more or not at all on single queries.
     fair = np.full((1, len(QUERIES)), 0.5)
     better = np.where(np.arange(len(QUERIES)) // 3 % 5 == 0, 1.0, 0.5)[None]
@@ -49,7 +49,7 @@ def test_a_target_is_certain_where_the_whole_interval_is_on_one_side(bootstrap, 
     assert analysis.judge(target, {"better": {KEY: better}, "fair": {KEY: fair}}, bootstrap).state == state
 
 
-def test_of_several_systems_the_best_is_taken_and_none_where_one_is_missing(bootstrap):
+def test_the_best_system_is_taken_and_none_if_one_is_missing(bootstrap):
     target = Target(about="t", system=("fair", "good"), over=("untrained",))
     assert analysis.judge(target, VALUES, bootstrap).comparison.system == "good"
     target = Target(about="t", system=("good",), over=("fair", "absent"))

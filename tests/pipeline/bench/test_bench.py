@@ -101,7 +101,7 @@ def bench(tiny_shop, tmp_path_factory):
     return Bench(out, tuple(jobs), before, finished, day, result, tuple(told), (*command, "--out", str(out)))
 
 
-def test_a_stopped_bench_keeps_what_was_finished_and_does_the_rest(bench):
+def test_a_stopped_bench_keeps_what_was_done_and_does_the_rest(bench):
     assert [job.system for job in bench.before] == ["tutorial", "plain"]
     for job, written in bench.before.items():
         assert (job.folder(bench.out) / "trial.json").stat().st_mtime_ns == written
@@ -141,7 +141,7 @@ def test_a_score_orders_the_items_as_the_served_answer_does(bench):
     assert checked > 10
 
 
-def test_the_command_shows_a_finished_bench_without_training_and_writes_its_files(bench):
+def test_a_finished_bench_is_shown_and_written_without_training(bench):
     shown = souk_here(*bench.command, "--finished", "--json")
     result = json.loads(shown.stdout[shown.stdout.index("{") :])
     assert result["systems"][0]["metrics"]["recall@100"]["estimate"]["value"] == pytest.approx(

@@ -35,7 +35,7 @@ def test_it_is_the_share_of_pairs_in_the_searchers_order(pages, above):
     np.testing.assert_allclose(pairwise_auc(scores, stages, above), expected)
 
 
-def test_stages_stand_where_the_page_showed_the_item_and_nowhere_for_what_the_catalog_lost():
+def test_stages_stand_at_shown_places_and_lost_items_have_none():
     requests = SimpleNamespace(
         shown=np.array([[4, 2, 9, -1], [2, 0, -1, -1]]),
         # Item 3 of the first request was found off the page; row 9 is no item of the catalog of five.

@@ -70,7 +70,7 @@ def test_labels_are_escaped_in_table_and_chart(result):
     assert page.count("&lt;script&gt;") > 2
 
 
-def test_a_change_is_colored_only_if_its_interval_does_not_hold_zero(result):
+def test_a_change_is_colored_only_if_its_interval_excludes_zero(result):
     colors = {}
     for name, ends in {"bad": (-0.3, -0.2, -0.1), "candidate": (0.1, 0.2, 0.3), "other": (-0.1, 0.1, 0.3)}.items():
         page = render_report(dataclasses.replace(result, over_base=(change("no history", *ends),)))

@@ -14,12 +14,12 @@ def trained():
     return tutorial_two_tower.train(PAIRS, PAIRS[::20], ITEMS, 16, 64, 6, 6, 1, seed=3, learning_rates=(1e-6, 0.5))
 
 
-def test_it_learns_which_item_belongs_to_a_query_and_takes_the_better_learning_rate(trained):
+def test_it_learns_a_querys_item_at_the_better_learning_rate(trained):
     assert trained.learning_rate == 0.5
     assert trained.tried[0.5] == max(trained.history["recall@1"]) > 0.9 > trained.tried[1e-6]
 
 
-def test_the_exported_model_answers_by_inner_product_and_unknown_queries_share_an_answer(trained, tmp_path):
+def test_the_export_answers_by_inner_product_and_unknowns_alike(trained, tmp_path):
     tutorial_two_tower.export(trained.model, ITEMS, 5, str(tmp_path / "model"))
     scores, ids = tf.saved_model.load(str(tmp_path / "model"))(tf.constant(["query 7", "never seen", "nor this"]))
     assert ids.numpy()[0, 0] == b"item-7"

@@ -39,7 +39,7 @@ def test_a_missing_file_and_an_unknown_variant_are_named(tmp_path):
         choose(read_bench_file(DEFAULT_FILE), ["dsspr"])
 
 
-def test_settings_are_those_of_the_configuration_then_the_base_then_the_variant(tmp_path):
+def test_settings_are_of_configuration_then_base_then_variant(tmp_path):
     bench = bench_of(
         tmp_path,
         {
@@ -54,13 +54,13 @@ def test_settings_are_those_of_the_configuration_then_the_base_then_the_variant(
     assert (config.epochs, config.batch_size, config.seed) == (2, 128, TrainerConfig().seed + 2)
 
 
-def test_a_setting_that_the_trainer_does_not_know_is_refused_by_the_variants_name(tmp_path):
+def test_an_unknown_setting_is_refused_with_the_variants_name(tmp_path):
     bench = bench_of(tmp_path, {"variants": {"mine": {"train": {"epoch": 3}}}})
     with pytest.raises(InputError, match=r"variant `mine`(.|\n)*`train.epoch` .* did you mean `epochs`"):
         trainer_config("tiny", [], bench, "mine", 0)
 
 
-def test_every_variant_of_the_default_file_is_valid_and_differs_from_its_base():
+def test_every_default_variant_is_valid_and_unlike_its_base():
     bench = read_bench_file(DEFAULT_FILE)
     settings = {name: trainer_config("demo", [], bench, name, 0) for name in bench.variants}
     for name, variant in bench.variants.items():

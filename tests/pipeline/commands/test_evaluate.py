@@ -92,7 +92,7 @@ def test_qrels_are_measured_too(shop):
     assert json.loads(result.stdout)["right_name"] == "items of grade 1 or more"
 
 
-def test_quepids_ratings_are_measured_from_the_grade_that_is_asked_for(shop):
+def test_quepids_ratings_are_measured_from_the_grade_asked_for(shop):
     (shop / "case.csv").write_text("query,docid,rating\nred shoes,a,3\nred shoes,b,1\nlamp,c,2\n")
     arguments = ("--judgments", "{shop}/case.csv", *BASICS[2:], "--servable", "{shop}/models/1", "--ks", "1", "--json")
     for relevant_from, right in (((), 3), (("--relevant-from", "2"), 2)):
@@ -142,7 +142,7 @@ def test_a_run_without_a_servable_is_named(shop, pipeline_of_three_runs):
         assert message in result.stderr
 
 
-def test_what_is_quick_to_check_is_checked_before_tensorflow_is_loaded(shop, tmp_path):
+def test_quick_checks_come_before_tensorflow_is_loaded(shop, tmp_path):
     (tmp_path / "judgments.jsonl").write_text('["lamp", "of another shop", "E"]')
     arguments = ["evaluate", "--judgments", str(tmp_path / "judgments.jsonl")]
     arguments += ["--catalog", f"{shop}/catalog.jsonl", "--model-dir", "none"]
@@ -157,7 +157,7 @@ print(CliRunner().invoke(main, {arguments}).output, "tensorflow" in sys.modules)
     assert done.stdout.split()[-1] == "False"
 
 
-def test_a_configuration_says_which_columns_of_the_catalog_are_read(shop, tmp_path):
+def test_a_configuration_names_the_catalog_columns_to_read(shop, tmp_path):
     rows = [{"sku": row["item_id"], "name": "x", "text": row["title"]} for row in map(json.loads, CATALOG.splitlines())]
     (tmp_path / "items.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     names = {"catalog": {"item_id": "sku", "title": "name"}}

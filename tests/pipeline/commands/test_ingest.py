@@ -65,7 +65,7 @@ def test_bad_input_is_one_message_and_code_2(tmp_path, text: str, message: str) 
     assert not (tmp_path / "out").exists()
 
 
-def test_neither_tensorflow_nor_tfx_nor_its_metadata_is_imported(section) -> None:
+def test_no_tensorflow_tfx_or_ml_metadata_is_imported(section) -> None:
     program = (
         "import sys; from pipeline.cli import main\n"
         f"main(['ingest', '--config', {str(section)!r}, '--out', {str(section.parent / 'out')!r}, '--json'], "

@@ -180,7 +180,7 @@ def test_a_configuration_names_server_user_states_and_catalog(tmp_path):
     )
 
 
-def test_a_column_that_the_configuration_does_not_name_is_refused(tmp_path):
+def test_a_column_the_configuration_does_not_name_is_refused(tmp_path):
     config = tmp_path / "souk.yaml"
     columns = "{categorical: color, numeric: rating, text: story}"
     config.write_text(f"ingest: {{data: {{events: e.jsonl, catalog: c.csv, catalog_columns: {columns}}}}}")
@@ -190,7 +190,7 @@ def test_a_column_that_the_configuration_does_not_name_is_refused(tmp_path):
     assert "it names color, rating" in result.stderr
 
 
-def test_before_the_first_run_a_configuration_knows_no_user_state(tmp_path):
+def test_a_configuration_knows_no_user_state_before_any_run(tmp_path):
     config = tmp_path / "souk.yaml"
     config.write_text("ingest: {data: {events: e.jsonl, catalog: c.csv}}")
     assert (configured(str(config)).user_state, configured(str(config)).catalog) == (None, ())

@@ -15,7 +15,7 @@ CASES = Path(__file__).parents[3] / ".." / "shared" / "cases"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_run_that_is_told_to_stop_stops_and_is_ended_where_it_does_not(monkeypatch, number):
+def test_a_run_told_to_stop_stops_or_is_ended(monkeypatch, number):
     ends = []
     monkeypatch.setattr(threading, "Timer", lambda *given, **more: ends.append((given, more)) or threading.Thread())
     before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]

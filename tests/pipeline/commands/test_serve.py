@@ -11,7 +11,7 @@ from souk_client.client import Client
 from tests.serving import tiny_retriever
 
 
-def test_a_configuration_says_what_is_served_and_an_option_overrules_it(tmp_path):
+def test_an_option_overrules_what_the_configuration_serves(tmp_path):
     """As a process, because a server needs the main thread for its signals."""
     pushed, ready = tmp_path / "run/serving/shop", tmp_path / "ready.json"
     pushed.mkdir(parents=True)

@@ -60,7 +60,7 @@ def ids(result) -> list[str]:
     return [hit["item_id"] for hit in json.loads(result.stdout)["hits"]]
 
 
-def test_servers_of_shards_and_one_server_of_all_answer_as_the_catalog_in_one_piece(addresses):
+def test_shards_on_one_server_or_several_answer_as_one_catalog(addresses):
     whole, everything, *each = addresses
     expected = ids(ask("blue kettle", "--target", whole, "--k", 3, "--json"))
     one = ask("blue kettle", "--target", everything, "--shards", SHARDS, "--k", 3, "--json")
@@ -97,7 +97,7 @@ print([name for name in ("tensorflow", "tfx", "tensorflow_serving", "apache_beam
     assert done.stdout.strip() == "[]"
 
 
-def test_a_configuration_with_shards_serves_all_of_them_and_is_asked_for_all(tmp_path):
+def test_a_configuration_of_shards_serves_and_asks_them_all(tmp_path):
     push(tmp_path / "run" / "serving", 7)
     config, ready = tmp_path / "souk.yaml", tmp_path / "ready.json"
     config.write_text("root: run\ningest: {data: {events: e.jsonl, catalog: c.csv}}\nindex: {shards: 3}\n")

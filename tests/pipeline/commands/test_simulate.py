@@ -73,7 +73,7 @@ def test_bad_input_is_one_message_and_exit_code_2(tmp_path: Path) -> None:
     assert not (tmp_path / "shop").exists()
 
 
-def test_a_directory_with_something_else_is_replaced_only_by_force(tmp_path: Path) -> None:
+def test_only_force_replaces_a_directory_with_something_else(tmp_path: Path) -> None:
     (tmp_path / "note.txt").write_text("mine")
     refused = simulate(*SMALL, "--out", str(tmp_path))
     assert refused.exit_code == 2

@@ -88,7 +88,7 @@ def test_frequent_values_are_compared_by_what_ties_leave():
     assert without_ties(here) != without_ties(here[:-1])
 
 
-def test_ingestion_statistics_and_transform_give_what_they_give_here(flink, tiny_shop, tmp_path):
+def test_ingestion_statistics_and_transform_give_the_same_there(flink, tiny_shop, tmp_path):
     here, there = tiny_shop.root, tmp_path / "run"
     config = pipeline_config.load(tiny_shop.config, [f"root={there}"])
     run = local_runner.run(config.model_copy(update={"beam": flink.beam(workers=1)}), create=create_data_pipeline)
@@ -142,7 +142,7 @@ def test_servables_answer_there_what_they_answer_here(flink, tiny_shop, tmp_path
     np.testing.assert_array_equal(there[OUTPUT_ITEM_IDS], here[OUTPUT_ITEM_IDS])
 
 
-def test_a_worker_killed_half_way_costs_a_retry_and_not_the_result(flink, tmp_path, monkeypatch):
+def test_a_worker_killed_half_way_costs_a_retry_not_the_result(flink, tmp_path, monkeypatch):
     config = write_shop(tmp_path / "in", make_shop())
     run_ingest(config, str(tmp_path / "here"))
     died = tmp_path / "died"

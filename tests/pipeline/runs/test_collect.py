@@ -29,7 +29,7 @@ def files(texts: dict[str, str]):
     return texts.get
 
 
-def test_the_rows_of_an_input_are_told_apart_from_what_became_of_them():
+def test_the_rows_of_an_input_are_told_apart_from_their_outcome():
     summary = {"counters": COUNTERS, "train_start_ms": 1_000, "eval_start_ms": 86_400_000, "end_ms": 172_800_000}
     read = files({"/examples/1/summary.json": json.dumps(summary)})
     data = collect.data_of(Found("/examples/1"), {"events": ("/logs/*",)}, "f00d", read)
@@ -51,7 +51,7 @@ def test_counts_of_an_input_that_was_not_read_are_kept():
     assert data.inputs == {"users": InputRows((), 0, {}, {"states": 3})}
 
 
-def test_the_counts_are_kept_by_ml_metadata_where_the_files_are_gone():
+def test_ml_metadata_keeps_the_counts_where_files_are_gone():
     properties = {**COUNTERS, "span": 3, "split_names": "[]"}
     data = collect.data_of(Found("/examples/1", properties), {}, "", gone)
     assert data.window is None
@@ -60,7 +60,7 @@ def test_the_counts_are_kept_by_ml_metadata_where_the_files_are_gone():
     assert collect.data_of(Found("/examples/1", clean), {}, "", gone).dead_letters == ""
 
 
-def test_a_servable_tells_of_model_and_index_before_any_gate_has_looked_at_it():
+def test_a_servable_tells_of_model_and_index_before_any_gate():
     card = {
         "model": "mmse",
         "trainer": {"heads": 2},

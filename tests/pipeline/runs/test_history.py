@@ -66,7 +66,7 @@ REFUSED = artifact(9, "PushedModel", pushed=0)
         ([step("Transform")], "done", ExitCode.DONE),
     ],
 )
-def test_the_result_of_a_run_that_is_over_and_how_its_command_ended(tmp_path, steps, result, code):
+def test_a_run_that_is_over_has_a_result_and_an_exit_code(tmp_path, steps, result, code):
     over = run(1, *steps)
     summary = outcome_of(over, history(tmp_path, over), is_over=True)
     assert (summary.result, summary.exit_code) == (result, code)
@@ -80,7 +80,7 @@ def test_a_run_at_work_is_running_and_has_not_ended(tmp_path):
     assert (summary.result, summary.ended, summary.steps[1].state) == ("running", "", "running")
 
 
-def test_what_comes_from_cache_names_the_run_that_made_it_and_its_push_is_not_this_runs(tmp_path):
+def test_cached_output_names_the_run_that_made_and_pushed_it(tmp_path):
     model, version = artifact(1), pushed(2, 7)
     first = run(1, step("Trainer", outputs={"model": model}))
     second = run(
@@ -97,7 +97,7 @@ def test_what_comes_from_cache_names_the_run_that_made_it_and_its_push_is_not_th
     assert [summary.push and summary.push.by_this_run for summary in summaries] == [None, True, False]
 
 
-def test_the_baseline_names_the_run_that_made_it_and_the_version_that_it_was_pushed_as(tmp_path):
+def test_the_baseline_names_its_run_and_its_pushed_version(tmp_path):
     servable = artifact(1)
     made = step("IndexBuilder", outputs={"servable": servable})
     first = run(1, made, step("Pusher", outputs={"pushed_model": pushed(2, 7)}))
@@ -110,7 +110,7 @@ def test_the_baseline_names_the_run_that_made_it_and_the_version_that_it_was_pus
     assert (found.blessed, found.reasons) == (False, ("recall@10 is 0.1.",))
 
 
-def test_a_model_that_is_only_given_a_new_index_names_the_run_that_trained_it(tmp_path):
+def test_a_model_with_a_new_index_names_the_run_that_trained_it(tmp_path):
     card = tmp_path / "Format-Serving" / "assets.extra" / "souk.json"
     card.parent.mkdir(parents=True)
     card.write_text('{"model": "dpsr", "history": {"loss": [2.0, 1.0]}}')
@@ -131,7 +131,7 @@ def test_a_model_that_is_only_given_a_new_index_names_the_run_that_trained_it(tm
     assert (summary.data.fingerprint, summary.data.window, summary.data.examples) == ("f00d", None, {"catalog": 6})
 
 
-def test_the_schema_is_known_by_what_was_checked_against_also_where_the_gate_stopped_the_run(tmp_path):
+def test_the_schema_is_known_even_where_the_gate_stopped_a_run(tmp_path):
     stopped = run(1, step("SchemaGate", "failed", parameters={"schema_text": "feature {}"}, failure_code=4))
     check = outcome_of(stopped, history(tmp_path, stopped)).schema
     assert (check.passed, check.sha256) == (False, hashlib.sha256(b"feature {}").hexdigest())
@@ -139,7 +139,7 @@ def test_the_schema_is_known_by_what_was_checked_against_also_where_the_gate_sto
     assert check.anomalies is None
 
 
-def test_the_newest_run_is_written_and_so_are_earlier_ones_that_were_killed_before_they_wrote(tmp_path):
+def test_the_newest_run_and_those_killed_earlier_are_written(tmp_path):
     killed, failed = run(1, step("Trainer", "cancelled")), run(2, step("Trainer", "failed"))
     write_summaries(history(tmp_path, killed, failed))
     paths = [summary_path(str(tmp_path), number) for number in (1, 2)]
@@ -152,7 +152,7 @@ def test_the_newest_run_is_written_and_so_are_earlier_ones_that_were_killed_befo
     assert paths[0].read_text() == "kept"
 
 
-def test_a_summary_that_cannot_be_written_leaves_the_one_before_it(tmp_path):
+def test_a_summary_that_cannot_be_written_leaves_the_last_one(tmp_path):
     path = summary_path(str(tmp_path), 1)
     write(path, "first")
     path.with_suffix(".partial").mkdir()
@@ -269,7 +269,7 @@ def test_the_table_of_versions_names_the_run_that_pushed_each(tmp_path):
     assert [line.split() for line in console.file.getvalue().splitlines()[-3:-1]] == [["8", "unknown"], ["7", "1"]]
 
 
-def test_the_page_of_any_run_can_be_drawn_and_says_why_there_was_no_push(tmp_path):
+def test_the_page_of_any_run_says_why_there_was_no_push(tmp_path):
     runs = [
         run(1),
         run(2, step("SchemaGate", "failed", failure="the data [does] not fit", failure_code=4)),

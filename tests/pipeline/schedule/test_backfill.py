@@ -27,7 +27,7 @@ def test_days_that_cannot_be_are_refused(first, last, message):
         days(day(first), day(last), TODAY)
 
 
-def test_a_day_is_missing_where_no_run_of_it_succeeded_or_is_under_way():
+def test_a_day_with_no_run_done_or_under_way_is_missing():
     runs = [
         ScheduledRun("a", day(17), "failed"),
         ScheduledRun("b", day(17), "succeeded"),
@@ -45,7 +45,7 @@ def test_a_day_is_missing_where_no_run_of_it_succeeded_or_is_under_way():
     assert found[2].running == runs[4]
 
 
-def test_a_day_before_one_that_is_done_is_outdated_unless_it_is_wanted_all_the_same():
+def test_a_day_before_a_done_one_is_outdated_unless_wanted():
     runs = [ScheduledRun("a", day(20), "succeeded"), ScheduledRun("b", day(18), "running")]
     wanted = [day(18), day(19), day(20), day(21)]
     assert [one.state for one in survey(wanted, runs)] == ["running", "outdated", "done", "missing"]

@@ -44,7 +44,7 @@ def test_an_expression_says_when_runs_are_due(text, expected):
     st.datetimes(datetime.datetime(2026, 1, 1), datetime.datetime(2027, 1, 1)),
 )
 @settings(deadline=None, max_examples=10)
-def test_due_moments_are_those_that_a_look_at_every_minute_finds(minutes, hours, weekdays, timezone, start):
+def test_due_moments_are_those_found_by_looking_every_minute(minutes, hours, weekdays, timezone, start):
     start = start.replace(tzinfo=datetime.UTC)
     fields = (",".join(map(str, numbers)) for numbers in (minutes, hours, weekdays))
     text = "{} {} * * {}".format(*fields)
@@ -64,7 +64,7 @@ def test_due_moments_are_those_that_a_look_at_every_minute_finds(minutes, hours,
     assert found == expected
 
 
-def test_a_time_that_the_clock_leaves_out_or_repeats_comes_once_or_not():
+def test_a_time_the_clock_skips_or_repeats_comes_never_or_once():
     berlin = "Europe/Berlin"
     spring = datetime.datetime(2026, 3, 28, 12, tzinfo=datetime.UTC)
     autumn = datetime.datetime(2026, 10, 24, 12, tzinfo=datetime.UTC)

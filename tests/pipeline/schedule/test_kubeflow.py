@@ -126,7 +126,7 @@ def test_what_souk_did_not_make_is_left_alone(server, nightly_file):
     assert list(server.recurring_runs) == [made["id"]]
 
 
-def test_a_refresh_catches_up_with_nothing_and_every_run_reads_anew(server, hourly_file):
+def test_a_refresh_never_catches_up_and_every_run_reads_anew(server, hourly_file):
     made = json.loads(schedule(server, "set", "--file", hourly_file, "--cron", "@hourly", "--json").stdout)
     kept = server.recurring_runs[made["id"]]
     assert (made["name"], kept["no_catchup"]) == ("shop-refresh", True)
@@ -144,7 +144,7 @@ def backfill(server, file, *arguments, expect=0):
     return [tuple(line.split()[:2]) for line in result.stdout.splitlines()]
 
 
-def test_missed_days_are_run_in_their_order_each_for_its_own_date(server, nightly_file):
+def test_missed_days_are_run_in_order_each_for_its_own_date(server, nightly_file):
     made = set_nightly(server, nightly_file, "-p", "train=epochs=2")
     server.start_due(made["id"], NIGHT)
     failed = server.start_due(made["id"], NIGHT + datetime.timedelta(days=1), "FAILED")
@@ -175,7 +175,7 @@ def test_missed_days_are_run_in_their_order_each_for_its_own_date(server, nightl
     assert len(server.runs) == 4
 
 
-def test_a_backfill_waits_for_each_day_and_stops_at_the_first_that_fails(server, nightly_file):
+def test_a_backfill_waits_for_each_day_and_stops_at_a_failure(server, nightly_file):
     server.outcomes = {"nightly-2026-11-18": "SUCCEEDED", "nightly-2026-11-19": "FAILED"}
     days = ("--from", "2026-11-18", "--to", "2026-11-20")
     assert backfill(server, nightly_file, *days, expect=1) == [
@@ -203,7 +203,7 @@ def test_runs_of_other_pipelines_in_the_experiment_do_not_count(server, nightly_
     ]
 
 
-def test_a_token_is_taken_from_the_environment_and_shown_nowhere(server, nightly_file, monkeypatch):
+def test_the_environment_gives_a_token_that_is_shown_nowhere(server, nightly_file, monkeypatch):
     server.token = "secret-of-the-server"
     # With a namespace the client asks for nothing before the first request, which it would try for twenty seconds.
     refused = schedule(server, "list", "--namespace", "shop", expect=1)

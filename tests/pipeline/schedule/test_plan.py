@@ -30,7 +30,7 @@ def taken(spec, step):
     return spec["root"]["dag"]["tasks"][step]["inputs"]["parameters"]
 
 
-def test_a_schedules_pipeline_is_dated_by_the_moment_for_which_it_was_started(nightly):
+def test_a_scheduled_run_is_dated_by_its_scheduled_moment(nightly):
     made = plan(nightly, CRON)
     assert taken(made.spec, "SoukExampleGen")["date"] == {"runtimeValue": {"constant": SCHEDULED_TIME}}
     assert taken(made.spec, "SoukExampleGen")["fingerprint"] == {"componentInputParameter": "data_version"}
@@ -40,7 +40,7 @@ def test_a_schedules_pipeline_is_dated_by_the_moment_for_which_it_was_started(ni
     assert taken(nightly.spec, "SoukExampleGen")["date"] == {"componentInputParameter": "date"}
 
 
-def test_the_moment_is_given_to_a_step_as_kfps_own_compiler_gives_it(nightly):
+def test_a_step_gets_the_moment_as_kfps_compiler_gives_it(nightly):
     @dsl.container_component
     def step(date: str):
         return dsl.ContainerSpec(image="souk:1", args=[date])
