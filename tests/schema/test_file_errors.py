@@ -105,7 +105,7 @@ def test_the_last_error_of_a_traceback_counts():
     assert file_error(RuntimeError(text)) is None
 
 
-def test_what_was_raised_from_it_is_it_and_what_came_later_is_not():
+def test_an_error_raised_from_it_is_it_but_a_later_one_is_not():
     error = caught(write, "/dev/full")
     assert file_error(caught(_raise_from, KeyError("a"), error), "out") is not None
     assert file_error(caught(_raise_while, KeyError("a"), error), "out") is None
@@ -148,7 +148,7 @@ def test_words_of_a_library_without_a_number_are_kept():
     assert (type(found), str(found)) == (StorageError, "SavedModel file does not exist at: models/1")
 
 
-def test_a_file_that_stands_in_until_the_whole_is_there_has_its_name(tmp_path):
+def test_a_stand_in_file_is_named_as_the_one_it_becomes(tmp_path):
     out = tmp_path / "examples"
     with pytest.raises(InputError, match=rf"^{out}: Permission denied"), naming(out):
         raise PermissionError(errno.EACCES, "Permission denied", f"{out}.tmp-123")

@@ -73,7 +73,7 @@ def test_the_presets_hold_no_credential() -> None:
         ({"data": DATA, "options": ["--s3_secret_access_key", SECRET]}, "`options` .*a secret given as an option"),
     ],
 )
-def test_settings_that_hold_a_credential_are_refused_without_showing_it(values: dict, where: str) -> None:
+def test_a_credential_in_settings_is_refused_and_not_shown(values: dict, where: str) -> None:
     with pytest.raises(InputError, match=f"(?s)^shop.yaml holds credentials.*{where}.*by the environment") as caught:
         IngestConfig.parse(values, "shop.yaml")
     assert SECRET not in str(caught.value)
@@ -87,7 +87,7 @@ def test_settings_that_hold_a_credential_are_refused_without_showing_it(values: 
         f"data.events.access_token=https://u:{SECRET}@h/",
     ],
 )
-def test_overrides_that_hold_a_credential_are_refused_without_showing_it(overrides: str) -> None:
+def test_a_credential_in_overrides_is_refused_and_not_shown(overrides: str) -> None:
     with pytest.raises(InputError) as caught:
         IngestConfig.from_json(IngestConfig.parse({"data": DATA}).to_json(), "config_json", overrides)
     assert SECRET not in str(caught.value)

@@ -20,7 +20,7 @@ class Model(Settings):
     tower: Tower = Tower()
 
 
-def test_overrides_replace_single_settings_as_a_shell_and_yaml_read_them():
+def test_overrides_in_shell_and_yaml_replace_single_settings():
     given = Model(tower=Tower(names=("a",)))
     overrides = """model="two towers" tower.dim=16 'tower.names=["gs://x/*", b]'"""
     assert Model.from_json(given.to_json(), overrides=overrides) == Model(
@@ -93,7 +93,7 @@ class Range(Settings):
         ({"least": "x"}, "`least`: Input should be a valid integer, unable to parse string as an integer (got 'x')"),
     ],
 )
-def test_what_is_wrong_is_said_in_a_line_without_the_parser_s_own_words(values, line):
+def test_what_is_wrong_is_one_line_without_the_parsers_words(values, line):
     with pytest.raises(InputError) as refused:
         Range.parse(values, "shop.yaml")
     assert str(refused.value) == f"shop.yaml does not describe a valid configuration:\n  {line}"

@@ -79,7 +79,7 @@ def test_a_text_that_may_be_meant_is_not_unknown() -> None:
 
 @given(PLAIN)
 @settings(deadline=None)
-def test_lists_and_objects_are_read_as_json_and_python_print_them(value: object) -> None:
+def test_lists_and_objects_printed_by_json_or_python_are_read(value: object) -> None:
     if isinstance(value, list | dict):
         assert written_value(json.dumps(value)) == value
         if isinstance(value, list) or any(value):
