@@ -45,7 +45,7 @@ def test_numbers_as_ids_and_lines_that_are_not_json_do_no_harm(tmp_path):
     assert read_details([path], ["7"]) == {"7": ItemDetails("seven")}
 
 
-def test_a_catalog_of_several_files_is_searched_until_all_is_found(tmp_path):
+def test_several_catalog_files_are_searched_until_all_is_found(tmp_path):
     first = write(tmp_path / "a.jsonl")
     second = tmp_path / "b.jsonl"
     second.write_text('{"item_id": "i1", "title": "another i1"}\n{"item_id": "i9", "title": "nine"}\n')

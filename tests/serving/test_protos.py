@@ -91,7 +91,7 @@ def differences(ours: Descriptor, theirs: Descriptor) -> list[str]:
 
 
 @PAIRS
-def test_every_field_has_the_number_type_and_label_of_tensorflows(ours: type[Message], theirs: type[Message]):
+def test_every_field_has_tensorflows_number_type_and_label(ours: type[Message], theirs: type[Message]):
     assert differences(ours.DESCRIPTOR, theirs.DESCRIPTOR) == []
 
 

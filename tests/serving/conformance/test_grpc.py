@@ -244,9 +244,7 @@ def test_a_label_cannot_be_moved_to_a_version_that_is_not_there(prediction, mode
     ],
     ids=["no list", "listed twice", "no platform"],
 )
-def test_a_config_that_makes_no_sense_is_refused_and_changes_nothing(
-    prediction, model_service, reload, change, message
-):
+def test_a_senseless_config_is_refused_and_changes_nothing(prediction, model_service, reload, change, message):
     code, details = refusal(model_service.HandleReloadConfigRequest, reload(change, **models.LABELS))
     assert (code, message in details) == ("INVALID_ARGUMENT", True), details
     assert prediction.Predict(request(label="stable"), timeout=30).model_spec.version.value == 1

@@ -57,7 +57,7 @@ def test_souk_serve_reads_the_same_models(path, tmp_path):
         assert set(model.labels) == {"stable", "canary"}
 
 
-def test_batching_is_what_both_servers_take_and_does_not_wait_for_company():
+def test_batching_suits_both_servers_and_waits_for_no_company():
     options = batching.read_options(CONFIGS / "batching.config")
     assert options.timeout_s == 0
 

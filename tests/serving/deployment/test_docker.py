@@ -30,7 +30,7 @@ def test_the_check_of_images_finds_what_is_wrong(text, problem):
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
-def test_images_copy_files_that_are_there_and_start_with_known_flags_on_those(path):
+def test_images_copy_existing_files_and_start_with_known_flags(path):
     copied = {}
     for entry in dockerfile(path.read_text()):
         if entry.name == "COPY" and "--from" not in entry.value:
@@ -71,7 +71,7 @@ def test_compose_leaves_the_start_and_its_init_to_the_image():
     assert not {"init", "entrypoint", "command"} & set(only(DOCKER / "compose.yaml")["services"]["serving"])
 
 
-def test_both_images_build_on_the_tensorflow_serving_whose_api_souk_uses():
+def test_both_images_build_on_the_tensorflow_serving_souk_uses():
     from importlib.metadata import version
 
     bases = {
@@ -83,7 +83,7 @@ def test_both_images_build_on_the_tensorflow_serving_whose_api_souk_uses():
     assert bases == {f"tensorflow/serving:{version('tensorflow-serving-api')}"}
 
 
-def test_compose_runs_the_image_on_the_folders_that_it_reads_and_on_this_machine_alone():
+def test_compose_mounts_the_images_folders_and_listens_locally():
     compose = only(DOCKER / "compose.yaml")
     serving = compose["services"]["serving"]
     context = (DOCKER / serving["build"]["context"]).resolve()
@@ -99,7 +99,7 @@ def test_compose_runs_the_image_on_the_folders_that_it_reads_and_on_this_machine
     assert 'base_path: "/models/souk"' in (SERVING / "tf_serving" / "models.config").read_text()
 
 
-def test_every_service_of_compose_has_a_version_few_rights_and_files_that_are_there():
+def test_compose_services_have_a_version_few_rights_and_files():
     compose = only(DOCKER / "compose.yaml")
     for name, service in compose["services"].items():
         assert version_problem(service["image"]) is None, name

@@ -24,12 +24,12 @@ def test_a_model_that_does_not_answer_is_not_healthy(server):
     assert health("other", int(server.rest_address.rpartition(":")[2])) != 0
 
 
-def test_a_model_of_which_no_version_is_there_yet_is_not_healthy(start_server, tmp_path):
+def test_a_model_without_a_version_yet_is_not_healthy(start_server, tmp_path):
     running = start_server(tmp_path)
     assert health("souk", int(running.rest_address.rpartition(":")[2])) != 0
 
 
-def test_a_closed_port_and_one_that_says_nothing_are_not_healthy():
+def test_a_closed_port_and_a_silent_one_are_not_healthy():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         assert health("souk", silent.getsockname()[1]) != 0
         port = silent.getsockname()[1]

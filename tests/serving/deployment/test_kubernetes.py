@@ -35,14 +35,14 @@ def named(path):
 
 
 @pytest.mark.parametrize("path", MANIFESTS, ids=named)
-def test_manifests_have_the_fields_that_kubernetes_knows_and_needs(path):
+def test_manifests_have_the_fields_kubernetes_knows_and_needs(path):
     for manifest in documents(path):
         assert kubernetes_fields.problems(manifest, kubernetes_fields.model_of(manifest)) == []
         assert kubernetes_fields.read_whole(manifest).metadata.name == manifest["metadata"]["name"]
 
 
 @pytest.mark.parametrize("path", PATCHES, ids=named)
-def test_patches_have_fields_that_kubernetes_knows_and_change_what_is_there(path):
+def test_patches_have_known_fields_and_change_what_is_there(path):
     there = {(entry["kind"], entry["metadata"]["name"]) for each in MANIFESTS for entry in documents(each)}
     for patch in documents(path):
         assert kubernetes_fields.problems(patch, kubernetes_fields.model_of(patch)) == []
@@ -73,7 +73,7 @@ def test_manifests_fit_the_schemas_of_kubernetes(version):
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
-def test_kustomizations_list_files_that_are_there_and_leave_none_out(folder):
+def test_kustomizations_list_all_files_there_and_no_others(folder):
     listed = only(folder / "kustomization.yaml")
     names = [*listed["resources"], *(patch["path"] for patch in listed.get("patches", []))]
     assert [name for name in names if not (folder / name).exists()] == []
@@ -122,7 +122,7 @@ def test_the_monitor_chooses_the_service_and_one_of_its_ports():
     assert endpoint["port"] in {port["name"] for port in service["spec"]["ports"]}
 
 
-def test_ports_are_the_same_for_the_server_the_container_the_service_the_probes_and_the_image():
+def test_server_container_service_probes_and_image_share_ports():
     given = flags(container()["args"])
     ports = {port["name"]: port["containerPort"] for port in container()["ports"]}
     assert ports == {"grpc": int(given["port"]), "http": int(given["rest_api_port"])}
@@ -136,13 +136,13 @@ def test_ports_are_the_same_for_the_server_the_container_the_service_the_probes_
     assert (stock["port"], stock["rest_api_port"]) == (given["port"], given["rest_api_port"])
 
 
-def test_the_server_gets_flags_that_it_knows_and_those_of_the_image():
+def test_the_server_gets_the_images_flags_and_only_known_ones():
     given = flags(container()["args"])
     assert set(given) <= FLAGS
     assert image_command(DOCKER / "stock.Dockerfile").items() <= given.items()
 
 
-def test_no_pod_starts_past_the_init_of_the_image_or_with_other_flags():
+def test_no_pod_replaces_the_images_init_or_its_flags():
     """`command` would replace the image's ENTRYPOINT; a patch that gave `args` would replace the base's."""
     assert "command" not in container()
     for path in PATCHES:
@@ -152,7 +152,7 @@ def test_no_pod_starts_past_the_init_of_the_image_or_with_other_flags():
                 assert not {"args", "command", "image"} & set(each), named(path)
 
 
-def test_there_are_threads_for_every_batch_that_runs_and_the_next_one():
+def test_threads_suffice_for_the_running_batches_and_the_next():
     options = batching.read_options(CONFIGS / "batching.config")
     threads = int(flags(container()["args"])["grpc_max_threads"])
     assert threads == options.max_batch_size * (options.threads + 1)
@@ -165,7 +165,7 @@ def test_a_version_that_does_not_load_keeps_no_other_waiting():
     assert int(given["num_load_threads"]) > 1
 
 
-def test_the_files_that_flags_name_are_keys_of_the_config_map_that_is_mounted_there():
+def test_flags_name_files_that_the_mounted_config_map_has():
     pod = deployment()["spec"]["template"]["spec"]
     config_map = only(BASE / "configmap.yaml")
     (volume,) = [each for each in pod["volumes"] if "configMap" in each]
@@ -182,7 +182,7 @@ def test_the_config_map_says_what_the_files_say():
     assert data == {name: (CONFIGS / name).read_text() for name in data}
 
 
-def test_volumes_and_mounts_belong_together_and_nothing_but_the_scratch_folder_can_be_written():
+def test_volumes_match_mounts_and_only_scratch_is_writable():
     pod = deployment()["spec"]["template"]["spec"]
     mounts = {mount["name"]: mount for mount in container()["volumeMounts"]}
     assert set(mounts) == {volume["name"] for volume in pod["volumes"]}
@@ -219,7 +219,7 @@ def test_threads_are_as_many_as_the_cores_that_are_asked_for():
     assert f"num_batch_threads {{ value: {cores} }}" in (CONFIGS / "batching.config").read_text()
 
 
-def test_pods_keep_to_the_restricted_standard_that_the_namespace_enforces():
+def test_pods_keep_to_the_namespaces_restricted_standard():
     labels = only(BASE / "namespace.yaml")["metadata"]["labels"]
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
     copied = only(KUBERNETES / "model_copied" / "deployment.yaml")["spec"]["template"]["spec"]["initContainers"]

@@ -66,7 +66,7 @@ def test_the_server_depends_on_the_ops_and_knows_where_they_are(trees):
     assert f'path = "{scann}",' in (serving / "WORKSPACE").read_text()
 
 
-def test_the_ops_take_tensorflow_from_its_sources_and_need_no_python(trees):
+def test_the_ops_use_tensorflows_sources_and_need_no_python(trees):
     assert link(trees).returncode == 0
     text = (trees[1] / "scann" / "scann_ops" / "cc" / "BUILD.bazel").read_text()
     assert "local_config_tf" not in text

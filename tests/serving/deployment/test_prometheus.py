@@ -18,7 +18,7 @@ RULES = alerts(only(FOLDER / "alerts.yaml")["groups"])
 OPERATOR_RULES = alerts(only(KUBERNETES / "prometheus_operator" / "rules.yaml")["spec"]["groups"])
 
 
-def test_prometheus_scrapes_the_rest_port_of_the_server_at_the_path_that_it_is_told():
+def test_prometheus_scrapes_the_servers_rest_port_at_its_path():
     jobs = {job["job_name"]: job for job in only(FOLDER / "prometheus.yaml")["scrape_configs"]}
     port = image_command(DOCKER / "stock.Dockerfile")["rest_api_port"]
     services = only(DOCKER / "compose.yaml")["services"]
@@ -38,7 +38,7 @@ def test_prometheus_scrapes_the_rest_port_of_the_server_at_the_path_that_it_is_t
 
 
 @pytest.mark.parametrize("rules", [RULES, OPERATOR_RULES], ids=["compose", "operator"])
-def test_alerts_are_about_metrics_and_labels_that_the_server_has(rules):
+def test_alerts_use_metrics_and_labels_that_the_server_has(rules):
     metrics = {metric.name: metric for metric in vars(Metrics()).values()}
     used = set()
     for rule in rules.values():
@@ -50,7 +50,7 @@ def test_alerts_are_about_metrics_and_labels_that_the_server_has(rules):
 
 
 @pytest.mark.parametrize("rules", [RULES, OPERATOR_RULES], ids=["compose", "operator"])
-def test_alerts_are_about_jobs_that_are_scraped_and_lead_to_a_chapter_of_the_runbook(rules):
+def test_alerts_use_scraped_jobs_and_lead_to_the_runbook(rules):
     jobs = {job["job_name"] for job in only(FOLDER / "prometheus.yaml")["scrape_configs"]}
     headings = re.findall(r"^#+ (.+)$", (ROOT / "docs" / "deployment.md").read_text(), re.MULTILINE)
     anchors = {heading.lower().replace(" ", "-") for heading in headings}
@@ -71,7 +71,7 @@ def test_every_alert_has_a_row_of_the_runbook():
     assert sorted(rows) == sorted(RULES)
 
 
-def test_the_operator_has_the_same_alerts_but_for_how_it_knows_that_no_version_answers():
+def test_only_the_no_version_alert_differs_for_the_operator():
     assert set(RULES) == set(OPERATOR_RULES)
     assert [name for name in RULES if RULES[name] != OPERATOR_RULES[name]] == ["SoukNoVersionAvailable"]
     deployment = only(KUBERNETES / "base" / "deployment.yaml")["metadata"]["name"]
@@ -85,7 +85,7 @@ def test_every_alert_but_the_scrape_has_a_test_of_its_own():
     assert tested == set(RULES) - {"SoukNotScraped"}
 
 
-def test_prometheus_takes_the_configuration_and_its_alerts_ring_when_they_should():
+def test_prometheus_takes_the_files_and_alerts_ring_when_due():
     promtool = program("promtool")
     if promtool is None:
         pytest.skip("promtool is not installed")

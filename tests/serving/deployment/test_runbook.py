@@ -33,7 +33,7 @@ def versions(rest: str, place: str = "") -> list[str]:
     return sorted(state["version"] for state in states if state["state"] == "AVAILABLE")
 
 
-def test_a_canary_is_loaded_labeled_and_made_stable_without_a_restart(start_server, tmp_path):
+def test_a_canary_is_loaded_and_made_stable_without_a_restart(start_server, tmp_path):
     base = tmp_path / "souk"
     tiny_retriever.push(base, 3)
     start = tmp_path / "start.config"

@@ -35,7 +35,7 @@ def built(tmp_path_factory) -> list[dict[str, dict[str, Any]]]:
     return shards
 
 
-def test_every_shard_has_all_of_its_own_and_the_namespace_is_nobodys(built):
+def test_every_shard_has_its_own_objects_and_no_namespace(built):
     for kind in built[0]:
         assert len({shard[kind]["metadata"]["name"] for shard in built}) == SHARDS
     assert set(built[0]) == {
@@ -68,7 +68,7 @@ def test_selectors_choose_the_pods_of_their_own_shard_alone(built):
         assert shard["HorizontalPodAutoscaler"]["spec"]["scaleTargetRef"]["name"] == name_of(shard, "Deployment")
 
 
-def test_each_serves_two_versions_of_the_shard_that_clients_ask_it_for(built, tmp_path):
+def test_each_serves_two_versions_of_the_shard_clients_ask_for(built, tmp_path):
     from tensorflow_serving.config import model_server_config_pb2
 
     for name, shard in zip(shard_models("souk", SHARDS), built, strict=True):

@@ -86,7 +86,7 @@ def test_answers_that_are_found_wrong_are_failures():
     assert report.failed == report.versions[1] > 0
 
 
-def test_a_standstill_is_charged_with_every_request_that_came_meanwhile():
+def test_a_standstill_is_charged_with_all_that_came_meanwhile():
     """A closed loop would see one slow request; here about half of the requests of one second wait."""
     lock, stood = threading.Lock(), []
 
@@ -107,7 +107,7 @@ def test_a_standstill_is_charged_with_every_request_that_came_meanwhile():
     assert report.achieved_rate > 0.9 * report.offered_rate
 
 
-def test_the_wait_for_a_place_counts_where_few_requests_may_be_in_flight():
+def test_waiting_for_a_place_counts_where_few_may_be_in_flight():
     with grpc_server(lambda request, context: time.sleep(0.05) or version(1)) as target:
         report = send(target, EXAMPLES, LoadConfig(rate=60, seconds=1, in_flight=1, timeout_s=30))
     # One at a time is 20 a second: the last of about 60 requests waits for some 2 s.
@@ -117,7 +117,7 @@ def test_the_wait_for_a_place_counts_where_few_requests_may_be_in_flight():
     assert report.achieved_rate < 20.5
 
 
-def test_requests_that_are_past_their_deadline_before_they_are_sent_have_failed():
+def test_requests_that_expire_before_they_are_sent_have_failed():
     with grpc_server(lambda request, context: time.sleep(0.1) or version(1)) as target:
         report = send(target, EXAMPLES, LoadConfig(rate=100, seconds=1, in_flight=1, timeout_s=0.3))
     assert report.codes["NOT_SENT"] > 0

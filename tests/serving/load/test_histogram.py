@@ -43,7 +43,7 @@ def test_merged_histograms_are_one_of_all_values():
     assert (first.count, first.max, first.mean) == (both.count, both.max, pytest.approx(both.mean))
 
 
-def test_memory_is_bounded_by_the_range_of_the_values_and_not_by_their_number():
+def test_the_range_of_values_bounds_memory_not_their_number():
     histogram = LatencyHistogram(np.random.default_rng(1).uniform(1e-6, 100, 50_000))
     assert len(histogram._buckets) < 2000
 

@@ -150,7 +150,7 @@ def test_two_sides_show_what_differs(tab, open_playground, server):
     assert f"{len(set(left) & set(right))} of the first 10 are on both sides" in tab.text()
 
 
-def test_filters_are_sent_and_a_model_that_ignores_them_is_named(tab, playground):
+def test_filters_are_sent_and_a_model_ignoring_them_is_named(tab, playground):
     _show(tab, f"{playground.url}?q=blue+kettle")
     tab.run("document.getElementById('brand').focus()")
     tab.type("red")
@@ -204,7 +204,7 @@ def test_an_error_of_the_server_is_a_sentence(tab, playground, server):
     assert "version 77 (gone)" in tab.run("document.getElementById('right').selectedOptions[0].textContent")
 
 
-def test_every_control_has_a_name_and_a_phone_needs_no_sideways_scrolling(tab, playground):
+def test_controls_have_names_and_phones_need_no_side_scrolling(tab, playground):
     tab.size(390, 844, phone=True)
     _show(tab, f"{playground.url}?q=blue+kettle&user=anna")
     tab.run("document.getElementById('controls').open = true")

@@ -11,7 +11,7 @@ def _hits(names):
     return [Hit(rank, name, 0.0) for rank, name in enumerate(names, start=1)]
 
 
-def test_an_item_beyond_what_is_shown_has_moved_and_is_not_only_here():
+def test_an_item_past_the_shown_has_moved_and_is_not_only_here():
     assert compare(_hits("abc"), _hits("cdb"), k=2) == Comparison(2, 0, 0, ((None, 3), (3, None)))
 
 

@@ -38,7 +38,7 @@ def test_hits_are_held_against_each_filter(filters, expected):
     assert check_filters(Filters(**filters), HITS, ITEMS) == [FilterCheck(*expected)]
 
 
-def test_a_price_at_the_bound_fits_though_float32_cannot_hold_it():
+def test_a_price_at_the_bound_fits_despite_float32_rounding():
     items = {"a": Item(price=float("10.100000381469727"))}
     assert check_filters(Filters(max_price=10.1), HITS[:1], items) == [FilterCheck("price", 1, 0, 0)]
 

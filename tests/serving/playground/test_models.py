@@ -38,7 +38,7 @@ def test_a_model_is_described_with_its_versions_and_abilities(server):
         ]
 
 
-def test_a_model_that_cannot_be_asked_is_described_by_the_reason(server):
+def test_a_model_that_cannot_be_asked_is_told_with_the_reason(server):
     dead, nameless = ServedModel("souk", _free_target()), ServedModel("bazaar", server.address)
     with closing(Models([dead, nameless], 5)) as models:
         first, second = models.describe()

@@ -50,7 +50,7 @@ def test_a_side_without_the_user_sends_nothing_of_the_user():
     assert _features(sent) == _features(search_example("lamp"))
 
 
-def test_a_version_may_come_as_text_for_it_may_be_longer_than_a_javascript_number():
+def test_a_version_too_long_for_javascript_may_come_as_text():
     assert _read(sides=[{**SIDE, "version": str(2**63 - 1)}]).sides == (Side(model=SIDE["model"], version=2**63 - 1),)
 
 

@@ -29,7 +29,7 @@ def raw(playground, request):
 POST = b"POST /api/search HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
 
-def test_a_search_gives_what_the_client_gives_with_what_the_catalog_says(playground, server):
+def test_a_search_joins_the_clients_answer_with_the_catalog(playground, server):
     answer = search(playground, "blue kettle", k=4)
     with Client(server.address) as client:
         expected = client.answer("blue kettle")
@@ -173,7 +173,7 @@ def test_without_files_ids_are_shown(open_playground, server):
     assert get(playground, "/api/models")["users"] is None
 
 
-def test_a_catalog_that_cannot_be_read_leaves_the_search_working(open_playground, server, tmp_path):
+def test_an_unreadable_catalog_leaves_the_search_working(open_playground, server, tmp_path):
     broken = tmp_path / "catalog.parquet"
     broken.write_text("no Parquet")
     playground = open_playground(("souk", server.address), catalog=(broken,))
@@ -227,7 +227,7 @@ def test_the_names_of_this_machine_are_answered(playground, host):
     assert send(playground, "GET", "/", Host=host)[0] == 200
 
 
-def test_where_every_address_is_listened_on_numbers_are_answered_and_names_are_not(open_playground, server):
+def test_a_server_on_all_addresses_answers_numbers_not_names(open_playground, server):
     playground = open_playground(("souk", server.address), host="0.0.0.0")
     assert send(playground, "GET", "/", Host="192.168.1.5:8600")[0] == 200
     assert send(playground, "GET", "/", Host="evil.example")[0] == 403
@@ -279,7 +279,7 @@ def test_a_compressed_body_is_not_unpacked(playground):
     assert (status, set(json.loads(answer))) == (400, {"error"})
 
 
-def test_stopping_does_not_wait_for_a_model_that_does_not_answer(open_playground):
+def test_stopping_does_not_wait_for_a_silent_model(open_playground):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         running = open_playground(("souk", address))

@@ -7,7 +7,7 @@ from souk_client.examples import Behavior
 from tests.serving.playground.conftest import EVIL, item_id
 
 
-def test_users_are_found_exact_first_then_by_beginning_then_by_what_is_known(shop):
+def test_users_sort_by_exact_match_then_prefix_then_history(shop):
     users = Users(shop.user_state)
     assert users.find("ANNA", 9) == [
         {"user": "anna", "items": 5, "queries": 2},

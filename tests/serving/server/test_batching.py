@@ -195,7 +195,7 @@ def test_the_parameters_are_read_from_tensorflow_servings_file(tmp_path):
     assert read_options(path) == read_options(None) == BatchingOptions()
 
 
-def test_sizes_with_which_tensorflow_serving_can_be_ended_are_warned_of(tmp_path, caplog):
+def test_sizes_that_can_end_tensorflow_serving_are_warned_of(tmp_path, caplog):
     path = tmp_path / "batching.config"
     path.write_text("max_batch_size { value: 8 }")
     read_options(path)
@@ -225,7 +225,7 @@ def test_parameters_that_cannot_be_followed_are_explained(tmp_path, text, messag
         read_options(path)
 
 
-def test_a_server_that_batches_gives_every_client_its_own_answer(tmp_path, start_server):
+def test_a_batching_server_gives_every_client_its_own_answer(tmp_path, start_server):
     tiny_retriever.push(tmp_path, 1, flaw="fails_on_long_query")
     parameters = tmp_path / "batching.config"
     parameters.write_text("max_batch_size { value: 16 } batch_timeout_micros { value: 5000 }")

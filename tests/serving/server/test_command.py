@@ -29,7 +29,7 @@ def program(*arguments: object) -> Iterator[subprocess.Popen]:
         process.communicate()
 
 
-def test_the_program_says_where_it_answers_and_stops_in_order_when_told(tmp_path):
+def test_the_program_tells_its_address_and_stops_in_order(tmp_path):
     base, ready = tmp_path / "models", tmp_path / "ready.json"
     base.mkdir()
     tiny_retriever.push(base, 5)
@@ -56,7 +56,7 @@ def test_the_program_says_where_it_answers_and_stops_in_order_when_told(tmp_path
     assert "Traceback" not in log
 
 
-def test_the_program_ends_when_the_process_that_started_it_is_gone(tmp_path):
+def test_the_program_ends_when_its_starter_is_gone(tmp_path):
     ready = tmp_path / "ready.json"
     starter = f"""
 import os, subprocess, sys

@@ -69,7 +69,7 @@ def test_a_request_that_is_not_one_is_an_invalid_argument(channel):
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-def test_who_watches_is_told_of_every_change_and_takes_no_thread(channel, models):
+def test_a_watcher_is_told_of_every_change_and_takes_no_thread(channel, models):
     watch = channel.unary_stream("/grpc.health.v1.Health/Watch", HealthCheckRequest.SerializeToString)
     calls = [watch(HealthCheckRequest(service="fair"), timeout=30) for _ in range(5)]
     told: list[queue.Queue] = [queue.Queue() for _ in calls]

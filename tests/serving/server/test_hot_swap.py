@@ -90,7 +90,7 @@ def resident_mb(process: subprocess.Popen) -> float:
 
 
 @pytest.mark.parametrize("batching", [False, True], ids=["alone", "batched"])
-def test_versions_are_swapped_under_load_without_a_failure_and_leave_no_memory_behind(batching, heavy, tmp_path):
+def test_swaps_under_load_fail_no_request_and_leak_no_memory(batching, heavy, tmp_path):
     shelf, ready = Shelf(heavy, tmp_path / "models"), tmp_path / "ready.json"
     shelf.base.mkdir()
     shelf.push(1)

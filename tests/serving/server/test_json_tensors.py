@@ -155,7 +155,7 @@ def test_a_single_string_keeps_its_zeros():
     assert json.loads(write({"x_bytes": tf.constant(b"a\0")}, Format.COLUMNAR)) == {"outputs": b64(b"a\0")}
 
 
-def test_numbers_that_json_lacks_are_written_as_tensorflow_serving_does():
+def test_numbers_json_lacks_are_written_like_tensorflow_serving():
     text = write({"x": tf.constant([np.nan, np.inf, -np.inf, 2.0])}, Format.ROW)
     assert text == '{"predictions": [NaN, Infinity, -Infinity, 2.0]}'
 

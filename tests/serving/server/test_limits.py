@@ -148,7 +148,7 @@ def slow_runs(monkeypatch):
     go_on.set()
 
 
-def test_a_request_whose_deadline_is_past_or_whose_caller_has_gone_is_not_run(predict, slow_runs):
+def test_a_late_or_abandoned_request_is_not_run(predict, slow_runs):
     server, call = predict(threads=1)
     first = call.future(request(["red"]))
     wait_for(lambda: server.manager._entries["souk"].manager._served[1].users == 1, "the first request")
@@ -160,7 +160,7 @@ def test_a_request_whose_deadline_is_past_or_whose_caller_has_gone_is_not_run(pr
     assert runs(server) == 2
 
 
-def test_a_reload_that_waits_for_a_model_keeps_no_request_waiting(predict, monkeypatch, tmp_path):
+def test_a_reload_waiting_for_a_model_delays_no_request(predict, monkeypatch, tmp_path):
     server, call = predict(threads=1)
     go_on = threading.Event()
     load = loader.load

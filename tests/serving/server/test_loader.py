@@ -53,7 +53,7 @@ def test_a_request_that_does_not_fit_is_refused(model, signature, inputs, output
         model.check(signature, tensors, output_filter)
 
 
-def test_a_model_with_scann_ops_is_loaded_by_a_process_that_has_not_imported_scann(tmp_path):
+def test_a_model_with_scann_ops_loads_without_importing_scann(tmp_path):
     """In a process of its own, because here another test may have registered the ops already."""
     import subprocess
     import sys

@@ -79,7 +79,7 @@ def test_the_old_version_is_served_until_the_new_one_is_loaded(tmp_path):
     assert during == [(1, "one")]
 
 
-def test_a_request_in_flight_keeps_the_withdrawn_version_until_it_is_done(manager, tmp_path):
+def test_a_withdrawn_version_lasts_until_its_requests_are_done(manager, tmp_path):
     push(tmp_path, 1, "one")
     manager.reconcile()
     with manager.use() as first, manager.use() as second:
@@ -98,7 +98,7 @@ class Circular:
         self.itself = self
 
 
-def test_the_memory_of_an_unloaded_version_is_given_back_at_the_next_look(tmp_path):
+def test_an_unloaded_versions_memory_is_freed_at_the_next_look(tmp_path):
     loaded: list[weakref.ref] = []
 
     def load(path: Path) -> Circular:
@@ -114,7 +114,7 @@ def test_the_memory_of_an_unloaded_version_is_given_back_at_the_next_look(tmp_pa
     assert [model() is None for model in loaded] == [True, False]
 
 
-def test_a_model_that_its_last_request_lets_go_of_after_that_look_is_given_back_at_the_one_after(tmp_path):
+def test_a_model_let_go_after_that_look_is_freed_at_the_next(tmp_path):
     manager = ModelManager("souk", tmp_path, lambda path: Circular())
     push(tmp_path, 1, "")
     manager.reconcile()
@@ -146,7 +146,7 @@ def test_a_broken_version_is_reported_and_the_old_one_stays(manager, tmp_path, c
     ]
 
 
-def test_where_the_newest_version_is_broken_the_one_before_it_is_served(manager, tmp_path):
+def test_the_version_before_a_broken_newest_one_is_served(manager, tmp_path):
     for number, content in ((1, "one"), (2, "two"), (3, "broken"), (4, "broken too")):
         push(tmp_path, number, content)
     manager.reconcile()
@@ -224,7 +224,7 @@ def test_before_the_first_look_a_request_is_told_to_wait(manager):
     assert caught.value.loading
 
 
-def test_a_version_that_is_being_loaded_is_told_from_one_that_is_not_there(tmp_path):
+def test_a_version_still_loading_is_told_from_a_missing_one(tmp_path):
     loading, go_on = threading.Event(), threading.Event()
 
     def load(path: Path) -> str:

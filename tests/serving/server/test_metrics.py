@@ -37,7 +37,7 @@ def test_a_histogram_is_cumulative_and_ends_with_all():
     assert {s.name: s.value for s in found if s.name != "latency_bucket"} == {"latency_sum": 556.5, "latency_count": 5}
 
 
-def test_latencies_reach_from_ten_microseconds_to_twenty_minutes():
+def test_latencies_reach_from_10_microseconds_to_20_minutes():
     assert LATENCY_BUCKETS[0] == 10
     assert math.isclose(LATENCY_BUCKETS[1], 18)
     assert LATENCY_BUCKETS[-1] * 1.8 > 20 * 60e6

@@ -134,7 +134,7 @@ def test_a_reload_adds_removes_and_changes_models(registry, folders):
     assert answer(registry, "shop", version=1) == "shop 1"
 
 
-def test_a_model_that_moves_to_another_folder_answers_all_the_time(registry, folders):
+def test_a_model_that_moves_to_another_folder_always_answers(registry, folders):
     registry.start((model(folders, "shop"),))
     assert registry.wait_until_available(10)
     seen, done = set(), threading.Event()
@@ -188,7 +188,7 @@ class Knotted:
         self.path, self.itself = path, self
 
 
-def test_a_model_that_is_taken_from_the_list_leaves_memory_after_its_last_request(folders):
+def test_a_removed_model_leaves_memory_after_its_last_request(folders):
     registry = ModelRegistry(Knotted, interval=0.02)
     registry.start((model(folders, "shop"), model(folders, "fair")))
     assert registry.wait_until_available(10)
@@ -227,7 +227,7 @@ def text(folders: Path, *names: str) -> str:
     return "model_config_list { " + " ".join(entries) + " }"
 
 
-def test_a_changed_config_file_is_followed_and_a_wrong_one_is_reported_once(registry, folders, caplog):
+def test_a_config_change_is_followed_and_a_wrong_one_told_once(registry, folders, caplog):
     path = folders / "models.config"
     path.write_text(text(folders, "shop"))
     watcher = ConfigFileWatcher(path, 0.02, registry)

@@ -64,7 +64,7 @@ def test_a_compressed_body_is_read(rest):
     assert rest("POST", "/v1/models/souk:predict", body, {"Content-Encoding": "gzip"})[0] == 200
 
 
-def test_status_and_metadata_are_written_as_tensorflow_serving_writes_them(rest):
+def test_status_and_metadata_look_like_tensorflow_servings(rest):
     entry = {"version": "3", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
     for path in ("/v1/models/souk", "/v1/models/souk/versions/3"):
         assert rest("GET", path) == (200, {"model_version_status": [entry]})
@@ -187,7 +187,7 @@ def test_a_body_that_is_too_large_is_refused(tmp_path, start_server):
     assert ask(server.rest_address, "POST", PREDICT, squeezed, {"Content-Encoding": "gzip"})[0] == 413
 
 
-def test_while_nothing_is_loaded_requests_are_told_to_come_back_or_that_there_is_none(tmp_path, start_server):
+def test_requests_with_nothing_loaded_get_404_or_503(tmp_path, start_server):
     server = start_server(tmp_path)
     assert ask(server.rest_address, "POST", PREDICT, {"instances": ["a"]})[0] in (404, 503)
 

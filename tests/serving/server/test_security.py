@@ -138,7 +138,7 @@ def test_clients_must_show_a_certificate_where_that_is_asked(tmp_path, served, a
     assert http_status(server.rest_address, context=context) == 200
 
 
-def test_keys_that_cannot_be_used_are_explained_without_being_shown(tmp_path, authority):
+def test_unusable_keys_are_explained_without_being_shown(tmp_path, authority):
     key, certificate = authority.issue()
     other_key, _ = authority.issue()
     cases = {

@@ -183,7 +183,7 @@ def test_a_wrong_question_for_status_is_refused(channel, spec, code, message):
     assert (caught.value.code().name, caught.value.details()) == (code, message)
 
 
-def test_versions_are_swapped_under_load_without_a_failure_or_a_mixed_answer(tmp_path, start_server):
+def test_a_swap_under_load_fails_no_request_and_mixes_no_answer(tmp_path, start_server):
     tiny_retriever.push(tmp_path, 1)
     server = start_server(tmp_path)
     assert server.manager.wait_until_available(60)
@@ -211,7 +211,7 @@ def test_versions_are_swapped_under_load_without_a_failure_or_a_mixed_answer(tmp
         assert set(seen) == {1, 2, 3}
 
 
-def test_a_broken_version_is_reported_while_the_old_one_answers_and_is_tried_again_once_mended(tmp_path, start_server):
+def test_a_broken_version_is_reported_and_loaded_once_mended(tmp_path, start_server):
     tiny_retriever.push(tmp_path, 1)
     server = start_server(tmp_path)
     assert server.manager.wait_until_available(60)
@@ -246,7 +246,7 @@ def test_a_half_copied_version_is_waited_for(tmp_path, start_server):
     wait_for(lambda: answers_from(server) == 2, "version 2")
 
 
-def test_a_withdrawn_version_gives_way_and_the_last_one_leaves_nothing(tmp_path, start_server):
+def test_a_withdrawn_version_gives_way_to_the_one_before(tmp_path, start_server):
     for version in (1, 2):
         tiny_retriever.push(tmp_path, version)
     server = start_server(tmp_path)
@@ -260,7 +260,7 @@ def test_a_withdrawn_version_gives_way_and_the_last_one_leaves_nothing(tmp_path,
     assert caught.value.code is grpc.StatusCode.NOT_FOUND
 
 
-def test_while_the_first_version_loads_requests_are_told_to_come_back(tmp_path, monkeypatch, start_server):
+def test_requests_during_the_first_load_are_told_to_come_back(tmp_path, monkeypatch, start_server):
     go_on = threading.Event()
     from serving.server import loader
 
@@ -277,7 +277,7 @@ def test_while_the_first_version_loads_requests_are_told_to_come_back(tmp_path, 
     assert answers_from(server) == 1
 
 
-def test_an_empty_folder_is_watched_until_the_first_version_comes(tmp_path, start_server):
+def test_an_empty_folder_is_watched_for_its_first_version(tmp_path, start_server):
     server = start_server(tmp_path)
     assert states(server) == {}
     tiny_retriever.push(tmp_path, 1)

@@ -31,7 +31,7 @@ def test_any_tensor_is_read_as_it_was_written(values):
         np.testing.assert_array_equal(back.numpy(), tensor.numpy())
 
 
-def test_scores_are_in_the_field_that_tensorflow_serving_answers_in():
+def test_scores_are_in_the_field_tensorflow_serving_uses():
     proto = tensors.to_proto(np.array([[1.5, 2.5]], np.float32))
     assert list(proto.float_val) == [1.5, 2.5]
     assert proto.tensor_content == b""
