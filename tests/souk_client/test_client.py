@@ -139,7 +139,7 @@ def test_settings_that_cannot_work_are_refused():
         Client("localhost:1", timeout_s=0)
 
 
-def test_where_nothing_listens_the_error_names_the_target_and_the_command():
+def test_if_nothing_listens_the_error_names_target_and_command():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         target = f"127.0.0.1:{free.getsockname()[1]}"
@@ -176,7 +176,7 @@ def test_a_model_that_is_not_souks_is_recognized(client):
         client.search("red")
 
 
-def test_the_client_imports_neither_tensorflow_nor_anything_as_heavy():
+def test_the_client_imports_nothing_as_heavy_as_tensorflow():
     code = f"""
 import json, sys
 import souk_client.client

@@ -22,7 +22,7 @@ def read(example: bytes) -> dict[str, list[str]]:
     return {name: [value.decode() for value in feature.bytes_list.value] for name, feature in parsed.items()}
 
 
-def test_tensorflow_reads_every_feature_under_its_name_in_the_schema():
+def test_tensorflow_reads_every_feature_under_its_schema_name():
     assert read(search_example("red shoes", "u42", EVERYTHING)) == {
         features.QUERY: ["red shoes"],
         features.USER_ID: ["u42"],
@@ -61,7 +61,7 @@ def test_relevance_control_is_written_where_it_is_decided(asked, written):
     assert read(search_example("red", relevance_control=asked))[features.RELEVANCE_CONTROL] == written
 
 
-def test_retrieval_is_written_where_it_is_decided_and_must_be_a_known_one():
+def test_retrieval_is_written_only_if_decided_and_must_be_known():
     assert read(search_example("red", retrieval="lexical"))[features.RETRIEVAL] == ["lexical"]
     with pytest.raises(InputError, match=r"no retrieval 'bm25'\. Give one of dense, lexical, hybrid"):
         search_example("red", retrieval="bm25")

@@ -54,7 +54,7 @@ def test_the_longest_answer_says_how_many_places_there_are():
     assert merge([short, long]) == Row([b"b", b"a"], [2.0, 1.0])
 
 
-def test_a_score_that_is_not_a_number_is_not_hidden_by_the_other_shards():
+def test_other_shards_do_not_hide_a_score_that_is_no_number():
     bad, good = Row([b"a", b"b"], [math.nan, math.nan]), Row([b"c", b"d"], [2.0, 1.0])
     merged = merge([good, bad])
     assert (merged.ids, math.isnan(merged.scores[0])) == ([b"a", b"b"], True)

@@ -107,7 +107,7 @@ def test_the_answer_is_that_of_the_catalog_in_one_piece(shared, server, query, k
     assert surely <= {hit.item_id for hit in answer.hits}
 
 
-def test_only_matched_items_are_in_an_answer_with_relevance_control(shared):
+def test_an_answer_with_relevance_control_has_only_matches(shared):
     """Each shard leaves what scores more than half of its own best; all of them have applied it."""
     with ShardedClient(shared.targets) as client:
         plain, left = client.answer("blue kettle"), client.answer("blue kettle", relevance_control=True)
@@ -146,20 +146,20 @@ def test_an_empty_batch_is_refused_before_anything_is_sent(allow_partial):
                 ask()
 
 
-def test_servers_in_a_wrong_order_are_refused_instead_of_believed(shared):
+def test_servers_in_a_wrong_order_are_refused_not_believed(shared):
     with ShardedClient(shared.targets[::-1]) as client, pytest.raises(ServingError) as raised:
         client.search("red")
     assert raised.value.code is grpc.StatusCode.NOT_FOUND
     assert "shard 0 of 3" in str(raised.value)
 
 
-def test_a_wrong_request_is_refused_by_all_even_where_shards_may_be_missing(shared):
+def test_a_wrong_request_is_refused_even_if_shards_may_be_gone(shared):
     with ShardedClient(shared.targets, allow_partial=True) as client, pytest.raises(ServingError) as raised:
         client.answer_examples([b"not an example"])
     assert raised.value.code is grpc.StatusCode.INVALID_ARGUMENT
 
 
-def test_while_a_push_is_under_way_the_newest_version_that_all_have_answers(cluster):
+def test_during_a_push_the_newest_version_that_all_have_answers(cluster):
     with ShardedClient(cluster.targets) as client:
         before = client.answer("blue kettle")
         cluster.push(4, 0, 2)
@@ -171,7 +171,7 @@ def test_while_a_push_is_under_way_the_newest_version_that_all_have_answers(clus
         assert all(hit.item_id.startswith("v4-") for hit in client.answer("blue kettle").hits)
 
 
-def test_a_version_that_was_agreed_on_and_is_withdrawn_does_not_fail_a_request(cluster):
+def test_an_agreed_version_that_is_withdrawn_fails_no_request(cluster):
     with ShardedClient(cluster.targets) as client:
         cluster.push(4, 0, 2)
         eventually(lambda: cluster.serves(0, 3, 4) and cluster.serves(2, 3, 4))
@@ -182,7 +182,7 @@ def test_a_version_that_was_agreed_on_and_is_withdrawn_does_not_fail_a_request(c
         assert client.answer("red").model_version == 4
 
 
-def test_a_version_that_another_server_of_a_shard_has_does_not_fail_a_request(cluster, monkeypatch):
+def test_a_version_only_some_servers_have_fails_no_request(cluster, monkeypatch):
     """Behind one address there may be several servers: one tells of version 4, the one that is asked lacks it."""
     cluster.push(4, 0, 2)
     eventually(lambda: cluster.serves(0, 3, 4) and cluster.serves(2, 3, 4))
@@ -222,7 +222,7 @@ def test_no_answer_mixes_versions_while_versions_come_and_go(cluster):
     assert seen == {3, 4}
 
 
-def test_shards_without_a_version_in_common_are_an_error_that_says_what_each_has(tmp_path):
+def test_the_error_of_no_common_version_says_what_each_has(tmp_path):
     cluster = Cluster(tmp_path, versions=1)
     cluster.push(3)
     cluster.start()

@@ -44,7 +44,7 @@ def test_the_client_wheel_has_every_module_of_the_package(environment):
     assert {name for name in names if not (packages / name).is_file()} == set()
 
 
-def test_client_and_souk_have_one_version_and_agree_on_requirements():
+def test_client_and_souk_agree_on_version_and_requirements():
     client, souk = (
         tomllib.loads((ROOT / folder / "pyproject.toml").read_text())["project"] for folder in ("souk_client", "")
     )

@@ -32,7 +32,7 @@ def test_one_string_each_comes_back_as_a_list():
     assert wire.strings(ours(tf.make_tensor_proto(np.zeros([0], object), tf.string))) == []
 
 
-def test_floats_come_back_from_packed_bytes_and_from_the_typed_field():
+def test_floats_are_read_from_packed_bytes_and_the_typed_field():
     values = np.array([[1.5, float("-inf")], [0.25, -2]], np.float32)
     packed = ours(tf.make_tensor_proto(values))
     typed = tensor_pb2.TensorProto(
@@ -42,7 +42,7 @@ def test_floats_come_back_from_packed_bytes_and_from_the_typed_field():
     assert wire.float_rows(packed) == wire.float_rows(typed) == values.tolist()
 
 
-def test_a_tail_of_equal_values_may_be_left_out_as_tensorflow_does():
+def test_a_tail_of_equal_values_may_be_absent_as_in_tensorflow():
     proto = tf.make_tensor_proto(np.full([2, 3], 4.0, np.float32))
     del proto.float_val[1:]
     proto.tensor_content = b""
