@@ -45,7 +45,7 @@ ids = st.lists(st.integers(1, 99), max_size=5)
 
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.tuples(ids, ids), min_size=1, max_size=4), st.integers(1, 4), st.sampled_from([0.0, 0.5, 1.0]))
-def test_a_query_is_neighboring_title_words_and_some_attribute_words(rows, longest, share):
+def test_a_query_is_neighboring_title_words_and_some_attributes(rows, longest, share):
     titles, attributes = [row[0] for row in rows], [row[1] for row in rows]
     config = CatalogQueriesConfig(longest=longest, attribute_share=share, misspelled_share=0.0)
     made = draw_queries(catalog(titles, attributes), SUBWORDS, WIDTHS, config)
@@ -90,7 +90,7 @@ def test_all_or_none_of_the_attribute_words_are_taken(share):
     np.testing.assert_array_equal(made, [[7, 8, 9, 0, 0, 0] if share else [7, 0, 0, 0, 0, 0]])
 
 
-def test_a_misspelled_word_is_unknown_and_keeps_some_of_its_subwords():
+def test_a_misspelled_word_is_unknown_but_keeps_some_subwords():
     config = CatalogQueriesConfig(longest=3, attribute_share=0.0, misspelled_share=1.0)
     made = draw_queries(catalog([[5, 6, 7]] * 64, [[]] * 64), SUBWORDS, WIDTHS, config)
     assert not made[transformed.QUERY_UNIGRAMS].numpy().any()

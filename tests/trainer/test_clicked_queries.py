@@ -42,7 +42,7 @@ def led_to(log, item: int) -> Counter[int]:
 
 @settings(deadline=None, max_examples=60)
 @given(logs)
-def test_an_item_has_the_words_that_most_requests_led_to_it_with(log):
+def test_an_item_has_the_words_most_requests_led_to_it_with(log):
     columns = table_of(log).columns
     for item in range(1, ITEMS + 1):
         ranked = sorted(led_to(log, item).items(), key=lambda pair: (-pair[1], pair[0]))[:WIDTH]

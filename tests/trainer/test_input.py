@@ -64,7 +64,7 @@ def test_validation_and_training_share_no_request_and_lose_none(files):
     assert 30 < len(validation) < 90
 
 
-def test_every_epoch_sees_each_request_once_in_an_order_of_its_own(files):
+def test_each_epoch_sees_every_request_once_in_its_own_order(files):
     requests = read_requests(SearchReader(CONFIG, ()), files, validation=False)
     batches = shuffled_batches(requests, CONFIG)
     first, second = items_of(batches), items_of(shuffled_batches(requests, CONFIG, 1))
@@ -73,7 +73,7 @@ def test_every_epoch_sees_each_request_once_in_an_order_of_its_own(files):
     assert [len(batch[features.ITEMS]) for batch in batches][:-1] == [16] * (len(first) // 16)
 
 
-def test_orders_depend_on_seed_and_epoch_alone_so_that_training_can_begin_anywhere(files):
+def test_seed_and_epoch_fix_orders_so_training_starts_anywhere(files):
     def batches(first_epoch: int = 0, first_batch: int = 0, seed: int = 17) -> list[list[int]]:
         config = CONFIG.model_copy(update={"seed": seed})
         requests = read_requests(SearchReader(config, ()), files, validation=False)
@@ -102,7 +102,7 @@ def test_a_small_log_gives_up_to_a_fifth_to_validation(files, least, share):
     assert len(kept_out) == pytest.approx(300 * share, abs=4 * (300 * share * (1 - share)) ** 0.5)
 
 
-def test_a_request_is_in_validation_by_its_id_whatever_else_it_holds(tmp_path):
+def test_only_its_id_decides_if_a_request_is_in_validation(tmp_path):
     ids = [f"r{number}".encode() for number in range(200)]
     rows = [{"request_id": [i], "items": [n], "stages": [2]} for n, i in enumerate(ids)]
     write_examples(tmp_path / "part.gz", rows + [{**row, "query_unigrams": [7]} for row in rows])

@@ -13,7 +13,7 @@ MASKED = RNG.random((4, 6)) < 0.3
 
 
 @pytest.mark.parametrize("margin", [0.1, 1.0])
-def test_hinge_is_the_mean_violation_over_the_negatives_that_count(margin):
+def test_hinge_is_the_mean_violation_over_unmasked_negatives(margin):
     expected = [
         np.mean([max(0.0, margin - POSITIVE[i] + NEGATIVE[i, j]) for j in range(6) if not MASKED[i, j]])
         for i in range(4)
@@ -66,7 +66,7 @@ def test_a_positive_without_negatives_has_no_hinge_loss():
 
 
 @pytest.mark.parametrize("margin", [0.0, 0.2])
-def test_the_ranking_loss_is_the_mean_violation_over_pairs_of_different_stage(margin):
+def test_ranking_loss_is_the_mean_violation_of_unequal_stages(margin):
     stages = RNG.integers(0, 4, (6, 5))
     stages[0] = 0
     scores = RNG.normal(size=(6, 5)).astype(np.float32)

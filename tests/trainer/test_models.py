@@ -179,7 +179,7 @@ def test_heads_differ_and_history_and_profile_move_the_query():
         assert not np.allclose(towers.encode_query(other, columns), vectors), name
 
 
-def test_the_unknown_item_in_a_history_is_like_an_item_without_fields():
+def test_an_unknown_item_in_history_is_like_one_without_fields():
     towers, _, table = make(CONFIGS["dpsr 1 head"])
     columns = table.as_tensors()
     history = tf.constant([[table.size + 1] + [0] * 19])
@@ -199,7 +199,7 @@ def test_every_weight_learns(config):
     assert not unmoved
 
 
-def test_words_start_with_the_rarity_that_they_have_in_the_catalog():
+def test_words_start_with_their_rarity_in_the_catalog():
     towers, _, table = make(CONFIGS["dpsr 1 head"])
     start_from_catalog(towers, table, None)
     held = [

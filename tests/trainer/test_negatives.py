@@ -29,7 +29,7 @@ def test_expected_counts_agree_with_counting():
     np.testing.assert_allclose(counts / draws, expected, rtol=0.12)
 
 
-def test_an_item_that_is_no_positive_keeps_a_finite_correction_without_random_negatives():
+def test_corrections_stay_finite_without_random_negatives():
     drawn = negatives.sample_candidates(tf.constant([0, 1]), 3, NegativesConfig(per_positive=2, random_ratio=0.0))
     assert np.all(np.isfinite(negatives.log_expected_count(tf.range(3), drawn, tf.constant([0.5, 0.5, 0.0]), 3)))
 
@@ -42,7 +42,7 @@ def test_an_item_that_the_same_request_led_to_is_no_negative():
     )
 
 
-def test_an_item_that_every_request_led_to_is_no_negative_of_any_and_leaves_the_loss_finite():
+def test_a_positive_of_all_is_never_negative_and_loss_is_finite():
     """However often it is in the batch; where it is all that there is, nothing is left to be compared with."""
     rows, request = tf.constant([7, 7, 3, 7]), tf.constant([0, 1, 1, 2])
     masked = negatives.accidental_hits(rows, request, rows)
@@ -58,7 +58,7 @@ def test_an_item_that_every_request_led_to_is_no_negative_of_any_and_leaves_the_
     np.testing.assert_allclose(loss, [alone, 0.0, 0.0, alone], atol=1e-6)
 
 
-def test_mixtures_lie_between_the_positive_and_its_hardest_negatives():
+def test_mixtures_lie_between_positive_and_hardest_negatives():
     positive = np.array([1.0, -1.0], np.float32)
     negative = np.array([[0.5, 0.9, 0.1, 0.8], [0.2, -0.5, 0.4, 0.3]], np.float32)
     masked = np.array([[False, True, False, False], [False] * 4])

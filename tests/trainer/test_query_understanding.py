@@ -322,7 +322,7 @@ def test_what_is_saved_is_loaded(learned, tmp_path):
     assert loaded.terms()[features.BRAND] > 0
 
 
-def test_a_shop_whose_queries_lead_nowhere_in_particular_is_understood_as_nothing():
+def test_queries_that_lead_nowhere_are_understood_as_nothing():
     understanding = learn([chunk([([], [1]), ([OTHER_WORD], [7])])], SHOP, SIZES, CLICKS_ONLY)
     assert understood(understanding, [[NIKE, SHOE], []]) == [NOTHING, NOTHING]
 
@@ -333,7 +333,7 @@ def test_verdicts_that_agree_meet_and_others_unite():
     assert sets == [{2}, {1, 2, 3}, set()]
 
 
-def test_fingerprints_tell_orders_apart_and_know_no_hash_buckets():
+def test_fingerprints_tell_orders_apart_without_hash_buckets():
     units = tf.constant([[1, 2, 0], [2, 1, 0], [12, 0, 0], [1, 2, 0], [1, OTHER_WORD, 0], [0, 0, 0]])
     keys = fingerprints(units, known=20).numpy().tolist()
     assert keys[0] == keys[3]

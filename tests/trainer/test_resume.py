@@ -60,7 +60,7 @@ def assert_same(model, other):
         np.testing.assert_allclose(weights, others, rtol=0, atol=1e-4)
 
 
-def test_a_training_that_was_killed_twice_ends_as_if_it_had_not_been(killed, whole):
+def test_a_training_killed_twice_ends_as_if_never_killed(killed, whole):
     assert_same(killed[1], whole)
 
 
@@ -73,7 +73,7 @@ def test_an_epoch_that_went_on_says_a_possible_speed(killed):
     assert all(0 < speed < 1e6 for speed in killed[1].history["examples_per_second"])
 
 
-def test_a_training_that_ended_before_its_model_was_saved_takes_no_step_more(killed, whole, shop):
+def test_a_training_that_ended_unsaved_takes_no_further_step(killed, whole, shop):
     state_dir, _ = killed
     assert saved_position(str(state_dir), STEPS) == Position(epoch=CONFIG.epochs)
     assert_same(train_here(shop, state_dir), whole)

@@ -56,7 +56,7 @@ def test_every_weight_of_every_model_has_one_path(shop, earlier, model):
     assert sorted(id(v) for v in by_path.values()) == sorted(id(v) for v in towers.weights)
 
 
-def test_training_starts_with_all_that_a_model_of_the_same_type_has_learned(shop, earlier, tmp_path):
+def test_training_starts_with_all_a_model_of_its_type_learned(shop, earlier, tmp_path):
     optimizer = CONFIG.optimizer.model_copy(update={"learning_rate": 1e-12})
     still = CONFIG.model_copy(update={"epochs": 1, "optimizer": optimizer})
     warm = shop.train(still, tmp_path, earlier=earlier)
@@ -98,7 +98,7 @@ def test_embeddings_go_over_by_term_where_ids_have_changed(earlier, later_transf
 
 
 @pytest.mark.parametrize("model", ["two_tower", "mgdspr", "mmse"])
-def test_another_type_of_model_takes_the_parts_that_both_have_and_starts_the_rest_fresh(shop, earlier, model):
+def test_another_model_type_takes_only_the_shared_parts(shop, earlier, model):
     towers = fresh_towers(TrainerConfig(model=model, **SMALL), shop.transform, earlier.table)
     before = {path: variable.numpy() for path, variable in towers.variables_by_path().items()}
     result = start_from(towers, shop.transform, earlier)

@@ -12,7 +12,7 @@ LENGTHS = [5, 2, 0]
 PRESENT = np.arange(5) < np.array(LENGTHS)[:, np.newaxis]
 
 
-def test_attention_is_a_softmax_over_what_is_there_and_a_zero_vector():
+def test_attention_is_a_softmax_over_present_and_zero_vectors():
     got = attend(tf.constant(QUERY), tf.constant(MEMORY), tf.constant(PRESENT)).numpy()
     for row, length in enumerate(LENGTHS):
         memory = np.concatenate([np.zeros((1, 4)), MEMORY[row, :length]])

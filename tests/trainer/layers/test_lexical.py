@@ -27,7 +27,7 @@ def expected(layer: LexicalSkip, *weighted: tuple[float, np.ndarray]) -> np.ndar
     return mapped / np.linalg.norm(mapped, axis=1, keepdims=True)
 
 
-def test_a_text_is_the_weighted_sum_of_its_words_mapped_to_unit_length():
+def test_a_text_is_its_words_weighted_sum_mapped_to_unit_length():
     layer = make()
     np.testing.assert_allclose(layer([bag(IDS)]), expected(layer, (1.0, IDS)), rtol=1e-4, atol=1e-6)
 
@@ -48,7 +48,7 @@ def test_an_empty_text_is_zero():
     np.testing.assert_array_equal(make()([bag([[0, 0]])]), np.zeros((1, 5)))
 
 
-def test_weights_start_from_the_root_of_the_inverse_document_frequency():
+def test_weights_start_from_the_square_root_of_idf():
     layer = make()
     layer.start_from_frequencies("words", np.array([0, 10, 1, 0]), 10, np.array([1.0, 1.0, 1.0, 0.1]))
     weights = np.log1p(np.exp(layer._weights["words"].table.numpy()[:, 0]))

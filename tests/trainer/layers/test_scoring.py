@@ -25,7 +25,7 @@ def test_soft_dot_product_is_the_papers_formula(beta):
             assert float(got) == pytest.approx(expected, rel=1e-5)
 
 
-def test_beta_near_zero_is_the_best_head_and_large_beta_the_mean():
+def test_small_beta_is_the_best_head_and_large_beta_the_mean():
     scores = scoring.head_scores(QUERY, ITEMS)
     np.testing.assert_allclose(scoring.soft_dot_product(scores, 1e-4), scoring.best_head(scores), atol=1e-4)
     np.testing.assert_allclose(scoring.soft_dot_product(scores, 1e5), tf.reduce_mean(scores, axis=1), atol=1e-4)

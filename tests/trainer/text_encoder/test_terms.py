@@ -38,7 +38,7 @@ def test_terms_are_reduced_as_by_a_pca(encoder):
         np.testing.assert_allclose(reduced[:, column], sign * expected[:, column], atol=1e-4)
 
 
-def test_in_the_full_width_cosines_are_those_of_centered_vectors(encoder):
+def test_full_width_cosines_are_those_of_centered_vectors(encoder):
     vectors = encoder.encode(TERMS)
     expected = cosines(vectors - vectors.mean(axis=0))
     np.testing.assert_allclose(cosines(term_vectors(encoder, TERMS, DIM)), expected, atol=1e-4)
