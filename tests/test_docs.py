@@ -33,7 +33,7 @@ def defines(module: Path, name: str) -> bool:
     return re.search(rf"^(\s*(def|class) )?{name}\b", module.read_text(), re.MULTILINE) is not None
 
 
-def test_the_configuration_page_is_what_the_settings_classes_say():
+def test_the_configuration_page_equals_the_settings_classes():
     written = subprocess.run(
         [sys.executable, "scripts/write_config_reference.py"],
         cwd=ROOT,

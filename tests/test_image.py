@@ -30,7 +30,7 @@ def test_hadolint_finds_nothing_in_any_image(path):
     assert (ended.returncode, ended.stdout) == (0, "")
 
 
-def test_the_images_that_it_builds_on_are_of_the_versions_that_souk_is_locked_to():
+def test_the_base_images_have_the_versions_souk_is_locked_to():
     text = "\n".join(entry.value for entry in INSTRUCTIONS)
     [python] = set(re.findall(r"python:(\d+\.\d+)-slim", text))
     assert f"{python}.0" in SpecifierSet(PROJECT["project"]["requires-python"])
@@ -38,7 +38,7 @@ def test_the_images_that_it_builds_on_are_of_the_versions_that_souk_is_locked_to
     assert (beam_python, beam) == (python, version("apache-beam"))
 
 
-def test_nothing_but_what_the_image_is_built_of_gets_into_the_build():
+def test_the_build_gets_only_what_the_image_is_built_of():
     lines = (REPOSITORY / ".dockerignore").read_text().splitlines()
     inside = exclude_paths(str(REPOSITORY), [line for line in lines if line and not line.startswith("#")])
     files = {name for name in inside if (REPOSITORY / name).is_file()} - {"Dockerfile", ".dockerignore"}
@@ -47,7 +47,7 @@ def test_nothing_but_what_the_image_is_built_of_gets_into_the_build():
     assert {name.partition("/")[0] for name in files} == {*PACKAGES, *(name.partition("/")[0] for name in built_of)}
 
 
-def test_every_tracked_file_of_every_package_is_in_the_image_with_its_bytecode(clean_environment):
+def test_the_image_has_all_tracked_package_files_and_bytecode(clean_environment):
     packages = next((clean_environment.root / "opt" / "souk" / "lib").glob("python*/site-packages"))
     files = tracked(*PACKAGES) - CLIENT_PROJECT
     assert {name for name in files if not (packages / name).is_file()} == set()

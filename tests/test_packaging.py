@@ -59,7 +59,7 @@ def test_the_sdist_holds_every_tracked_file_of_every_package(sdist):
     assert expected - inside == set()
 
 
-def test_what_is_installed_from_the_sdist_runs_by_itself_with_its_data_files(wheel, tmp_path):
+def test_an_sdist_install_runs_alone_with_its_data_files(wheel, tmp_path):
     target = tmp_path / "installed"
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(target)
@@ -191,7 +191,7 @@ def install_uv(*arguments: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
-def test_uv_comes_from_the_wheel_of_the_lock_where_there_is_no_pip(pinned_wheel, tmp_path):
+def test_uv_comes_from_the_locks_wheel_where_there_is_no_pip(pinned_wheel, tmp_path):
     (tmp_path / "uv.lock").write_text(pinned_wheel[1])
     ended = install_uv(str(tmp_path / "uv.lock"), str(tmp_path / "venv"))
     assert ended.returncode == 0, ended.stderr
@@ -209,7 +209,7 @@ def test_a_wheel_that_is_not_the_locked_one_is_not_installed(pinned_wheel, tmp_p
     assert not (tmp_path / "venv").exists()
 
 
-def test_a_wheel_that_cannot_be_fetched_ends_with_what_to_install(pinned_wheel, tmp_path):
+def test_an_unfetchable_wheel_ends_with_what_to_install(pinned_wheel, tmp_path):
     wheel, lock = pinned_wheel
     wheel.unlink()
     (tmp_path / "uv.lock").write_text(lock)
@@ -219,7 +219,7 @@ def test_a_wheel_that_cannot_be_fetched_ends_with_what_to_install(pinned_wheel, 
     assert "Traceback" not in ended.stderr
 
 
-def test_the_real_lock_pins_uv_for_the_machines_that_souk_runs_on():
+def test_the_real_lock_pins_uv_for_the_machines_souk_runs_on():
     sys.path.insert(0, str(ROOT / "scripts"))
     try:
         from install_uv import locked_uv
@@ -232,7 +232,7 @@ def test_the_real_lock_pins_uv_for_the_machines_that_souk_runs_on():
         locked_uv((ROOT / "uv.lock").read_text(), "sparc")
 
 
-def test_without_any_python_set_up_says_in_one_line_how_to_get_one(tmp_path):
+def test_without_python_set_up_says_in_one_line_how_to_get_it(tmp_path):
     """A machine whose commands are bash's and coreutils' alone; `dirname` is what the script needs of them."""
     commands = tmp_path / "bin"
     commands.mkdir()
