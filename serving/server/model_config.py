@@ -92,10 +92,14 @@ def _model(entry: model_server_config_pb2.ModelConfig) -> ModelSettings:
 
 def _check_platform(entry: model_server_config_pb2.ModelConfig) -> None:
     if entry.model_type and entry.model_platform:
-        raise InputError("Illegal setting both model_type(deprecated) and model_platform.")
+        raise InputError(
+            "Illegal setting both ModelServerConfig::model_type (deprecated) and ModelServerConfig::model_platform."
+        )
     platform = entry.model_platform or _MODEL_TYPES.get(entry.model_type, "other")
     if not platform:
-        raise InputError("Illegal setting neither model_type(deprecated) nor model_platform.")
+        raise InputError(
+            "Illegal setting neither ModelServerConfig::model_type (deprecated) nor ModelServerConfig::model_platform."
+        )
     if platform != _PLATFORM:
         raise InputError(f"Model {entry.name} requests unsupported platform {platform}; use {_PLATFORM!r}")
 

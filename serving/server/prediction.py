@@ -20,6 +20,8 @@ Arrays = dict[str, np.ndarray]
 
 # Any text may come as a model's name; as a label each would stay in memory for good.
 _UNKNOWN_MODEL = "(unknown)"
+# TensorFlow Serving's label for a SavedModel that it runs in a session, which is how it runs every one by default.
+_RUNTIME = "TF1"
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def run_counted(used: InUse[LoadedModel], signature: str, inputs: Tensors, metri
         microseconds = (time.perf_counter_ns() - started) // 1000
         metrics.graph_runs.add()
         metrics.graph_run_time_usecs.add(by=microseconds)
-        metrics.runtime_latency.observe(microseconds, used.name, "Predict", "TF2")
+        metrics.runtime_latency.observe(microseconds, used.name, "Predict", _RUNTIME)
 
 
 def check_deadline(deadline: float | None) -> None:

@@ -67,8 +67,9 @@ class ModelRegistry(Generic[Model]):
         New models are loaded before any request sees the change. A model that stays keeps its loaded versions.
 
         Raises:
-          RequestError: FAILED_PRECONDITION if a label is given to a version that is not available, UNKNOWN if a new
-            model does not become available, DEADLINE_EXCEEDED if that takes more than `timeout` seconds.
+          RequestError: FAILED_PRECONDITION if a label that is in use is moved to a version that is not available,
+            UNKNOWN if a new model does not become available, DEADLINE_EXCEEDED if that takes more than `timeout`
+            seconds.
         """
         with self._reloading:
             old = self._entries
@@ -79,7 +80,7 @@ class ModelRegistry(Generic[Model]):
                     entry.manager.start(self._interval)
                 _wait_for(added, timeout)
                 for entry in entries.values():
-                    _check_labels(entry)
+                    _check_labels(entry, old.get(entry.settings.name))
             except RequestError:
                 for entry in added:
                     entry.manager.retire()
@@ -115,17 +116,17 @@ class ModelRegistry(Generic[Model]):
             yield found
 
     def statuses(self, spec: model_pb2.ModelSpec) -> dict[int, Status]:
-        """State of every version of a model, or of the one that `spec` asks for.
+        """State of every version of a model, or of the version whose number `spec` gives.
+
+        A label in `spec` is ignored, as TensorFlow Serving 2.16.1 ignores it.
 
         Raises:
-          RequestError: NOT_FOUND or INVALID_ARGUMENT, as TensorFlow Serving has it.
+          RequestError: NOT_FOUND, as TensorFlow Serving has it.
         """
-        if not spec.name:
-            raise invalid("ModelSpec has no name specified.")
         entry = self._entries.get(spec.name)
-        number = self._number(entry, spec)
         found = {} if entry is None else entry.manager.statuses()
-        if number is not None:
+        if spec.HasField("version"):
+            number = int(spec.version.value)
             if number not in found:
                 raise RequestError(grpc.StatusCode.NOT_FOUND, f"Could not find version {number} of model {spec.name}")
             return {number: found[number]}
@@ -211,10 +212,12 @@ def _why(entry: _Entry[Model]) -> str:
     return ", ".join(errors) or f"no version in {entry.settings.base}"
 
 
-def _check_labels(entry: _Entry[Model]) -> None:
+def _check_labels(entry: _Entry[Model], old: _Entry[Model] | None) -> None:
+    """As TensorFlow Serving checks with --allow_version_labels_for_unavailable_models: a new label may come first."""
     available = entry.manager.available()
-    for number in entry.settings.labels.values():
-        if number not in available:
+    used = {} if old is None else old.settings.labels
+    for label, number in entry.settings.labels.items():
+        if number not in available and used.get(label, number) != number:
             raise RequestError(
                 grpc.StatusCode.FAILED_PRECONDITION,
                 f"Request to assign label to version {number} of model {entry.settings.name}, "

@@ -65,7 +65,7 @@ def get_model_metadata(registry: ModelRegistry[LoadedModel], request: Any, deadl
 
 
 def get_model_status(registry: ModelRegistry[LoadedModel], request: Any, deadline: float | None) -> Any:
-    """States of all versions, newest first, or the state of the one asked for."""
+    """States of all versions, newest first, or of the one whose number is asked for."""
     _require_model_spec(request)
     statuses = registry.statuses(request.model_spec)
     response = get_model_status_pb2.GetModelStatusResponse()

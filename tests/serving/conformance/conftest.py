@@ -4,6 +4,8 @@ docs/serving.md says how to point these tests at TensorFlow Serving.
 """
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -24,6 +26,7 @@ from tests.serving.waiting import wait_for
 
 ROOT = Path(__file__).resolve().parents[3]
 START_S = 90.0
+STOP_S = 30.0
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -31,6 +34,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--target", help="host:port of gRPC to test (default: a `souk serve` of its own)")
     group.addoption("--rest-target", help="host:port of REST to test")
     group.addoption("--served-path", help="folder of the models as the server at --target sees it, for reload tests")
+    group.addoption("--pid", type=int, help="process of the server at --target; SIGTERM must end it after the tests")
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,9 @@ def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     if given is not None:
         rest = request.config.getoption("--rest-target")
         yield ready(Target(given, rest, request.config.getoption("--served-path")))
+        if (pid := request.config.getoption("--pid")) is not None:
+            os.kill(pid, signal.SIGTERM)
+            wait_for(lambda: not Path(f"/proc/{pid}").exists(), "the end of the server", STOP_S)
         return
     folder = tmp_path_factory.mktemp("conformance")
     config, told = models.write(folder, str(folder)), folder / "ready.json"
@@ -63,8 +70,8 @@ def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         ports = json.loads(told.read_text())
         yield ready(Target(ports["address"], ports["rest_address"], str(folder)))
     finally:
-        process.terminate()
-        process.wait(30)
+        process.send_signal(signal.SIGTERM)
+        process.wait(STOP_S)
     text = (folder / "log").read_text()
     assert process.returncode == 0
     assert "Traceback" not in text, text

@@ -171,7 +171,6 @@ def test_status_is_read_by_tensorflows_own_stubs(channel):
     [
         ({"name": "bazaar"}, "NOT_FOUND", "Could not find any versions of model bazaar"),
         ({"name": "souk", "version": {"value": 4}}, "NOT_FOUND", "Could not find version 4 of model souk"),
-        ({"name": "souk", "version_label": "x"}, "INVALID_ARGUMENT", "Unrecognized servable version label: x"),
         (None, "INVALID_ARGUMENT", "Missing ModelSpec"),
     ],
 )
