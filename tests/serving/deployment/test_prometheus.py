@@ -43,7 +43,7 @@ def test_alerts_use_metrics_and_labels_that_the_server_has(rules):
     used = set()
     for rule in rules.values():
         for name, labels in re.findall(r"(:tensorflow:[\w:]+)(?:\{(.*?)\})?", rule["expr"]):
-            metric = metrics[name.removesuffix("_bucket").removesuffix("_sum")]
+            metric = metrics[name if name in metrics else re.sub("_(bucket|sum|count)$", "", name)]
             used.add(metric.name)
             assert set(re.findall(r"(\w+)[=!]", labels)) <= set(metric._labels)
     assert {":tensorflow:serving:request_count", ":tensorflow:serving:request_latency"} <= used
@@ -67,8 +67,16 @@ def test_the_alert_on_threads_rings_at_80_percent_of_them():
 
 
 def test_every_alert_has_a_row_of_the_runbook():
-    rows = re.findall(r"^\| (Souk\w+) \|", (ROOT / "docs" / "deployment.md").read_text(), re.MULTILINE)
-    assert sorted(rows) == sorted(RULES)
+    rows = re.findall(r"^\| (Souk\w+) \| (.+?) \|", (ROOT / "docs" / "deployment.md").read_text(), re.MULTILINE)
+    assert sorted(name for name, _ in rows) == sorted(RULES)
+    (milliseconds,) = re.findall(r"p99 above (\d+) ms", dict(rows)["SoukSlow"])
+    assert int(RULES["SoukSlow"]["expr"].rpartition(">")[2]) == int(milliseconds) * 1000
+
+
+def test_both_apis_of_predict_count_as_slow():
+    """TensorFlow Serving and `souk serve` label gRPC's `Predict`, and REST's `predict`."""
+    (pattern,) = re.findall(r'API=~"(.+?)"', RULES["SoukSlow"]["expr"])
+    assert [api for api in ("Predict", "predict", "Classify") if re.fullmatch(pattern, api)] == ["Predict", "predict"]
 
 
 def test_only_the_no_version_alert_differs_for_the_operator():
