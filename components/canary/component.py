@@ -65,5 +65,6 @@ def _log(result: CanaryResult) -> None:
     for failure in result.failures:
         _logger.error("canary: %s", failure)
     if result.latency is not None:
+        _logger.info("canary: asked %s", result.server)
         _logger.info("canary: latency p50 %.1f ms, p99 %.1f ms", result.latency.p50, result.latency.p99)
     _logger.info("canary: the candidate is %s", "blessed" if result.blessed else "not blessed")

@@ -3,6 +3,7 @@
 import json
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 
 from components.canary import slowdown, traffic
 from components.canary.config import CanaryConfig
+from components.canary.external_server import serve_candidate_with
 from components.canary.interview import Interview
 from components.canary.result import CanaryResult
 from components.canary.server_process import MODEL_NAME, LoadError, ServerProcess, log_tail, serve_candidate
@@ -54,6 +56,7 @@ def probe(servable: Path, examples_uri: str, config: CanaryConfig, catalog_uri: 
 
     Raises:
       StartError: if the serving program does not come to load the candidate.
+      InputError: if the program of `server_command` cannot be started.
     """
     catalog_uri = catalog_uri or examples_uri
     sent = _traffic(examples_uri, catalog_uri, config)
@@ -72,7 +75,7 @@ def probe(servable: Path, examples_uri: str, config: CanaryConfig, catalog_uri: 
     with tempfile.TemporaryDirectory(prefix="souk-canary-log-") as folder:
         log = Path(folder) / "server.log"
         try:
-            with serve_candidate(folders, log, config) as server:
+            with _served(folders, log, config) as server:
                 startup_seconds, load_seconds = server.startup_seconds, server.load_seconds
                 _hold(whole, shards, server, sent, config)
         except LoadError as error:
@@ -83,6 +86,7 @@ def probe(servable: Path, examples_uri: str, config: CanaryConfig, catalog_uri: 
         ]
         server_log = log_tail(log) if failures else ""
     return CanaryResult(
+        server=config.server,
         failures=tuple(failures),
         startup_seconds=startup_seconds,
         load_seconds=load_seconds,
@@ -94,6 +98,12 @@ def probe(servable: Path, examples_uri: str, config: CanaryConfig, catalog_uri: 
         edge_latency_ms=whole.edge_latency_ms,
         server_log=server_log,
     )
+
+
+def _served(folders: Sequence[Path], log: Path, config: CanaryConfig) -> AbstractContextManager[ServerProcess]:
+    if config.server_command is None:
+        return serve_candidate(folders, log, config)
+    return serve_candidate_with(config.server_command, folders, log, config)
 
 
 def indexed_items(servable: Path) -> int | None:
@@ -144,9 +154,9 @@ def _hold(
 ) -> None:
     names = shard_models(MODEL_NAME, max(1, len(shards)))
     timeout_s = deadline_s(config, server)
-    for name, interview in zip(names, shards or [whole], strict=True):
+    for name, address, interview in zip(names, server.addresses, shards or [whole], strict=True):
         limit = None if shards else config.p99_limit_ms
-        with Client(server.address, model_name=name, timeout_s=timeout_s) as client:
+        with Client(address, model_name=name, timeout_s=timeout_s) as client:
             encoders = (
                 partial(interview.ask_signatures, client),
                 partial(interview.ask_encoders, client, sent.questions[0].example, sent.items),
@@ -155,7 +165,7 @@ def _hold(
                 return
     if shards:
         with ShardedClient(
-            [server.address], shards=len(shards), model_name=MODEL_NAME, timeout_s=timeout_s
+            server.addresses, shards=len(shards), model_name=MODEL_NAME, timeout_s=timeout_s
         ) as together:
             _ask(whole, server, _searches(whole, together, sent, config, config.p99_limit_ms))
 

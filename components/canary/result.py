@@ -39,8 +39,8 @@ class CanaryResult:
 
     Attributes:
       failures: why it is not blessed, most important first; none for a good candidate.
-      startup_seconds: from the start of the serving program until its ports were open; None if it was not started, or
-        did not load the candidate.
+      startup_seconds: from the start of the serving program until its ports were open; None if it was not started, did
+        not load the candidate, or is that of `server_command`.
       load_seconds: from the start of the serving program until the candidate was ready; None if it never was.
       places: items in a full answer (k of the candidate); None if it never answered.
       latency: of the requests of the eval split, each the lowest of the attempts; None if none was answered.
@@ -49,6 +49,7 @@ class CanaryResult:
       slowdown: how many times slower the machine was because of other work when they were sent; None if none was.
       edge_latency_ms: latency of each awkward request, by its name.
       server_log: the end of what the serving program printed, if something failed.
+      server: which server it was: `souk serve`, or the command line of the settings; "" if none was started.
     """
 
     failures: tuple[str, ...] = ()
@@ -61,6 +62,7 @@ class CanaryResult:
     slowdown: float | None = None
     edge_latency_ms: dict[str, float] = field(default_factory=dict)
     server_log: str = ""
+    server: str = ""
 
     @property
     def blessed(self) -> bool:

@@ -278,6 +278,7 @@ def canary_of(blessing: Found, read: Read) -> CanaryRun:
         attempts=result.get("attempts"),
         allowed_p99_ms=result.get("allowed_p99_ms"),
         slowdown=result.get("slowdown"),
+        server=result.get("server", ""),
     )
 
 

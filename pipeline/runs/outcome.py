@@ -183,6 +183,7 @@ class CanaryRun:
       attempts: how often they were asked; the latency of each is its lowest.
       allowed_p99_ms: largest allowed 99th percentile, with the slowdown taken into account.
       slowdown: how many times longer a computation took than its processor time, because of other work.
+      server: which server was asked; "" if that was not written.
     """
 
     passed: bool
@@ -195,6 +196,7 @@ class CanaryRun:
     attempts: int | None = None
     allowed_p99_ms: float | None = None
     slowdown: float | None = None
+    server: str = ""
 
 
 @dataclass(frozen=True)

@@ -153,6 +153,8 @@ def _canary(canary: CanaryRun) -> list[Row]:
 def canary_facts(canary: CanaryRun) -> list[tuple[str, str]]:
     """Names and values of what the canary found, as plain text, failures first."""
     facts = [("failure", failure) for failure in canary.failures]
+    if canary.server:
+        facts.append(("server", canary.server))
     if canary.load_seconds is not None:
         start = canary.startup_seconds
         without = f", of which the program took {seconds_text(start)} to start" if start is not None else ""

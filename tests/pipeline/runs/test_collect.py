@@ -8,6 +8,7 @@ from components.canary.result import CanaryResult, Latency
 from pipeline.runs import collect
 from pipeline.runs.collect import Found
 from pipeline.runs.outcome import CanaryRun, InputRows, Source
+from pipeline.runs.page import canary_facts
 from schema.settings import InputError
 
 COUNTERS = {
@@ -95,9 +96,10 @@ def test_a_verdict_outlives_the_evaluation_that_it_rests_on():
 
 def test_what_the_canary_wrote_is_read_back(tmp_path):
     latency = Latency.of([1.0, 2.0, 30.0])
-    CanaryResult(("too slow", "wrong"), 4.0, 5.0, 10, latency, 3, 20.0, 2.0).write(tmp_path)
+    CanaryResult(("too slow", "wrong"), 4.0, 5.0, 10, latency, 3, 20.0, 2.0, server="a server").write(tmp_path)
     found = collect.canary_of(Found(str(tmp_path), {"blessed": 0}), collect.read_local)
-    assert found == CanaryRun(False, ("too slow", "wrong"), 5.0, 2.0, 30.0, 4.0, 3, 3, 20.0, 2.0)
+    assert found == CanaryRun(False, ("too slow", "wrong"), 5.0, 2.0, 30.0, 4.0, 3, 3, 20.0, 2.0, "a server")
+    assert ("server", "a server") in canary_facts(found)
     removed = collect.canary_of(Found(str(tmp_path / "gone"), {"blessed": 0}), collect.read_local)
     assert removed == CanaryRun(False, (), None, None, None)
 
