@@ -45,6 +45,30 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=place.__getitem__)
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Runs graphs as they were traced: to optimize one takes longer than to run it the few times that a test does.
+
+    What runs in a process of its own, such as `souk run` and `souk serve`, has its graphs optimized, and so has what a
+    test runs by a session of TensorFlow 1 or with the fixture `optimized_graphs`.
+    """
+    if "tensorflow" in sys.modules:
+        _optimize_graphs(False)
+
+
+def _optimize_graphs(wanted: bool) -> None:
+    import tensorflow as tf
+
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not wanted})
+
+
+@pytest.fixture
+def optimized_graphs() -> Iterator[None]:
+    """TensorFlow optimizes what the test traces, as it does for users."""
+    _optimize_graphs(True)
+    yield
+    _optimize_graphs(False)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     # Before pytest captures it.
     config.stash[_STDERR] = os.dup(2)

@@ -27,6 +27,7 @@ def nodes(graph: GraphDef) -> Iterator[NodeDef]:
         yield from function.node_def
 
 
+@pytest.mark.usefixtures("optimized_graphs")
 @pytest.mark.parametrize("name", ["two_tower", "dpsr 3 heads", "mgdspr", "mmse"])
 def test_a_training_step_reads_no_table_whole(name):
     config = CONFIGS[name].model_copy(update={"batch_size": 4})

@@ -197,22 +197,42 @@ def in_memory(model: artifact.TrainedModel, folder: Path, relevance_control: Rel
     return Servable(model, model.table, ExactIndex(vectors), rows, attributes, lexicon, config, str(folder))
 
 
-def test_on_by_setting_falls_back_where_too_few_match(built, tmp_path):
-    """Every query that names a category is made to name a brand that no item is of."""
-    model = built.model
-    learned = model.understanding
-    nowhere = np.where(learned.allowed[features.LEAF_CATEGORY] > 0, 999, 0).astype(np.int32)
+@pytest.fixture(scope="module")
+def controlled_by_setting(built, tmp_path_factory) -> Servable:
+    """Of fresh towers of another model, with relevance control on unless a request says otherwise.
+
+    Every query that names a category but that of lamps is made to name a brand that no item is of.
+    """
+    trained = built.model
+    config = TrainerConfig.parse({"model": "two_tower", "embedding_dim": 16, "dim": 16, "hidden": [32]})
+    towers = artifact.make_towers(config, trained.sizes)
+    artifact.build(towers, SearchReader(config, tuple(trained.sizes.profile)), trained.table)
+    learned = trained.understanding
+    categories = learned.allowed[features.LEAF_CATEGORY]
+    lamp = trained.table.columns[features.LEAF_CATEGORY][trained.table.item_ids.tolist().index(b"red-lamp")].item()
+    nowhere = np.where((categories > 0) & ~(categories == lamp).any(axis=-1, keepdims=True), 999, 0).astype(np.int32)
     stubborn = dataclasses.replace(learned, allowed={**learned.allowed, features.BRAND: nowhere})
-    servable = in_memory(
-        dataclasses.replace(model, understanding=stubborn), tmp_path, RelevanceControlConfig(default=True)
-    )
+    model = dataclasses.replace(trained, config=config, towers=towers, understanding=stubborn)
+    # Every item of the catalog is among as many hits, so each lamp is found.
+    control = RelevanceControlConfig(default=True, overfetch=20)
+    return in_memory(model, tmp_path_factory.mktemp("controlled"), control)
+
+
+def test_on_by_setting_falls_back_where_too_few_match(controlled_by_setting):
     query = {"query": [b"red kettle"]}
-    (by_setting, off), flags = ask(servable.search, query, {**query, "relevance_control": [b"off"]})
+    (by_setting, off), flags = ask(controlled_by_setting.search, query, {**query, features.RELEVANCE_CONTROL: [b"off"]})
     assert flags == ["fallback", "off"]
     assert by_setting == off
     assert len(by_setting) == 4
-    by_text = servable.search_text(query=tf.constant(["red kettle", "xqzzv"]))
+    by_text = controlled_by_setting.search_text(query=tf.constant(["red kettle", "xqzzv"]))
     assert by_text["relevance_control"].numpy().tolist() == [b"fallback", b"nothing_named"]
+
+
+def test_another_model_is_controlled_alike(controlled_by_setting):
+    """What a query names does not depend on the model; the others than `dpsr` have large tables."""
+    (found,), flags = ask(controlled_by_setting.search, {"query": [b"mauve lamp"]})
+    assert flags == ["applied"]
+    assert [CATEGORY_OF[item] for item in found] == [b"Home > lamp"] * 4
 
 
 def test_a_model_that_never_learned_it_is_served_without_it(built, tmp_path):
@@ -222,20 +242,6 @@ def test_a_model_that_never_learned_it_is_served_without_it(built, tmp_path):
     servable = in_memory(model, tmp_path, RelevanceControlConfig(default=True))
     ids, flags = ask(servable.search, {"query": [b"red kettle"], "relevance_control": [b"on"]})
     assert (flags, len(ids[0])) == (["off"], 4)
-
-
-def test_every_model_can_be_controlled(built, tmp_path):
-    """What a query names does not depend on the model, so fresh towers will do; the others have large tables."""
-    trained = built.model
-    config = TrainerConfig.parse({"model": "two_tower", "embedding_dim": 16, "dim": 16, "hidden": [32]})
-    towers = artifact.make_towers(config, trained.sizes)
-    artifact.build(towers, SearchReader(config, tuple(trained.sizes.profile)), trained.table)
-    model = dataclasses.replace(trained, config=config, towers=towers)
-    # Every item of the catalog is among as many hits, so each lamp is found.
-    servable = in_memory(model, tmp_path, RelevanceControlConfig(overfetch=20))
-    (found,), flags = ask(servable.search, {"query": [b"mauve lamp"], "relevance_control": [b"on"]})
-    assert flags == ["applied"]
-    assert [CATEGORY_OF[item] for item in found] == [b"Home > lamp"] * 4
 
 
 def test_the_card_says_what_is_understood(built):
