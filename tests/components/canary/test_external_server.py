@@ -43,7 +43,7 @@ def test_each_shard_has_a_server_of_its_own(tmp_path):
     assert server.exit_code is not None
 
 
-def test_a_candidate_that_the_server_reports_as_broken_is_refused(tmp_path):
+def test_a_candidate_that_the_server_calls_broken_is_refused(tmp_path):
     with pytest.raises(LoadError, match="cannot load the candidate"), serving(telling("END"), tmp_path):
         pass
 
@@ -87,7 +87,7 @@ def test_an_address_is_ready_when_it_answers_200(tmp_path):
     assert "does not answer 200" in missing_at(f"{place}/ready")
 
 
-def test_souk_serve_by_its_command_line_blesses_a_good_candidate(examples_uri, candidate):
+def test_souk_serve_by_command_line_blesses_a_good_candidate(examples_uri, candidate):
     command = (
         f"{sys.executable} -m pipeline.cli serve --model-dir {{model_dir}} --name {{model_name}} --port {{port}} "
         "--rest-port {rest_port}"
