@@ -96,9 +96,8 @@ def best_cut(scores: list[tf.Tensor], lengths: tf.Tensor) -> tf.Tensor:
     def extend(end: tf.Tensor, window: tf.Tensor, last: tf.TensorArray) -> tuple[tf.Tensor, tf.Tensor, tf.TensorArray]:
         # A segment of k + 1 units that ends here started at end - k.
         starts = tf.maximum(end - tf.range(max_segment), 0)
-        ending_here = tf.gather_nd(
-            tf.transpose(by_length, [0, 2, 1]), tf.stack([tf.range(max_segment), starts], axis=1)
-        )
+        # Not `gather_nd`, which refuses a batch of no texts.
+        ending_here = tf.gather(tf.transpose(by_length, [0, 2, 1]), starts, batch_dims=1)
         totals = tf.maximum(window + ending_here, tf.constant(IMPOSSIBLE, tf.int64))
         # Reversed, so that argmax (the first of equals) takes the longest last segment.
         choice = tf.cast(max_segment, tf.int64) - tf.argmax(tf.reverse(totals, [0]), axis=0)

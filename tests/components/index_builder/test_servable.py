@@ -90,8 +90,6 @@ def test_odd_queries_get_an_answer(signatures, query):
     assert np.all(np.isfinite(scores[0, : len(ALL_CATALOG)]))
 
 
-# As traced, a loop over the words of no query fails; to the answer of this model it adds nothing, and is left out.
-@pytest.mark.usefixtures("optimized_graphs")
 def test_an_empty_batch_gets_an_empty_answer(signatures):
     assert signatures["query_text"](tf.zeros([0], tf.string))["item_ids"].shape == (0, CONFIG.k)
 

@@ -91,3 +91,7 @@ def test_padding_of_longer_neighbors_changes_no_cut():
     assert beside[1] == ["red"] * 30
     assert beside[2] == []
     assert np.shape(alone) == (1, 2)
+
+
+def test_a_batch_of_no_texts_has_no_segments():
+    assert segment_in_graph([], {"red": -1}) == []

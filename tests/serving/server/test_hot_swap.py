@@ -156,4 +156,3 @@ def test_swaps_under_load_fail_no_request_and_leak_no_memory(batching, heavy, tm
         assert report.failed == 0, f"{report.name}: {report.codes} {report.problems}"
     answered = set().union(*(report.versions for report in load.reports))
     assert answered == {1, 2, 3, 4, 5, 8}
-    assert sum(report.answered for report in load.reports) > 100
