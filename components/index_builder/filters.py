@@ -23,18 +23,23 @@ from schema import features
 _OVERFETCH: Final = 2.0
 
 
-def filter_spec(columns: Iterable[str] = ()) -> dict[str, tf.io.VarLenFeature]:
+def filter_spec(columns: Iterable[str] = ()) -> dict[str, tf.io.RaggedFeature]:
     """Parsing spec of what a request may be filtered by.
 
     Args:
       columns: features of the catalog, of which the categorical and numeric columns can be filtered by.
     """
     texts, numbers = filtered_features(columns)
-    bounds = [bound for name in numbers for bound in _bounds(name)]
-    return {
-        **{name: tf.io.VarLenFeature(tf.string) for name in (*map(_wanted, texts), features.EXCLUDE_ITEMS)},
-        **{name: tf.io.VarLenFeature(tf.float32) for name in bounds},
+    types = {
+        **dict.fromkeys((*map(_wanted, texts), features.EXCLUDE_ITEMS), tf.string),
+        **dict.fromkeys((bound for name in numbers for bound in _bounds(name)), tf.float32),
     }
+    return {name: tf.io.RaggedFeature(dtype, row_splits_dtype=tf.int64) for name, dtype in types.items()}
+
+
+def any_given(values: Iterable[tf.RaggedTensor]) -> tf.Tensor:
+    """Whether any request of a batch brings any of the values of `filter_spec`, a scalar."""
+    return tf.add_n([tf.size(of_feature.values) for of_feature in values]) > 0
 
 
 def filtered_features(columns: Iterable[str]) -> tuple[list[str], list[str]]:
@@ -155,7 +160,7 @@ class ItemFilters(tf.Module):
             default_value=len(postings.keys),
         )
 
-    def conditions(self, raw: Mapping[str, tf.SparseTensor], excluded: tf.RaggedTensor) -> Conditions:
+    def conditions(self, raw: Mapping[str, tf.RaggedTensor], excluded: tf.RaggedTensor) -> Conditions:
         """What requests ask for.
 
         Args:
@@ -165,8 +170,9 @@ class ItemFilters(tf.Module):
         values = {name: self._values(raw[_wanted(name)], name) for name in self._texts}
         ranges = {}
         for name in self._numbers:
-            least, most = (_first(raw[n], no) for n, no in zip(_bounds(name), (-np.inf, np.inf), strict=True))
-            ranges[name] = tf.stack([least, most], axis=1)
+            # Without a value, the infinite one.
+            sides = zip(_bounds(name), (-np.inf, np.inf), strict=True)
+            ranges[name] = tf.concat([raw[bound].to_tensor(no, shape=[None, 1]) for bound, no in sides], axis=1)
         lists = tf.stack([part.row_lengths() for part in (*values.values(), excluded)], axis=1)
         limited = tf.math.is_finite(tf.concat(list(ranges.values()), axis=1))
         given = tf.reduce_any(lists > 0, axis=1) | tf.reduce_any(limited, axis=1)
@@ -282,8 +288,7 @@ class ItemFilters(tf.Module):
             )
         return met
 
-    def _values(self, given: tf.SparseTensor, name: str) -> tf.RaggedTensor:
-        texts = tf.RaggedTensor.from_sparse(given)
+    def _values(self, texts: tf.RaggedTensor, name: str) -> tf.RaggedTensor:
         lines = tf.strings.regex_replace(texts.values, "\n", " ")
         keys = tf.strings.join([key_of(name, b""), lines])
         return texts.with_values(tf.cast(self._value_numbers.lookup(keys), tf.int32))
@@ -295,13 +300,6 @@ class ItemFilters(tf.Module):
         """Items that have any of the values, once each."""
         places = tf.ragged.range(tf.gather(self._starts, values), tf.gather(self._starts, values + 1))
         return tf.unique(tf.gather(self._posted, places.values)).y
-
-
-def _first(given: tf.SparseTensor, default: float) -> tf.Tensor:
-    """The first value of each row, [batch]."""
-    first = given.indices[:, 1] == 0
-    rows, values = tf.boolean_mask(given.indices[:, :1], first), tf.boolean_mask(given.values, first)
-    return tf.tensor_scatter_nd_update(tf.fill(given.dense_shape[:1], default), rows, values)
 
 
 def _limited(limits: tf.Tensor) -> tf.Tensor:

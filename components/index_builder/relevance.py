@@ -19,22 +19,20 @@ from trainer.query_understanding import FIELDS, QueryUnderstanding, understand
 _ON: Final = "on"
 _OFF: Final = "off"
 
+Hits = tuple[tf.Tensor, tf.Tensor]
 # Gives the k best hits of the requests at these places of the batch: positions [requests, k], -1 for none, and scores.
-Search = Callable[[tf.Tensor, int], tuple[tf.Tensor, tf.Tensor]]
+Search = Callable[[tf.Tensor, int], Hits]
 
 
-def asked_for(values: tf.SparseTensor, default: bool) -> tf.Tensor:
+def asked_for(values: tf.RaggedTensor, default: bool) -> tf.Tensor:
     """Whether requests ask for relevance control, [batch] bool; `default` for those that do not say clearly.
 
     Args:
       values: the request feature, [batch, (values)] string; only the first value of each counts.
       default: the servable's setting.
     """
-    first = values.indices[:, 1] == 0
-    rows = tf.boolean_mask(values.indices[:, :1], first)
-    said = tf.strings.lower(tf.strings.strip(tf.boolean_mask(values.values, first)))
-    meant = tf.where(said == _ON, True, tf.where(said == _OFF, False, default))
-    return tf.tensor_scatter_nd_update(tf.fill(values.dense_shape[:1], default), rows, meant)
+    said = tf.strings.lower(tf.strings.strip(values.to_tensor("", shape=[None, 1])[:, 0]))
+    return said != _OFF if default else said == _ON
 
 
 def names_anything(allowed: Mapping[str, tf.Tensor]) -> tf.Tensor:
@@ -96,20 +94,21 @@ class RelevanceFilter(tf.Module):
             self._values = {name: tf.Variable(columns[name][indexed_rows], trainable=False) for name in FIELDS}
 
     def retrieve(
-        self, search: Search, units: tf.Tensor, bigrams: tf.Tensor, wanted: tf.Tensor, k: int
+        self, plain: Hits, search: Search, units: tf.Tensor, bigrams: tf.Tensor, wanted: tf.Tensor, k: int
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """The k best hits: positions [batch, k], -1 for none, scores [batch, k] and what was done [batch] string.
 
         Nothing is spent on relevance control where no request of a batch wants it.
 
         Args:
+          plain: the k best hits of all requests.
           search: finds hits of any of the requests.
           units: [batch, width] int32 unigrams of the queries, as `understand` reads them.
           bigrams: [batch, width + 1] int32.
           wanted: [batch] bool.
           k: at most the number of indexed items.
         """
-        positions, scores = search(tf.range(tf.size(wanted, out_type=tf.int64)), k)
+        positions, scores = plain
         done = tf.fill(tf.shape(wanted), RelevanceControl.OFF)
         if not self._available:
             return positions, scores, done

@@ -16,19 +16,18 @@ KINDS: Final = Retrieval.ALL
 DENSE, LEXICAL, HYBRID = range(len(KINDS))
 
 
-def kinds_asked_for(values: tf.SparseTensor, default: str) -> tf.Tensor:
+def kinds_asked_for(values: tf.RaggedTensor, default: str) -> tf.Tensor:
     """The kind of retrieval that requests ask for, [batch] int32, places in `KINDS`.
 
     Args:
       values: the request feature, [batch, (values)] string, in any case; only the first value of each counts.
       default: for requests that do not name one of the kinds.
     """
-    first = values.indices[:, 1] == 0
-    rows = tf.boolean_mask(values.indices[:, :1], first)
-    said = tf.strings.lower(tf.strings.strip(tf.boolean_mask(values.values, first)))
-    named = said[:, tf.newaxis] == tf.constant(KINDS)
-    kinds = tf.where(tf.reduce_any(named, axis=1), tf.argmax(named, axis=1, output_type=tf.int32), KINDS.index(default))
-    return tf.tensor_scatter_nd_update(tf.fill(values.dense_shape[:1], KINDS.index(default)), rows, kinds)
+    said = tf.strings.lower(tf.strings.strip(values.to_tensor("", shape=[None, 1])))
+    # The default comes first: of equal values the first is the largest, also where none is named.
+    order = [KINDS.index(default), *(kind for kind in range(len(KINDS)) if KINDS[kind] != default)]
+    named = said == tf.constant([KINDS[kind] for kind in order])
+    return tf.gather(tf.constant(order), tf.argmax(tf.cast(named, tf.int32), axis=1))
 
 
 class Query(NamedTuple):
@@ -101,27 +100,23 @@ class Retriever(tf.Module):
         shape = tf.stack([tf.size(query.kinds), k])
         nothing = tf.fill(shape, -1), tf.fill(shape, float("-inf"))
 
-        def replaced(
-            found: tuple[tf.Tensor, tf.Tensor], rows: tf.Tensor, new: tuple[tf.Tensor, tf.Tensor]
-        ) -> tuple[tf.Tensor, tf.Tensor]:
+        def dense() -> tuple[tf.Tensor, tf.Tensor]:
+            # Of all, also where a few of the batch do not ask: who asks alone pays for no selection.
+            positions, scores = self._dense(query, k)
+            asked = query.kinds[:, tf.newaxis] != LEXICAL
+            return tf.where(asked, positions, -1), tf.where(asked, scores, float("-inf"))
+
+        def with_lexical() -> tuple[tf.Tensor, tf.Tensor]:
+            rows = tf.where(query.kinds != DENSE)[:, 0]
+            new = tf.map_fn(
+                lambda one: self._fused(one[0], one[1], k),
+                (query.of(rows), tf.gather(found[0], rows)),
+                fn_output_signature=(tf.TensorSpec([k], tf.int32), tf.TensorSpec([k], tf.float32)),
+            )
             positions, scores = (
                 tf.tensor_scatter_nd_update(a, rows[:, tf.newaxis], b) for a, b in zip(found, new, strict=True)
             )
             return positions, scores
-
-        def dense() -> tuple[tf.Tensor, tf.Tensor]:
-            rows = tf.where(query.kinds != LEXICAL)[:, 0]
-            return replaced(nothing, rows, self._dense(query.of(rows), k))
-
-        def with_lexical() -> tuple[tf.Tensor, tf.Tensor]:
-            rows = tf.where(query.kinds != DENSE)[:, 0]
-            asking = query.of(rows)
-            new = tf.map_fn(
-                lambda one: self._fused(one[0], one[1], k),
-                (asking, tf.gather(found[0], rows)),
-                fn_output_signature=(tf.TensorSpec([k], tf.int32), tf.TensorSpec([k], tf.float32)),
-            )
-            return replaced(found, rows, new)
 
         found = tf.cond(tf.reduce_any(query.kinds != LEXICAL), dense, lambda: nothing)
         return tf.cond(tf.reduce_any(query.kinds != DENSE), with_lexical, lambda: found)

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from components.index_builder.attributes import ItemAttributes
 from components.index_builder.config import IndexConfig
-from components.index_builder.filters import Conditions, ItemFilters, filter_spec
+from components.index_builder.filters import Conditions, ItemFilters, any_given, filter_spec
 from components.index_builder.lexical.index import LexicalIndex, LexicalQuery
 from components.index_builder.lexical.lexicon import Lexicon
 from components.index_builder.relevance import RelevanceFilter, asked_for
@@ -16,7 +16,7 @@ from components.index_builder.retrieval import DENSE, KINDS, LEXICAL, Query, Ret
 from components.index_builder.search_index import SearchIndex
 from schema import features, transformed
 from trainer.artifact import TrainedModel
-from trainer.input import SearchReader
+from trainer.input import Batch, SearchReader
 from trainer.item_table import ItemReader, ItemTable
 from trainer.raw_catalog import raw_catalog_spec
 
@@ -35,8 +35,7 @@ def raw_search_spec(profile_features: tuple[str, ...]) -> dict[str, tf.io.VarLen
     return {name: tf.io.VarLenFeature(tf.string) for name in names}
 
 
-def _sparse_spec(spec: Mapping[str, tf.io.VarLenFeature]) -> dict[str, tf.SparseTensorSpec]:
-    return {name: tf.SparseTensorSpec([None, None], feature.dtype) for name, feature in spec.items()}
+_TEXTS = tf.io.RaggedFeature(tf.string, row_splits_dtype=tf.int64)
 
 
 class Servable(tf.Module):
@@ -87,12 +86,13 @@ class Servable(tf.Module):
         self._reader = SearchReader(model.config, tuple(model.sizes.profile))
         self._item_reader = ItemReader(model.config, tuple(model.sizes.columns))
         self._heads, self._dim = model.config.heads, model.config.vector_dim
-        self._search_spec = raw_search_spec(tuple(model.sizes.profile))
-        self._option_spec = {
-            features.RELEVANCE_CONTROL: tf.io.VarLenFeature(tf.string),
-            features.RETRIEVAL: tf.io.VarLenFeature(tf.string),
-            **filter_spec(model.sizes.columns),
-        }
+        # Behavior is looked up here and not by the transform graph, which knows the items of its training day: the
+        # served table may be newer.
+        self._search_spec = raw_search_spec(tuple(model.sizes.profile)) | dict.fromkeys(
+            features.BEHAVIOR_ITEM_FEATURES, _TEXTS
+        )
+        self._filter_spec = filter_spec(model.sizes.columns)
+        self._option_spec = {features.RELEVANCE_CONTROL: _TEXTS, features.RETRIEVAL: _TEXTS, **self._filter_spec}
         self._catalog_spec = raw_catalog_spec(model.sizes.columns)
         self._columns = {
             name: tf.Variable(table.columns[name], trainable=False, name=name)
@@ -116,16 +116,24 @@ class Servable(tf.Module):
             default_value=table.size,
         )
 
-        # Traced once and called by three signatures; inlined in each it would be most of the graph, three times.
+        # Traced once and called by three signatures; inlined in each they would be most of the graph, three times.
         # Without AutoGraph: nothing here branches on tensors in Python, and translating all of it takes longest.
-        signature = [_sparse_spec(self._search_spec), tf.TensorSpec([], tf.bool)]
-        self._encode = tf.function(self._encode_raw, autograph=False, input_signature=signature)
+        raw = {
+            name: tf.RaggedTensorSpec([None, None], tf.string, ragged_rank=1, row_splits_dtype=tf.int64)
+            if feature is _TEXTS
+            else tf.SparseTensorSpec([None, None], tf.string)
+            for name, feature in self._search_spec.items()
+        }
+        self._read = tf.function(self._query_batch, autograph=False, input_signature=[raw])
+        batch = {name: tf.TensorSpec([None, width], tf.int32) for name, width in self._reader.query_widths().items()}
+        self._encode = tf.function(
+            lambda query: self._towers.encode_query(query, self._columns), autograph=False, input_signature=[batch]
+        )
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=features.INPUT_EXAMPLES)])
     def encode_query(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Serialized search examples [batch] to `vectors` [batch, heads, dim]."""
-        vectors, _, _ = self._encode(tf.io.parse_example(examples, self._search_spec), tf.constant(True))
-        return {features.OUTPUT_VECTORS: vectors}
+        return {features.OUTPUT_VECTORS: self._encode(self._read(tf.io.parse_example(examples, self._search_spec)))}
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=features.INPUT_EXAMPLES)])
     def encode_items(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -144,62 +152,71 @@ class Servable(tf.Module):
         options = {name: raw.pop(name) for name in self._option_spec}
         wanted = asked_for(options[features.RELEVANCE_CONTROL], self._control_by_default)
         kinds = kinds_asked_for(options[features.RETRIEVAL], self._retrieval_by_default)
-        return self._retrieve(raw, kinds, wanted, self._conditions(options))
+        texts = raw[features.QUERY]
+        texts = tf.strings.unsorted_segment_join(texts.values, texts.indices[:, 0], texts.dense_shape[0], " ")
+        batch = self._read(raw)
+        query = self._query(batch, texts, kinds)
+        return tf.cond(
+            any_given(options[name] for name in self._filter_spec),
+            lambda: self._answer(query._replace(conditions=self._conditions(options)), batch, wanted),
+            lambda: self._answer(query, batch, wanted),
+        )
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=features.INPUT_QUERY)])
     def search_text(self, query: tf.Tensor) -> dict[str, tf.Tensor]:
         """Queries [batch] of nobody in particular to the same as `search`."""
         rows = tf.shape(query, out_type=tf.int64)[0]
-        absent = tf.SparseTensor(tf.zeros([0, 2], tf.int64), tf.zeros([0], tf.string), tf.stack([rows, 0]))
-        raw = dict.fromkeys(self._search_spec, absent)
-        raw[features.QUERY] = tf.RaggedTensor.from_row_lengths(query, tf.ones_like(query, tf.int64)).to_sparse()
+        nothing = tf.zeros([0], tf.string)
+        sparse = tf.SparseTensor(tf.zeros([0, 2], tf.int64), nothing, tf.stack([rows, 0]))
+        ragged = tf.RaggedTensor.from_row_splits(nothing, tf.zeros([rows + 1], tf.int64), validate=False)
+        raw = {name: ragged if feature is _TEXTS else sparse for name, feature in self._search_spec.items()}
+        places = tf.stack([tf.range(rows), tf.zeros([rows], tf.int64)], axis=1)
+        raw[features.QUERY] = tf.SparseTensor(places, query, tf.stack([rows, 1]))
+        batch = self._read(raw)
         kinds = tf.fill(tf.shape(query), KINDS.index(self._retrieval_by_default))
-        return self._retrieve(raw, kinds, tf.fill(tf.shape(query), self._control_by_default))
+        wanted = tf.fill(tf.shape(query), self._control_by_default)
+        return self._answer(self._query(batch, query, kinds), batch, wanted)
 
-    def _encode_raw(
-        self, raw: Mapping[str, tf.SparseTensor], wanted: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Vectors of requests [batch, heads, dim], zeros if not wanted, and the query's unigrams and bigrams."""
-        values = dict(self._transform(dict(raw)))
-        # The transform graph knows the items of its training day; the served table may be newer.
-        for name in features.BEHAVIOR_ITEM_FEATURES:
-            ids = tf.RaggedTensor.from_sparse(raw[name])
-            values[name] = ids.with_values(self._row_of_id.lookup(ids.values))
-        query = self._reader.query_batch(values)
-        units, bigrams = query[transformed.QUERY_UNIGRAMS], query[transformed.QUERY_BIGRAMS]
+    def _query_batch(self, raw: Mapping[str, tf.SparseTensor | tf.RaggedTensor]) -> Batch:
+        """The query tower's input."""
+        lists = {name: raw[name] for name in features.BEHAVIOR_ITEM_FEATURES}
+        values = dict(self._transform({name: value for name, value in raw.items() if name not in lists}))
+        rows = self._row_of_id.lookup(tf.concat([ids.values for ids in lists.values()], axis=0))
+        parts = tf.split(rows, [tf.size(ids.values) for ids in lists.values()])
+        for (name, ids), part in zip(lists.items(), parts, strict=True):
+            values[name] = ids.with_values(part)
+        return self._reader.query_batch(values)
+
+    def _query(self, batch: Batch, texts: tf.Tensor, kinds: tf.Tensor) -> Query:
+        """Requests without conditions; nothing is spent on vectors, or on words, where no request asks for them."""
+        requests = tf.size(texts)
         vectors = tf.cond(
-            wanted,
-            lambda: self._towers.encode_query(query, self._columns),
-            lambda: tf.zeros([tf.shape(units)[0], self._heads, self._dim]),
+            tf.reduce_any(kinds != LEXICAL),
+            lambda: self._encode(batch),
+            lambda: tf.zeros([requests, self._heads, self._dim]),
         )
-        return vectors, units, bigrams
-
-    def _conditions(self, options: Mapping[str, tf.SparseTensor]) -> Conditions:
-        ids = tf.RaggedTensor.from_sparse(options[features.EXCLUDE_ITEMS])
-        excluded = ids.with_values(tf.gather(self._position_of_row, self._row_of_id.lookup(ids.values)))
-        return self._filters.conditions(options, tf.ragged.boolean_mask(excluded, excluded >= 0))
-
-    def _retrieve(
-        self,
-        raw: Mapping[str, tf.SparseTensor],
-        kinds: tf.Tensor,
-        wanted: tf.Tensor,
-        conditions: Conditions | tuple[()] = (),
-    ) -> dict[str, tf.Tensor]:
-        vectors, units, bigrams = self._encode(raw, tf.reduce_any(kinds != LEXICAL))
-        texts = tf.strings.reduce_join(tf.RaggedTensor.from_sparse(raw[features.QUERY]), axis=1, separator=" ")
         lexical = tf.cond(
             tf.reduce_any(kinds != DENSE),
             lambda: self._lexical.understand(texts),
-            lambda: self._lexical.nothing(tf.shape(texts)[0]),
+            lambda: self._lexical.nothing(requests),
         )
-        query = Query(kinds, vectors, LexicalQuery(*lexical), conditions)
+        return Query(kinds, vectors, LexicalQuery(*lexical), ())
 
-        def search(requests: tf.Tensor, k: int) -> tuple[tf.Tensor, tf.Tensor]:
-            return self._retriever.search(query.of(requests), k)
+    def _conditions(self, options: Mapping[str, tf.RaggedTensor]) -> Conditions:
+        ids = options[features.EXCLUDE_ITEMS]
+        excluded = ids.with_values(tf.gather(self._position_of_row, self._row_of_id.lookup(ids.values)))
+        return self._filters.conditions(options, tf.ragged.boolean_mask(excluded, excluded >= 0))
 
+    def _answer(self, query: Query, batch: Batch, wanted: tf.Tensor) -> dict[str, tf.Tensor]:
         k = min(self._k, self._indexed)
-        positions, scores, done = self._relevance.retrieve(search, units, bigrams, wanted, k)
+        positions, scores, done = self._relevance.retrieve(
+            self._retriever.search(query, k),
+            lambda requests, width: self._retriever.search(query.of(requests), width),
+            batch[transformed.QUERY_UNIGRAMS],
+            batch[transformed.QUERY_BIGRAMS],
+            wanted,
+            k,
+        )
         missing = [[0, 0], [0, self._k - k]]
         positions = tf.pad(positions, missing, constant_values=-1)
         scores = tf.pad(scores, missing, constant_values=float("-inf"))

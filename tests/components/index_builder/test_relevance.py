@@ -63,6 +63,7 @@ def test_filtered_answers_equal_a_plain_filter_of_the_ranking(shop):
     positions, scores, done = (
         tensor.numpy()
         for tensor in control.retrieve(
+            index.search(queries[:, 0], k),
             lambda requests, width: index.search(tf.gather(queries, requests)[:, 0], width),
             units,
             tf.zeros([len(verdicts), 2], tf.int32),
@@ -116,9 +117,9 @@ def test_a_request_decides_and_the_setting_where_it_is_unclear(default):
     said = tf.RaggedTensor.from_row_lengths(
         [b"on", b"OFF", b" On ", b"maybe", b"\xff\xfe", b"", b"off", b"on"], [1, 1, 1, 1, 1, 1, 0, 2]
     )
-    meant = asked_for(said.to_sparse(), default).numpy().tolist()
+    meant = asked_for(said, default).numpy().tolist()
     assert meant == [True, False, True, default, default, default, default, False]
-    assert asked_for(tf.ragged.constant([], ragged_rank=1, dtype=tf.string).to_sparse(), default).shape == (0,)
+    assert asked_for(tf.ragged.constant([], ragged_rank=1, dtype=tf.string), default).shape == (0,)
 
 
 def test_more_hits_can_never_be_needed_than_are_returned():

@@ -132,7 +132,7 @@ def test_the_portable_index_fuses_as_exact_search_does(tmp_path):
 )
 def test_a_request_names_its_retrieval_or_gets_the_default(values, kinds):
     raw = tf.io.parse_example(
-        tf.constant([serialize({"retrieval": values})]), {"retrieval": tf.io.VarLenFeature(tf.string)}
+        tf.constant([serialize({"retrieval": values})]), {"retrieval": tf.io.RaggedFeature(tf.string)}
     )
     assert kinds_asked_for(raw["retrieval"], Retrieval.DENSE).numpy().tolist() == [kinds]
 
