@@ -181,9 +181,8 @@ def test_heads_differ_and_history_and_profile_move_the_query():
 
 def test_an_unknown_item_in_history_is_like_one_without_fields():
     towers, _, table = make(CONFIGS["dpsr 1 head"])
-    columns = table.as_tensors()
-    history = tf.constant([[table.size + 1] + [0] * 19])
-    np.testing.assert_array_equal(towers.behavior(history, columns), np.zeros((1, 8)))
+    lists = {name: tf.constant([[table.size + 1] + [0] * 19]) for name in features.BEHAVIOR_ITEM_FEATURES}
+    np.testing.assert_array_equal(towers.behavior(lists, table.as_tensors()), np.zeros((1, 5 * 8)))
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())

@@ -56,10 +56,11 @@ def embed_lists(ids: tf.Tensor, embed: Callable[[tf.Tensor], tf.Tensor]) -> Embe
       embed: maps [distinct] ids to [distinct, dim].
     """
     present = ids > 0
+    places = tf.where(present)
     # Counted because Grappler rewrites `tf.unique`, a gather and `segment_sum` to a read of the whole matrix, which is
     # copied at each call where another op gathers from the same variable.
-    distinct, place, _ = tf.unique_with_counts(tf.boolean_mask(ids, present))
-    row = tf.cast(tf.where(present)[:, 0], tf.int32)
+    distinct, place, _ = tf.unique_with_counts(tf.gather_nd(ids, places))
+    row = tf.cast(places[:, 0], tf.int32)
     return EmbeddedLists(distinct, embed(distinct), place, row, tf.reduce_sum(tf.cast(present, tf.int32), axis=1))
 
 
@@ -87,6 +88,8 @@ class PaddedEmbedding(keras.layers.Layer):
 
     def rows(self, ids: tf.Tensor) -> tf.Tensor:
         """Rows of the matrix: [...] int to [..., dim]; that of padding is no zero."""
+        if not self.built:
+            self.build(ids.shape)
         return tf.gather(self.table, ids)
 
     def call(self, ids: tf.Tensor) -> tf.Tensor:
@@ -100,8 +103,6 @@ class PaddedEmbedding(keras.layers.Layer):
 
     def lists(self, ids: tf.Tensor) -> EmbeddedLists:
         """Embeddings of padded lists, to be summed: [lists, width] int."""
-        if not self.built:
-            self.build(ids.shape)
         return embed_lists(ids, self.rows)
 
     def get_config(self) -> dict[str, Any]:

@@ -80,7 +80,7 @@ class LexicalSkip(keras.layers.Layer):
         return tf.math.l2_normalize(self._map(tf.add_n([self._sum(bag) for bag in bags])), axis=-1, epsilon=1e-12)
 
     def _sum(self, bag: Bag) -> tf.Tensor:
-        total = bag.terms.sum(tf.nn.softplus(self._weights[bag.space](bag.terms.ids)))
+        total = bag.terms.sum(tf.nn.softplus(self._weights[bag.space].rows(bag.terms.ids)))
         return total if bag.field is None else total * tf.nn.softplus(self._fields[bag.field])
 
 

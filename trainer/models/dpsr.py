@@ -17,7 +17,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from schema import features, transformed
+from schema import transformed
 from trainer.config import TrainerConfig
 from trainer.layers.embedding import PaddedEmbedding
 from trainer.layers.projection import Projection
@@ -43,7 +43,7 @@ class Dpsr(Towers):
         """See `Towers.query_vectors`."""
         parts = [embedding(query[name][:, 0]) for name, embedding in self.profile_fields.items()]
         if self.settings.history.enabled:
-            parts += [self.behavior(query[name], items) for name in features.BEHAVIOR_ITEM_FEATURES]
+            parts.append(self.behavior(query, items))
             parts.append(self.tokens.mean(query[transformed.HISTORY_QUERY_UNIGRAMS]))
         bags = self.query_bags(query)
         inputs = tf.concat([*parts, *(bag.terms.mean() for bag in bags)], axis=-1)

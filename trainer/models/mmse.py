@@ -19,7 +19,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras as keras
 
-from schema import features, transformed
+from schema import transformed
 from trainer.config import TrainerConfig
 from trainer.layers.embedding import PaddedEmbedding
 from trainer.layers.projection import Projection
@@ -71,9 +71,8 @@ class Mmse(Towers):
             grains["subwords"] = self.subwords.mean(query[transformed.QUERY_SUBWORDS])
             grains["segments"] = self.tokens.mean(self.segment_tokens(query[transformed.QUERY_SEGMENTS]))
         if self.settings.history.enabled:
-            past = [self.behavior(query[name], items) for name in features.BEHAVIOR_ITEM_FEATURES]
-            past.append(self.tokens.mean(query[transformed.HISTORY_QUERY_UNIGRAMS]))
-            grains["behavior"] = tf.concat(past, axis=-1)
+            past_queries = self.tokens.mean(query[transformed.HISTORY_QUERY_UNIGRAMS])
+            grains["behavior"] = tf.concat([self.behavior(query, items), past_queries], axis=-1)
         if self.profile_fields:
             fields = [embedding(query[name][:, 0]) for name, embedding in self.profile_fields.items()]
             grains["profile"] = tf.concat(fields, axis=-1)
