@@ -50,14 +50,14 @@ def _ragged(sparse: tf.SparseTensor) -> tf.RaggedTensor:
 
 def _only_text(sparse: tf.SparseTensor) -> tf.Tensor:
     """[batch] string out of a feature with at most one value; "" where there is none."""
-    return tf.strings.reduce_join(_ragged(sparse), axis=1, separator=" ")
+    return tf.strings.unsorted_segment_join(sparse.values, sparse.indices[:, 0], sparse.dense_shape[0], " ")
 
 
 def _text_features(inputs: Mapping[str, tf.SparseTensor], config: TransformConfig) -> dict[str, tf.RaggedTensor]:
     def tokenize(text: tf.Tensor, max_units: int) -> tf.RaggedTensor:
         return tokens.tokenize(text, max_units, config.fold_plurals)
 
-    query = tokenize(_only_text(inputs[features.QUERY]), config.max_query_units)
+    query, history_units, history_index = _queries(inputs, config)
     title = tokenize(_only_text(inputs[features.TITLE]), config.max_title_units)
     named = [features.BRAND, features.CATEGORY_PATH, *_columns(inputs, features.CATEGORICAL_PREFIX)]
     attributes = tokenize(
@@ -67,10 +67,6 @@ def _text_features(inputs: Mapping[str, tf.SparseTensor], config: TransformConfi
         name: tokenize(_only_text(inputs[name]), config.max_text_units)
         for name in _columns(inputs, features.TEXT_PREFIX)
     }
-    history = _ragged(inputs[features.HISTORY_QUERIES])
-    history_units = history.with_values(tokenize(history.values, config.max_query_units))
-    history_index = tf.repeat(tf.ragged.range(history.row_lengths()).values, history_units.values.row_lengths())
-    history_units = history_units.merge_dims(1, 2)
     query_bigrams, title_bigrams = tokens.bigrams(query), tokens.bigrams(title)
 
     unigram_file = lexicon.learn(
@@ -138,6 +134,26 @@ def _text_features(inputs: Mapping[str, tf.SparseTensor], config: TransformConfi
             for name, ids in zip(texts, text_ids, strict=True)
         },
     }
+
+
+def _queries(
+    inputs: Mapping[str, tf.SparseTensor], config: TransformConfig
+) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.Tensor]:
+    """Units of queries, units of all past queries of each, and of which past query each of these is, 0 the first."""
+    past = inputs[features.HISTORY_QUERIES]
+    query = _only_text(inputs[features.QUERY])
+    count = tf.size(query, tf.int64)
+    # As one batch: to tokenize a few texts is hardly more work than to tokenize one.
+    units = tokens.tokenize(tf.concat([query, past.values], axis=0), config.max_query_units, config.fold_plurals)
+    ours = units.row_splits[count]
+    rows = units.value_rowids()
+    # Of the past ones, where each stands among the past queries of its request.
+    places = tf.gather(past.indices, rows[ours:] - count)
+    return (
+        tf.RaggedTensor.from_value_rowids(units.values[:ours], rows[:ours], nrows=count, validate=False),
+        tf.RaggedTensor.from_value_rowids(units.values[ours:], places[:, 0], nrows=count, validate=False),
+        places[:, 1],
+    )
 
 
 def _columns(inputs: Mapping[str, tf.SparseTensor], prefix: str) -> list[str]:

@@ -50,14 +50,61 @@ def tokenize(text: tf.Tensor, max_units: int, fold_plurals: bool = False) -> tf.
     # Control characters become spaces, and so can be marks below.
     text = tf.strings.unicode_transcode(text, "UTF-8", "UTF-8", "replace", ord(" "), replace_control_characters=True)
     text = tf.strings.lower(tf.strings.join([" ", text, " "]), encoding="utf-8")
-    text = spell_out_signs(tf.strings.regex_replace(text, _HYPHEN, "-"))
-    text = tf.strings.regex_replace(text, _APOSTROPHE, "")
-    text = tf.strings.regex_replace(text, f"({_UNSEGMENTED})", r" \1 ")
-    text = _mark_parts(mark_measures(tf.strings.regex_replace(text, _SEPARATOR, "  ")))
-    for plural, singular in _PLURALS if fold_plurals else ():
-        text = tf.strings.regex_replace(text, plural, singular)
-    words = tf.strings.split(text)
-    return words.with_values(_units_of_words(words.values)).merge_dims(1, 2)[:, :max_units]
+    text = tf.strings.regex_replace(text, _HYPHEN, "-")
+
+    def in_words(text: tf.Tensor) -> tf.Tensor:
+        text = tf.strings.regex_replace(text, _APOSTROPHE, "")
+        text = tf.strings.regex_replace(text, f"({_UNSEGMENTED})", r" \1 ")
+        return tf.strings.regex_replace(text, _SEPARATOR, "  ")
+
+    def folded(text: tf.Tensor) -> tf.Tensor:
+        for plural, singular in _PLURALS if fold_plurals else ():
+            text = tf.strings.regex_replace(text, plural, singular)
+        return text
+
+    def with_numbers() -> tuple[tf.Tensor, tf.Tensor]:
+        words = tf.strings.split(folded(_mark_parts(mark_measures(in_words(spell_out_signs(text))))))
+        return _units_of_words(words.values, words.value_rowids())
+
+    def without_numbers() -> tuple[tf.Tensor, tf.Tensor]:
+        parted = tf.strings.regex_replace(in_words(tf.strings.regex_replace(text, "×", "x")), "[-.,/]", " ")
+        units = tf.strings.split(folded(parted))
+        return units.values, units.value_rowids()
+
+    # Most of the work is about numbers, and most queries have none.
+    numbered = tf.reduce_any(tf.strings.regex_full_match(text, ".*[0-9].*"))
+    units, rows = tf.cond(numbered, with_numbers, without_numbers)
+    return first_of_rows(units, rows, tf.size(text, tf.int64), max_units)
+
+
+def first_of_rows(values: tf.Tensor, rows: tf.Tensor, count: tf.Tensor, most: int) -> tf.RaggedTensor:
+    """The first values of each row.
+
+    Args:
+      values: [values] of all rows.
+      rows: [values] int64, ascending: which row each is in.
+      count: how many rows there are.
+      most: how many values of each are kept.
+
+    Returns:
+      [count, (values, at most `most`)].
+    """
+    starts = tf.searchsorted(rows, rows, out_type=tf.int64)
+    return _of_rows(values, rows, count, tf.range(tf.size(rows, tf.int64)) - starts < most)
+
+
+def _of_rows(values: tf.Tensor, rows: tf.Tensor, count: tf.Tensor, kept: tf.Tensor) -> tf.RaggedTensor:
+    """Values of rows, those that are `kept` [values] bool; without the checks that `tf.ragged.boolean_mask` makes."""
+    places = tf.where(kept)[:, 0]
+    return tf.RaggedTensor.from_value_rowids(
+        tf.gather(values, places), tf.gather(rows, places), nrows=count, validate=False
+    )
+
+
+def _rows_of(ragged: tf.RaggedTensor) -> tf.Tensor:
+    """Which row each value is in, [values] int64, in fewer ops than `value_rowids` takes where only splits are known."""
+    places = tf.range(tf.size(ragged.values, tf.int64))
+    return tf.searchsorted(ragged.row_splits[1:], places, side="right", out_type=tf.int64)
 
 
 def _mark_parts(text: tf.Tensor) -> tf.Tensor:
@@ -69,13 +116,13 @@ def _mark_parts(text: tf.Tensor) -> tf.Tensor:
     return tf.strings.regex_replace(text, r"([^0-9])\.", r"\1-")
 
 
-def _units_of_words(words: tf.Tensor) -> tf.RaggedTensor:
-    """[words] string to [words, (units)] string."""
+def _units_of_words(words: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Words [words] string, and the text that each is in, to units [units] string and the text that each is in."""
     parts = tf.strings.regex_replace(words, _BETWEEN_PARTS, " ")
     both = tf.strings.join([parts, tf.strings.regex_replace(words, _BETWEEN_PARTS, "")], separator=" ")
     mixed = tf.strings.regex_full_match(words, f".*{_PART_MARK}.*")
     units = tf.strings.split(tf.where(mixed, both, parts))
-    return units.with_values(tf.strings.regex_replace(units.values, MEASURE_MARK, ""))
+    return tf.strings.regex_replace(units.values, MEASURE_MARK, ""), tf.gather(rows, units.value_rowids())
 
 
 def bigrams(units: tf.RaggedTensor) -> tf.RaggedTensor:
@@ -88,7 +135,7 @@ def bigrams(units: tf.RaggedTensor) -> tf.RaggedTensor:
       [batch, (units + 1, or 0 for an empty text)] string.
     """
     pairs = tf.strings.ngrams(units, 2, separator=JOINER, pad_values=(HEAD, TAIL), padding_width=1)
-    return tf.ragged.boolean_mask(pairs, tf.not_equal(pairs, HEAD + JOINER + TAIL))
+    return _of_rows(pairs.values, _rows_of(pairs), pairs.nrows(), tf.not_equal(pairs.values, HEAD + JOINER + TAIL))
 
 
 def phrases(units: tf.RaggedTensor, max_length: int) -> tf.RaggedTensor:
@@ -119,10 +166,11 @@ def subwords(units: tf.RaggedTensor, n: int = 4, max_subwords: int = 128) -> tf.
     Returns:
       [batch, (subwords)] string; one that is in two words, or twice in one, is there twice.
     """
-    words = tf.ragged.boolean_mask(units, tf.logical_not(units.with_values(_is_no_word(units.values))))
+    words = _of_rows(units.values, units.value_rowids(), units.nrows(), ~_is_no_word(units.values))
     characters = tf.strings.unicode_split(tf.strings.join([HEAD, words.values, TAIL]), "UTF-8")
     grams = tf.strings.ngrams(characters, n, separator="", preserve_short_sequences=True)
-    return words.with_values(grams).merge_dims(1, 2)[:, :max_subwords]
+    rows = tf.gather(words.value_rowids(), _rows_of(grams))
+    return first_of_rows(grams.values, rows, words.nrows(), max_subwords)
 
 
 def _is_no_word(units: tf.Tensor) -> tf.Tensor:
