@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from components.index_builder.config import RelevanceControlConfig
+from components.index_builder.search_index import apart
 from schema.features import RelevanceControl
 from trainer.query_understanding import FIELDS, QueryUnderstanding, understand
 
@@ -123,7 +124,7 @@ class RelevanceFilter(tf.Module):
                 lambda: (positions, scores, said),
             )
 
-        return tf.cond(tf.reduce_any(wanted), control, lambda: (positions, scores, done))
+        return tf.cond(tf.reduce_any(wanted), lambda: apart(control), lambda: (positions, scores, done))
 
     def _filtered(
         self,

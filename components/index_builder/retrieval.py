@@ -8,7 +8,7 @@ from components.index_builder.filters import Conditions, ItemFilters
 from components.index_builder.lexical.fusion import dense_scores, fuse, union
 from components.index_builder.lexical.index import LexicalIndex, LexicalQuery
 from components.index_builder.multi_head import search_heads
-from components.index_builder.search_index import SearchIndex
+from components.index_builder.search_index import SearchIndex, apart
 from schema.features import Retrieval
 
 # The kinds of retrieval as numbers.
@@ -119,7 +119,7 @@ class Retriever(tf.Module):
             return positions, scores
 
         found = tf.cond(tf.reduce_any(query.kinds != LEXICAL), dense, lambda: nothing)
-        return tf.cond(tf.reduce_any(query.kinds != DENSE), with_lexical, lambda: found)
+        return tf.cond(tf.reduce_any(query.kinds != DENSE), lambda: apart(with_lexical), lambda: found)
 
     def _dense(self, query: Query, k: int) -> tuple[tf.Tensor, tf.Tensor]:
         if not query.conditions:

@@ -1,7 +1,8 @@
 """The indexes that a servable can hold. All search by inner product and return positions in what they were built of."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -28,6 +29,16 @@ class SearchIndex(tf.Module):
     @abstractmethod
     def vectors_at(self, positions: tf.Tensor) -> tf.Tensor:
         """The indexed vectors themselves, unquantized: [some] int32 to [some, dim] float32."""
+
+
+def apart(branch: Callable[[], Any]) -> Any:
+    """What a branch gives, by a call of its own.
+
+    In the branch that is not taken TensorFlow passes over every op, one by one; a call is one op.
+    """
+    if tf.executing_eagerly():
+        return branch()
+    return tf.function(branch, autograph=False, experimental_attributes={"_noinline": True})()
 
 
 def gather_uncopied(variable: tf.Variable, rows: tf.Tensor) -> tf.Tensor:

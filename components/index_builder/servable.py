@@ -13,7 +13,7 @@ from components.index_builder.lexical.index import LexicalIndex, LexicalQuery
 from components.index_builder.lexical.lexicon import Lexicon
 from components.index_builder.relevance import RelevanceFilter, asked_for
 from components.index_builder.retrieval import DENSE, KINDS, LEXICAL, Query, Retriever, kinds_asked_for
-from components.index_builder.search_index import SearchIndex
+from components.index_builder.search_index import SearchIndex, apart
 from schema import features, transformed
 from trainer.artifact import TrainedModel
 from trainer.input import Batch, SearchReader
@@ -158,7 +158,7 @@ class Servable(tf.Module):
         query = self._query(batch, texts, kinds)
         return tf.cond(
             any_given(options[name] for name in self._filter_spec),
-            lambda: self._answer(query._replace(conditions=self._conditions(options)), batch, wanted),
+            lambda: apart(lambda: self._answer(query._replace(conditions=self._conditions(options)), batch, wanted)),
             lambda: self._answer(query, batch, wanted),
         )
 
@@ -197,7 +197,7 @@ class Servable(tf.Module):
         )
         lexical = tf.cond(
             tf.reduce_any(kinds != DENSE),
-            lambda: self._lexical.understand(texts),
+            lambda: apart(lambda: self._lexical.understand(texts)),
             lambda: self._lexical.nothing(requests),
         )
         return Query(kinds, vectors, LexicalQuery(*lexical), ())

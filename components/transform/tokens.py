@@ -102,7 +102,7 @@ def _of_rows(values: tf.Tensor, rows: tf.Tensor, count: tf.Tensor, kept: tf.Tens
 
 
 def _rows_of(ragged: tf.RaggedTensor) -> tf.Tensor:
-    """Which row each value is in, [values] int64, in fewer ops than `value_rowids` takes where only splits are known."""
+    """Which row each value is in, [values] int64; `value_rowids` takes more ops where only splits are known."""
     places = tf.range(tf.size(ragged.values, tf.int64))
     return tf.searchsorted(ragged.row_splits[1:], places, side="right", out_type=tf.int64)
 
@@ -136,6 +136,12 @@ def bigrams(units: tf.RaggedTensor) -> tf.RaggedTensor:
     """
     pairs = tf.strings.ngrams(units, 2, separator=JOINER, pad_values=(HEAD, TAIL), padding_width=1)
     return _of_rows(pairs.values, _rows_of(pairs), pairs.nrows(), tf.not_equal(pairs.values, HEAD + JOINER + TAIL))
+
+
+def neighbors(units: tf.RaggedTensor) -> tf.RaggedTensor:
+    """Adjacent pairs written as one word: [batch, (units)] string to [batch, (units - 1, at least 0)]."""
+    pairs = tf.strings.ngrams(units, 2, separator="")
+    return tf.RaggedTensor.from_value_rowids(pairs.values, _rows_of(pairs), nrows=units.nrows(), validate=False)
 
 
 def phrases(units: tf.RaggedTensor, max_length: int) -> tf.RaggedTensor:

@@ -8,6 +8,7 @@ from components.index_builder.lexical.config import LexicalConfig
 from components.index_builder.lexical.postings import SATURATION_STEPS, Postings
 from components.index_builder.lexical.similar import SimilarWords, can_be_similar, place_of
 from components.index_builder.lexical.terms import terms_of
+from components.index_builder.search_index import apart
 
 # Words of a query that are read, and those of them that similar words are looked for.
 _MOST_WORDS: Final = 32
@@ -55,16 +56,22 @@ class LexicalIndex(tf.Module):
     def understand(self, queries: tf.Tensor) -> LexicalQuery:
         """The terms of queries [batch] string."""
         found = terms_of(queries, _MOST_WORDS, self._fold_plurals)
-        words, joined = (
-            text.with_values(place_of(self._fingerprints, text.values)) for text in (found.words, found.joined)
-        )
-        kinds = [
-            (words.value_rowids(), words.values, tf.ones_like(words.values, tf.float32)),
-            (joined.value_rowids(), joined.values, tf.fill(tf.shape(joined.values), self._config.joined_weight)),
-        ]
+        texts = (found.words, found.joined)
+        terms = place_of(self._fingerprints, tf.concat([text.values for text in texts], axis=0))
+        rows = tf.concat([text.value_rowids() for text in texts], axis=0)
+        count = tf.size(found.words.values)
+        is_word = tf.range(tf.size(terms)) < count
+        weights = tf.where(is_word, 1.0, self._config.joined_weight)
         if self._similar is not None:
-            kinds.append(self._similar_to_unknown(found.units, words))
-        rows, terms, weights = (tf.concat(parts, axis=0) for parts in zip(*kinds, strict=True))
+            words = terms[:count]
+            similar = tf.cond(
+                tf.reduce_any(words == self._no_term),
+                lambda: apart(lambda: self._similar_to_unknown(found.units, words)),
+                lambda: (tf.zeros([0], tf.int64), tf.zeros([0], tf.int32), tf.zeros([0])),
+            )
+            rows, terms, weights = (
+                tf.concat(parts, axis=0) for parts in zip((rows, terms, weights), similar, strict=True)
+            )
         return self._strongest(rows, terms, weights, tf.size(queries, tf.int64))
 
     def nothing(self, batch: tf.Tensor) -> LexicalQuery:
@@ -113,13 +120,11 @@ class LexicalIndex(tf.Module):
         found = values > 0
         return tf.where(found, positions, -1), tf.where(found, values, float("-inf"))
 
-    def _similar_to_unknown(
-        self, units: tf.RaggedTensor, words: tf.RaggedTensor
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def _similar_to_unknown(self, units: tf.RaggedTensor, words: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Requests, terms and weights of the words that stand for those that no item has."""
         assert self._similar is not None
         most = self._config.similar_words
-        unknown = units.with_values((words.values == self._no_term) & can_be_similar(units.values))
+        unknown = units.with_values((words == self._no_term) & can_be_similar(units.values))
         looked_for = tf.ragged.boolean_mask(units, unknown)[:, :_MOST_UNKNOWN]
         terms, similarities = tf.cond(
             tf.size(looked_for.values) > 0,
@@ -139,18 +144,14 @@ class LexicalIndex(tf.Module):
         most = weights * tf.gather(self._most, terms)
         order = tf.argsort(most, direction="DESCENDING", stable=True)
         order = tf.gather(order, tf.argsort(tf.gather(rows, order), stable=True))
-        terms, weights, most = (
-            tf.RaggedTensor.from_value_rowids(
-                tf.gather(values, order), tf.gather(rows, order), nrows=batch, validate=False
-            )[:, : self._config.query_terms]
-            for values in (terms, weights * tf.gather(self._idf, terms), most)
-        )
-        shape = [None, self._config.query_terms]
-        best = tf.reduce_sum(most, axis=1, keepdims=True)
-        return LexicalQuery(
-            terms.to_tensor(self._no_term, shape=shape),
-            tf.math.divide_no_nan(weights.to_tensor(shape=shape), best * SATURATION_STEPS),
-        )
+        # Where each row's entries are; past its last, one that is the term which no item has.
+        places = tf.RaggedTensor.from_value_rowids(order, tf.gather(rows, order), nrows=batch, validate=False)
+        places = places.to_tensor(tf.size(terms), shape=[None, self._config.query_terms])
+        terms = tf.gather(tf.concat([terms, [self._no_term]], axis=0), places)
+        weights = tf.gather(tf.concat([weights, [0.0]], axis=0), places)
+        best = tf.reduce_sum(weights * tf.gather(self._most, terms), axis=1, keepdims=True)
+        weights *= tf.gather(self._idf, terms)
+        return LexicalQuery(terms, tf.math.divide_no_nan(weights, best * SATURATION_STEPS))
 
 
 def _list_of_entries(lists: tf.RaggedTensor) -> tf.Tensor:

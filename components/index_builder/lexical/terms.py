@@ -37,7 +37,7 @@ class Terms(NamedTuple):
 def terms_of(texts: tf.Tensor, most_words: int, fold_plurals: bool) -> Terms:
     """The terms of texts [batch] string, of at most `most_words` words each; the same for queries and items."""
     units = tokens.tokenize(texts, most_words, fold_plurals)
-    joined = tf.strings.ngrams(units, 2, separator="")
+    joined = tokens.neighbors(units)
     return Terms(units, *(text.with_values(fingerprints(text.values)) for text in (units, joined)))
 
 
