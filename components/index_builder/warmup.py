@@ -4,17 +4,22 @@ TF Serving reads them from `assets.extra/tf_serving_warmup_requests` of a SavedM
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Final
 
 import tensorflow as tf
 
 from schema import features
 
 WARMUP_FILE = os.path.join("assets.extra", "tf_serving_warmup_requests")
+# In no catalog, so that similar words are looked for.
+_UNKNOWN_WORD: Final = b"zzxqy"
 
 
 def write_warmup_requests(directory: str, model_name: str, examples: Sequence[bytes]) -> None:
-    """Records one `Predict` request per serialized search example, and one by query text.
+    """Records one `Predict` request per serialized search example, one by query text, and one of each request option.
+
+    What few requests ask for is a part of the graph of its own, which is made ready when it first runs.
 
     Args:
       directory: of the SavedModel.
@@ -36,4 +41,21 @@ def write_warmup_requests(directory: str, model_name: str, examples: Sequence[by
     with tf.io.TFRecordWriter(path) as writer:
         for example in examples:
             writer.write(record(features.SIGNATURE_DEFAULT, features.INPUT_EXAMPLES, [example]))
+        for example in (option for first in examples[:1] for option in with_options(first)):
+            writer.write(record(features.SIGNATURE_DEFAULT, features.INPUT_EXAMPLES, [example]))
         writer.write(record(features.SIGNATURE_QUERY_TEXT, features.INPUT_QUERY, [b"shoes"]))
+
+
+def with_options(example: bytes) -> Iterator[bytes]:
+    """A serialized search example with each option that a request may have, one at a time."""
+    options = [
+        *({features.RETRIEVAL: kind.encode()} for kind in features.Retrieval.ALL),
+        {features.QUERY: _UNKNOWN_WORD},
+        {features.RELEVANCE_CONTROL: b"on"},
+        {features.FILTER_BRAND: _UNKNOWN_WORD},
+    ]
+    for option in options:
+        parsed = tf.train.Example.FromString(example)
+        for name, value in option.items():
+            parsed.features.feature[name].bytes_list.value[:] = [value]
+        yield parsed.SerializeToString()

@@ -41,7 +41,12 @@ def test_warmup_requests_are_those_that_the_server_replays(built):
     path = os.path.join(built.servable_dir, "assets.extra", "tf_serving_warmup_requests")
     logs = [prediction_log_pb2.PredictionLog.FromString(r.numpy()) for r in tf.data.TFRecordDataset(path)]
     signatures = [log.predict_log.request.model_spec.signature_name for log in logs]
-    assert signatures == ["serving_default"] * 3 + ["query_text"]
+    # Three requests, six options of the first one, a query alone.
+    assert signatures == ["serving_default"] * 9 + ["query_text"]
+    sent = [example for log in logs[3:9] for example in log.predict_log.request.inputs["examples"].string_val]
+    given = [tf.train.Example.FromString(example).features.feature for example in sent]
+    assert [one["retrieval"].bytes_list.value[:] for one in given[:3]] == [[b"dense"], [b"lexical"], [b"hybrid"]]
+    assert "relevance_control" in given[4] and "filter_brand" in given[5]
     for log in logs:
         request = log.predict_log.request
         inputs = {name: tf.constant(tf.make_ndarray(value)) for name, value in request.inputs.items()}
