@@ -46,7 +46,8 @@ def test_warmup_requests_are_those_that_the_server_replays(built):
     sent = [example for log in logs[3:9] for example in log.predict_log.request.inputs["examples"].string_val]
     given = [tf.train.Example.FromString(example).features.feature for example in sent]
     assert [one["retrieval"].bytes_list.value[:] for one in given[:3]] == [[b"dense"], [b"lexical"], [b"hybrid"]]
-    assert "relevance_control" in given[4] and "filter_brand" in given[5]
+    assert "relevance_control" in given[4]
+    assert "filter_brand" in given[5]
     for log in logs:
         request = log.predict_log.request
         inputs = {name: tf.constant(tf.make_ndarray(value)) for name, value in request.inputs.items()}
