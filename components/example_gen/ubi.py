@@ -7,12 +7,9 @@ two documents of the same client, query, action, object, position, text and mill
 Source: https://github.com/o19s/ubi
 """
 
-import ast
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
 
-import orjson
 import polars as pl
 from polars.exceptions import ComputeError
 
@@ -29,6 +26,7 @@ from components.example_gen.columns import (
 from components.example_gen.inputs import Split
 from components.example_gen.ubi_documents import FOUND, ITEM, OF_QUERIES, ORDINAL, USER, read_documents
 from schema.features import EventType
+from schema.values import written_value
 
 UBI_QUERIES_REQUIRED = ("query_id", "user_query", "timestamp")
 UBI_EVENTS_REQUIRED = ("action_name", "timestamp")
@@ -225,16 +223,11 @@ def _id_lists(texts: pl.Series) -> pl.Series:
 
 
 def _ids(text: str) -> list[str | None]:
-    """The ids in a JSON list, a list as Python writes it, or a text with commas between them."""
+    """The ids in a list as JSON, Python or NumPy writes it, or in a text with commas between them, as Java's lists and
+    Postgres' arrays have.
+    """
+    found = written_value(text)
+    if isinstance(found, list):
+        return [value if value is None or isinstance(value, str) else str(value) for value in found]
     text = text.strip()
-    if not text.startswith("["):
-        return [name.strip() for name in text.split(",")] if text else []
-    found: list[Any] = []
-    try:
-        found = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        try:
-            found = ast.literal_eval(text)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            found = [name.strip() for name in text.strip("[]").split(",")]
-    return [value if value is None or isinstance(value, str) else orjson.dumps(value).decode() for value in found]
+    return [name.strip().strip('"') for name in text.strip("[]{}").split(",")] if text else []

@@ -6,8 +6,8 @@ of CSV and Parquet files and of BigQuery's tables are read as documents; a neste
 there, as in `event_attributes.object.object_id`, or its JSON.
 """
 
-import ast
 import io
+import json
 from collections.abc import Iterable, Iterator
 from functools import reduce
 from typing import Final
@@ -20,6 +20,7 @@ from components.example_gen.columns import CLIENT_ID
 from components.example_gen.inputs import Input, Split, columns_of, documents
 from components.example_gen.readers import jsonl
 from schema.file_head import SearchResponseError
+from schema.values import UNKNOWN_IDS, UNKNOWN_QUERIES, known, written_value
 
 # The ids of what a query found, by preference: `object_id_field` of each hit as the plugin of 2024 calls them, the same
 # as the documentation calls them, and the engine's ids of the hits. A list, or a text that holds one.
@@ -29,7 +30,12 @@ OF_QUERIES: Final = (*FOUND, "query_response_id", "query_attributes")
 _ATTRIBUTES: Final = "event_attributes"
 # Where documents have the item, by preference; `key_value` is of the first collectors, `object_id` and `rank` are
 # columns of OpenSearch's data generator.
-ITEM: Final = (f"{_ATTRIBUTES}.object.object_id", f"{_ATTRIBUTES}.object.key_value", "object_id")
+ITEM: Final = (
+    f"{_ATTRIBUTES}.object.object_id",
+    f"{_ATTRIBUTES}.object.key_value",
+    f"{_ATTRIBUTES}.object_id",
+    "object_id",
+)
 # A number, or as in 1.0 an object with the number as its `index`.
 ORDINAL: Final = (
     f"{_ATTRIBUTES}.position.ordinal",
@@ -55,6 +61,8 @@ _OF_EVENTS: Final = tuple(name for name in (*ITEM, *ORDINAL, *USER) if name not 
 # What is read of a document at its top.
 QUERY_FIELDS: Final = _COMMON
 EVENT_FIELDS: Final = (*_COMMON, *_OF_EVENTS, _ATTRIBUTES)
+# What people wrote, which may be a word that elsewhere stands for no value.
+_TEXTS: Final = ("user_query", "message")
 _ACTIONS: Final = ("index", "create")
 _SOURCE: Final = "_source"
 # The answer of a search: {"hits": {"hits": [{"_source": ...}]}}.
@@ -71,7 +79,7 @@ def read_documents(source: Split, *, events: bool) -> Iterator[tuple[pl.DataFram
     names = (*_COMMON, *_OF_EVENTS) if events else _COMMON
     for data, rejects in documents(source, EVENT_FIELDS if events else QUERY_FIELDS):
         frame, more = _read(data, names)
-        yield frame, rejects + more
+        yield frame.with_columns(_known(frame[name]) for name in names), rejects + more
 
 
 def document_fields(source: Input, head_bytes: int) -> tuple[str, ...]:
@@ -85,6 +93,12 @@ def document_fields(source: Input, head_bytes: int) -> tuple[str, ...]:
     except SearchResponseError:
         # The documents are too deep in it for its head to name their fields.
         return EVENT_FIELDS
+
+
+def _known(texts: pl.Series) -> pl.Series:
+    """Null where a text stands for no value; an empty one still tells what kind of document it is in."""
+    unknown = UNKNOWN_QUERIES if texts.name in _TEXTS else UNKNOWN_IDS
+    return known(texts, tuple(name for name in unknown if name))
 
 
 def _read(data: bytes, names: tuple[str, ...]) -> tuple[pl.DataFrame, list[tuple[str, str]]]:
@@ -192,7 +206,8 @@ def _as_json(texts: pl.Series) -> pl.Series:
 
 
 def _json_of(text: str) -> str | None:
+    value = written_value(text)
     try:
-        return orjson.dumps(ast.literal_eval(text.strip()), default=str).decode()
-    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError, orjson.JSONEncodeError):
+        return json.dumps(value, default=str) if isinstance(value, dict) else None
+    except TypeError:
         return None

@@ -155,8 +155,8 @@ def _searches(tmp_path, *changes: dict) -> list[str | None]:
 @pytest.mark.parametrize("name", FOUND)
 @pytest.mark.parametrize(
     "ids",
-    [["i9", "i4"], '["i9", "i4"]', "['i9', 'i4']", "i9,i4", "[i9, i4]"],
-    ids=["list", "json", "python", "commas", "bare"],
+    [["i9", "i4"], '["i9", "i4"]', "['i9', 'i4']", "['i9' 'i4']", "i9,i4", "[i9, i4]", '{"i9",i4}'],
+    ids=["list", "json", "python", "numpy", "commas", "java", "postgres"],
 )
 def test_ids_found_are_impressions_under_any_name(tmp_path, name: str, ids: object) -> None:
     document = {key: value for key, value in QUERY.items() if key != "query_response_hit_ids"} | {name: ids}
@@ -248,6 +248,7 @@ ODD = [
     {"event_attributes": CLICK["event_attributes"] | {"object": {"key_value": "i4"}}},
     {"event_attributes": {"object": {"object_id": "i4", "position": {"ordinal": 2}}, "position": None}},
     {"event_attributes": {"object": {"object_id": "i4"}, "rank": 2, "position": [1, 2]}},
+    {"event_attributes": {"object_id": "i4", "rank": 2}},
     {"event_attributes": None, "object_id": "i4", "rank": 2},
 ]
 
@@ -267,6 +268,8 @@ def test_items_and_positions_are_found_wherever_they_are(tmp_path, shape, odd: d
         ({}, "c1"),
         ({"user_id": "u1"}, "u1"),
         ({"user_id": ""}, "c1"),
+        ({"user_id": "NULL"}, "c1"),
+        ({"user_id": "\\N"}, "c1"),
         ({"event_attributes": CLICK["event_attributes"] | {"user_id": "u2"}}, "u2"),
         ({"client_id": None, "user_id": "u1"}, "u1"),
     ],
