@@ -128,6 +128,9 @@ def _match(pattern: str) -> tuple[list[FileMetadata], str]:
     if not remote and os.path.isfile(path):
         return [FileMetadata(path, os.path.getsize(path), os.path.getmtime(path))], ""
     path = path.rstrip("/") or path
+    if not remote and glob.has_magic(path):
+        # Beam finds nothing by a glob that begins with a name.
+        path = os.path.join(os.curdir, path)
     escaped = glob.has_magic(path) and remote and FileSystems.exists(path)
     wanted = glob.escape(path) if escaped else path if remote else _literal(path)
     hidden = ""

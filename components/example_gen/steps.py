@@ -167,9 +167,9 @@ def write_search(
     counters |= with_click(asked, plan.splits)
     states = log.states(plan.states_at)
     counters["users.states"] = len(states)
-    if len(states):
-        with create(job.scratch("user_state", f"{partition:05d}.parquet")) as stream:
-            states.write_parquet(stream)
+    # Without rows, too: a log may have no user, and its file of states still has columns.
+    with create(job.scratch("user_state", f"{partition:05d}.parquet")) as stream:
+        states.write_parquet(stream)
     return _tally_rejects(letters, "users") + _matches(users, asked, done) + Tally(counters)
 
 

@@ -20,6 +20,15 @@ def test_globs_find_each_file_once_in_order(tmp_path) -> None:
     ]
 
 
+@pytest.mark.parametrize("pattern", ["e*.csv", "[x]/e*.csv", "*/ev.csv", "[x]"])
+def test_a_relative_glob_is_looked_for_here(tmp_path, monkeypatch, pattern: str) -> None:
+    for folder in (tmp_path, tmp_path / "[x]"):
+        folder.mkdir(exist_ok=True)
+        (folder / "ev.csv").write_bytes(b"x")
+    monkeypatch.chdir(tmp_path)
+    assert len(find_files((pattern,), "events")) == 1
+
+
 def test_a_pattern_that_matches_nothing_is_an_error(tmp_path) -> None:
     with pytest.raises(InputError, match=r"`catalog`: no file matches .*nothing\*\.csv"):
         find_files((f"{tmp_path}/nothing*.csv",), "catalog")

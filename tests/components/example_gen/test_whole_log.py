@@ -11,6 +11,7 @@ from components.example_gen.config import IngestConfig
 from components.example_gen.ingest import run_ingest
 from components.example_gen.times import parse_timestamp
 from schema.settings import DataError
+from serving.user_state import read_behavior
 from tests.components.example_gen import oracle, written
 from tests.components.example_gen.small_shop import DAY, make_shop, souk_rows, splits_of, write_jsonl, write_shop
 
@@ -99,3 +100,12 @@ def test_profiles_that_match_nobody_are_counted_and_told(tmp_path) -> None:
     (note,) = (note for note in summary.notes() if "profile" in note)
     assert note.startswith("No user of the log has a profile: all 5 are of no user of the log.")
     assert "'cust-u0', 'cust-u1', 'cust-u2', while the log has 'u0', 'u1', 'u2'" in note
+
+
+def test_a_log_without_users_has_states_of_nobody(tmp_path) -> None:
+    config = write_shop(tmp_path / "in", SHOP)
+    nobody = [dataclasses.replace(event, user_id=None) for event in SHOP.log]
+    write_jsonl(tmp_path / "in" / "events-0.jsonl", souk_rows(nobody[::2]))
+    write_jsonl(tmp_path / "in" / "events-1.jsonl", souk_rows(nobody[1::2]))
+    run_ingest(config.model_copy(update={"data": config.data.model_copy(update={"users": ()})}), str(tmp_path / "out"))
+    assert read_behavior(tmp_path / "out" / "user_state.parquet", "u1") is None
