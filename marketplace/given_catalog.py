@@ -13,9 +13,9 @@ from marketplace.catalog import NONE, Catalog, launch_days, price_levels, standa
 from marketplace.config import CatalogSettings
 from marketplace.engine import STOPWORDS, stem, words_of
 from schema.categories import category_path
-from schema.file_head import check_json_lines, is_gzip, without_mark
+from schema.file_head import check_json_lines, csv_form, is_gzip, without_mark
 from schema.settings import InputError
-from schema.values import UNKNOWN_NAMES, UNKNOWN_NUMBERS, ids, known, without_nan, written_value
+from schema.values import UNKNOWN_NAMES, UNKNOWN_NUMBERS, ids, known, numbers, without_nan, written_value
 
 # From this share of the items in one category on, the catalog counts as one without categories.
 ONE_CATEGORY_SHARE = 0.9
@@ -100,10 +100,18 @@ def _read(path: Path) -> pl.DataFrame:
             lines = _text(path)
             check_json_lines(lines[:_HEAD_BYTES].splitlines(), str(path))
             return pl.read_ndjson(io.BytesIO(without_nan(lines)), infer_schema_length=None)
-        if name.endswith(".csv"):
-            rows = pl.read_csv(_text(path), infer_schema_length=None, schema_overrides={"item_id": pl.String})
+        if name.endswith((".csv", ".tsv")):
+            data = _text(path)
+            form = csv_form(data[:_HEAD_BYTES])
+            rows = pl.read_csv(
+                data,
+                infer_schema_length=None,
+                schema_overrides={"item_id": pl.String},
+                separator=form.delimiter,
+                skip_lines=form.skipped_lines,
+            )
             # A data frame writes its index as a column without a name.
-            return rows.drop("", strict=False)
+            return rows.rename(str.strip).drop("", strict=False)
         if name.endswith(".parquet"):
             return pl.read_parquet(path)
     except (pl.exceptions.PolarsError, OSError, EOFError, UnicodeDecodeError) as error:
@@ -176,7 +184,7 @@ def _prices(rows: pl.DataFrame, source: str) -> pl.Series:
     if "price" not in rows.columns:
         return pl.Series([None] * len(rows), dtype=pl.Float64)
     texts = known(_one_text(rows["price"], source), UNKNOWN_NUMBERS)
-    prices = texts.cast(pl.Float64, strict=False)
+    prices = numbers(texts, pl.Float64)
     wrong = (prices.is_null() & texts.is_not_null()) | (prices < 0).fill_null(False)
     if wrong.any():
         row = wrong.arg_true()[0]

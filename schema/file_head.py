@@ -3,15 +3,22 @@ lines.
 """
 
 import json
+import re
 import zlib
+from dataclasses import dataclass
 from typing import Final
 
 import orjson
 
 from schema.settings import InputError
 
-_MARK: Final = b"\xef\xbb\xbf"
+MARK: Final = b"\xef\xbb\xbf"
 _GZIP: Final = b"\x1f\x8b"
+# What may be between the values of a CSV file whose header has no comma, by preference.
+_DELIMITERS: Final = (b";", b"\t", b"|")
+# Excel's first line that names the delimiter.
+_SEPARATOR_LINE: Final = re.compile(rb"sep=(.)\r?\n")
+_QUOTED: Final = re.compile(rb'"(?:[^"]|"")*"')
 # What else a file may be, by its first bytes, whatever its name says.
 _OTHER_KINDS: Final = {
     b"PAR1": "Parquet: name it .parquet",
@@ -58,7 +65,44 @@ def without_mark(head: bytes, path: str) -> bytes:
             f"{path} is {name} by its first bytes, as a spreadsheet's 'Unicode text' is, and not UTF-8; save it as "
             f"UTF-8, or convert it: iconv -f {name} -t UTF-8 {path} > new_file"
         )
-    return head.removeprefix(_MARK)
+    return head.removeprefix(MARK)
+
+
+@dataclass(frozen=True)
+class CsvForm:
+    """How a CSV file is written.
+
+    Attributes:
+      delimiter: one character, between the values.
+      skipped_lines: before the header.
+      has_escapes: whether a quote within quotes is `\\"`, as Spark and MySQL write it, and not doubled.
+    """
+
+    delimiter: str = ","
+    skipped_lines: int = 0
+    has_escapes: bool = False
+
+
+def csv_form(head: bytes) -> CsvForm:
+    """The form of a CSV file that begins with `head`."""
+    head = head.removeprefix(MARK)
+    named = _SEPARATOR_LINE.match(head)
+    delimiter, skipped = b",", 0
+    if named:
+        delimiter, skipped = named[1], 1
+    else:
+        header = re.split(rb"[\r\n]", _QUOTED.sub(b"", head), maxsplit=1)[0]
+        if b"," not in header:
+            delimiter = max(_DELIMITERS, key=header.count) if any(map(header.count, _DELIMITERS)) else b","
+    return CsvForm(delimiter.decode("latin-1"), skipped, bool(escaped_quote(delimiter).search(head)))
+
+
+def escaped_quote(delimiter: bytes) -> re.Pattern[bytes]:
+    """What is in no CSV file that doubles its quotes: a quote after one backslash that neither ends a value nor is
+    doubled, or that ends one together with the next.
+    """
+    end = b"\r\n" + re.escape(delimiter)
+    return re.compile(rb'(?<!\\)\\"(?=[^"' + end + rb']|"[' + end + rb"])")
 
 
 class SearchResponseError(InputError):

@@ -23,6 +23,8 @@ _FLOAT: Final = r"^-?(?:0|[1-9]\d*)(?:\.0+|\.\d+[eE]\+?\d+|E\+\d\d)$"
 _SPREADSHEET: Final = r"^-?\d(?:\.\d{1,5})?E\+\d\d$"
 # From here on a float has not the digits of every whole number.
 _MOST_EXACT: Final = 2.0**53
+# Three digits would be thousands.
+_DECIMAL_COMMA: Final = r"^(?<whole>-?\d+),(?<part>\d{1,2})$"
 # Strings printed beside each other, as NumPy prints an array.
 _PRINTED_STRING: Final = r"""(?:'[^'\\]*'|"[^"\\]*")"""
 _PRINTED_ARRAY: Final = re.compile(rf"\[\s*{_PRINTED_STRING}(?:\s+{_PRINTED_STRING})+\s*\]")
@@ -62,6 +64,11 @@ def ids(texts: pl.Series) -> tuple[pl.Series, pl.Series | None]:
     places = floats.arg_true()
     rounded = pl.repeat(value=False, n=len(texts), eager=True).scatter(places, ~exact)
     return found.scatter(places, whole.zip_with(exact, written)), rounded if rounded.any() else None
+
+
+def numbers(texts: pl.Series, kind: type[pl.DataType] = pl.Float32) -> pl.Series:
+    """Numbers out of stripped `texts` [rows], `12,50` too; null where a text is none."""
+    return texts.str.replace(_DECIMAL_COMMA, "$whole.$part").cast(kind, strict=False)
 
 
 def without_nan(lines: bytes) -> bytes:

@@ -1,15 +1,19 @@
 """The shop's catalog file, opened whatever its format, for programs that show its items."""
 
+import gzip
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import polars as pl
 
 from schema import features
+from schema.file_head import csv_form, is_gzip
 from schema.settings import InputError
 from schema.values import ids
+
+_HEAD_BYTES: Final = 64 << 10
 
 
 def scan_catalog(path: Path, columns: Sequence[str], names: Mapping[str, str]) -> pl.LazyFrame:
@@ -30,14 +34,15 @@ def scan_catalog(path: Path, columns: Sequence[str], names: Mapping[str, str]) -
         # A line that is not JSON gives nulls: it is ingestion's to report, and must not hide the other items.
         line = pl.scan_lines(path, name="line").select(pl.col("line").str.strip_chars())
         return line.select(_named(column, _in_json(source)) for column, source in sources.items())
-    if suffix == ".csv":
-        scan = pl.scan_csv(path, infer_schema=False)
+    if suffix in (".csv", ".tsv"):
+        form = csv_form(_head(path))
+        scan = pl.scan_csv(path, infer_schema=False, separator=form.delimiter, skip_lines=form.skipped_lines)
     elif suffix == ".parquet":
         scan = pl.scan_parquet(path)
     else:
         raise InputError(
             f"The format of the catalog file {path} is not known by its name. "
-            "It must end in .jsonl, .ndjson, .json, .csv (each also with .gz) or .parquet."
+            "It must end in .jsonl, .ndjson, .json, .csv, .tsv (each also with .gz) or .parquet."
         )
     types = scan.collect_schema()
     found = {column: _in_table(types, source) for column, source in sources.items()}
@@ -47,6 +52,14 @@ def scan_catalog(path: Path, columns: Sequence[str], names: Mapping[str, str]) -
             "so items cannot be looked up in it. Give the catalog that the model was trained on."
         )
     return scan.select(_named(column, value) for column, value in found.items() if value is not None)
+
+
+def _head(path: Path) -> bytes:
+    """The first bytes, unpacked."""
+    with path.open("rb") as stream:
+        packed = is_gzip(stream.read(_HEAD_BYTES), str(path))
+        stream.seek(0)
+        return gzip.GzipFile(fileobj=stream).read(_HEAD_BYTES) if packed else stream.read(_HEAD_BYTES)
 
 
 def unreadable(path: Path, error: Exception) -> InputError:

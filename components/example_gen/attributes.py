@@ -12,7 +12,7 @@ from polars.exceptions import ComputeError
 
 from components.example_gen.config import CatalogColumns
 from schema import features
-from schema.values import UNKNOWN_NAMES, UNKNOWN_NUMBERS, UNREADABLE, known, value_text, written_value
+from schema.values import UNKNOWN_NAMES, UNKNOWN_NUMBERS, UNREADABLE, known, numbers, value_text, written_value
 
 # Counters of a feature are named `catalog.<feature>.<one of these>`; the first counts what is there.
 ITEMS: Final = "items"
@@ -63,9 +63,9 @@ def attributes(
         counters |= {f"{feature}.{ITEMS}": int((values.list.len() > 0).sum()), f"{feature}.{OBJECTS}": objects}
     for name in columns.numeric:
         feature = features.numeric_feature(name)
-        numbers, wrong = _numbers(raw[name])
-        found.append(numbers.alias(feature))
-        counters |= {f"{feature}.{ITEMS}": numbers.count(), f"{feature}.{NOT_A_NUMBER}": wrong}
+        values, wrong = _numbers(raw[name])
+        found.append(values.alias(feature))
+        counters |= {f"{feature}.{ITEMS}": values.count(), f"{feature}.{NOT_A_NUMBER}": wrong}
     return pl.DataFrame(found), {name: count for name, count in counters.items() if count}
 
 
@@ -112,9 +112,9 @@ def _numbers(column: pl.Series) -> tuple[pl.Series, int]:
     if column.dtype == _VALUES:
         return pl.Series([None] * len(column), dtype=pl.Float32), int((column.list.len() > 0).sum())
     texts = known(column.str.strip_chars(), UNKNOWN_NUMBERS)
-    numbers = texts.cast(pl.Float32, strict=False)
-    finite = numbers.is_finite().fill_null(value=False)
-    return numbers.set(~finite, None), texts.count() - int(finite.sum())
+    found = numbers(texts)
+    finite = found.is_finite().fill_null(value=False)
+    return found.set(~finite, None), texts.count() - int(finite.sum())
 
 
 def _clean(lists: pl.Series, distinct: bool = True) -> pl.Series:

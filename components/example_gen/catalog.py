@@ -11,6 +11,7 @@ from components.example_gen.encode import single_values, value_lists
 from components.example_gen.validate import first_problem
 from schema import features
 from schema.categories import category_path
+from schema.values import numbers
 
 _NAMES = ("title", "brand", "shop")
 _SINGLE = (features.TEXT_PREFIX, features.NUMERIC_PREFIX)
@@ -33,9 +34,10 @@ def validate_items(
       counters of the further columns.
     """
     # What is there but no number is wrong, what is not there is unknown.
-    typed = cleaned(raw, ("item_id",), names=_NAMES, numbers=("price",)).with_columns(
+    texts = cleaned(raw, ("item_id",), names=_NAMES, numbers=("price",))
+    typed = texts.with_columns(
         _category_paths(raw[CATEGORY]).alias("category_path"),
-        price=pl.col("price").cast(pl.Float32, strict=False),
+        numbers(texts["price"]),
         has_price=pl.col("price").is_not_null(),
         file=pl.lit(file_index, pl.Int32),
     )

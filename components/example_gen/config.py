@@ -98,7 +98,7 @@ class DataConfig(Settings):
     """Where the three inputs are. Each pattern is a path, a glob, a path that Beam's FileSystems can read (gs://), or
     a BigQuery table: bigquery://project.dataset.table, with `?where=<condition>` for some of its rows.
 
-    Files are JSONL (.jsonl, .ndjson, .json), CSV (.csv) or Parquet (.parquet); the text formats also as .gz.
+    Files are JSONL (.jsonl, .ndjson, .json), CSV (.csv, .tsv) or Parquet (.parquet); the text formats also as .gz.
     """
 
     events: tuple[str, ...]

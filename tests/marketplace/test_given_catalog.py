@@ -49,8 +49,10 @@ def test_jsonl_gz_csv_and_parquet_give_the_same_shop(tmp_path: Path) -> None:
     frame = pl.DataFrame(ROWS)
     frame.write_parquet(tmp_path / "items.parquet")
     frame.with_columns(category=pl.col("category").list.join(" > ")).write_csv(tmp_path / "items.csv")
+    text = "sep=;\n" + (tmp_path / "items.csv").read_text().replace(",", ";").replace("20.5", "20,5")
+    (tmp_path / "excel.csv").write_text(text.replace("brand;", " brand ;"))
     expected = read(jsonl)
-    for name in ("packed.jsonl.gz", "items.parquet", "items.csv"):
+    for name in ("packed.jsonl.gz", "items.parquet", "items.csv", "excel.csv"):
         found = read(tmp_path / name)
         assert found.rows.select("item_id", "title", "brand", "category", "price").equals(
             expected.rows.select("item_id", "title", "brand", "category", "price")

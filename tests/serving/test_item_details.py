@@ -29,12 +29,16 @@ def write(path):
             pl.DataFrame(ROWS).write_csv(path)
         case ".csv.gz":
             path.write_bytes(gzip.compress(pl.DataFrame(ROWS).write_csv().encode()))
+        case ".tsv":
+            pl.DataFrame(ROWS).write_csv(path, separator="\t")
         case ".parquet":
             pl.DataFrame(ROWS).write_parquet(path)
     return path
 
 
-@pytest.mark.parametrize("name", ["c.jsonl", "c.ndjson", "c.json", "c.jsonl.gz", "c.csv", "c.csv.gz", "c.parquet"])
+@pytest.mark.parametrize(
+    "name", ["c.jsonl", "c.ndjson", "c.json", "c.jsonl.gz", "c.csv", "c.csv.gz", "c.tsv", "c.parquet"]
+)
 def test_every_format_of_a_catalog_is_read(tmp_path, name):
     assert read_details([write(tmp_path / name)], ["i1", "i2", "unknown"]) == EXPECTED
 

@@ -1,5 +1,6 @@
 """The same facts as pandas, Spark, Python, databases and search engines write them, read without Beam."""
 
+import csv
 import gzip
 import json
 import math
@@ -23,8 +24,10 @@ from tests.components.example_gen.read_job import read_job
 Rows = list[dict[str, Any]]
 READ_EVENTS = ("event_id", "timestamp", "request_id", "user_id", "event_type", "query", "item_id", "position")
 IDS = st.integers(0, 2**53 - 1)
-QUERIES = st.sampled_from(["red, shoes", '"quoted"', "[new] shoe", "nan", "Null", "鞋", "N/A", "5.0"])
-NAMES = st.sampled_from(["Null", "None", "[sale] lamp", "Home & C", "it's", "鞋 子"])
+QUERIES = st.sampled_from(
+    ["red, shoes", '"quoted"', '19" tv', 'tv 19"', "[new] shoe", "nan", "Null", "鞋", "N/A", "5.0"]
+)
+NAMES = st.sampled_from(["Null", "None", "[sale] lamp", "Home & C", "it's", 'lamp "XL"', "鞋 子"])
 EVENTS = st.lists(
     st.fixed_dictionaries(
         {
@@ -105,6 +108,29 @@ def _spaced_csv(path: Path, rows: Rows) -> None:
     path.write_text("\n".join(lines), encoding="utf-8")
 
 
+def _spreadsheet_csv(path: Path, rows: Rows) -> None:
+    """As Excel does where numbers have a comma."""
+    names = list(rows[0])
+    with path.open("w", encoding="utf-8-sig", newline="") as stream:
+        stream.write("sep=;\r\n")
+        writer = csv.writer(stream, delimiter=";")
+        writer.writerow(names)
+        for row in rows:
+            texts = row | ({} if row.get("price") is None else {"price": f"{row['price']},0"})
+            values = [texts[name] for name in names]
+            writer.writerow([" > ".join(value) if isinstance(value, list) else value for value in values])
+
+
+def _spark_csv(path: Path, rows: Rows) -> None:
+    names = list(rows[0])
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, quoting=csv.QUOTE_ALL, escapechar="\\", doublequote=False)
+        writer.writerow(names)
+        for row in rows:
+            values = [row[name] for name in names]
+            writer.writerow([json.dumps(value) if isinstance(value, list) else value for value in values])
+
+
 DIALECTS: dict[str, tuple[str, Callable[[Path, Rows], None]]] = {
     "python": ("jsonl", _json),
     "python, packed without .gz": ("ndjson", lambda path, rows: _json(path, rows, pack=True)),
@@ -123,6 +149,9 @@ DIALECTS: dict[str, tuple[str, Callable[[Path, Rows], None]]] = {
     "pandas, CSV with times": ("csv", lambda path, rows: _with_times(rows).to_csv(path, index=False)),
     "pandas, Parquet": ("parquet", lambda path, rows: _with_times(rows).to_parquet(path)),
     "spaces": ("csv", _spaced_csv),
+    "spreadsheet": ("csv", _spreadsheet_csv),
+    "spark, CSV": ("csv", _spark_csv),
+    "tabs": ("tsv", lambda path, rows: pd.DataFrame(rows).to_csv(path, sep="\t", index=False)),
 }
 
 

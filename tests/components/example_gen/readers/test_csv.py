@@ -66,13 +66,63 @@ def test_rows_that_are_not_utf8_or_too_short_are_rejected_alone(tmp_path) -> Non
     ]
 
 
-def test_a_file_of_only_a_header_has_no_rows(tmp_path) -> None:
-    assert _read(_file(tmp_path / "rows.csv", b"id,query\n")) == ([], [])
+@pytest.mark.parametrize("data", [b"id,query\n", b"id,query", b"id,query\r\n\r\n"])
+def test_a_file_of_only_a_header_has_no_rows(tmp_path, data: bytes) -> None:
+    assert _read(_file(tmp_path / "rows.csv", data)) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"id;query\na;b, c\n",
+        b'\xef\xbb\xbfsep=;\r\n"id";query\r\na;b, c\r\n',
+        b"id\tquery\na\tb, c",
+        b"id|query\na|b, c",
+    ],
+)
+def test_values_may_be_between_other_characters_than_commas(tmp_path, data: bytes) -> None:
+    file = _file(tmp_path / "rows.csv", data)
+    assert columns_of(file) == ("id", "query")
+    assert _read(file) == ([("a", "b, c")], [])
+
+
+def test_quotes_may_come_after_backslashes(tmp_path) -> None:
+    data = rb"""id,query
+"a\\","{\"k\": \"v\"}"
+"tv 19\"",\N
+"""
+    assert _read(_file(tmp_path / "rows.csv", data)) == ([("a\\", '{"k": "v"}'), ('tv 19"', "\\N")], [])
+
+
+def test_a_backslash_is_one_where_quotes_are_doubled(tmp_path) -> None:
+    data = rb'''id,query
+"C:\","{""k"": ""19\"""", ""p"": ""C:\\"", ""x"": 1}"
+'''
+    assert _read(_file(tmp_path / "rows.csv", data)) == ([("C:\\", r'{"k": "19\"", "p": "C:\\", "x": 1}')], [])
+
+
+def test_escaped_quotes_that_come_late_are_told(tmp_path) -> None:
+    rows = b"x,%s\n" % (b"y" * 100) * 11_000
+    with pytest.raises(InputError, match="far from its beginning"):
+        _read(_file(tmp_path / "rows.csv", b"id,query\n" + rows + b'a,"19\\" tv"\n'))
+
+
+@pytest.mark.parametrize("rest", [b"", b'd,"e",f\n'])
+def test_a_quote_that_is_not_closed_is_told(tmp_path, rest: bytes) -> None:
+    data = b'id,query,x\na,"b,c\n' + b"1,2,3\n" * 3 + rest
+    with pytest.raises(InputError, match=r"a quote that is not closed .* comes before 'b,c'"):
+        _read(_file(tmp_path / "rows.csv", data))
+
+
+def test_a_row_of_many_lines_is_rejected_line_by_line(tmp_path) -> None:
+    rows, rejects = _read(_file(tmp_path / "rows.csv", b'id,query\na,"b\nc,d\ne",f,g\nh,i\n'))
+    assert rows == [("h", "i")]
+    assert rejects == [("wrong_number_of_values", line) for line in ('a,"b', "c,d", 'e",f,g')]
 
 
 @pytest.mark.parametrize(
     ("data", "message"),
-    [(b"id,id\n1,2\n", "names a column twice"), (b"\n1,2\n", "no header"), (b"\xff\n", "header line")],
+    [(b"id,id\n1,2\n", "names a column twice"), (b"\n1,2\n", "no header"), (b"\xff\n", "header line is not UTF-8")],
 )
 def test_a_bad_header_is_an_error(tmp_path, data: bytes, message: str) -> None:
     with pytest.raises(InputError, match=message):
