@@ -5,6 +5,7 @@ pandas, Spark, Java, spreadsheets and databases each write these in ways of thei
 
 import ast
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
 import orjson
@@ -36,6 +37,8 @@ _PRINTED: Final = re.compile(
 
 # What Python writes for floats that are no number, which is no JSON; strings are matched so that they stay.
 _NO_NUMBER: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|-?\b(?:NaN|Infinity)\b')
+
+_EXPONENT: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|(-?\d+)(\.\d+)?([eE]\+\d+)')
 
 # Of `written_value`: printed by a program, but nothing can be made of it.
 UNREADABLE: Final = object()
@@ -73,13 +76,29 @@ def numbers(texts: pl.Series, kind: type[pl.DataType] = pl.Float32) -> pl.Series
 
 def without_nan(lines: bytes) -> bytes:
     """JSON lines with null for NaN and Infinity."""
-    if b"NaN" not in lines and b"Infinity" not in lines:
+    return _in_lines(lines, (b"NaN", b"Infinity"), _without_nan)
+
+
+def exact_numbers(lines: bytes) -> bytes:
+    """JSON lines with numbers that have an exponent as texts, which show that their last digits are lost; a parser
+    makes whole numbers of them that look like ids.
+    """
+    return _in_lines(lines, (b"e+", b"E+"), _exact_numbers)
+
+
+def _in_lines(lines: bytes, marks: tuple[bytes, ...], repaired: Callable[[bytes], bytes]) -> bytes:
+    """`lines` with those that hold one of `marks` repaired; the same object if none does."""
+    if not any(mark in lines for mark in marks):
         return lines
-    found = lines.split(b"\n")
-    for number, line in enumerate(found):
-        if b"NaN" in line or b"Infinity" in line:
-            found[number] = _NO_NUMBER.sub(lambda part: part[0] if part[0][:1] == b'"' else b"null", line)
-    return b"\n".join(found)
+    return b"\n".join(repaired(line) if any(mark in line for mark in marks) else line for line in lines.split(b"\n"))
+
+
+def _without_nan(line: bytes) -> bytes:
+    return _NO_NUMBER.sub(lambda part: part[0] if part[0][:1] == b'"' else b"null", line)
+
+
+def _exact_numbers(line: bytes) -> bytes:
+    return _EXPONENT.sub(lambda part: b'"%b%b%b"' % (part[1], part[2] or b".0", part[3]) if part[3] else part[0], line)
 
 
 def written_value(text: str) -> Any:

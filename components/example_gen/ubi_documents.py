@@ -20,7 +20,7 @@ from components.example_gen.columns import CLIENT_ID
 from components.example_gen.inputs import Input, Split, columns_of, documents
 from components.example_gen.readers import jsonl
 from schema.file_head import SearchResponseError
-from schema.values import UNKNOWN_IDS, UNKNOWN_QUERIES, known, written_value
+from schema.values import UNKNOWN_IDS, UNKNOWN_QUERIES, exact_numbers, known, written_value
 
 # The ids of what a query found, by preference: `object_id_field` of each hit as the plugin of 2024 calls them, the same
 # as the documentation calls them, and the engine's ids of the hits. A list, or a text that holds one.
@@ -105,6 +105,7 @@ def _read(data: bytes, names: tuple[str, ...]) -> tuple[pl.DataFrame, list[tuple
     fields = {**dict.fromkeys(names, pl.String()), **_nested(names)}
     action = pl.Struct({"_index": pl.String})
     schema = {**fields, **dict.fromkeys(_ACTIONS, action), _SOURCE: pl.Struct(fields), _HITS: pl.String()}
+    data = exact_numbers(data)
     if jsonl.has_lone_surrogate(data):
         return _read_loosely(data, names)
     try:

@@ -173,8 +173,8 @@ def one_row_per_user(profiles: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame
 
 
 def parse_whole_numbers(texts: pl.Expr) -> pl.Expr:
-    """Int32 of texts such as `3` or, as data frames write it, `3.0`; null for anything else."""
-    return texts.str.strip_suffix(".0").cast(pl.Int32, strict=False)
+    """Int32 of texts such as `3` or, as data frames and decimals write it, `3.0`; null for anything else."""
+    return texts.str.replace(r"\.0+$", "").cast(pl.Int32, strict=False)
 
 
 def first_problem(rows: pl.DataFrame, problems: list[tuple[pl.Expr, str]]) -> pl.Series | None:

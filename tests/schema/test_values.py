@@ -11,6 +11,7 @@ from schema.values import (
     UNKNOWN_NAMES,
     UNKNOWN_QUERIES,
     UNREADABLE,
+    exact_numbers,
     ids,
     known,
     value_text,
@@ -136,3 +137,18 @@ def test_nan_becomes_null_and_texts_stay(rows: list[dict[str, float | str]]) -> 
         for row in rows
     ]
     assert [json.loads(line) for line in without_nan(lines).splitlines()] == expected
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from(['a "1e+20" ', "e+", "\\"])))
+def test_numbers_that_lost_digits_become_texts(values: list[float | str]) -> None:
+    read = json.loads(exact_numbers(json.dumps(values).encode()))
+    assert [float(one) if isinstance(value, float) else one for value, one in zip(values, read, strict=True)] == values
+    assert [isinstance(one, str) for one in read] == [isinstance(v, str) or "e+" in repr(v) for v in values]
+
+
+def test_rounded_ids_of_json_are_told() -> None:
+    texts = json.loads(exact_numbers(b"[1.2345678901234567e+18, 1E+20, 2.2e+1]"))
+    found, rounded = ids(pl.Series(texts))
+    assert found[2] == "22"
+    assert rounded is not None
+    assert rounded.to_list() == [True, True, False]

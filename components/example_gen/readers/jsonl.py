@@ -12,13 +12,12 @@ from polars.exceptions import ComputeError, PolarsError
 
 from components.example_gen.columns import RecordBatch
 from components.example_gen.files import FileSplit, InputFile, open_stream
-from schema.file_head import check_json_lines, without_mark
+from schema.file_head import MARK, check_json_lines, without_mark
 from schema.settings import InputError
-from schema.values import without_nan
+from schema.values import exact_numbers, without_nan
 
 BATCH_BYTES = 32 << 20
 _MAX_LINE_BYTES = 64 << 20
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # An escaped backslash, a pair of surrogates, or one alone, as JavaScript leaves it where it cuts an emoji.
 _SURROGATES = re.compile(
     rb"\\(?:\\|u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<alone>u[dD][89a-fA-F][0-9a-fA-F]{2}))"
@@ -81,6 +80,7 @@ def parse_lines(data: bytes, schema: Mapping[str, pl.DataType]) -> RecordBatch:
     All of `data` goes through polars' columnar parser. Only where that fails are its lines tried one by one,
     and the good ones go through the same parser, so that both ways have the same values.
     """
+    data = exact_numbers(data)
     with suppress(PolarsError):
         return RecordBatch(_parse(data, schema))
     repaired = without_nan(data)
@@ -126,7 +126,7 @@ def line_batches(source: FileSplit, batch_bytes: int = BATCH_BYTES) -> Iterator[
                     break
                 data = rest + chunk
                 if first:
-                    data, first = data.removeprefix(_BYTE_ORDER_MARK), False
+                    data, first = data.removeprefix(MARK), False
                 cut = data.rfind(b"\n") + 1
                 if not cut and len(data) > _MAX_LINE_BYTES:
                     raise InputError(

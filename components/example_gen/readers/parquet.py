@@ -139,7 +139,7 @@ def _as_bytes(column: pa.Array) -> pa.Array:
         column = _number_texts(column)
     if pa.types.is_binary(column.type):
         return column
-    if pa.types.is_large_binary(column.type):
+    if pa.types.is_large_binary(column.type) or pa.types.is_fixed_size_binary(column.type):
         return column.cast(pa.binary())
     return column.cast(pa.string()).cast(pa.binary())
 
@@ -148,7 +148,8 @@ def _number_texts(column: pa.Array) -> pa.Array:
     """Texts of floating point numbers: whole ones, as ids are where one is missing, as whole numbers; null for NaN."""
     column = arrow.if_else(arrow.is_nan(column), pa.scalar(None, column.type), column)
     whole = arrow.and_(arrow.equal(arrow.floor(column), column), arrow.less(arrow.abs(column), 2.0**53))
-    texts = column.cast(pa.string())
+    # Others keep a point, by which `schema.values.ids` knows a number that has lost digits.
+    texts = arrow.replace_substring_regex(column.cast(pa.string()), r"^(-?\d)e", r"\1.0e")
     if not arrow.any(whole).as_py():
         return texts
     numbers = arrow.if_else(whole, column, pa.scalar(None, column.type)).cast(pa.int64(), safe=False)

@@ -80,3 +80,8 @@ def test_where_no_query_is_needed_none_and_empty_stay_apart() -> None:
     good, bad, _ = validate_events(raw, 7, 512, needs_query=False)
     assert good["query"].to_list() == [None, "", "red shoes"]
     assert bad.is_empty()
+
+
+def test_positions_may_be_written_with_a_point() -> None:
+    good, _, _ = _validate(*(GOOD | {"position": text} for text in ("3", "3.0", "3.00", " 4 ")))
+    assert good["position"].to_list() == [3, 3, 3, 4]

@@ -67,6 +67,13 @@ def test_bytes_that_are_not_utf8_cost_one_row_even_beside_lists(tmp_path) -> Non
     assert rejects == [("not_utf8", "\\xff,2")]
 
 
+def test_bytes_of_one_length_are_texts_too(tmp_path) -> None:
+    column = pa.array([b"ab", b"\xff\x00", None], pa.binary(2))
+    pa.parquet.write_table(pa.table({"id": column}), tmp_path / "rows.parquet")
+    frame, rejects = _read(tmp_path / "rows.parquet", ("id",))
+    assert (frame["id"].to_list(), rejects) == (["ab", None], [("not_utf8", "\\xff\x00")])
+
+
 def test_the_error_of_a_column_that_is_no_text_names_the_file(tmp_path) -> None:
     path = tmp_path / "rows.parquet"
     pa.parquet.write_table(pa.table({"category": pa.array([[b"\xff"]], pa.list_(pa.binary()))}), path)
@@ -120,4 +127,4 @@ def test_a_column_of_any_type_gives_rows_or_a_sentence(tmp_path, column: pa.Arra
 def test_a_long_id_as_a_floating_point_number_keeps_its_digits(tmp_path) -> None:
     column = pa.array([4006381333953.0, 1e300, None])
     pa.parquet.write_table(pa.table({"id": column}), tmp_path / "rows.parquet")
-    assert _read(tmp_path / "rows.parquet", ("id",))[0]["id"].to_list() == ["4006381333953", "1e+300", None]
+    assert _read(tmp_path / "rows.parquet", ("id",))[0]["id"].to_list() == ["4006381333953", "1.0e+300", None]
