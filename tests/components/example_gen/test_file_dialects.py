@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -81,6 +82,16 @@ def _spark(path: Path, rows: Rows) -> None:
         (path / f"part-0000{number}").write_text("".join(json.dumps(row) + "\n" for row in part))
 
 
+def _partitions(path: Path, rows: Rows) -> None:
+    by = "event_type" if "event_type" in rows[0] else "brand"
+    for value in {row[by] for row in rows}:
+        folder = path / f"{by}={'__HIVE_DEFAULT_PARTITION__' if value is None else quote(value)}"
+        folder.mkdir(parents=True)
+        (folder / "_committed_1").write_text("{}")
+        part = [{name: one for name, one in row.items() if name != by} for row in rows if row[by] == value]
+        pd.DataFrame(part).to_parquet(folder / "part-0.snappy.parquet")
+
+
 def _pandas_csv(missing: str, printed: Callable[[list[str]], object]) -> Callable[[Path, Rows], None]:
     def write(path: Path, rows: Rows) -> None:
         frame = pd.DataFrame(rows)
@@ -141,6 +152,7 @@ DIALECTS: dict[str, tuple[str, Callable[[Path, Rows], None]]] = {
     ),
     "search engine": ("json", _hits),
     "spark": ("json", _spark),
+    "spark, partitions": ("parquet", _partitions),
     "pandas, JSON": ("json", lambda path, rows: _with_times(rows).to_json(path, orient="records", lines=True)),
     "pandas, CSV": ("csv", _pandas_csv("", str)),
     "pandas, CSV of a database": ("csv", _pandas_csv("\\N", np.array)),
