@@ -7,7 +7,6 @@ below not relevant, the gain is the number.
 
 import gzip
 import io
-import json
 import math
 import zlib
 from collections import Counter
@@ -16,8 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
+import orjson
+import polars as pl
+
 from evaluation.quepid import is_quepid, quepid_rows
+from schema.file_head import unpacked
 from schema.settings import InputError
+from schema.values import ids, value_text
 
 Format = Literal["auto", "esci", "trec", "quepid"]
 
@@ -120,7 +124,12 @@ def _gather(path: Path, rows: Iterator[_Row], gains: Mapping[str, float], lowest
     """The rows by query. `gains` are those of grades that are no numbers; from `lowest` on an item is right."""
     by_query: dict[str, dict[str, Judgment]] = {}
     grades: Counter[str | float] = Counter()
-    for number, query, item_id, grade in rows:
+    read = list(rows)
+    # As ingestion reads them, so that they are those of the catalog.
+    item_ids, _ = ids(pl.Series([item_id for _, _, item_id, _ in read], dtype=pl.String).str.strip_chars())
+    for (number, query, _, grade), item_id in zip(read, item_ids, strict=True):
+        if item_id is None:
+            raise InputError(f"{path}, line {number}: there is no item id; leave the line out")
         gain = gains[grade] if isinstance(grade, str) else max(0.0, grade)
         judgment = Judgment(item_id, gain, gain >= lowest)
         known = by_query.setdefault(query, {})
@@ -171,11 +180,13 @@ def _esci_grade(relevant_from: str | None) -> str:
 def _esci(path: Path, lines: list[tuple[int, str]]) -> Iterator[_Row]:
     for number, line in lines:
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
+            row = orjson.loads(line)
+        except orjson.JSONDecodeError as error:
             raise InputError(f"{path}, line {number} is not JSON ({error.msg}): {_short(line)}") from None
         if isinstance(row, dict):
             row = [_value(row, keys) for keys in (_QUERY_KEYS, _ITEM_KEYS, _GRADE_KEYS)]
+        if isinstance(row, list) and len(row) == 3 and type(row[1]) in (int, float):
+            row[1] = value_text(row[1])
         if not isinstance(row, list) or len(row) != 3 or not all(isinstance(part, str) and part for part in row):
             raise InputError(
                 f"{path}, line {number} is not [query, item_id, grade] nor an object with these keys: {_short(line)}"
@@ -214,9 +225,7 @@ def _text(path: Path, what: str) -> str:
     if not path.is_file():
         raise InputError(f"there is no {what} file {path}; check the path")
     try:
-        raw = path.read_bytes()
-        # A byte order mark is no part of the text.
-        return (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode("utf-8-sig")
+        return unpacked(path.read_bytes(), str(path)).decode()
     except UnicodeDecodeError as error:
         raise InputError(f"the {what} file {path} is not UTF-8 text ({error.reason}); save it as UTF-8") from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:

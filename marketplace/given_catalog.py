@@ -1,8 +1,8 @@
 """A shop over a given catalog file: what can be asked for is read off the catalog's own fields."""
 
-import gzip
 import io
 import json
+import zlib
 from collections import Counter
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from marketplace.catalog import NONE, Catalog, launch_days, price_levels, standa
 from marketplace.config import CatalogSettings
 from marketplace.engine import STOPWORDS, stem, words_of
 from schema.categories import category_path
-from schema.file_head import check_json_lines, csv_form, is_gzip, without_mark
+from schema.file_head import check_json_lines, csv_form, unpacked
 from schema.settings import InputError
 from schema.values import UNKNOWN_NAMES, UNKNOWN_NUMBERS, ids, known, numbers, without_nan, written_value
 
@@ -97,11 +97,11 @@ def _read(path: Path) -> pl.DataFrame:
         if path.stat().st_size == 0:
             return pl.DataFrame()
         if name.endswith((".jsonl", ".ndjson", ".json")):
-            lines = _text(path)
+            lines = unpacked(path.read_bytes(), str(path))
             check_json_lines(lines[:_HEAD_BYTES].splitlines(), str(path))
             return pl.read_ndjson(io.BytesIO(without_nan(lines)), infer_schema_length=None)
         if name.endswith((".csv", ".tsv")):
-            data = _text(path)
+            data = unpacked(path.read_bytes(), str(path))
             form = csv_form(data[:_HEAD_BYTES])
             rows = pl.read_csv(
                 data,
@@ -114,15 +114,9 @@ def _read(path: Path) -> pl.DataFrame:
             return rows.rename(str.strip).drop("", strict=False)
         if name.endswith(".parquet"):
             return pl.read_parquet(path)
-    except (pl.exceptions.PolarsError, OSError, EOFError, UnicodeDecodeError) as error:
+    except (pl.exceptions.PolarsError, OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read as {Path(name).suffix[1:]}: {str(error).splitlines()[0]}") from None
     raise InputError(f"{path} is of no known kind; give a file named .jsonl, .jsonl.gz, .csv or .parquet")
-
-
-def _text(path: Path) -> bytes:
-    data = path.read_bytes()
-    data = gzip.decompress(data) if is_gzip(data[:8], str(path)) else data
-    return without_mark(data, str(path))
 
 
 def _checked(rows: pl.DataFrame, source: str) -> pl.DataFrame:

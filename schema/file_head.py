@@ -2,6 +2,7 @@
 lines.
 """
 
+import gzip
 import json
 import re
 import zlib
@@ -66,6 +67,16 @@ def without_mark(head: bytes, path: str) -> bytes:
             f"UTF-8, or convert it: iconv -f {name} -t UTF-8 {path} > new_file"
         )
     return head.removeprefix(MARK)
+
+
+def unpacked(data: bytes, path: str) -> bytes:
+    """A whole text file out of its bytes: unpacked if they are gzip, and without the byte order mark.
+
+    Raises:
+      InputError: it is no text, or not of UTF-8 by its first bytes.
+      OSError, EOFError, zlib.error: it is no whole gzip.
+    """
+    return without_mark(gzip.decompress(data) if is_gzip(data, path) else data, path)
 
 
 @dataclass(frozen=True)

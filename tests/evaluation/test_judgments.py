@@ -40,8 +40,9 @@ def test_esci_rows_and_objects_give_the_same(write):
         assert read_judgments(path).by_query == EXPECTED
 
 
-def test_gzip_is_read(tmp_path):
-    path = tmp_path / "j.jsonl.gz"
+@pytest.mark.parametrize("name", ["j.jsonl.gz", "j.jsonl"])
+def test_gzip_is_read(tmp_path, name):
+    path = tmp_path / name
     path.write_bytes(gzip.compress("\n".join(json.dumps(row) for row in ROWS).encode()))
     assert read_judgments(path).by_query == EXPECTED
 
@@ -89,7 +90,7 @@ def test_a_judgment_that_is_repeated_as_it_was_counts_once(write):
         ('["q", "a", "E"]\n{broken\n', r"line 2 is not JSON"),
         ('["q", "a"]\n', r"line 1 is not \[query, item_id, grade\]"),
         ('{"query": "q", "item_id": "a"}\n', r"line 1 is not \[query, item_id, grade\]"),
-        ('["q", 3, "E"]\n', r"line 1 is not \[query, item_id, grade\]"),
+        ('["q", true, "E"]\n', r"line 1 is not \[query, item_id, grade\]"),
         ('["", "a", "E"]\n', r"line 1 is not \[query, item_id, grade\]"),
         ('["q", "a", "X"]\n', r"line 1: the grade is 'X'; grades are E, S, C and I"),
         ('["q", "a", "E"]\n\n["q", "a", "S"]\n', r"line 3: item 'a' was already judged otherwise for 'q'"),
@@ -123,7 +124,9 @@ def test_missing_broken_and_needless_files_are_named(write, tmp_path):
     with pytest.raises(InputError, match="there is no judgments file"):
         read_judgments(tmp_path / "none.jsonl")
     with pytest.raises(InputError, match="is no whole gzip file"):
-        read_judgments(write("not gzip", "x.jsonl.gz"))
+        read_judgments(write(gzip.compress(b"cut")[:-1], "x.jsonl.gz"))
+    with pytest.raises(InputError, match="is UTF-16 by its first bytes"):
+        read_judgments(write('["q", "i1", "E"]'.encode("utf-16")))
     with pytest.raises(InputError, match="leave --queries out"):
         read_judgments(write('["q", "a", "E"]'), queries=tmp_path / "q.tsv")
 
@@ -210,3 +213,22 @@ def test_the_overlap_counts_right_items_outside_of_the_catalog(write):
     assert check_overlap(judged, ["a", "c"]) == 1
     with pytest.raises(InputError, match=r"none of the judged items is in the catalog: 'a' is not, one of 2 E items"):
         check_overlap(judged, ["c"])
+
+
+def test_item_ids_are_read_as_ingestion_reads_them(write):
+    lines = [
+        '["q", 12, "E"]',
+        '["q", 22.0, "S"]',
+        '["q", "007", "I"]',
+        '{"query": "q", "item_id": " 5.0 ", "grade": "E"}',
+    ]
+    read = read_judgments(write("\n".join(lines)))
+    assert [one.item_id for one in read.by_query["q"]] == ["12", "22", "007", "5"]
+    with pytest.raises(InputError, match="line 1: there is no item id"):
+        read_judgments(write('["q", "NULL", "E"]'))
+
+
+@pytest.mark.parametrize("line", ['["\\ud83d", "i1", "E"]', "[" * 100_000, '["q", "i1", NaN]'])
+def test_what_no_json_has_is_told_with_its_line(write, line: str):
+    with pytest.raises(InputError, match="line 1 is not JSON"):
+        read_judgments(write(line))
