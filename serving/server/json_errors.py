@@ -67,6 +67,9 @@ async def read_body(request: web.Request) -> bytes:
     try:
         return await request.read()
     except web.RequestPayloadError:
+        # Else aiohttp would read on, and log a stack trace of the same error.
+        request.content.feed_eof()
+        request.protocol.close()
         how = f" as Content-Encoding {encoding} says" if encoding else ""
         raise web.HTTPBadRequest(text=f"The body cannot be read{how}") from None
 

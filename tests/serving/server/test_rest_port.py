@@ -130,10 +130,12 @@ def test_a_wrong_request_gets_tensorflow_servings_status(rest, method, path, bod
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "snappy", "gzip, gzip"])
-def test_a_wrong_content_encoding_is_refused_in_json(rest, encoding):
+def test_a_wrong_content_encoding_is_refused_in_json(rest, encoding, caplog):
     body = json.dumps({"signature_name": "query_text", "instances": ["x"]})
     status, answer = rest("POST", PREDICT, body, {"Content-Encoding": encoding})
     assert (status, "encoding" in answer["error"].lower()) == (400, True), answer
+    assert rest("GET", "/v1/models/souk")[0] == 200
+    assert not caplog.records
 
 
 def test_a_compressed_body_that_is_cut_short_is_refused(rest):
