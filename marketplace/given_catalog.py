@@ -114,7 +114,15 @@ def _read(path: Path) -> pl.DataFrame:
             return rows.rename(str.strip).drop("", strict=False)
         if name.endswith(".parquet"):
             return pl.read_parquet(path)
-    except (pl.exceptions.PolarsError, OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+    # polars panics at some Parquet files whose bytes are broken.
+    except (
+        pl.exceptions.PolarsError,
+        pl.exceptions.PanicException,
+        OSError,
+        EOFError,
+        zlib.error,
+        UnicodeDecodeError,
+    ) as error:
         raise InputError(f"{path} cannot be read as {Path(name).suffix[1:]}: {str(error).splitlines()[0]}") from None
     raise InputError(f"{path} is of no known kind; give a file named .jsonl, .jsonl.gz, .csv or .parquet")
 

@@ -211,6 +211,8 @@ def _check_columns(path: str, reading: Reading, found: tuple[str, ...], required
     setting = f"ingest.data.columns.{reading.what}"
     if name in reading.names:
         hint = f" `{setting}.{name}` says {source!r}{nearest(source, found)}."
+    elif reading.what == EVENTS and not reading.documents and "action_name" in found:
+        hint = " They look like those of UBI; if they are, set `ingest.data.events_format: ubi`."
     elif not found:
         hint = " No line of its beginning is a JSON object, by itself and whole."
     elif reading.documents:

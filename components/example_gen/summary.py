@@ -273,10 +273,12 @@ def check_splits(tally: Tally, splits: TimeSplits) -> None:
     """Raises InputError where a split would hold no example."""
     for split in features.SPLITS:
         if not tally.counters.get(f"examples.{split}"):
+            textless = tally.counters.get("events.searches_without_text", 0)
+            pages = f"; {textless:,} searches have no text, as those of browse pages" if textless else ""
             raise InputError(
                 f"the split `{split}` would be empty: no usable row is left for it. Train goes from "
                 f"{format_timestamp(splits.train_start)} to {format_timestamp(splits.eval_start)}, eval from there to "
-                f"{format_timestamp(splits.end)}; check train_start, eval_start and the catalog"
+                f"{format_timestamp(splits.end)}; check train_start, eval_start and the catalog{pages}"
             )
 
 

@@ -124,6 +124,21 @@ def test_a_missing_column_is_told_with_those_found_and_expected(tmp_path, form: 
         run_ingest(config, str(tmp_path / "out"))
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"action_name": "click", "timestamp": 1}\n', "They look like those of UBI.*events_format: ubi"),
+        ("\x1e{}\nevent\n", "Found: none.*No line of its beginning is a JSON object"),
+    ],
+)
+def test_what_is_no_log_of_souk_is_told(tmp_path, text: str, message: str) -> None:
+    (tmp_path / "events.jsonl").write_text(text)
+    (tmp_path / "catalog.csv").write_text("item_id,title\n1,shoe\n")
+    data = {"events": f"{tmp_path}/events.jsonl", "catalog": f"{tmp_path}/catalog.csv"}
+    with pytest.raises(InputError, match=message):
+        job.plan_job(IngestConfig.parse({"data": data}), "out", "work")
+
+
 def test_many_rows_of_one_kind_at_the_start_hide_no_column(tmp_path, expected) -> None:
     """As a dump sorted by type does, with what is null left out."""
     config = write_shop(tmp_path / "in", SHOP)

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.example_gen.config import IngestConfig
-from components.example_gen.summary import Tally, check
-from components.example_gen.times import TimeSpan
+from components.example_gen.summary import Tally, check, check_splits
+from components.example_gen.times import TimeSpan, TimeSplits
 from schema.settings import InputError
 
 spans = st.one_of(st.none(), st.tuples(st.integers(0, 9), st.integers(0, 9)).map(lambda t: TimeSpan(min(t), max(t))))
@@ -71,3 +71,8 @@ def test_the_message_counts_every_reason_and_cuts_long_rows() -> None:
 def test_an_unreadable_input_fails_first() -> None:
     with pytest.raises(InputError, match="cut short"):
         check(Tally(errors=("events.gz is cut short",)), _config())
+
+
+def test_a_log_of_browse_pages_alone_is_told() -> None:
+    with pytest.raises(InputError, match="`train` would be empty.*; 20 searches have no text"):
+        check_splits(Tally({"events.searches_without_text": 20}), TimeSplits(0, 1, 2))
