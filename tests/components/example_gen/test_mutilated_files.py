@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -105,13 +106,10 @@ def test_a_mutilated_file_is_read_counted_or_told(tmp_path: Path, form: str, eve
         (tmp_path / f"{name}.{form}").write_bytes(data)
         sizes[name] = sum(bool(line.strip()) for line in data.removeprefix(b"\xef\xbb\xbf").split(b"\n"))
     paths = {name: f"{tmp_path}/{name}.{form}" for name in sizes}
-    try:
+    with suppress(InputError):
         read = read_job(plan_job(IngestConfig.parse({"data": paths}), "out", "work"))
-    except InputError as error:
-        assert str(error)
-        return
-    if form == "jsonl":
-        assert {kind: len(found.rows) + sum(found.reasons.values()) for kind, found in read.items()} == sizes
+        counted = {kind: len(found.rows) + sum(found.reasons.values()) for kind, found in read.items()}
+        assert form != "jsonl" or counted == sizes
 
 
 def _events_of(batch: RecordBatch) -> int:
@@ -130,7 +128,7 @@ def test_a_mutilated_dump_of_ubi_is_read_counted_or_told(tmp_path: Path, form: s
         (tmp_path / f"{name}.{form}").write_bytes(_mutilated(written([texts] * 3), changes))
     data = {"events": f"{tmp_path}/events.{form}", "ubi_queries": f"{tmp_path}/queries.{form}", "events_format": "ubi"}
     (tmp_path / "catalog.csv").write_text("item_id,title\ni4,shoe\n")
-    try:
+    with suppress(InputError):
         job = plan_job(IngestConfig.parse({"data": data | {"catalog": f"{tmp_path}/catalog.csv"}}), "out", "work")
         for split in job.input_splits:
             if split.kind == "ubi_events":
@@ -139,5 +137,3 @@ def test_a_mutilated_dump_of_ubi_is_read_counted_or_told(tmp_path: Path, form: s
             elif split.kind == "ubi_queries":
                 for batch in read_queries(split.source):
                     _events_of(batch)
-    except InputError as error:
-        assert str(error)

@@ -74,5 +74,5 @@ def test_an_unreadable_input_fails_first() -> None:
 
 
 def test_a_log_of_browse_pages_alone_is_told() -> None:
-    with pytest.raises(InputError, match="`train` would be empty.*; 20 searches have no text"):
+    with pytest.raises(InputError, match=r"`train` would be empty.*; 20 searches have no text"):
         check_splits(Tally({"events.searches_without_text": 20}), TimeSplits(0, 1, 2))
