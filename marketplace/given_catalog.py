@@ -106,7 +106,8 @@ def _read(path: Path) -> pl.DataFrame:
             rows = pl.read_csv(
                 data,
                 infer_schema_length=None,
-                schema_overrides={"item_id": pl.String},
+                # Else a brand 007 would be 7.
+                schema_overrides=dict.fromkeys(("item_id", "title", "brand", "shop", "color"), pl.String),
                 separator=form.delimiter,
                 skip_lines=form.skipped_lines,
             )

@@ -14,6 +14,7 @@ from schema.settings import InputError
 from schema.values import ids
 
 _HEAD_BYTES: Final = 64 << 10
+_HIT: Final = b'"_source"'
 
 
 def scan_catalog(path: Path, columns: Sequence[str], names: Mapping[str, str]) -> pl.LazyFrame:
@@ -33,7 +34,8 @@ def scan_catalog(path: Path, columns: Sequence[str], names: Mapping[str, str]) -
     if suffix in (".jsonl", ".ndjson", ".json"):
         # A line that is not JSON gives nulls: it is ingestion's to report, and must not hide the other items.
         line = pl.scan_lines(path, name="line").select(pl.col("line").str.strip_chars())
-        return line.select(_named(column, _in_json(source)) for column, source in sources.items())
+        hits = _HIT in _head(path)
+        return line.select(_named(column, _in_json(source, hits)) for column, source in sources.items())
     if suffix in (".csv", ".tsv"):
         form = csv_form(_head(path))
         scan = pl.scan_csv(path, infer_schema=False, separator=form.delimiter, skip_lines=form.skipped_lines)
@@ -75,13 +77,14 @@ def _named(column: str, value: pl.Expr) -> pl.Expr:
     return value.alias(column)
 
 
-def _in_json(source: str) -> pl.Expr:
-    """The value of the key `source`, or where its dots lead to."""
-    line = pl.col("line").str
-    found = [line.json_path_match(_json_path([source]))]
-    if "." in source:
-        found.append(line.json_path_match(_json_path(source.split("."))))
-    return pl.coalesce(found)
+def _in_json(source: str, hits: bool) -> pl.Expr:
+    """The value of the key `source`, or where its dots lead to; in the `hits` of a search engine, of their documents
+    first.
+    """
+    paths = [[source], source.split(".")] if "." in source else [[source]]
+    if hits:
+        paths = [["_source", *keys] for keys in paths] + paths
+    return pl.coalesce(pl.col("line").str.json_path_match(_json_path(keys)) for keys in paths)
 
 
 def _json_path(keys: Sequence[str]) -> str:

@@ -43,6 +43,15 @@ def esci_world(tmp_path_factory: pytest.TempPathFactory) -> World:
     return build_world(settings)
 
 
+def test_numbers_of_csv_that_are_names_keep_their_zeros(tmp_path: Path) -> None:
+    (tmp_path / "items.csv").write_text("item_id,title,brand,shop\n001,911,007,010\n002,912,1e5,\n")
+    rows = read(tmp_path / "items.csv").rows
+    assert rows.select("item_id", "title", "brand", "shop").rows() == [
+        ("001", "911", "007", "010"),
+        ("002", "912", "1e5", None),
+    ]
+
+
 def test_jsonl_gz_csv_and_parquet_give_the_same_shop(tmp_path: Path) -> None:
     jsonl = as_jsonl(tmp_path / "items.jsonl", ROWS)
     (tmp_path / "packed.jsonl.gz").write_bytes(gzip.compress(jsonl.read_bytes()))

@@ -43,6 +43,12 @@ def test_every_format_of_a_catalog_is_read(tmp_path, name):
     assert read_details([write(tmp_path / name)], ["i1", "i2", "unknown"]) == EXPECTED
 
 
+def test_the_documents_in_the_hits_of_a_search_are_items(tmp_path):
+    path = tmp_path / "c.jsonl"
+    path.write_text("".join(json.dumps({"_id": str(n), "_source": row}) + "\n" for n, row in enumerate(ROWS)))
+    assert read_details([path], ["i1", "i2"]) == EXPECTED
+
+
 def test_numbers_as_ids_and_lines_that_are_not_json_do_no_harm(tmp_path):
     path = tmp_path / "c.jsonl"
     path.write_text('not json\n{"item_id": 7, "title": "seven"}\n\n{"title": "nobody"}\n')
