@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
@@ -61,7 +62,10 @@ def _head(path: Path) -> bytes:
     with path.open("rb") as stream:
         packed = is_gzip(stream.read(_HEAD_BYTES), str(path))
         stream.seek(0)
-        return gzip.GzipFile(fileobj=stream).read(_HEAD_BYTES) if packed else stream.read(_HEAD_BYTES)
+        try:
+            return gzip.GzipFile(fileobj=stream).read(_HEAD_BYTES) if packed else stream.read(_HEAD_BYTES)
+        except (EOFError, zlib.error) as error:
+            raise unreadable(path, error) from error
 
 
 def unreadable(path: Path, error: Exception) -> InputError:
