@@ -78,7 +78,7 @@ def _write(path: Path, documents: list[dict]) -> None:
         for name, values in columns.items()
     }
     if path.suffix == ".csv":
-        pl.DataFrame(texts).write_csv(path, null_value=["", "NULL", "\\N", "nan"][len(rows) % 4])
+        pl.DataFrame(texts).write_csv(path, null_value=["", "NULL", "\\N", "NaN"][len(rows) % 4])
         return
     structs = [
         None if row.get("event_attributes.object.object_id") is None else {"object": {"object_id": id_}}
