@@ -167,7 +167,10 @@ def _distinct_known(ids: tf.RaggedTensor, known: tf.Tensor) -> tf.RaggedTensor:
     seen once in all the data would only share its bucket with other such words.
     """
     descending = tf.sort(ids.to_tensor(default_value=-1), axis=1, direction="DESCENDING")
-    repeated = tf.pad(descending[:, 1:] == descending[:, :-1], [[0, 0], [tf.minimum(1, tf.shape(descending)[1]), 0]])
+    # Not `==`, which compares objects where the graph is traced as TensorFlow 1 does.
+    repeated = tf.pad(
+        tf.equal(descending[:, 1:], descending[:, :-1]), [[0, 0], [tf.minimum(1, tf.shape(descending)[1]), 0]]
+    )
     return tf.ragged.boolean_mask(descending, ~repeated & (descending >= 0) & (descending < known))
 
 
