@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 from tensorflow_data_validation import StatsOptions
 from tfx import types
-from tfx.components import StatisticsGen, Transform
+from tfx.components import StatisticsGen
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.orchestration import metadata
 from tfx.orchestration.data_types import RuntimeParameter
 from tfx.orchestration.pipeline import Pipeline
-from tfx.proto import pusher_pb2, transform_pb2
+from tfx.proto import pusher_pb2
 
 from components.canary.component import Canary
 from components.example_gen.component import SoukExampleGen
@@ -22,7 +22,7 @@ from components.schema_gate.columns import with_columns
 from components.schema_gate.component import SchemaGate
 from components.schema_gate.gate import parse_schema, read_schema
 from components.trainer.component import Trainer
-from components.transform.preprocessing import CUSTOM_CONFIG_KEY as TRANSFORM_CONFIG_KEY
+from components.transform.component import Transform
 from pipeline import baselines
 from pipeline.config import PipelineConfig
 from pipeline.parameters import DATA_VERSION, DATE, PUSH_DIRECTORY, Given
@@ -112,16 +112,7 @@ def _data_steps(config: PipelineConfig, compiled: bool = False) -> DataSteps:
     transform = Transform(
         examples=mining[-1].outputs["mined_examples"] if mining else examples.outputs["examples"],
         schema=schema_gate.outputs["schema"],
-        preprocessing_fn="components.transform.preprocessing.preprocessing_fn",
-        splits_config=transform_pb2.SplitsConfig(
-            analyze=[features.TRAIN_SPLIT, features.CATALOG_SPLIT], transform=list(features.SPLITS)
-        ),
-        custom_config={TRANSFORM_CONFIG_KEY: config.transform.to_json()},
-        disable_statistics=True,
-        # The cache of analyses pays off over many spans of data; with one it only costs time.
-        disable_analyzer_cache=True,
-        # TF 1 graphs are traced once per phase, TF 2 functions several times: less than half the time for a small shop.
-        force_tf_compat_v1=True,
+        config_json=config.transform.to_json(),
     )
     return DataSteps(examples, tuple(statistics), schema_gate, mining, transform)
 
