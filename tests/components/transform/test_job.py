@@ -12,7 +12,7 @@ from schema.transformed import BRANDS, ITEM_IDS, UNIGRAMS
 from tests.components.transform import tokens_oracle
 from tests.small_shop import CONFIG, MORE_CATALOG, MORE_SEARCHES, raw_feature_spec, write_examples
 
-SPEC = {name: kind for name, kind in raw_feature_spec().items() if not name.startswith("text_")}
+SPEC = raw_feature_spec()
 # By split and file.
 RAW: Mapping[str, Mapping[str, list[dict[str, list]]]] = {
     "train": {"a.gz": MORE_SEARCHES[:100], "b.gz": [], "c.gz": MORE_SEARCHES[100:]},
