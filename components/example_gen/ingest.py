@@ -19,8 +19,9 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from components.example_gen import job as kinds
 from components.example_gen import steps
 from components.example_gen.config import IngestConfig
-from components.example_gen.files import create, is_remote, make_directory, open_raw, remove_tree, replaced
+from components.example_gen.files import create, is_remote, make_directory, open_raw, remove_tree
 from components.example_gen.job import IngestJob, InputSplit, plan_catalog_job, plan_job
+from components.example_gen.output_folder import replaced
 from components.example_gen.partition import BatchRef
 from components.example_gen.progress import Progress, watch
 from components.example_gen.steps import merge_user_states
@@ -51,7 +52,7 @@ def run_ingest(
     beam_args: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> IngestSummary:
-    """Ingests into the folder `out_dir`, which appears whole or not at all; see `files.replaced` for buckets.
+    """Ingests into the folder `out_dir`, which appears whole or not at all; see `output_folder.replaced` for buckets.
 
     Args:
       config: what to ingest and how.

@@ -4,8 +4,9 @@ import polars as pl
 import pytest
 
 from components.example_gen.columns import INTERACTIONS
-from components.example_gen.files import create, find_files, open_raw, remove_tree, replaced
+from components.example_gen.files import create, find_files, open_raw, remove_tree
 from components.example_gen.fingerprint import fingerprint
+from components.example_gen.output_folder import replaced
 from components.example_gen.partition import read_partition, write_partitions
 from schema.settings import InputError
 from tests.cloud.shop import configured
