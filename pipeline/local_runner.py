@@ -24,7 +24,7 @@ from pipeline.pipeline import create_pipeline
 from pipeline.progress import State, StepList
 from pipeline.run_lock import run_lock
 from pipeline.runs import history, metadata
-from schema.file_errors import StorageError, file_error, naming
+from schema.file_errors import StorageError, causes, file_error, naming
 from schema.settings import DataError, InputError
 
 _logger = logging.getLogger(__name__)
@@ -194,18 +194,9 @@ def clear_up(metadata_path: str, artifacts_root: str) -> None:
             shutil.rmtree(directory, ignore_errors=True)
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    current: BaseException | None = error
-    while current is not None and id(current) not in seen:
-        seen.add(id(current))
-        yield current
-        current = current.__cause__ or current.__context__
-
-
 def _is_interrupt(error: BaseException) -> bool:
     """Whether `error` stems from Ctrl-C, which Beam, running a step in the main thread, wraps like any error."""
-    return any(isinstance(cause, KeyboardInterrupt) for cause in _causes(error))
+    return any(isinstance(cause, KeyboardInterrupt) for cause in causes(error, with_context=True))
 
 
 def _input_error(error: BaseException, path: str = "") -> InputError | None:
@@ -213,7 +204,7 @@ def _input_error(error: BaseException, path: str = "") -> InputError | None:
 
     An `InputError` of a Beam worker arrives as text within another error.
     """
-    for cause in _causes(error):
+    for cause in causes(error, with_context=True):
         for kind in (DataError, InputError):
             if isinstance(cause, kind) or f"{kind.__name__}: " in str(cause):
                 return kind(_reason(cause).rpartition(f"{kind.__name__}: ")[2])

@@ -82,7 +82,7 @@ def file_error(error: BaseException, path: str | os.PathLike[str] = "") -> Input
     Returns:
       A `StorageError` for a disk that is full or broken, an `InputError` for a path that is wrong or not permitted.
     """
-    for cause in _causes(error):
+    for cause in causes(error):
         found = _number_and_path(cause)
         if found is not None:
             code, named = found
@@ -120,14 +120,19 @@ def _is_beside(found: str, path: str) -> bool:
     return bool(path) and os.path.dirname(found) == folder and name in os.path.basename(found)
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it was explicitly raised from: one that merely came up on the way may have nothing to do."""
+def causes(error: BaseException, *, with_context: bool = False) -> Iterator[BaseException]:
+    """The error and what it was explicitly raised from: one that merely came up on the way may have nothing to do.
+
+    Args:
+      error: as it was caught.
+      with_context: whether what was handled when it was raised is followed where it names no cause.
+    """
     seen: set[int] = set()
     current: BaseException | None = error
     while current is not None and id(current) not in seen:
         seen.add(id(current))
         yield current
-        current = current.__cause__
+        current = current.__cause__ or (current.__context__ if with_context else None)
 
 
 def _number_and_path(error: BaseException) -> tuple[int, str] | None:

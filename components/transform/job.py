@@ -1,7 +1,7 @@
 """The Beam job of Transform: learns the vocabularies of some splits, then writes all splits as ids.
 
-A file of examples is read, transformed and written as a whole, in large batches by TensorFlow itself: one record at a
-time, Beam would take several times as long as the graph.
+A file of examples is read, transformed and written as a whole, in large batches by TensorFlow itself: most of the time
+of a Beam job that handles one record at a time is Beam's and not the graph's.
 """
 
 import os
@@ -26,7 +26,7 @@ from components.transform.preprocessing import CUSTOM_CONFIG_KEY, preprocessing_
 
 _BATCH = 2048
 _OPTIONS = RecordBatchesOptions(batch_size=_BATCH, drop_final_batch=False, num_epochs=1, shuffle=False)
-# Ids barely compress better at higher levels, and these take several times longer.
+# Ids compress little better at higher levels, which take longer.
 _COMPRESSION = tf.io.TFRecordOptions("GZIP", compression_level=1)
 
 

@@ -296,6 +296,8 @@ def start_from_catalog(towers: Towers, table: ItemTable, encoded: np.ndarray | N
       table: the catalog.
       encoded: [unigrams, dim] of unit length, the text encoder's vectors; None for no encoder.
     """
+    if towers.lexical is None and encoded is None:
+        return
     frequency = document_frequency(towers, table)
     if towers.encoded is not None and encoded is not None:
         towers.encoded.start_from(encoded, rarity(frequency[TOKENS], table.size))

@@ -36,7 +36,8 @@ _ERRORS = "souk-mark"
 _END: Final = chr(_MARK)
 _ESCAPE: Final = re.compile(rb'\\(["\\])')
 _SHOWN_CHARACTERS: Final = 80
-_FEWEST_COLUMNS: Final = 3
+# Prose with lists in it has lines of a few commas, one after another.
+_FEWEST_COLUMNS: Final = 6
 
 
 def read_batches(source: FileSplit, columns: tuple[str, ...]) -> Iterator[RecordBatch]:
@@ -140,10 +141,7 @@ def _wrong_rows(wrong: list[str]) -> list[tuple[str, str]]:
 
 
 def _swallowed(frame: pl.DataFrame, delimiter: str, columns: int) -> str | None:
-    """A value that holds several whole rows, since it begins with a quote that was meant as one; None if none does.
-
-    Prose has lines of two or three commas as well, but seldom one after another that all have as many as the header.
-    """
+    """A value that holds several whole rows, since it begins with a quote that was meant as one; None if none does."""
     if columns < _FEWEST_COLUMNS:
         return None
     no_line = rf"[^\n{re.escape(delimiter)}]*"

@@ -107,11 +107,16 @@ def test_escaped_quotes_that_come_late_are_told(tmp_path) -> None:
         _read(_file(tmp_path / "rows.csv", b"id,query\n" + rows + b'a,"19\\" tv"\n'))
 
 
-@pytest.mark.parametrize("rest", [b"", b'd,"e",f\n'])
+@pytest.mark.parametrize("rest", [b"", b'd,"e",f,7,8,9\n'])
 def test_a_quote_that_is_not_closed_is_told(tmp_path, rest: bytes) -> None:
-    data = b'id,query,x\na,"b,c\n' + b"1,2,3\n" * 3 + rest
-    with pytest.raises(InputError, match=r"a quote that is not closed .* comes before 'b,c'"):
+    data = b'id,query,x,y,z,u\na,"b,c,4,5,6\n' + b"1,2,3,4,5,6\n" * 3 + rest
+    with pytest.raises(InputError, match=r"a quote that is not closed .* comes before 'b,c,4,5,6'"):
         _read(_file(tmp_path / "rows.csv", data))
+
+
+def test_lists_within_a_quoted_text_are_a_text(tmp_path) -> None:
+    story = "Comes in\nred, blue, green\nsmall, medium, large\nand more"
+    assert _read(_file(tmp_path / "rows.csv", f'id,query,x\na,"{story}",1\n'.encode())) == ([("a", story)], [])
 
 
 def test_a_row_of_many_lines_is_rejected_line_by_line(tmp_path) -> None:
