@@ -44,7 +44,7 @@ from trainer.clicked_queries import with_clicked_words
 from trainer.config import TrainerConfig
 from trainer.input import SearchReader
 from trainer.item_table import ItemReader, ItemTable, read_item_table
-from trainer.train import input_sizes
+from trainer.training_data import input_sizes
 
 _WORDS_PER_TITLE, _WORDS, _ZIPF = 8, 200_000, 1.0
 _LETTERS = np.array(list("abcdefghijklmnopqrstuvwxyz"))

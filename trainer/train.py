@@ -10,52 +10,20 @@ import tensorflow_transform as tft
 import tf_keras as keras
 from absl import logging
 
-from schema import features, transformed
-from schema.settings import InputError
-from schema.transformed import Vocabulary
+from schema import transformed
 from trainer import artifact, query_evidence, warm_start
 from trainer.artifact import TrainedModel
-from trainer.catalog_queries import subwords_of_words
-from trainer.clicked_queries import with_clicked_words
-from trainer.config import MIN_EPOCHS, TextEncoderConfig, TrainerConfig, fitted
-from trainer.input import SearchReader, positive_counts, split_requests, training_batches
-from trainer.item_table import ItemReader, read_item_table
-from trainer.models import InputSizes
+from trainer.config import MIN_EPOCHS, TextEncoderConfig, TrainerConfig
+from trainer.input import training_batches
 from trainer.models.towers import start_from_catalog
 from trainer.optimizer import make_optimizer
 from trainer.recall import EpochMetrics
 from trainer.resume import Resumption, TrainingPlan, log_position, saved_position
 from trainer.retrieval import RetrievalModel
 from trainer.text_encoder import load_encoder, term_vectors
+from trainer.training_data import read_training_data
 
 _SEED_IN_PLACE_OF_0 = 2**30
-
-
-def input_sizes(transform: tft.TFTransformOutput) -> InputSizes:
-    """Sizes of the id spaces of a transform graph."""
-
-    def size(vocabulary: Vocabulary) -> int:
-        return transform.vocabulary_size_by_name(vocabulary.name) + vocabulary.oov_buckets
-
-    def names(prefix: str) -> list[str]:
-        return sorted(name for name in transform.transformed_feature_spec() if name.startswith(prefix))
-
-    return InputSizes(
-        unigrams=size(transformed.UNIGRAMS),
-        bigrams=size(transformed.BIGRAMS),
-        phrases=size(transformed.PHRASES),
-        items=size(transformed.ITEM_IDS),
-        brand=size(transformed.BRANDS),
-        leaf_category=size(transformed.LEAF_CATEGORIES),
-        top_category=size(transformed.TOP_CATEGORIES),
-        shop=size(transformed.SHOPS),
-        profile={name: size(transformed.column_vocabulary(name)) for name in names(features.PROFILE_PREFIX)},
-        columns={
-            **dict.fromkeys(names(features.TEXT_PREFIX), size(transformed.UNIGRAMS)),
-            **{name: size(transformed.column_vocabulary(name)) for name in names(features.CATEGORICAL_PREFIX)},
-            **dict.fromkeys(names(features.NUMERIC_PREFIX), transformed.NUMERIC_BUCKETS),
-        },
-    )
 
 
 def train(
@@ -84,40 +52,27 @@ def train(
     """
     # Where the global seed is 0, a data set can't be shuffled by a seed that is a tensor, as that of a pass is.
     keras.utils.set_random_seed(config.seed or _SEED_IN_PLACE_OF_0)
-    sizes = input_sizes(transform)
-    reader = SearchReader(config, tuple(sizes.profile))
-    item_ids = transform.vocabulary_by_name(transformed.ITEM_IDS.name)
-    table = read_item_table(ItemReader(config, tuple(sizes.columns)), catalog_files, item_ids)
-    split = split_requests(reader, train_files)
-    requests, validation, request_count = split.training, split.validation, split.count
-    counts = positive_counts(requests, table.size)
-    if request_count == 0:
-        raise InputError(
-            "no request of the train split led to a click, a cart or an order, so there is nothing to learn from. "
-            "Check the event types of the log, and that `ingest.eval_start` leaves days before it"
-        )
-    config = fitted(config, request_count)
+    data = read_training_data(config, transform, train_files, catalog_files)
+    config, sizes, table = data.config, data.sizes, data.table
     logging.info(
         "training on %d requests, %d items: %d requests a step, %d epochs at most, patience of %d",
-        *(request_count, table.size, config.batch_size, config.epochs, config.patience),
+        *(data.request_count, table.size, config.batch_size, config.epochs, config.patience),
     )
-    known_unigrams = sizes.unigrams - transformed.UNIGRAMS.oov_buckets
-    table = with_clicked_words(table, requests, known_unigrams, config.clicked_units)
-    understanding = query_evidence.learn(requests, table, sizes, config.query_understanding)
+    understanding = query_evidence.learn(data.requests, table, sizes, config.query_understanding)
     logging.info("query terms that say something of a field: %s", understanding.terms())
 
     towers = artifact.make_towers(config, sizes)
-    artifact.build(towers, reader, table)
+    artifact.build(towers, data.reader, table)
     start_from_catalog(towers, table, encoded_words(transform, config.text_encoder))
     if earlier is not None:
         warm_start.start_from(towers, transform, earlier)
-    model = RetrievalModel(towers, config, table, counts, subwords_of_words(transform))
+    model = RetrievalModel(towers, config, table, data.positive_counts, data.word_subwords)
     model.compile(optimizer=make_optimizer(config.optimizer))
-    planned = plan(config, request_count)
-    epoch_metrics = EpochMetrics(towers, table, validation, planned.passes * request_count, config.recall_k)
+    planned = plan(config, data.request_count)
+    epoch_metrics = EpochMetrics(towers, table, data.validation, planned.passes * data.request_count, config.recall_k)
     with _state_dir(state_dir) as directory:
-        history = _fit(model, config, requests, planned, epoch_metrics, log_dir, directory)
-    return TrainedModel(config, sizes, towers, table, transform, _plain(history), understanding, split.validation_share)
+        history = _fit(model, config, data.requests, planned, epoch_metrics, log_dir, directory)
+    return TrainedModel(config, sizes, towers, table, transform, _plain(history), understanding, data.validation_share)
 
 
 def encoded_words(transform: tft.TFTransformOutput, config: TextEncoderConfig) -> np.ndarray | None:

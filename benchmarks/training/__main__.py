@@ -36,6 +36,7 @@ from trainer.optimizer import make_optimizer
 
 # A request has one positive, the others of the batch are its negatives: what a tutorial's example and step are.
 TUTORIALS_TASK = (
+    "batch_size=512",
     "max_positives=1",
     "negatives.random_ratio=0.0",
     "catalog_queries.share=0.0",

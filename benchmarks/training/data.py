@@ -16,14 +16,11 @@ from pipeline import config as pipeline_config
 from schema import features, transformed
 from schema.settings import InputError
 from trainer import artifact
-from trainer.catalog_queries import subwords_of_words
 from trainer.config import TrainerConfig
-from trainer.input import SearchReader, positive_counts, read_requests
-from trainer.item_table import ItemReader, ItemTable, read_item_table
-from trainer.models import InputSizes
+from trainer.item_table import ItemTable
 from trainer.optimizer import make_optimizer
 from trainer.retrieval import RetrievalModel
-from trainer.train import input_sizes
+from trainer.training_data import TrainingData, read_training_data
 
 BATCHES = 40
 
@@ -69,33 +66,15 @@ def trainer_config(model: str, settings: Sequence[str] = ()) -> TrainerConfig:
 
 
 @dataclass(frozen=True)
-class Training:
-    """All that a model is trained on.
-
-    Attributes:
-      config: of the model.
-      sizes: of its id spaces.
-      table: the catalog.
-      requests: chunks of requests, kept in memory once read.
-      counts: [items + 1], how often each item is a positive.
-      request_count: how many requests there are.
-      word_subwords: character n-grams of words.
-    """
-
-    config: TrainerConfig
-    sizes: InputSizes
-    table: ItemTable
-    requests: tf.data.Dataset
-    counts: NDArray[np.int64]
-    request_count: int
-    word_subwords: NDArray[np.int32]
+class Training(TrainingData):
+    """What a model is trained on, and how it steps."""
 
     def model(self, optimizer: keras.optimizers.Optimizer | None = None) -> RetrievalModel:
         """A fresh model; `optimizer` takes the place of the configured one."""
         keras.utils.set_random_seed(self.config.seed)
         towers = artifact.make_towers(self.config, self.sizes)
-        artifact.build(towers, SearchReader(self.config, tuple(self.sizes.profile)), self.table)
-        model = RetrievalModel(towers, self.config, self.table, self.counts, self.word_subwords)
+        artifact.build(towers, self.reader, self.table)
+        model = RetrievalModel(towers, self.config, self.table, self.positive_counts, self.word_subwords)
         model.compile(optimizer=optimizer or make_optimizer(self.config.optimizer))
         return model
 
@@ -106,7 +85,7 @@ class Training:
     @property
     def pairs_per_request(self) -> float:
         """(Query, clicked item) pairs in one request, on average."""
-        return float(self.counts.sum()) / self.request_count
+        return float(self.positive_counts.sum()) / self.request_count
 
     def contender(self, name: str, optimizer: keras.optimizers.Optimizer | None = None) -> Contender:
         """A fresh model that steps on `batches`, counted in requests."""
@@ -116,14 +95,8 @@ class Training:
 def read_training(artifacts: Artifacts, config: TrainerConfig) -> Training:
     """What the trainer would read for a model."""
     transform = tft.TFTransformOutput(artifacts.transform)
-    sizes = input_sizes(transform)
-    item_ids = transform.vocabulary_by_name(transformed.ITEM_IDS.name)
-    table = read_item_table(ItemReader(config, tuple(sizes.columns)), artifacts.files(features.CATALOG_SPLIT), item_ids)
-    reader = SearchReader(config, tuple(sizes.profile))
-    requests = read_requests(reader, artifacts.files(features.TRAIN_SPLIT), validation=False)
-    counts = positive_counts(requests, table.size)
-    count = sum(int(tf.shape(chunk[features.ITEMS])[0]) for chunk in requests)
-    return Training(config, sizes, table, requests, counts, count, subwords_of_words(transform))
+    files = (artifacts.files(split) for split in (features.TRAIN_SPLIT, features.CATALOG_SPLIT))
+    return Training(**vars(read_training_data(config, transform, *files)))
 
 
 def with_larger_catalog(training: Training, times: int, seed: int = 0) -> Training:
@@ -148,7 +121,7 @@ def with_larger_catalog(training: Training, times: int, seed: int = 0) -> Traini
         sizes=replace(training.sizes, items=size * times + transformed.ITEM_IDS.oov_buckets),
         table=ItemTable(ids, columns),
         requests=_changed(training.requests, spread),
-        counts=np.append(np.tile(training.counts[:-1], times), 0),
+        positive_counts=np.append(np.tile(training.positive_counts[:-1], times), 0),
     )
 
 
@@ -159,6 +132,7 @@ def with_larger_vocabulary(training: Training, times: int, seed: int = 0) -> Tra
     spaces = {
         **dict.fromkeys((transformed.QUERY_UNIGRAMS, transformed.HISTORY_QUERY_UNIGRAMS), sizes.unigrams),
         **dict.fromkeys((transformed.TITLE_UNIGRAMS, transformed.ATTRIBUTE_UNIGRAMS), sizes.unigrams),
+        transformed.CLICKED_UNIGRAMS: sizes.unigrams,
         **dict.fromkeys((transformed.QUERY_BIGRAMS, transformed.TITLE_BIGRAMS), sizes.bigrams),
     }
 

@@ -10,7 +10,7 @@ from tests.trainer.conftest import CONFIG
 from trainer import artifact
 from trainer.config import TrainerConfig
 from trainer.input import SearchReader
-from trainer.train import input_sizes
+from trainer.training_data import input_sizes
 from trainer.warm_start import start_from
 
 SMALL = {"embedding_dim": 16, "dim": 16, "hidden": (32,)}

@@ -36,10 +36,39 @@ class ResidualLstm(keras.layers.Layer):
         """
         lengths = tf.reduce_sum(tf.cast(present, tf.int32), axis=1)
         x = tf.reverse_sequence(newest_first, lengths, seq_axis=1)
+        # By step: [steps, batch, dim].
+        x = tf.transpose(x, [1, 0, 2])
         for lstm in self._layers:
-            x += lstm(self._drop(x, training=training), training=training)
-        return tf.reverse_sequence(x, lengths, seq_axis=1)
+            if not lstm.built:
+                lstm.build((None, None, self.dim))
+            x += _states(lstm.cell, self._drop(x, training=training))
+        return tf.reverse_sequence(tf.transpose(x, [1, 0, 2]), lengths, seq_axis=1)
 
     def get_config(self) -> dict[str, Any]:
         """Settings to make the layer again."""
         return {**super().get_config(), "dim": self.dim, "layers": self.layers, "dropout": self.dropout}
+
+
+def _states(cell: keras.layers.LSTMCell, inputs: tf.Tensor) -> tf.Tensor:
+    """States after each step, [steps, batch, dim] to the same: Keras' LSTM, as one op in place of a loop of many."""
+    _, batch, dim = tf.unstack(tf.shape(inputs))
+    start, no_peephole = tf.zeros([batch, dim]), tf.zeros([dim])
+    return tf.raw_ops.BlockLSTM(
+        seq_len_max=tf.shape(inputs, tf.int64)[0],
+        x=inputs,
+        cs_prev=start,
+        h_prev=start,
+        w=_in_the_order_of_the_op(tf.concat([cell.kernel, cell.recurrent_kernel], axis=0)),
+        wci=no_peephole,
+        wcf=no_peephole,
+        wco=no_peephole,
+        b=_in_the_order_of_the_op(cell.bias),
+        forget_bias=0.0,
+        cell_clip=0.0,
+        use_peephole=False,
+    ).h
+
+
+def _in_the_order_of_the_op(weights: tf.Tensor) -> tf.Tensor:
+    into, forget, candidate, out = tf.split(weights, 4, axis=-1)
+    return tf.concat([into, candidate, forget, out], axis=-1)

@@ -22,7 +22,7 @@ from trainer.clicked_queries import with_clicked_words
 from trainer.config import TrainerConfig
 from trainer.input import SearchReader, read_requests
 from trainer.item_table import ItemReader, ItemTable, read_item_table
-from trainer.train import input_sizes
+from trainer.training_data import input_sizes
 
 ITEMS, TERMS, VALUES, DIM, K = 5000, 40_000, 5000, 16, 20
 # Less than the smallest of the large tables holds, and several times what a request of this size needs.

@@ -78,3 +78,18 @@ def test_the_lstm_reads_from_the_oldest_to_the_newest():
 def test_layers_can_be_made_again_from_their_settings():
     for layer in (SelfAttention(4, 2, inner=8, dropout=0.1), ResidualLstm(4, layers=3, dropout=0.3)):
         assert type(layer).from_config(layer.get_config()).get_config() == layer.get_config()
+
+
+def test_the_lstm_is_that_of_keras_and_so_are_its_gradients():
+    layer = ResidualLstm(4, layers=1, dropout=0.0)
+    oldest_first, present = tf.constant(MEMORY), tf.ones([3, 5], tf.bool)
+    newest_first = tf.reverse(oldest_first, axis=[1])
+    layer(newest_first, present)
+    (lstm,) = layer._layers
+    with tf.GradientTape(persistent=True) as tape:
+        got = layer(newest_first, present)
+        wanted = tf.reverse(oldest_first + lstm(oldest_first), axis=[1])
+        losses = [tf.reduce_sum(states * tf.range(1.0, 5.0)) for states in (got, wanted)]
+    np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6)
+    for ours, of_keras in zip(*(tape.gradient(loss, lstm.trainable_weights) for loss in losses), strict=True):
+        np.testing.assert_allclose(ours, of_keras, rtol=1e-4, atol=1e-5)
