@@ -51,30 +51,63 @@ class SelfAttention(keras.layers.Layer):
         self._norms = [keras.layers.LayerNormalization(epsilon=1e-6) for _ in range(2 if inner else 1)]
         self._feed_forward = [keras.layers.Dense(inner, activation="relu"), keras.layers.Dense(dim)] if inner else []
 
-    def call(
-        self, sequence: tf.Tensor, present: tf.Tensor, first_only: bool = False, training: bool = False
-    ) -> tf.Tensor:
+    def call(self, sequence: tf.Tensor, present: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Each step in the light of all steps that are present.
 
         Args:
           sequence: [batch, steps, dim].
           present: [batch, steps] bool.
-          first_only: whether only the first step is wanted, for a fraction of the cost.
           training: whether dropout is on.
 
         Returns:
-          [batch, steps, dim], or [batch, 1, dim]; meaningless where not present.
+          [batch, steps, dim], zero where not present.
         """
         batch, steps = tf.unstack(tf.shape(sequence)[:2])
-        wanted = sequence[:, :1] if first_only else sequence
         width = self.dim // self.heads
-        query = tf.transpose(tf.reshape(self._query(wanted), [batch, -1, self.heads, width]), [0, 2, 1, 3])
-        parts = tf.reshape(self._key_value(sequence), [batch, steps, 2, self.heads, width])
-        key, value = tf.unstack(tf.transpose(parts, [2, 0, 3, 1, 4]))
+        # What is not present is left out of all but the attention itself: most lists are far shorter than the longest.
+        places = tf.where(present)
+
+        def by_step(values: tf.Tensor) -> tf.Tensor:
+            shape = tf.stack([batch, steps, values.shape[-1]])
+            return tf.scatter_nd(places, values, tf.cast(shape, places.dtype))
+
+        x = tf.gather_nd(sequence, places)
+        parts = by_step(tf.concat([self._query(x), self._key_value(x)], axis=-1))
+        parts = tf.reshape(parts, [batch, steps, 3, self.heads, width])
+        query, key, value = tf.unstack(tf.transpose(parts, [2, 0, 3, 1, 4]))
         logits = tf.matmul(query, key, transpose_b=True) / width**0.5
         weights = tf.nn.softmax(logits + tf.where(present, 0.0, _ABSENT)[:, tf.newaxis, tf.newaxis, :])
-        mixed = tf.reshape(tf.transpose(tf.matmul(weights, value), [0, 2, 1, 3]), [batch, -1, self.dim])
-        x = self._norms[0](wanted + self._drop(self._output(mixed), training=training))
+        mixed = tf.reshape(tf.transpose(tf.matmul(weights, value), [0, 2, 1, 3]), [batch, steps, self.dim])
+        return by_step(self._finish(x, tf.gather_nd(mixed, places), training))
+
+    def first(self, sequence: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """The first step alone in the light of all steps, for a fraction of the cost: all of them are present.
+
+        One step asks, so that its query is brought to the steps, not their keys and values to the query.
+
+        Args:
+          sequence: [batch, steps, dim].
+          training: whether dropout is on.
+
+        Returns:
+          [batch, dim].
+        """
+        batch = tf.shape(sequence)[0]
+        width = self.dim // self.heads
+        first = sequence[:, 0]
+        query = tf.reshape(self._query(first), [batch, self.heads, width])
+        if not self._key_value.built:
+            self._key_value.build(sequence.shape)
+        key, value = tf.unstack(tf.reshape(self._key_value.kernel, [self.dim, 2, self.heads, width]), axis=1)
+        # A key's bias is the same for all steps; the softmax does not see it.
+        asked = tf.einsum("bhw,dhw->bhd", query, key)
+        weights = tf.nn.softmax(tf.matmul(asked, sequence, transpose_b=True) / width**0.5)
+        mixed = tf.einsum("bhd,dhw->bhw", tf.matmul(weights, sequence), value)
+        mixed = tf.reshape(mixed, [batch, self.dim]) + self._key_value.bias[self.dim :]
+        return self._finish(first, mixed, training)
+
+    def _finish(self, x: tf.Tensor, mixed: tf.Tensor, training: bool) -> tf.Tensor:
+        x = self._norms[0](x + self._drop(self._output(mixed), training=training))
         if self.inner:
             widen, narrow = self._feed_forward
             x = self._norms[1](x + self._drop(narrow(widen(x)), training=training))

@@ -18,6 +18,7 @@ a categorical or numeric one adds its embedding. Our additions, all of them swit
 length, hidden ids in training, `LexicalSkip`.
 """
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -33,8 +34,8 @@ from trainer.models.towers import InputSizes, Tensors, Towers, behaved_items
 
 _ITEM_FIELDS = (transformed.ITEM_ROW, features.LEAF_CATEGORY, features.TOP_CATEGORY, features.BRAND, features.SHOP)
 _LONG_TERM_ATTRIBUTES = (transformed.ITEM_ROW, features.SHOP, features.LEAF_CATEGORY, features.BRAND)
-# Items up to which a behavior list is read among the short ones.
-_SHORT_LIST = 5
+# Behavior lists up to each of these lengths are read together in training.
+_LIST_LENGTHS = (3, 8)
 _LONG_TERM = (features.LONG_TERM_CLICKS, features.LONG_TERM_ORDERS, features.LONG_TERM_CARTS)
 
 
@@ -113,7 +114,7 @@ class Mgdspr(Towers):
         segments = mean_of_embedded(embedded, segment_ids)
         positions = tf.cast(present, tf.int32) * (1 + tf.range(tf.shape(segment_ids)[1]))
         sequence = self.segment_transformer(embedded + self.segment_positions(positions), present, training=training)
-        sequence = mean_of_embedded(sequence * tf.cast(present, sequence.dtype)[..., tf.newaxis], segment_ids)
+        sequence = mean_of_embedded(sequence, segment_ids)
         grains = [unigrams, bigrams, segments, sequence]
         if self.settings.history.enabled:
             past, past_present = self.past_queries(query)
@@ -138,7 +139,7 @@ class Mgdspr(Towers):
             read = self.real_time_lstm(self._behaved(rows, items), rows > 0, training=training)
             return self.real_time_attention(read, rows > 0, training=training)
 
-        return _attend_where_any(grains, rows, states)
+        return _attend(grains, rows, states, training)
 
     def short_term(self, grains: tf.Tensor, rows: tf.Tensor, items: Tensors, training: bool = False) -> tf.Tensor:
         """H_short: what the grains find in the items of the days before, [batch, grains, dim]."""
@@ -146,7 +147,7 @@ class Mgdspr(Towers):
         def states(rows: tf.Tensor) -> tf.Tensor:
             return self.short_term_attention(self._behaved(rows, items), rows > 0, training=training)
 
-        return _attend_where_any(grains, rows, states)
+        return _attend(grains, rows, states, training)
 
     def long_term(self, grains: tf.Tensor, query: Tensors, items: Tensors) -> tf.Tensor:
         """H_long: what the grains find in the attributes of clicked, ordered and carted items, [batch, grains, dim]."""
@@ -176,9 +177,8 @@ class Mgdspr(Towers):
             return self.concatenation(tf.concat([tf.reduce_mean(block, axis=1) for block in blocks], axis=1))
         cls = tf.tile(self.cls[tf.newaxis, tf.newaxis], [tf.shape(blocks[0])[0], 1, 1])
         sequence = tf.concat([cls, *blocks], axis=1)
-        everything = tf.ones(tf.shape(sequence)[:2], tf.bool)
         # The normalization at the end of the block gives length sqrt(dim); this brings it to that of a lexical vector.
-        return self.fusion(sequence, everything, first_only=True, training=training)[:, 0] / self.settings.dim**0.5
+        return self.fusion.first(sequence, training=training) / self.settings.dim**0.5
 
     def _unigrams(self, query: Tensors) -> tf.Tensor:
         return self.tokens.mean(query[transformed.QUERY_UNIGRAMS])
@@ -194,23 +194,30 @@ class Mgdspr(Towers):
         return tf.math.l2_normalize(vector, axis=-1, epsilon=1e-12) if self.settings.unit_vectors else vector
 
 
-def _attend_where_any(grains: tf.Tensor, rows: tf.Tensor, states: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
-    """Attends to the states of behavior lists: the short ones together, the long ones together, the empty ones not.
+def _attend(
+    grains: tf.Tensor, rows: tf.Tensor, states: Callable[[tf.Tensor], tf.Tensor], training: bool
+) -> tf.Tensor:
+    """Attends to the states of behavior lists.
 
-    Most lists are empty or short; side by side with the long ones they would cost as much as those.
+    Most lists are empty or short, and side by side with long ones they cost as much as those: a training step reads
+    lists of about one length together, and empty ones not at all.
 
     Args:
       grains: [batch, grains, dim].
       rows: [batch, width] int32, item rows shifted by one, 0 is padding.
       states: gives the states [some, steps, dim] of some of the lists, [some, steps] int32.
+      training: whether the lists are those of a training step.
 
     Returns:
       [batch, grains, dim]; zero for an empty list.
     """
+    if not training:
+        held = trim(rows, shortest=1)
+        return attend(grains, states(held), held > 0)
     lengths = tf.reduce_sum(tf.cast(rows > 0, tf.int32), axis=1)
     found = []
-    for shortest, longest in ((1, _SHORT_LIST), (_SHORT_LIST + 1, rows.dtype.max)):
-        some = tf.where((lengths >= shortest) & (lengths <= longest))
+    for shortest, longest in itertools.pairwise((0, *_LIST_LENGTHS, rows.dtype.max)):
+        some = tf.where((lengths > shortest) & (lengths <= longest))
         held = trim(tf.gather_nd(rows, some), shortest=1)
         memory = attend(tf.gather_nd(grains, some), states(held), held > 0)
         found.append(tf.scatter_nd(some, memory, tf.shape(grains, out_type=tf.int64)))
