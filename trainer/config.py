@@ -64,21 +64,26 @@ class NegativesConfig(Settings):
     """Which items a positive must beat.
 
     Attributes:
-      per_positive: how many negatives each positive meets, shared by the whole batch.
-      random_ratio: DPSR's mixing ratio alpha; this share is drawn uniformly from the catalog, the rest are other
-        positives of the batch. In-batch negatives alone push popular items down; random ones alone let them rise.
+      random: how many are drawn uniformly from the catalog, for all requests of a step. Beside the number of in-batch
+        negatives this is DPSR's mixing ratio alpha: in-batch negatives alone push popular items down, random ones
+        alone let them rise.
+      in_batch: how many other positives of the step are negatives, at most; 0 for none.
       mixed: MGDSPR's I_mix (arXiv 2106.09297), softmax only: this many of a positive's hardest negatives are moved
         towards the positive and are negatives once more; 0 for none. `mgdspr` has 32.
       mixing_low, mixing_high: the share of the positive in such a mixture is drawn between these.
       hard: mined negatives (`components/hard_negatives`) that each request meets besides; 0 for none.
+      own_expected_count: with `logq_correction`, what counts as the expected count of a mixture and of a mined
+        negative, of which a request has its own. 0 takes the mean of the logarithms of the shared negatives' counts,
+        so that one counts as much as another of the same score.
     """
 
-    per_positive: Positive = 512
-    random_ratio: float = Field(0.5, ge=0.0, le=1.0)
+    random: NotNegative = 256
+    in_batch: NotNegative = 2048
     mixed: NotNegative = 0
     mixing_low: float = Field(0.4, ge=0.0, le=1.0)
     mixing_high: float = Field(0.6, ge=0.0, le=1.0)
     hard: NotNegative = 0
+    own_expected_count: float = Field(0.0, ge=0.0)
 
 
 class HistoryConfig(Settings):

@@ -14,8 +14,10 @@ from trainer.item_table import padded
 
 Batch = dict[str, tf.Tensor]
 
-# Names that only a batch has: rows of items that were shown and not clicked.
+# Names that only a batch has: rows of items that were shown and not clicked; stages of the positives that were on the
+# page, 0 for the others.
 SHOWN_ITEMS: Final = "shown_items"
+PAGE_STAGES: Final = "page_stages"
 
 _HASH_BUCKETS = 10_000
 # The share of a small log's requests that validation gets at most.
@@ -70,15 +72,17 @@ class SearchReader:
 
         Returns:
           The query tower's input; `items` and `stages` of what was clicked or better, [batch, max_positives]; where the
-          loss reads them, `shown_items` and `hard_negatives`. Item rows are shifted by one and padded with 0.
+          loss reads them, `page_stages`, `shown_items` and `hard_negatives`. Item rows are shifted by one and padded with 0.
         """
         hard = (features.HARD_NEGATIVES,) if self.config.negatives.hard else ()
-        names = [*self.query_widths(), features.ITEMS, features.STAGES, *hard]
+        ranked = (features.POSITIONS,) if self.config.loss.ranking_weight else ()
+        names = [*self.query_widths(), features.ITEMS, features.STAGES, *hard, *ranked]
         parsed = tf.io.parse_example(serialized, {name: tf.io.RaggedFeature(tf.int64) for name in names})
         batch = self.query_batch(parsed)
         for name, matrix in positives(parsed, self.config.max_positives).items():
             batch[name] = matrix
-        if self.config.loss.ranking_weight:
+        if ranked:
+            batch[PAGE_STAGES] = page_stages(parsed, self.config.max_positives)
             batch[SHOWN_ITEMS] = shown_items(parsed, self.config.loss.ranking_items)
         for name in hard:
             batch[name] = padded(parsed[name], self.config.negatives.hard)
@@ -94,6 +98,19 @@ def positives(parsed: Mapping[str, tf.RaggedTensor], width: int) -> Batch:
         features.ITEMS: padded(tf.ragged.boolean_mask(parsed[features.ITEMS], reached), width),
         features.STAGES: tf.cast(stages.to_tensor(shape=[None, width]), tf.int32),
     }
+
+
+def page_stages(parsed: Mapping[str, tf.RaggedTensor], width: int) -> tf.Tensor:
+    """Stages of the positives as `positives` has them, 0 for those that were not on the page, [batch, width] int32.
+
+    A click without a position came from elsewhere, unless the log has none for any item of the request.
+    """
+    positions, stages = parsed[features.POSITIONS], parsed[features.STAGES]
+    unknown = tf.equal(tf.reduce_max(positions, axis=1), 0)[:, tf.newaxis]
+    on_page = tf.ragged.map_flat_values(tf.greater, positions, 0) | unknown
+    kept = stages * tf.cast(on_page, stages.dtype)
+    kept = tf.ragged.boolean_mask(kept, stages >= int(Stage.CLICKED))
+    return tf.cast(kept.to_tensor(shape=[None, width]), tf.int32)
 
 
 def shown_items(parsed: Mapping[str, tf.RaggedTensor], width: int) -> tf.Tensor:

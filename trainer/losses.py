@@ -25,36 +25,29 @@ def hinge_loss(positive: tf.Tensor, negative: tf.Tensor, masked: tf.Tensor, marg
     return tf.math.divide_no_nan(tf.reduce_sum(violations, axis=1), tf.reduce_sum(counted, axis=1))
 
 
-def sampled_softmax_loss(
-    positive: tf.Tensor,
-    negative: tf.Tensor,
-    masked: tf.Tensor,
-    temperature: float,
-    positive_log_expected: tf.Tensor | None = None,
-    negative_log_expected: tf.Tensor | None = None,
-) -> tf.Tensor:
-    """Cross entropy of the positive among itself and the candidates, with temperature and logQ correction.
+def log_sum(logits: tf.Tensor, masked: tf.Tensor) -> tf.Tensor:
+    """Log of the sum of a softmax's terms over the candidates of each row: [rows, candidates] to [rows].
 
     Args:
-      positive: [positives] scores.
-      negative: [positives, candidates] scores.
-      masked: [positives, candidates] bool, accidental hits.
-      temperature: divides the scores.
-      positive_log_expected: [positives], log of the expected count of the positive among the candidates, subtracted
-        from its logit (Yi et al., RecSys 2019); None leaves the correction out.
-      negative_log_expected: [candidates], likewise.
+      logits: scores over temperature, less the log of the candidate's expected count (Yi et al., RecSys 2019).
+      masked: [rows, candidates] bool, accidental hits.
+    """
+    return tf.reduce_logsumexp(tf.where(masked, tf.constant(_MASKED, logits.dtype), logits), axis=1)
+
+
+def sampled_softmax_loss(positive: tf.Tensor, *log_sums: tf.Tensor) -> tf.Tensor:
+    """Cross entropy of the positive among itself and its candidates.
+
+    Args:
+      positive: [positives] logits.
+      log_sums: [positives] each, `log_sum` over candidates. They may be those of the positive's request, so that
+        candidates are summed once for a request, not for each of its positives.
 
     Returns:
       [positives].
     """
-    positive_logit = positive / temperature
-    negative_logits = negative / temperature
-    if positive_log_expected is not None and negative_log_expected is not None:
-        positive_logit -= positive_log_expected
-        negative_logits -= negative_log_expected[tf.newaxis, :]
-    negative_logits = tf.where(masked, tf.constant(_MASKED, negative.dtype), negative_logits)
-    logits = tf.concat([positive_logit[:, tf.newaxis], negative_logits], axis=1)
-    return tf.reduce_logsumexp(logits, axis=1) - positive_logit
+    every = log_sums[0] if len(log_sums) == 1 else tf.reduce_logsumexp(tf.stack(log_sums, axis=1), axis=1)
+    return tf.nn.softplus(every - positive)
 
 
 def stage_ranking_loss(scores: tf.Tensor, stages: tf.Tensor, margin: float) -> tf.Tensor:
@@ -69,10 +62,12 @@ def stage_ranking_loss(scores: tf.Tensor, stages: tf.Tensor, margin: float) -> t
       margin: for one stage.
 
     Returns:
-      [requests]; 0 for a request without such a pair.
+      Scalar, the mean over requests that have such a pair; 0 where none has.
     """
     apart = tf.cast(stages[:, :, tf.newaxis] - stages[:, tf.newaxis, :], scores.dtype)
     there = stages > 0
     counted = tf.cast((apart > 0) & there[:, :, tf.newaxis] & there[:, tf.newaxis, :], scores.dtype)
     violations = tf.nn.relu(margin * apart - scores[:, :, tf.newaxis] + scores[:, tf.newaxis, :]) * counted
-    return tf.math.divide_no_nan(tf.reduce_sum(violations, axis=[1, 2]), tf.reduce_sum(counted, axis=[1, 2]))
+    pairs = tf.reduce_sum(counted, axis=[1, 2])
+    by_request = tf.math.divide_no_nan(tf.reduce_sum(violations, axis=[1, 2]), pairs)
+    return tf.math.divide_no_nan(tf.reduce_sum(by_request), tf.math.count_nonzero(pairs, dtype=scores.dtype))

@@ -23,21 +23,16 @@ class Candidates:
     random_count: int
 
 
-def sample_candidates(
-    positive_rows: tf.Tensor, catalog_size: int, config: NegativesConfig, random: Random = tf.random
-) -> Candidates:
-    """Shared negatives: other positives of the batch and a uniform sample of the catalog (DPSR's N_batch and N_rand).
+def join_candidates(random_rows: tf.Tensor, positive_rows: tf.Tensor, config: NegativesConfig) -> Candidates:
+    """Shared negatives: a uniform sample of the catalog and the positives of the batch (DPSR's N_rand and N_batch).
 
     Args:
+      random_rows: [`config.random`] int32.
       positive_rows: [positives] int32, the batch's positives in random order.
-      catalog_size: items to draw from.
-      config: how many, and the mixing ratio.
-      random: draws the sample.
+      config: how many of these are used.
     """
-    random_count = round(config.per_positive * config.random_ratio)
-    in_batch = positive_rows[: config.per_positive - random_count]
-    uniform = random.uniform([random_count], 0, catalog_size, tf.int32)
-    return Candidates(tf.concat([uniform, in_batch], axis=0), tf.size(in_batch), random_count)
+    in_batch = positive_rows[: config.in_batch]
+    return Candidates(tf.concat([random_rows, in_batch], axis=0), tf.size(in_batch), config.random)
 
 
 def log_expected_count(
@@ -59,26 +54,46 @@ def log_expected_count(
     return tf.math.log(tf.maximum(in_batch + candidates.random_count / catalog_size, 1e-9))
 
 
-def accidental_hits(candidate_rows: tf.Tensor, request_of_positive: tf.Tensor, positive_rows: tf.Tensor) -> tf.Tensor:
-    """Where a candidate is no negative, because the same request led to that very item.
+def log_expected_own(of_shared: tf.Tensor, config: NegativesConfig) -> tf.Tensor:
+    """What stands in for the log of the expected count of a request's own negatives, scalar.
+
+    Args:
+      of_shared: [candidates], `log_expected_count` of the shared ones.
+      config: the count, or that of the shared ones.
+    """
+    return tf.math.log(config.own_expected_count) if config.own_expected_count else tf.reduce_mean(of_shared)
+
+
+def accidental_hits(
+    candidate_rows: tf.Tensor, request_of_positive: tf.Tensor, positive_rows: tf.Tensor, requests: tf.Tensor
+) -> tf.Tensor:
+    """Where a candidate is no negative, because the request led to that very item.
 
     Args:
       candidate_rows: [candidates] int32.
-      request_of_positive: [positives] int32, index of each positive's request, ascending.
+      request_of_positive: [positives] int32, index of each positive's request.
       positive_rows: [positives] int32.
+      requests: scalar int32, how many there are.
 
     Returns:
-      [positives, candidates] bool.
+      [requests, candidates] bool.
     """
-    itself = tf.cast(positive_rows[:, tf.newaxis] == candidate_rows[tf.newaxis, :], tf.float32)
-    # Sums over a request's positives and not over all places of its padded list, which are several times as many.
-    return tf.gather(tf.math.segment_sum(itself, request_of_positive), request_of_positive) > 0
+    every = tf.concat([positive_rows, candidate_rows], axis=0)
+    distinct, place = tf.unique(every)
+    of_positive, of_candidate = tf.split(place, [tf.size(positive_rows), tf.size(candidate_rows)])
+    hits = tf.scatter_nd(
+        tf.stack([request_of_positive, of_positive], axis=1),
+        tf.ones_like(positive_rows, tf.float32),
+        tf.stack([requests, tf.size(distinct)]),
+    )
+    return tf.gather(hits, of_candidate, axis=1) > 0
 
 
 def mixed_negatives(
     positive: tf.Tensor,
     negative: tf.Tensor,
     masked: tf.Tensor,
+    request: tf.Tensor,
     config: NegativesConfig,
     random: Random = tf.random,
 ) -> tf.Tensor:
@@ -89,8 +104,9 @@ def mixed_negatives(
 
     Args:
       positive: [positives] scores.
-      negative: [positives, candidates] scores.
-      masked: [positives, candidates] bool, candidates that are no negatives.
+      negative: [requests, candidates] scores.
+      masked: [requests, candidates] bool, candidates that are no negatives.
+      request: [positives] int32, index of each positive's request.
       config: how many, and the range of `a`.
       random: draws `a`.
 
@@ -99,6 +115,7 @@ def mixed_negatives(
     """
     lowest = tf.constant(-1e4, negative.dtype)
     hardest = tf.math.top_k(tf.where(masked, lowest, negative), tf.minimum(config.mixed, tf.shape(negative)[1])).values
+    hardest = tf.gather(hardest, request)
     share = random.uniform([tf.size(positive), 1], config.mixing_low, config.mixing_high, positive.dtype)
     mixed = share * positive[:, tf.newaxis] + (1.0 - share) * hardest
     return tf.where(hardest > lowest, mixed, lowest)

@@ -12,12 +12,12 @@ from trainer import item_table, losses, negatives
 from trainer.catalog_queries import draw_queries
 from trainer.clicked_queries import without_own
 from trainer.config import TrainerConfig
-from trainer.input import SHOWN_ITEMS
+from trainer.input import PAGE_STAGES, SHOWN_ITEMS
 from trainer.item_table import ItemTable
 from trainer.layers.scoring import head_scores
 from trainer.models.towers import Towers
 
-_CANDIDATE = "candidate"
+_RANDOM = "random"
 
 
 class RetrievalModel(tfrs.models.Model):
@@ -67,14 +67,15 @@ class RetrievalModel(tfrs.models.Model):
         Returns:
           Scalar.
         """
-        asked = tf.boolean_mask(inputs[features.ITEMS] - 1, inputs[features.ITEMS] > 0)
-        candidates = negatives.sample_candidates(asked, self._catalog_size, self._config.negatives, self._random)
-        inputs = self._with_catalog_queries(inputs, candidates)
+        asked = tf.math.count_nonzero(inputs[features.ITEMS], dtype=tf.int32)
+        settings = self._config.negatives
+        random_rows = self._random.uniform([settings.random], 0, self._catalog_size, tf.int32)
+        inputs = self._with_catalog_queries(inputs, random_rows)
         request_items = inputs[features.ITEMS] - 1
         is_positive = request_items >= 0
         request = tf.cast(tf.where(is_positive)[:, 0], tf.int32)
         positive_rows = tf.boolean_mask(request_items, is_positive)
-        rows = {_CANDIDATE: candidates.rows}
+        rows = {_RANDOM: random_rows}
         rows |= {name: inputs[name] - 1 for name in (features.HARD_NEGATIVES, SHOWN_ITEMS) if name in inputs}
 
         query = self.towers.encode_query(inputs, self._columns, training=training)
@@ -83,36 +84,38 @@ class RetrievalModel(tfrs.models.Model):
         own = self._encode_positives(positive_rows, words, training)
         by_head = tf.einsum("phd,pd->ph", tf.gather(query, request), own)
         positive = self.towers.training_score(by_head[:, :, tf.newaxis])[:, 0]
-        negative = tf.gather(self.towers.training_score(head_scores(query, items[_CANDIDATE])), request)
-        masked = negatives.accidental_hits(candidates.rows, request, positive_rows)
+        # Catalog queries come last, and so do their positives, which are the random items once more.
+        candidates = negatives.join_candidates(random_rows, positive_rows[:asked], settings)
+        vectors = tf.concat([items[_RANDOM], own[: candidates.in_batch_count]], axis=0)
+        negative = self.towers.training_score(head_scores(query, vectors))
+        masked = negatives.accidental_hits(candidates.rows, request, positive_rows, tf.shape(request_items)[0])
         if features.HARD_NEGATIVES in rows:
-            hard = self._own_scores(query, items[features.HARD_NEGATIVES])
-            negative = tf.concat([negative, tf.gather(hard, request)], axis=1)
-            masked = tf.concat([masked, tf.gather(rows[features.HARD_NEGATIVES] < 0, request)], axis=1)
+            negative = tf.concat([negative, self._own_scores(query, items[features.HARD_NEGATIVES])], axis=1)
+            masked = tf.concat([masked, rows[features.HARD_NEGATIVES] < 0], axis=1)
 
         ordered = tf.boolean_mask(inputs[features.STAGES], is_positive) == int(Stage.ORDERED)
         weight = tf.where(ordered, self._config.loss.order_weight, 1.0)
-        by_positive = self._retrieval_loss(positive, negative, masked, positive_rows, candidates)
+        by_positive = self._retrieval_loss(positive, negative, masked, request, positive_rows, candidates)
         loss = tf.math.divide_no_nan(tf.reduce_sum(by_positive * weight), tf.reduce_sum(weight))
         if SHOWN_ITEMS in rows:
             of_request = tf.scatter_nd(tf.where(is_positive), positive, tf.shape(is_positive, out_type=tf.int64))
             scores = tf.concat([of_request, self._own_scores(query, items[SHOWN_ITEMS])], axis=1)
             shown = tf.where(rows[SHOWN_ITEMS] >= 0, int(Stage.SHOWN), 0)
-            stages = tf.concat([inputs[features.STAGES], shown], axis=1)
+            stages = tf.concat([inputs[PAGE_STAGES], shown], axis=1)
             logits = scores / self._config.loss.temperature
             ranking = losses.stage_ranking_loss(logits, stages, self._config.loss.ranking_margin)
-            loss += self._config.loss.ranking_weight * tf.reduce_mean(ranking)
+            loss += self._config.loss.ranking_weight * ranking
         return loss
 
     def _with_catalog_queries(
-        self, inputs: Mapping[str, tf.Tensor], candidates: negatives.Candidates
+        self, inputs: Mapping[str, tf.Tensor], random_rows: tf.Tensor
     ) -> dict[str, tf.Tensor]:
-        """The batch and, after its requests, queries made from the first of the random candidates."""
+        """The batch and, after its requests, queries made from the first of the random items."""
         config = self._config.catalog_queries
-        count = min(round(config.share * self._config.batch_size), candidates.random_count)
+        count = min(round(config.share * self._config.batch_size), self._config.negatives.random)
         if not count:
             return dict(inputs)
-        rows = candidates.rows[:count]
+        rows = random_rows[:count]
         widths = {name: matrix.shape[1] for name, matrix in inputs.items()}
         items = item_table.gather(self._columns, rows)
         made = draw_queries(items, self._word_subwords, widths, config, self._random)
@@ -156,29 +159,34 @@ class RetrievalModel(tfrs.models.Model):
         positive: tf.Tensor,
         negative: tf.Tensor,
         masked: tf.Tensor,
+        request: tf.Tensor,
         positive_rows: tf.Tensor,
         candidates: negatives.Candidates,
     ) -> tf.Tensor:
-        settings = self._config.loss
+        """The loss of each positive, [positives].
+
+        Args:
+          positive: [positives] scores.
+          negative: [requests, candidates] scores: the shared candidates, then the request's own.
+          masked: [requests, candidates] bool.
+          request: [positives] int32, index of each positive's request.
+          positive_rows: [positives] int32.
+          candidates: the shared ones.
+        """
+        settings, own_settings = self._config.loss, self._config.negatives
         if settings.kind == "hinge":
-            return losses.hinge_loss(positive, negative, masked, settings.margin)
-        if self._config.negatives.mixed:
-            mixed = negatives.mixed_negatives(positive, negative, masked, self._config.negatives, self._random)
-            negative = tf.concat([negative, mixed], axis=1)
-            masked = tf.concat([masked, tf.zeros_like(mixed, tf.bool)], axis=1)
-        if not settings.logq_correction:
-            return losses.sampled_softmax_loss(positive, negative, masked, settings.temperature)
-        positive_log_expected, candidate_log_expected = (
-            negatives.log_expected_count(rows, candidates, self._positive_share, self._catalog_size)
-            for rows in (positive_rows, candidates.rows)
-        )
-        # What is a positive's own, mined or mixed, is always among its negatives: an expected count of one.
-        own = tf.shape(negative)[1] - tf.size(candidates.rows)
-        return losses.sampled_softmax_loss(
-            positive,
-            negative,
-            masked,
-            settings.temperature,
-            positive_log_expected,
-            tf.pad(candidate_log_expected, [[0, own]]),
-        )
+            return losses.hinge_loss(positive, tf.gather(negative, request), tf.gather(masked, request), settings.margin)
+        of_positive = of_shared = of_own = 0.0
+        if settings.logq_correction:
+            of_positive, of_shared = (
+                negatives.log_expected_count(rows, candidates, self._positive_share, self._catalog_size)
+                for rows in (positive_rows, candidates.rows)
+            )
+            of_own = negatives.log_expected_own(of_shared, own_settings)
+            own = tf.shape(negative)[1] - tf.size(candidates.rows)
+            of_shared = tf.concat([of_shared, tf.fill([own], of_own)], axis=0)
+        sums = [tf.gather(losses.log_sum(negative / settings.temperature - of_shared, masked), request)]
+        if own_settings.mixed:
+            mixed = negatives.mixed_negatives(positive, negative, masked, request, own_settings, self._random)
+            sums.append(losses.log_sum(mixed / settings.temperature - of_own, tf.zeros_like(mixed, tf.bool)))
+        return losses.sampled_softmax_loss(positive / settings.temperature - of_positive, *sums)

@@ -38,7 +38,7 @@ from trainer.optimizer import make_optimizer
 TUTORIALS_TASK = (
     "batch_size=512",
     "max_positives=1",
-    "negatives.random_ratio=0.0",
+    "negatives.random=0",
     "catalog_queries.share=0.0",
     "history.enabled=false",
     "profile=false",
@@ -51,9 +51,6 @@ _TIMES = ("ms a step", "CPU ms", "requests/s")
 def beside_the_tutorials(artifacts: Artifacts, rounds: int) -> Table:
     """`two_tower` against the tutorials' way, on the same pairs, with the same negatives."""
     config = data.trainer_config("two_tower", TUTORIALS_TASK)
-    config = config.model_copy(
-        update={"negatives": config.negatives.model_copy(update={"per_positive": config.batch_size})}
-    )
     training = data.read_training(artifacts, config)
     tokens = training.sizes.unigrams + training.sizes.bigrams
     table = _table(

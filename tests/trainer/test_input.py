@@ -10,6 +10,7 @@ from trainer.config import HistoryConfig, TrainerConfig
 from trainer.input import (
     SearchReader,
     in_validation,
+    page_stages,
     positive_counts,
     read_requests,
     shuffled_batches,
@@ -52,6 +53,18 @@ def test_only_requests_that_led_to_a_click_or_better_are_kept():
     np.testing.assert_array_equal(batch[transformed.QUERY_UNIGRAMS], [[5, 6, 7], [4, 0, 0]])
     np.testing.assert_array_equal(batch[features.REAL_TIME_ITEMS], [[0, 0], [1, 2]])
     np.testing.assert_array_equal(batch["profile_gender"], [[0], [2]])
+
+
+@pytest.mark.parametrize(
+    ("positions", "expected"), [([1, 2, 0, 0], [3, 0]), ([0, 1, 0, 2], [0, 2]), ([0, 0, 0, 0], [3, 2])]
+)
+def test_a_click_off_the_page_has_no_stage_to_rank_by(positions, expected):
+    """Unless the log has no positions."""
+    parsed = {
+        features.STAGES: tf.ragged.constant([[3, 1, 1, 2], []], dtype=tf.int64, ragged_rank=1),
+        features.POSITIONS: tf.ragged.constant([positions, []], dtype=tf.int64, ragged_rank=1),
+    }
+    np.testing.assert_array_equal(page_stages(parsed, 2), [expected, [0, 0]])
 
 
 def test_validation_and_training_share_no_request_and_lose_none(files):
