@@ -1,13 +1,12 @@
 """The catalog: validated items, one row per id, as examples."""
 
 import polars as pl
-import pyarrow as pa
 
 from components.example_gen.attributes import attributes
 from components.example_gen.clean import PROBLEMS, cleaned, joined
 from components.example_gen.columns import CATALOG, CATEGORY, FILE, catalog_schema
 from components.example_gen.config import NO_COLUMNS, CatalogColumns
-from components.example_gen.encode import single_values, value_lists
+from components.example_gen.encode import Column, single_values, value_lists
 from components.example_gen.validate import first_problem
 from schema import features
 from schema.categories import category_path
@@ -80,7 +79,7 @@ def one_row_per_item(items: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     return kept, repeated.filter(~first).with_columns(reason=pl.lit("duplicate_item"))
 
 
-def item_columns(items: pl.DataFrame) -> dict[str, pa.Array]:
+def item_columns(items: pl.DataFrame) -> dict[str, Column]:
     """The catalog features of `items` (schema `columns.catalog_schema`)."""
     path = items["category_path"]
     leaf = path.list.join(features.CATEGORY_SEPARATOR).replace("", None)

@@ -12,11 +12,10 @@ from functools import cached_property
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 
 from components.example_gen.columns import ADD_TO_CART, CLICK, EVENT_ID, EVENT_TYPE, ORDER, USER_ID
 from components.example_gen.config import WindowConfig
-from components.example_gen.encode import Lists, coded_lists, single_values, value_lists
+from components.example_gen.encode import Column, Dictionary, Lists, single_values, value_lists
 from components.example_gen.times import TimeSplits
 from schema import features
 
@@ -48,7 +47,7 @@ class History:
       values: what the codes stand for: item ids, queries.
     """
 
-    def __init__(self, events: pl.DataFrame, values: pl.Series):
+    def __init__(self, events: pl.DataFrame, values: Dictionary):
         self._values = values
         self._codes = events["code"].to_numpy()
         users, times = events["user"].to_numpy(), events["timestamp_ms"].to_numpy()
@@ -202,7 +201,7 @@ class SearchLog:
             self._requests.filter(pl.col("user") >= 0), _with_code(interactions, self._users), windows
         )
 
-    def batches(self, splits: TimeSplits) -> Iterator[tuple[str, dict[str, pa.Array]]]:
+    def batches(self, splits: TimeSplits) -> Iterator[tuple[str, dict[str, Column]]]:
         """The search features of every request by split, ordered by time and request id, some thousands at a time."""
         for split, since, until in (
             (features.TRAIN_SPLIT, splits.train_start, splits.eval_start),
@@ -224,7 +223,7 @@ class SearchLog:
             + [profiles[name].alias(features.profile_feature(name)) for name in self._profile_columns]
         )
 
-    def _columns_of(self, chosen: pl.DataFrame) -> dict[str, pa.Array]:
+    def _columns_of(self, chosen: pl.DataFrame) -> dict[str, Column]:
         profiles = self._profiles_of(chosen)
         singles = {
             features.REQUEST_ID: chosen["request_id"],
@@ -236,7 +235,7 @@ class SearchLog:
         labels = (features.ITEMS, features.STAGES, features.POSITIONS)
         return (
             {name: single_values(values) for name, values in singles.items()}
-            | {name: coded_lists(values) for name, values in lists.items()}
+            | lists
             | {name: value_lists(chosen[name]) for name in labels}
         )
 
@@ -244,12 +243,12 @@ class SearchLog:
         return rows.select(USER_ID).join(self._profiles, on=USER_ID, how="left", maintain_order="left")
 
 
-def _ordered(events: pl.DataFrame, order: str, value: str) -> tuple[pl.DataFrame, pl.Series]:
+def _ordered(events: pl.DataFrame, order: str, value: str) -> tuple[pl.DataFrame, Dictionary]:
     """Events by user and time with their values as codes, and what the codes stand for."""
     values = events[value].unique().sort()
     codes = values.to_frame(value).with_row_index("code").with_columns(pl.col("code").cast(pl.Int64))
     coded = events.sort("user", "timestamp_ms", order, value).join(codes, on=value, how="left", maintain_order="left")
-    return coded, values
+    return coded, Dictionary(values)
 
 
 def _runs(counts: np.ndarray) -> list[tuple[int, int]]:

@@ -13,7 +13,6 @@ from operator import itemgetter
 from typing import Final
 
 import polars as pl
-import pyarrow as pa
 import pyarrow.parquet as arrow_parquet
 from apache_beam.io.filesystems import FileSystems
 
@@ -32,7 +31,7 @@ from components.example_gen.columns import (
     catalog_schema,
     users_schema,
 )
-from components.example_gen.encode import TFRecordWriter, encode_examples
+from components.example_gen.encode import Column, TFRecordWriter, tfrecords
 from components.example_gen.event_ids import check_ids, drop_delivered_again, event_ids, no_ids
 from components.example_gen.features import SearchLog
 from components.example_gen.files import create, open_raw
@@ -296,13 +295,13 @@ def _known_items(paths: tuple[str, ...]) -> pl.Series:
     return pl.concat(parts).sort() if parts else pl.Series("item_id", [], dtype=pl.String)
 
 
-def _write_examples(batches: Iterable[dict[str, pa.Array]], path: str) -> int:
+def _write_examples(batches: Iterable[dict[str, Column]], path: str) -> int:
     rows = 0
     with ExitStack() as stack:
         writer: TFRecordWriter | None = None
         for columns in batches:
             writer = writer or stack.enter_context(TFRecordWriter(stack.enter_context(create(path))))
             rows += len(next(iter(columns.values())))
-            for records in encode_examples(columns):
+            for records in tfrecords(columns):
                 writer.write(records)
     return rows

@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 
 from components.example_gen.columns import EVENTS, INTERACTIONS, REQUESTS
 from components.example_gen.config import WindowConfig
+from components.example_gen.encode import Column, Lists
 from components.example_gen.features import SearchLog
 from components.example_gen.join import join_requests
 from components.example_gen.partition import stable_hash
@@ -98,10 +98,14 @@ LISTS = (
 )
 
 
-def plain_rows(columns: dict[str, pa.Array]) -> list[dict[str, Any]]:
+def plain_rows(columns: dict[str, Column]) -> list[dict[str, Any]]:
     """List columns as one dict per row: lists for list features, a value or None for the others; no absent profile."""
     rows = []
-    for values in zip(*(column.to_pylist() for column in columns.values()), strict=True):
+    plain_columns = [
+        column.to_series(name).to_list() if isinstance(column, Lists) else column.to_pylist()
+        for name, column in columns.items()
+    ]
+    for values in zip(*plain_columns, strict=True):
         row: dict[str, Any] = {}
         for name, value in zip(columns, values, strict=True):
             plain = [v.decode() if isinstance(v, bytes) else v for v in value or []]

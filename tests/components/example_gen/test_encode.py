@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
 from components.example_gen.encode import (
+    Dictionary,
     Lists,
     TFRecordWriter,
-    coded_lists,
     encode_examples,
     single_values,
+    tfrecords,
     value_lists,
     varint,
 )
@@ -67,7 +68,7 @@ def test_tensorflow_parses_every_kind_of_feature_across_batches() -> None:
             pl.Series([[f"v{i}" for i in range(n % 4)] or None for n in range(rows)], dtype=pl.List(pl.String))
         ),
         "ints": value_lists(pl.Series([list(range(n % 3)) for n in range(rows)], dtype=pl.List(pl.Int64))),
-        "coded": coded_lists(Lists(np.arange(rows + 1), np.arange(rows) % 2, pl.Series(["even", "odd"]))),
+        "coded": Lists(np.arange(rows + 1), np.arange(rows) % 2, Dictionary(pl.Series(["even", "odd"]))),
     }
     examples = [e for batch in encode_examples(columns) for e in batch]
     ragged = tf.io.RaggedFeature
@@ -103,17 +104,20 @@ def test_a_single_value_that_is_absent_has_no_kind() -> None:
 
 
 def test_tensorflow_reads_what_was_written(tmp_path) -> None:
-    records = [b"", b"a", b"b" * 100_000, "鞋".encode()]
+    columns = {"text": single_values(pl.Series(["", "a", "b" * 100_000, "鞋"]))}
     path = tmp_path / "some.tfrecord.gz"
     with path.open("wb") as stream, TFRecordWriter(stream) as writer:
-        writer.write(records[:2])
-        writer.write(records[2:])
-    assert [r.numpy() for r in tf.data.TFRecordDataset(str(path), compression_type="GZIP")] == records
+        for _ in range(2):
+            for records in tfrecords(columns):
+                writer.write(records)
+    written = [r.numpy() for r in tf.data.TFRecordDataset(str(path), compression_type="GZIP")]
+    assert written == 2 * next(encode_examples(columns))
 
 
 def test_equal_records_give_equal_bytes() -> None:
     streams = [io.BytesIO(), io.BytesIO()]
     for stream in streams:
         with TFRecordWriter(stream) as writer:
-            writer.write([b"one", b"two"])
+            for records in tfrecords({"text": single_values(pl.Series(["one", "two"]))}):
+                writer.write(records)
     assert streams[0].getvalue() == streams[1].getvalue()

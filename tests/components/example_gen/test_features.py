@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from components.example_gen.config import WindowConfig
+from components.example_gen.encode import Dictionary
 from components.example_gen.features import History, Moments
 from components.example_gen.times import TimeSplits
 from tests.components.example_gen import columnar, oracle
@@ -304,7 +305,7 @@ def test_a_century_and_many_users_give_the_history_of_a_day() -> None:
     users = np.array([0, 0, 2, 3_500_000, 3_500_000])
     times = np.array([first, last, last, first, last])
     events = pl.DataFrame({"user": users, "timestamp_ms": times, "code": np.arange(5)})
-    history = History(events, pl.Series([f"i{n}" for n in range(5)]))
+    history = History(events, Dictionary(pl.Series([f"i{n}" for n in range(5)])))
     moments = Moments(users, times + 1)
     found = history.window(moments, DAY, 0, 9, 9).to_series("items")
     assert found.to_list() == [["i0"], ["i1"], ["i2"], ["i3"], ["i4"]]
