@@ -8,6 +8,8 @@ from polars.exceptions import PolarsError
 
 from schema.settings import InputError
 from schema.values import (
+    FLOAT,
+    UNKNOWN_IDS,
     UNKNOWN_NAMES,
     UNKNOWN_NUMBERS,
     UNKNOWN_QUERIES,
@@ -49,13 +51,20 @@ def cleaned(
     several: pl.Series | None = None
     rounded: pl.Series | None = None
     columns: list[pl.Series] = []
-    unknown: dict[str, tuple[str, ...]] = dict.fromkeys(names, UNKNOWN_NAMES)
+    unknown: dict[str, tuple[str, ...]] = dict.fromkeys(ids_in, UNKNOWN_IDS)
+    unknown |= dict.fromkeys(names, UNKNOWN_NAMES)
     unknown |= dict.fromkeys(queries, UNKNOWN_QUERIES)
     unknown |= dict.fromkeys(numbers, UNKNOWN_NUMBERS)
-    for name in (*ids_in, *unknown):
-        texts, wrong = _one_value(raw[name].str.strip_chars(), name in names)
+    stripped = raw.select(pl.col(*unknown).str.strip_chars())
+    # Most columns hold nothing but values; all are asked at once.
+    rest = [name for name, others in zip(stripped.columns, _others(stripped, unknown, ids_in), strict=True) if others]
+    for name in unknown:
+        if name not in rest:
+            columns.append(stripped[name])
+            continue
+        texts, wrong = _one_value(stripped[name], name in names)
         several = wrong if several is None else several if wrong is None else several | wrong
-        if name in unknown:
+        if name not in ids_in:
             columns.append(known(texts, unknown[name]))
             continue
         texts, lossy = ids(texts)
@@ -64,6 +73,16 @@ def cleaned(
     none = pl.repeat(value=False, n=len(raw), eager=True)
     flags = [(none if flag is None else flag).alias(name) for flag, name in ((several, _SEVERAL), (rounded, _ROUNDED))]
     return pl.DataFrame([*columns, *flags])
+
+
+def _others(stripped: pl.DataFrame, unknown: dict[str, tuple[str, ...]], ids_in: tuple[str, ...]) -> tuple[bool, ...]:
+    """Whether a column holds anything beside values: a list, an object, an id as a float, a word for no value."""
+    flags = []
+    for name, texts in unknown.items():
+        value = pl.col(name)
+        other = value.str.starts_with("[") | value.str.starts_with("{") | value.is_in(texts)
+        flags.append((other | value.str.contains(FLOAT) if name in ids_in else other).any())
+    return stripped.select(flags).row(0)
 
 
 def _one_value(texts: pl.Series, by_name: bool) -> tuple[pl.Series, pl.Series | None]:

@@ -4,7 +4,7 @@ Paths are what Beam's FileSystems understands: local ones and, with Beam's extra
 """
 
 import glob
-import gzip
+import math
 import os
 import posixpath
 import shutil
@@ -24,6 +24,11 @@ from schema.file_errors import file_error
 from schema.file_head import holds_nothing, is_gzip
 from schema.settings import InputError
 
+try:
+    from isal import igzip as gzip
+except ImportError:
+    import gzip  # type: ignore[no-redef]
+
 Format = Literal["jsonl", "csv", "parquet"]
 
 _SUFFIXES: dict[str, Format] = {
@@ -38,6 +43,8 @@ _FIRST_BYTES: Final = 512
 # Files whose first bytes are read at once; in a bucket each takes a request.
 _SNIFFERS: Final = 16
 SPLIT_BYTES = 64 << 20
+# Of a gzipped file.
+_MOST_PARTS: Final = 4
 
 
 @dataclass(frozen=True)
@@ -70,12 +77,18 @@ class InputFile:
 
 @dataclass(frozen=True)
 class FileSplit:
-    """The rows of `file` that begin in the bytes [start, end), for one worker. Only plain JSONL is split."""
+    """The rows of `file` that begin in the bytes [start, end), for one worker. Only JSONL is split.
+
+    Gzipped, it cannot be read from its middle: each of its `parts` splits inflates all of it, which is a small share of
+    the work, and has every `parts`-th batch of lines, from batch `part` on.
+    """
 
     file: InputFile
     start: int
     end: int
     index: int
+    part: int = 0
+    parts: int = 1
 
     @property
     def path(self) -> str:
@@ -85,7 +98,8 @@ class FileSplit:
     @property
     def decoded_size(self) -> int:
         """A guess of its size in bytes as JSON text, from how well logs usually compress."""
-        return (self.end - self.start) * (10 if self.file.gzipped else 4 if self.file.format == "parquet" else 1)
+        times = 10 if self.file.gzipped else 4 if self.file.format == "parquet" else 1
+        return (self.end - self.start) * times // self.parts
 
 
 def find_files(patterns: tuple[str, ...], what: str) -> list[InputFile]:
@@ -179,15 +193,20 @@ def _sniffed(file: InputFile, what: str) -> InputFile:
 
 
 def split_files(files: list[InputFile], split_bytes: int = SPLIT_BYTES, first: int = 0) -> list[FileSplit]:
-    """The splits of `files`: plain JSONL in ranges of about `split_bytes`, any other file whole.
+    """The splits of `files`: plain JSONL in ranges of about `split_bytes`, gzipped JSONL of more in up to `_MOST_PARTS`
+    parts, any other file whole.
 
     Their indices count from `first`.
     """
     splits: list[FileSplit] = []
     for file in files:
-        step = split_bytes if file.format == "jsonl" and not file.gzipped else file.size
+        count = math.ceil(file.size / split_bytes) if file.format == "jsonl" else 1
+        step = file.size if file.gzipped or count == 1 else split_bytes
+        parts = min(count, _MOST_PARTS) if file.gzipped else 1
         for start in range(0, file.size, step):
-            splits.append(FileSplit(file, start, min(start + step, file.size), first + len(splits)))
+            for part in range(parts):
+                end = min(start + step, file.size)
+                splits.append(FileSplit(file, start, end, first + len(splits), part, parts))
     return splits
 
 
@@ -222,7 +241,10 @@ def create(path: str) -> Iterator[BinaryIO]:
     """Writes `path` whole or not at all, so that a repeated or killed bundle leaves no half file."""
     temporary = f"{path}.tmp-{uuid.uuid4().hex}"
     make_directory(os.path.dirname(path))
-    stream = FileSystems.create(temporary, compression_type=CompressionTypes.UNCOMPRESSED)
+    remote = is_remote(path)
+    stream = (
+        FileSystems.create(temporary, compression_type=CompressionTypes.UNCOMPRESSED) if remote else _new(temporary)
+    )
     try:
         yield cast(BinaryIO, stream)
         stream.close()
@@ -230,14 +252,21 @@ def create(path: str) -> Iterator[BinaryIO]:
         stream.close()
         FileSystems.delete([temporary])
         raise
-    if os.path.exists(temporary):
-        os.replace(temporary, path)
-    else:
+    if remote:
         FileSystems.rename([temporary], [path])
+    else:
+        os.replace(temporary, path)
+
+
+def _new(path: str) -> BinaryIO:
+    return open(path, "wb")
 
 
 def make_directory(path: str) -> None:
     """Makes `path` and its parents; it may be there already."""
+    if not is_remote(path):
+        os.makedirs(path or os.curdir, exist_ok=True)
+        return
     if not FileSystems.get_filesystem(path).has_dirs():
         return
     if not FileSystems.exists(path):

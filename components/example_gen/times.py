@@ -1,8 +1,11 @@
 """Timestamps, and the split of a log by time: first history, then train, then eval."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from components.example_gen.config import MILLISECONDS_PER_DAY, IngestConfig
 from schema.settings import DataError, InputError
@@ -10,6 +13,8 @@ from schema.settings import DataError, InputError
 # 2000-01-01 and 2100-01-01. Epoch seconds given as milliseconds fall into January 1970 and are caught here.
 EARLIEST_MS = 946_684_800_000
 LATEST_MS = 4_102_444_800_000
+# Bytes up to the minute, as in `2026-03-01T00:00`.
+_MINUTE = 16
 # Without seconds, with spaces, with an offset of hours alone or the name of UTC.
 _DATE_TIME = (
     r"^\s*(?<date>\d{4}-\d\d-\d\d)(?:[Tt]|\s+)(?<minute>\d\d:\d\d)(?<second>:\d\d)?(?:[.,](?<fraction>\d+))?"
@@ -22,6 +27,9 @@ def parse_timestamps(texts: pl.Series) -> pl.Series:
 
     A date-time without an offset is taken as UTC; parts of a millisecond are cut off.
     """
+    plain = _parse_plain(texts)
+    if plain is not None:
+        return plain
     found = texts.cast(pl.Int64, strict=False)
     for parse in (_parse, _parse_naive, _parse_number, _parse_other):
         left = found.is_null() & texts.is_not_null()
@@ -59,6 +67,22 @@ def parse_timestamp(text: str) -> int:
 def format_timestamp(timestamp_ms: int) -> str:
     """RFC 3339 text of epoch milliseconds, in UTC."""
     return str(pl.Series([timestamp_ms]).cast(pl.Datetime("ms")).dt.strftime("%Y-%m-%dT%H:%M:%SZ")[0])
+
+
+def _parse_plain(texts: pl.Series) -> pl.Series | None:
+    """Epoch milliseconds where all texts are such as `2026-03-01T00:00:00.000Z`, read many times faster; else None."""
+    array = texts.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
+    starts = np.frombuffer(array.buffers()[1], np.int64)[array.offset : array.offset + len(array) + 1]
+    # Arrow also reads dates and hours alone, which are no timestamps here.
+    if (
+        np.diff(starts).min(initial=_MINUTE) < _MINUTE
+        or not (np.frombuffer(array.buffers()[2] or b"", np.uint8)[starts[:-1] + _MINUTE - 3] == ord(":")).all()
+    ):
+        return None
+    for zone in ("UTC", None):
+        with suppress(pa.ArrowInvalid):
+            return pl.Series(texts.name, pl.from_arrow(array.cast(pa.timestamp("ms", zone)).cast(pa.int64())))
+    return None
 
 
 def _parse(texts: pl.Series) -> pl.Series:

@@ -110,23 +110,28 @@ def validate_events(
     """
     queries = ("query",) if needs_query else ()
     ids = (*_IDS, CLIENT_ID) if CLIENT_ID in raw.columns else _IDS
-    texts = cleaned(raw, ids, queries=queries, numbers=(TIMESTAMP, EVENT_TYPE, POSITION))
+    values = {name: parse(raw[name]) for name, parse in _PARSERS.items()}
+    # Where each text has its value as it is, there is nothing to clean.
+    unclean = tuple(name for name, parsed in values.items() if parsed.null_count() > raw[name].null_count())
+    texts = cleaned(raw, ids, queries=queries, numbers=unclean)
+    values |= {name: _PARSERS[name](texts[name]) for name in unclean}
+    positions = (texts if POSITION in unclean else raw)[POSITION]
     if not needs_query:
         texts = texts.with_columns(raw["query"].str.strip_chars())
     typed = texts.select(
         pl.col(EVENT_ID),
-        parse_timestamps(texts[TIMESTAMP]).alias("timestamp_ms"),
+        values[TIMESTAMP].alias("timestamp_ms"),
         pl.col("request_id"),
         pl.col("user_id"),
-        pl.col(EVENT_TYPE).replace_strict(_TYPE_CODES, default=None, return_dtype=pl.UInt8),
+        values[EVENT_TYPE],
         pl.col("query"),
         pl.col("item_id"),
-        parse_whole_numbers(pl.col(POSITION)).alias(POSITION),
+        values[POSITION],
         (pl.col("query").str.len_chars() > max_query_characters).fill_null(value=False).alias("_cut"),
         pl.lit(file_index, pl.Int32).alias(FILE),
         pl.col(FLAGS),
         *([CLIENT_ID] if CLIENT_ID in ids else []),
-        has_position=pl.col(POSITION).is_not_null(),
+        has_position=positions.is_not_null(),
     )
     kind = pl.col(EVENT_TYPE)
     problems: list[tuple[pl.Expr, str]] = [
@@ -172,9 +177,23 @@ def one_row_per_user(profiles: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame
     return order.filter(first), order.filter(~first).with_columns(reason=pl.lit("duplicate_user"))
 
 
-def parse_whole_numbers(texts: pl.Expr) -> pl.Expr:
+def parse_whole_numbers(texts: pl.Series) -> pl.Series:
     """Int32 of texts such as `3` or, as data frames and decimals write it, `3.0`; null for anything else."""
+    found = texts.cast(pl.Int32, strict=False)
+    if found.null_count() == texts.null_count():
+        return found
     return texts.str.replace(r"\.0+$", "").cast(pl.Int32, strict=False)
+
+
+def _parse_event_types(texts: pl.Series) -> pl.Series:
+    return texts.replace_strict(_TYPE_CODES, default=None, return_dtype=pl.UInt8)
+
+
+_PARSERS: Final = {
+    TIMESTAMP: parse_timestamps,
+    EVENT_TYPE: _parse_event_types,
+    POSITION: parse_whole_numbers,
+}
 
 
 def first_problem(rows: pl.DataFrame, problems: list[tuple[pl.Expr, str]]) -> pl.Series | None:

@@ -4,6 +4,7 @@ import io
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from itertools import islice
 from typing import BinaryIO
 
 import orjson
@@ -69,7 +70,7 @@ def columns_of(file: InputFile, head_bytes: int) -> tuple[str, ...]:
         document = row.get(_DOCUMENT) if isinstance(row, dict) else None
         if isinstance(document, dict):
             names.update(dict.fromkeys((*document, _HIT_ID) if _HIT_ID in row else document))
-        elif isinstance(row, dict):
+        elif isinstance(row, dict) and row.keys() - names.keys():
             names.update(dict.fromkeys(row))
     return tuple(names)
 
@@ -104,13 +105,18 @@ def parse_lines(data: bytes, schema: Mapping[str, pl.DataType]) -> RecordBatch:
 
 def has_lone_surrogate(data: bytes) -> bool:
     """Whether an escaped surrogate in JSON is half of no pair; such a text is none."""
-    if b"\\ud" not in data and b"\\uD" not in data:
+    # One byte is found many times faster than three.
+    if b"\\" not in data or (b"\\ud" not in data and b"\\uD" not in data):
         return False
     return any(match["alone"] for match in _SURROGATES.finditer(data))
 
 
 def line_batches(source: FileSplit, batch_bytes: int = BATCH_BYTES) -> Iterator[bytes]:
     """Whole lines of the split, about `batch_bytes` at a time."""
+    return islice(_line_batches(source, batch_bytes), source.part, None, source.parts)
+
+
+def _line_batches(source: FileSplit, batch_bytes: int) -> Iterator[bytes]:
     file = source.file
     with open_stream(file) as stream:
         try:

@@ -96,16 +96,13 @@ def from_arrow(batch: pa.RecordBatch, columns: tuple[str, ...]) -> RecordBatch:
             texts[name] = _as_bytes(column)
     good = ~_not_utf8(texts.values(), batch.num_rows)
     rejects = [("not_utf8", _raw(texts, row)) for row in np.flatnonzero(~good).tolist()]
-    kept = pa.array(good)
-    frame = pl.DataFrame(
-        [_text(name, texts[name].filter(kept)) for name in texts]
-        + [values.filter(pl.Series(good)) for values in lists.values()]
-        + [
-            pl.Series(name, [None] * int(good.sum()), dtype=pl.String)
-            for name in columns
-            if name not in batch.schema.names
-        ]
-    )
+    if rejects:
+        kept = pa.array(good)
+        texts = {name: column.filter(kept) for name, column in texts.items()}
+        lists = {name: values.filter(pl.Series(good)) for name, values in lists.items()}
+    missing = [name for name in columns if name not in batch.schema.names]
+    frame = pl.DataFrame([*(_text(name, column) for name, column in texts.items()), *lists.values()])
+    frame = frame.with_columns(pl.lit(None, pl.String).alias(name) for name in missing)
     return RecordBatch(frame.select(columns), rejects)
 
 

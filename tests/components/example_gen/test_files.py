@@ -123,14 +123,17 @@ def test_an_empty_file_is_an_error(tmp_path) -> None:
         find_files((str(tmp_path / "log.jsonl"),), "events")
 
 
-def test_only_plain_json_lines_are_split() -> None:
+def test_json_lines_are_split_by_bytes_or_gzipped_by_batches() -> None:
     plain = InputFile("a.jsonl", "jsonl", gzipped=False, size=25)
-    packed = InputFile("b.jsonl.gz", "jsonl", gzipped=True, size=25)
-    assert split_files([plain, packed], 10) == [
+    packed = InputFile("b.jsonl.gz", "jsonl", gzipped=True, size=15)
+    table = InputFile("c.csv", "csv", gzipped=False, size=25)
+    assert split_files([plain, packed, table], 10) == [
         FileSplit(plain, 0, 10, 0),
         FileSplit(plain, 10, 20, 1),
         FileSplit(plain, 20, 25, 2),
-        FileSplit(packed, 0, 25, 3),
+        FileSplit(packed, 0, 15, 3, part=0, parts=2),
+        FileSplit(packed, 0, 15, 4, part=1, parts=2),
+        FileSplit(table, 0, 25, 5),
     ]
 
 

@@ -1,3 +1,5 @@
+import datetime
+
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -16,6 +18,7 @@ from components.example_gen.times import (
 from schema.settings import InputError
 
 NOON = 1_772_366_400_000
+EPOCH = datetime.datetime(1970, 1, 1)
 FIRST = parse_timestamp("2026-03-01T00:00:00Z")
 SPAN = TimeSpan(FIRST, FIRST + 10 * DAY)
 
@@ -61,6 +64,27 @@ SPAN = TimeSpan(FIRST, FIRST + 10 * DAY)
 )
 def test_timestamps_are_rfc_3339_or_epoch_milliseconds(text: str | None, expected: int | None) -> None:
     assert parse_timestamps(pl.Series([text], dtype=pl.String)).to_list() == [expected]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.datetimes(datetime.datetime(1999, 1, 1), datetime.datetime(2101, 1, 1)), max_size=4),
+    st.sampled_from([("T", "milliseconds"), (" ", "seconds"), ("T", "minutes"), ("T", "microseconds")]),
+    st.sampled_from([("", 0), ("Z", 0), ("+02:30", 150), ("-0800", -480), ("+01", 60)]),
+    st.sampled_from(["2026-03-01", "2026-03-01T12", "2026-03-01T12+02:00", "2026-03-01T12:00:61Z", "soon", None]),
+)
+def test_a_columns_times_are_read_whatever_stands_beside(
+    times: list, form: tuple, zone: tuple, odd: str | None
+) -> None:
+    """Arrow reads a plain column whole; where one text is odd, each is read by itself."""
+    separator, unit = form
+    texts = [time.isoformat(separator, unit) + zone[0] for time in times]
+    units = {"minutes": datetime.timedelta(minutes=1), "seconds": datetime.timedelta(seconds=1)}
+    least = units.get(unit, datetime.timedelta(milliseconds=1))
+    shift = datetime.timedelta(minutes=zone[1])
+    expected = [((time - EPOCH) // least * least - shift) // datetime.timedelta(milliseconds=1) for time in times]
+    assert parse_timestamps(pl.Series(texts, dtype=pl.String)).to_list() == expected
+    assert parse_timestamps(pl.Series([*texts, odd], dtype=pl.String)).to_list() == [*expected, None]
 
 
 @settings(max_examples=30, deadline=None)

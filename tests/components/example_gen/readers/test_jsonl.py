@@ -117,6 +117,9 @@ def test_splits_and_batches_have_every_line_once(tmp_path_factory, rows, cuts, s
     ]
     assert b"".join(batches) == data
     assert all(batch.endswith(b"\n") for batch in batches[:-1])
+    shares = [list(jsonl.line_batches(FileSplit(file, 0, len(data), 0, part, parts=3), size)) for part in range(3)]
+    in_turn = itertools.chain(*itertools.zip_longest(*shares, fillvalue=b""))
+    assert b"".join(in_turn) == data
 
 
 def test_a_truncated_gzip_file_is_an_error_that_names_it(tmp_path) -> None:
