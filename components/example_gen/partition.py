@@ -5,6 +5,7 @@ local ones do, holds a few bytes per batch however large the log is, and a worke
 The files must be where all workers can read them.
 """
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ import polars as pl
 import pyarrow as pa
 
 from components.example_gen.columns import INTERACTIONS, REQUESTS, USER_ID
-from components.example_gen.files import create, open_raw
+from components.example_gen.files import create, is_remote, open_raw
 
 # Of an object store only a batch and the file's end are wanted, not MiBs around them.
 _AHEAD_BYTES = 64 << 10
@@ -80,7 +81,8 @@ def write_partitions(frame: pl.DataFrame, by: pl.Series, partitions: int, path: 
     ends = np.cumsum(np.bincount(partition.astype(np.int64), minlength=partitions))
     table = frame[order].rechunk().to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks()
     refs: list[tuple[int, BatchRef]] = []
-    options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
+    # Local files are mapped into memory as they are; others are better small.
+    options = pa.ipc.IpcWriteOptions(compression="lz4" if is_remote(path) else None, use_threads=False)
     with create(path) as stream, pa.ipc.new_file(stream, table.schema, options=options) as writer:
         start = 0
         for number, end in enumerate(ends.tolist()):
@@ -94,18 +96,18 @@ def write_partitions(frame: pl.DataFrame, by: pl.Series, partitions: int, path: 
 
 def read_partition(refs: Iterable[BatchRef], schema: pl.Schema) -> pl.DataFrame:
     """The columns of `schema` of the rows that `refs` refer to, in the order of paths; none if there are none."""
-    frames = []
+    batches = []
     for ref in sorted(refs):
-        with open_raw(ref.path, _AHEAD_BYTES) as stream:
+        with pa.memory_map(ref.path) if os.path.exists(ref.path) else open_raw(ref.path, _AHEAD_BYTES) as stream:
             reader = pa.ipc.open_file(stream)
             if len(schema) < len(reader.schema):
                 fields = [reader.schema.get_field_index(name) for name in schema]
                 reader = pa.ipc.open_file(stream, options=pa.ipc.IpcReadOptions(included_fields=fields))
-            batch = reader.get_batch(ref.batch)
-            frames.append(pl.DataFrame(pl.from_arrow(pa.Table.from_batches([batch]))))
-    if not frames:
+            batches.append(reader.get_batch(ref.batch))
+    if not batches:
         return schema.to_frame()
-    return pl.concat(frames).select(schema.names()).cast(dict(schema)).rechunk()  # type: ignore[arg-type]
+    rows = pl.DataFrame(pl.from_arrow(pa.Table.from_batches(batches)))
+    return rows.select(schema.names()).cast(dict(schema))  # type: ignore[arg-type]
 
 
 def read_newest(
