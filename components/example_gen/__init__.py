@@ -12,7 +12,8 @@ of the data flow:
     features     adds the user's history and profile at the time of the request
     encode       encodes columns as tf.Examples, and writes these as TFRecords
 
-`steps` are these for one split or one partition, `job` plans splits, partitions and paths, `ingest` runs the steps with
-Beam, and `summary` counts. `columns`, `times` and `config` hold the schemas, the time splits and the settings;
-`catalog_file` reads a catalog alone for evaluation.
+`steps` are these for one split or one partition, `job` plans splits, partitions and paths. `stages` names what the
+steps pass on, and runs them in this process; `ingest` runs them with Beam where there are other workers. `summary`
+counts. `columns`, `times` and `config` hold the schemas, the time splits and the settings; `catalog_file` reads a
+catalog alone for evaluation.
 """

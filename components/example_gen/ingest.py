@@ -4,25 +4,27 @@
            \\---items----> write_catalog --item ids--^                      ^
            \\---profiles----------------------------------------------------/
 
-Beam moves references to Arrow batches (see `partition`); what runs between is columnar (see `steps`).
+Only references to Arrow batches move (see `partition`); what runs between is columnar (see `steps`). Beam moves them
+where there are other workers; where the pipeline would run in this process alone, it is left out.
 """
 
+import os
 import posixpath
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from components.example_gen import job as kinds
-from components.example_gen import steps
+from components.example_gen import stages
 from components.example_gen.config import IngestConfig
 from components.example_gen.files import create, is_remote, make_directory, open_raw, remove_tree
-from components.example_gen.job import IngestJob, InputSplit, plan_catalog_job, plan_job
+from components.example_gen.job import IngestJob, plan_catalog_job, plan_job
 from components.example_gen.output_folder import replaced
-from components.example_gen.partition import BatchRef
 from components.example_gen.progress import Progress, watch
 from components.example_gen.steps import merge_user_states
 from components.example_gen.summary import (
@@ -35,13 +37,13 @@ from components.example_gen.summary import (
     column_use,
     most_frequent,
 )
-from components.example_gen.timeline import Timeline, timeline
+from components.example_gen.timeline import timeline
 from components.example_gen.ubi import event_type_of
 from schema import features
 from schema.artifacts import INGESTION_FILE
-from schema.settings import DataError, InputError, refuse_credentials
+from schema.settings import DataError, refuse_credentials
 
-TALLY = "tally"
+_TALLY_FILE: Final = "tally.json"
 # Without a runner Beam looks for the Prism runner and would fetch its program from the network.
 DEFAULT_RUNNER = "FnApiRunner"
 
@@ -150,12 +152,26 @@ def _work(output: str) -> str:
 def _run(job: IngestJob, make_pipeline: Callable[[], beam.Pipeline], progress: Progress | None = None) -> Tally:
     """Runs the job; returns its counts, checked."""
     make_directory(job.work)
-    with watch(job, progress), make_pipeline() as pipeline:
-        build(pipeline, job)
-    with open_raw(job.scratch("tally.json")) as stream:
-        tally = Tally.from_json(stream.read())
+    pipeline = make_pipeline()
+    threads = _threads(pipeline)
+    with watch(job, progress):
+        if threads:
+            tally = stages.run_here(job, threads)
+        else:
+            with pipeline:
+                build(pipeline, job)
+            with open_raw(job.scratch(_TALLY_FILE)) as stream:
+                tally = Tally.from_json(stream.read())
     check(tally, job.config)
     return tally
+
+
+def _threads(pipeline: beam.Pipeline) -> int:
+    """How many threads of this process the pipeline would use; 0 where it runs elsewhere."""
+    options = pipeline.options.view_as(DirectOptions)
+    if not isinstance(pipeline.runner, FnApiRunner) or options.direct_running_mode == "multi_processing":
+        return 0
+    return 1 if options.direct_running_mode == "in_memory" else options.direct_num_workers or os.cpu_count() or 1
 
 
 def _counted(tally: Tally) -> dict[str, int]:
@@ -173,156 +189,55 @@ def local_pipeline(beam_args: Sequence[str]) -> beam.Pipeline:
 def build(pipeline: beam.Pipeline, job: IngestJob) -> None:
     """Adds the job to `pipeline`."""
     splits = pipeline | "Inputs" >> beam.Create(list(job.input_splits)) | "SpreadInputs" >> beam.Reshuffle()
-    read = splits | "Read" >> beam.ParDo(_Read(job)).with_outputs()
+    read = splits | "Read" >> _step(stages.read, job)
     catalog = (
-        read[kinds.CATALOG]
-        | "GroupItems" >> beam.GroupByKey()
-        | "WriteCatalog" >> beam.ParDo(_WriteCatalog(job)).with_outputs()
+        read[kinds.CATALOG] | "GroupItems" >> beam.GroupByKey() | "WriteCatalog" >> _step(stages.write_catalog, job)
     )
-    tallies = [read[TALLY], catalog[TALLY]]
+    tallies = [read[stages.TALLY], catalog[stages.TALLY]]
     if job.partitions:
-        tallies += _build_search(read, catalog["items"], job)
+        tallies += _build_search(read, catalog[stages.ITEMS], job)
     (
         tallies
         | "AllTallies" >> beam.Flatten()
-        | "SumOfAll" >> beam.CombineGlobally(_SumTallies())
-        | "WriteTally" >> beam.Map(_write_tally, job.scratch("tally.json"))
+        | "SumOfAll" >> _Total()
+        | "WriteTally" >> beam.Map(_write_tally, job.scratch(_TALLY_FILE))
     )
 
 
 def _build_search(read: Any, item_paths: beam.PCollection, job: IngestJob) -> list[beam.PCollection]:
     """Adds the steps for the log and the profiles; returns their tallies."""
-    plan = (
-        read[TALLY]
-        | "SumOfRead" >> beam.CombineGlobally(_SumTallies())
-        | "PlanTimes" >> beam.Map(_timeline_or_none, job.config)
+    plan = beam.pvalue.AsSingleton(
+        read[stages.TALLY] | "SumOfRead" >> _Total() | "PlanTimes" >> beam.Map(stages.timeline_or_none, job.config)
     )
-    checked = read["ids"] | "GroupIds" >> beam.GroupByKey() | "CheckIds" >> beam.ParDo(_CheckIds(job)).with_outputs()
-    joined = (
-        read[kinds.EVENTS]
-        | "GroupRequests" >> beam.GroupByKey()
-        | "Join"
-        >> beam.ParDo(
-            _Join(job),
-            beam.pvalue.AsList(item_paths),
-            beam.pvalue.AsList(checked["again"]),
-            beam.pvalue.AsSingleton(plan),
-        ).with_outputs()
-    )
-    searched = (
-        {"requests": joined["requests"], "interactions": joined["interactions"], "users": read[kinds.USERS]}
-        | "GroupUsers" >> beam.CoGroupByKey()
-        | "WriteSearch" >> beam.ParDo(_WriteSearch(job), beam.pvalue.AsSingleton(plan)).with_outputs()
-    )
-    return [checked[TALLY], joined[TALLY], searched[TALLY]]
+    checked = read[stages.IDS] | "GroupIds" >> beam.GroupByKey() | "CheckIds" >> _step(stages.check_ids, job)
+    paths = (beam.pvalue.AsList(item_paths), beam.pvalue.AsList(checked[stages.AGAIN]))
+    joined = read[kinds.EVENTS] | "GroupRequests" >> beam.GroupByKey() | "Join" >> _step(stages.join, job, *paths, plan)
+    given = {name: joined[name] for name in (stages.REQUESTS, stages.INTERACTIONS)} | {kinds.USERS: read[kinds.USERS]}
+    searched = given | "GroupUsers" >> beam.CoGroupByKey() | "WriteSearch" >> _step(stages.write_search, job, plan)
+    return [checked[stages.TALLY], joined[stages.TALLY], searched[stages.TALLY]]
+
+
+def _step(stage: stages.Stage, job: IngestJob, *side_inputs: Any) -> beam.PTransform:
+    return beam.ParDo(_Step(stage, job), *side_inputs).with_outputs()
 
 
 class _Step(beam.DoFn):
-    """Runs a step for one input split or partition; a problem with the input becomes part of the tally, so that every
-    runner brings it back as it is.
-    """
+    """Runs a stage for one input split or partition."""
 
-    def __init__(self, job: IngestJob):
-        self.job = job
+    def __init__(self, stage: stages.Stage, job: IngestJob):
+        self._stage = stage
+        self._job = job
 
-    def tallied(self, outputs: Iterator[Any], mark: str) -> Iterator[Any]:
-        try:
-            yield from outputs
-        except InputError as error:
-            yield beam.pvalue.TaggedOutput(TALLY, Tally(errors=(str(error),)))
-        # Only local folders have progress; in a bucket each mark would cost four requests.
-        if not is_remote(self.job.work):
-            with create(self.job.scratch("done", mark)):
-                pass
+    def process(self, element: Any, *side_inputs: Any) -> Iterator[Any]:
+        for name, output in self._stage(self._job, element, *side_inputs):
+            yield beam.pvalue.TaggedOutput(name, output)
 
 
-class _Read(_Step):
-    def process(self, split: InputSplit) -> Iterator[Any]:
-        return self.tallied(self._read(split), f"read-{split.name}")
+class _Total(beam.PTransform):
+    """The sum of tallies: by one key, which takes fewer stages than a sum that may be of nothing."""
 
-    def _read(self, split: InputSplit) -> Iterator[Any]:
-        kind = split.kind if split.kind in (kinds.CATALOG, kinds.USERS) else kinds.EVENTS
-        for refs, ids, tally in steps.read_split(split, self.job):
-            yield from _tagged(kind, refs)
-            yield from _tagged("ids", ids)
-            yield beam.pvalue.TaggedOutput(TALLY, tally)
-
-
-class _WriteCatalog(_Step):
-    def process(self, group: tuple[int, Iterable[BatchRef]]) -> Iterator[Any]:
-        return self.tallied(self._write(*group), f"catalog-{group[0]:05d}")
-
-    def _write(self, partition: int, refs: Iterable[BatchRef]) -> Iterator[Any]:
-        path, tally = steps.write_catalog(partition, refs, self.job)
-        yield beam.pvalue.TaggedOutput("items", path)
-        yield beam.pvalue.TaggedOutput(TALLY, tally)
-
-
-class _CheckIds(_Step):
-    def process(self, group: tuple[int, Iterable[BatchRef]]) -> Iterator[Any]:
-        return self.tallied(self._check(*group), f"ids-{group[0]:05d}")
-
-    def _check(self, partition: int, refs: Iterable[BatchRef]) -> Iterator[Any]:
-        path, tally = steps.check_event_ids(partition, refs, self.job)
-        if path:
-            yield beam.pvalue.TaggedOutput("again", path)
-        yield beam.pvalue.TaggedOutput(TALLY, tally)
-
-
-class _Join(_Step):
-    def process(
-        self, group: tuple[int, Iterable[BatchRef]], item_paths: Any, again_paths: Any, plan: Any
-    ) -> Iterator[Any]:
-        return self.tallied(self._join(*group, item_paths, again_paths, plan), f"join-{group[0]:05d}")
-
-    def _join(
-        self, partition: int, refs: Iterable[BatchRef], item_paths: Any, again_paths: Any, plan: Timeline | None
-    ) -> Iterator[Any]:
-        if plan is None:
-            return
-        requests, interactions, tally = steps.join_partition(partition, refs, item_paths, again_paths, plan, self.job)
-        yield from _tagged("requests", requests)
-        yield from _tagged("interactions", interactions)
-        yield beam.pvalue.TaggedOutput(TALLY, tally)
-
-
-class _WriteSearch(_Step):
-    def process(self, group: tuple[int, Any], plan: Any) -> Iterator[Any]:
-        return self.tallied(self._write(*group, plan), f"write-{group[0]:05d}")
-
-    def _write(self, partition: int, refs: dict[str, Iterable[BatchRef]], plan: Timeline | None) -> Iterator[Any]:
-        if plan is None:
-            return
-        rows = (refs["requests"], refs["interactions"], refs["users"])
-        yield beam.pvalue.TaggedOutput(TALLY, steps.write_search(partition, *rows, plan, self.job))
-
-
-def _tagged(tag: str, elements: Iterable[Any]) -> Iterator[beam.pvalue.TaggedOutput]:
-    for element in elements:
-        yield beam.pvalue.TaggedOutput(tag, element)
-
-
-class _SumTallies(beam.CombineFn):
-    def create_accumulator(self) -> Tally:
-        return Tally()
-
-    def add_input(self, total: Tally, tally: Tally) -> Tally:
-        return total + tally
-
-    def merge_accumulators(self, totals: Any) -> Tally:
-        return sum(totals, Tally())
-
-    def extract_output(self, total: Tally) -> Tally:
-        return total
-
-
-def _timeline_or_none(tally: Tally, config: IngestConfig) -> Timeline | None:
-    """The times, or None where the run is bound to fail: then the later steps do nothing."""
-    try:
-        check(tally, config)
-        return timeline(tally, config)
-    except InputError:
-        return None
+    def expand(self, pcoll: beam.PCollection) -> beam.PCollection:
+        return pcoll | beam.WithKeys(None) | beam.CombinePerKey(stages.total) | beam.Values()
 
 
 def _write_tally(tally: Tally, path: str) -> None:

@@ -9,9 +9,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from components.example_gen import steps
+from components.example_gen import stages, steps
 from components.example_gen.config import IngestConfig
-from components.example_gen.ingest import ingest_catalog_into, local_pipeline, run_ingest
+from components.example_gen.ingest import build, ingest_catalog_into, local_pipeline, run_ingest
+from components.example_gen.job import plan_job
+from components.example_gen.summary import Tally
 from schema.settings import InputError
 from tests.components.example_gen import oracle, written
 from tests.components.example_gen.oracle import Event
@@ -209,6 +211,18 @@ def test_the_order_of_rows_and_files_changes_no_shard(tmp_path, done) -> None:
     run_ingest(config, str(tmp_path / "out"))
     for split in ("train", "eval", "catalog"):
         assert written.shards(tmp_path / "out", split) == written.shards(folder, split)
+
+
+def test_beam_brings_a_problem_of_an_input_back(tmp_path) -> None:
+    config = write_shop(tmp_path / "in", SHOP, "jsonl.gz")
+    job = plan_job(config, str(tmp_path / "out"), str(tmp_path / "work"))
+    path = tmp_path / "in" / "events-1.jsonl.gz"
+    path.write_bytes(path.read_bytes()[:-20])
+    with local_pipeline([]) as pipeline:
+        build(pipeline, job)
+    tally = Tally.from_json((tmp_path / "work" / "tally.json").read_bytes())
+    assert [error.startswith(f"{path} cannot be read to its end") for error in tally.errors] == [True]
+    assert stages.run_here(job, 1) == tally
 
 
 @pytest.mark.parametrize("mode", ["multi_processing", "multi_threading"])
