@@ -1,9 +1,11 @@
 """How fast ingestion is, and how its time and memory grow.
 
 First table: the columnar job against a plain per-row Beam job (`benchmarks/ingest_per_row.py`) on the same simulated
-log, interleaved, each repeated; both give the same examples, which is checked. Second table: the columnar job alone
-on ever larger logs. Times are the job's own, without the start of the interpreter and its imports; memory is the
-largest sum of resident memory over the process and its children, sampled.
+log, interleaved, each repeated; both give the same examples, which is checked. With one worker or threads the columnar
+job needs no Beam, with processes it does. Beside them bare polars, which only reads the log, sorts it by user and time
+and groups it by request, and the columnar job on the log as Parquet. Second table: the columnar job alone on ever
+larger logs. Times are the job's own, without the start of the interpreter and its imports; memory is the largest sum of
+resident memory over the process and its children, sampled.
 
 Run: python -m benchmarks.ingest [--events 1_000_000] [--repeat 3] [--growth 1_000_000,3_000_000,10_000_000]
 """
@@ -21,6 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import polars as pl
 from rich.console import Console
 from rich.table import Table
 
@@ -28,6 +31,9 @@ PROFILE_COLUMNS = ("gender", "age_group", "purchasing_power", "region")
 # What the simulated shop gives per search, about.
 EVENTS_PER_SEARCH = 8.0
 EVENTS_PER_USER = 190
+LOG = dict.fromkeys(
+    ("event_id", "timestamp", "request_id", "user_id", "event_type", "query", "item_id"), pl.String()
+) | {"position": pl.Int64()}
 
 
 @dataclass(frozen=True)
@@ -57,14 +63,34 @@ def simulate(events: int, folder: Path) -> Path:
     return shop
 
 
-def run_columnar(shop: Path, out: Path, beam_args: Sequence[str]) -> None:
+def as_parquet(shop: Path) -> Path:
+    """The shop's log as Parquet files, times as such; made once."""
+    folder = shop / "parquet"
+    if not folder.exists():
+        for path in sorted((shop / "events").glob("*.jsonl.gz")):
+            times = pl.col("timestamp").str.to_datetime(time_unit="ms", time_zone="UTC")
+            target = folder / f"{path.name.removesuffix('.jsonl.gz')}.parquet"
+            pl.read_ndjson(path, schema=LOG).with_columns(times).write_parquet(target, mkdir=True)
+    return folder
+
+
+def run_bare_polars(shop: Path, out: Path, beam_args: Sequence[str]) -> None:
+    def work() -> None:
+        log = pl.concat([pl.read_ndjson(path, schema=LOG) for path in sorted((shop / "events").glob("*.jsonl.gz"))])
+        times = pl.col("timestamp").str.to_datetime(time_unit="ms", time_zone="UTC")
+        log.with_columns(times).sort("user_id", "timestamp").group_by("request_id").agg(pl.all())
+
+    measure(work)
+
+
+def run_columnar(shop: Path, out: Path, beam_args: Sequence[str], events: str = "events/*.jsonl.gz") -> None:
     from components.example_gen.config import IngestConfig
     from components.example_gen.ingest import run_ingest
 
     config = IngestConfig.parse(
         {
             "data": {
-                "events": f"{shop}/events/*.jsonl.gz",
+                "events": f"{shop}/{events}",
                 "catalog": f"{shop}/catalog.jsonl.gz",
                 "users": f"{shop}/users.jsonl.gz",
                 "profile_columns": list(PROFILE_COLUMNS),
@@ -74,10 +100,23 @@ def run_columnar(shop: Path, out: Path, beam_args: Sequence[str]) -> None:
     measure(lambda: run_ingest(config, str(out), beam_args))
 
 
+def run_columnar_on_parquet(shop: Path, out: Path, beam_args: Sequence[str]) -> None:
+    as_parquet(shop)
+    run_columnar(shop, out, beam_args, "parquet/*.parquet")
+
+
 def run_per_row(shop: Path, out: Path, beam_args: Sequence[str]) -> None:
     from benchmarks import ingest_per_row
 
     measure(lambda: ingest_per_row.run(str(shop), str(out), PROFILE_COLUMNS, list(beam_args)))
+
+
+JOBS = {
+    "per-row": run_per_row,
+    "columnar": run_columnar,
+    "columnar-parquet": run_columnar_on_parquet,
+    "bare-polars": run_bare_polars,
+}
 
 
 def measure(work: object) -> None:
@@ -167,19 +206,22 @@ def compare(shop: Path, folder: Path, repeat: int, console: Console) -> None:
     variants = {
         ("per row", "1 worker"): ("per-row", one),
         ("columnar", "1 worker"): ("columnar", one),
-        ("per row", "2 processes"): ("per-row", processes),
-        ("columnar", "2 processes"): ("columnar", processes),
+        ("columnar", "1 worker, Parquet"): ("columnar-parquet", one),
+        ("bare polars", "1 process"): ("bare-polars", one),
         ("columnar", "2 threads"): ("columnar", threads),
+        ("columnar", "2 processes"): ("columnar", processes),
     }
     runs: dict[tuple[str, str], list[Run]] = {name: [] for name in variants}
     for _ in range(repeat):
         for name, (job, beam_args) in variants.items():
             runs[name].append(run(job, shop, folder / job, beam_args))
             print(f"{' '.join(name)}: {runs[name][-1]}", file=sys.stderr)
-    expected, found = examples(folder / "per-row"), examples(folder / "columnar")
-    if expected != found:
-        differing = sum(expected.get(key) != found.get(key) for key in expected.keys() | found.keys())
-        raise SystemExit(f"the jobs differ in {differing} of {len(expected)} examples")
+    expected = examples(folder / "per-row")
+    for job in ("columnar", "columnar-parquet"):
+        found = examples(folder / job)
+        if expected != found:
+            differing = sum(expected.get(key) != found.get(key) for key in expected.keys() | found.keys())
+            raise SystemExit(f"{job} differs from per-row in {differing} of {len(expected)} examples")
     base = statistics.median(r.seconds for r in runs["per row", "1 worker"])
     base_cpu = statistics.median(r.cpu for r in runs["per row", "1 worker"])
     events = runs["per row", "1 worker"][0].events
@@ -230,12 +272,12 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--growth", default="1_000_000,3_000_000,10_000_000", help="sizes of the second table")
     parser.add_argument("--folder", type=Path, default=Path("/tmp/souk-benchmark-ingest"), help="for logs and outputs")
-    parser.add_argument("--job", choices=["columnar", "per-row"], help=argparse.SUPPRESS)
+    parser.add_argument("--job", choices=list(JOBS), help=argparse.SUPPRESS)
     parser.add_argument("--shop", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
     known, beam_args = parser.parse_known_args()
     if known.job:
-        (run_columnar if known.job == "columnar" else run_per_row)(known.shop, known.out, beam_args)
+        JOBS[known.job](known.shop, known.out, beam_args)
         return
     console = Console(width=110)
     console.print(
