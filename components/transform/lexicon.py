@@ -13,7 +13,7 @@ import tensorflow_transform as tft
 
 from schema.transformed import Vocabulary
 
-Terms: TypeAlias = tf.RaggedTensor | tf.Tensor
+Terms: TypeAlias = tf.RaggedTensor | tf.SparseTensor | tf.Tensor
 
 _COUNT_COLUMN, _TERM_COLUMN = 0, 1
 
@@ -48,6 +48,10 @@ def learn(
 
 def look_up_ids(terms: Sequence[Terms], vocabulary_file: tf.Tensor, vocabulary: Vocabulary) -> list[Terms]:
     """Ids of terms; unknown ones are hashed to the vocabulary's buckets. Keeps each tensor's shape."""
+    if vocabulary.oov_buckets == 1:
+        # The one bucket needs no hash: whatever is not there gets the id that follows the known ones.
+        lookup = _lookup_fn(_whole_lines, unknown_follow=True)
+        return _restore(tft.apply_vocabulary(_flat(terms), vocabulary_file, lookup_fn=lookup), terms)
     flat = tft.apply_vocabulary(_flat(terms), vocabulary_file, num_oov_buckets=vocabulary.oov_buckets)
     return _restore(flat, terms)
 
@@ -80,15 +84,26 @@ def look_up_counts(terms: Sequence[Terms], vocabulary_file: tf.Tensor) -> list[T
     return _restore(tft.apply_vocabulary(_flat(terms), vocabulary_file, lookup_fn=_lookup_fn(make_table)), terms)
 
 
-def _lookup_fn(make_table: Callable) -> Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+def _lookup_fn(
+    make_table: Callable, unknown_follow: bool = False
+) -> Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
     def look_up(x: tf.Tensor, filename: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         # Outside the graph a table is built once and not at every call; possible once its file is known.
         with contextlib.nullcontext() if tf.is_symbolic_tensor(filename) else tf.init_scope():
             table = make_table(filename)
             size = table.size()
+        if unknown_follow:
+            found = tf.raw_ops.LookupTableFindV2(table_handle=table.resource_handle, keys=x, default_value=size)
+            return found, size + 1
         return table.lookup(x), size
 
     return look_up
+
+
+def _whole_lines(filename: tf.Tensor) -> tf.lookup.StaticHashTable:
+    """Line -> its number."""
+    line, number = tf.lookup.TextFileIndex.WHOLE_LINE, tf.lookup.TextFileIndex.LINE_NUMBER
+    return tf.lookup.StaticHashTable(tf.lookup.TextFileInitializer(filename, tf.string, line, tf.int64, number), -1)
 
 
 def _column(filename: tf.Tensor, value_index: int) -> tf.lookup.TextFileInitializer:
@@ -101,12 +116,18 @@ def _flat(terms: Sequence[Terms]) -> tf.Tensor:
 
 
 def _restore(flat: tf.Tensor, like: Sequence[Terms]) -> list[Terms]:
-    parts = tf.split(flat, [tf.size(_values(term)) for term in like])
-    return [
-        term.with_flat_values(part) if isinstance(term, tf.RaggedTensor) else tf.reshape(part, tf.shape(term))
-        for part, term in zip(parts, like, strict=True)
-    ]
+    # Of one tensor too another one than was looked up, to which the schema's bounds are tied.
+    parts = tf.split(flat, [tf.size(_values(term)) for term in like]) if len(like) > 1 else [tf.identity(flat)]
+    return [_with_values(term, part) for part, term in zip(parts, like, strict=True)]
+
+
+def _with_values(term: Terms, values: tf.Tensor) -> Terms:
+    if isinstance(term, tf.SparseTensor):
+        return tf.SparseTensor(term.indices, values, term.dense_shape)
+    return term.with_flat_values(values) if isinstance(term, tf.RaggedTensor) else tf.reshape(values, tf.shape(term))
 
 
 def _values(terms: Terms) -> tf.Tensor:
+    if isinstance(terms, tf.SparseTensor):
+        return terms.values
     return terms.flat_values if isinstance(terms, tf.RaggedTensor) else tf.reshape(terms, [-1])

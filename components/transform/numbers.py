@@ -53,6 +53,8 @@ _MEASURE = rf" ((?:[0-9.]+[-x/])*?)({_NUMBER})(?:(?:  |-)?({_ANY_SPELLING})( |-[
 _INCH_SIGN = r"""([0-9])(?:["”″]|''|’’|′′|(?: *|-)in\.)(x?)"""
 _FOOT_SIGN = r"([0-9])['’′]"
 _FOOT_MARK = "\x02"
+# How any of them begins: most numbers have no sign, and one look is less than a look for each.
+_ANY_SIGN = f"""[0-9](?:["”″'’′]|-in\\.| *(?:in\\.|[{"".join(text[0] for text in _CHINESE.values())}千寸]))"""
 # A lone x stands between the sides of a measure; before any other letter it is an apostrophe ("80's").
 _APOSTROPHE_AFTER_ALL = f"{_FOOT_MARK}([a-wyz]|x[a-z])"
 
@@ -70,6 +72,11 @@ def spell_out_signs(text: tf.Tensor) -> tf.Tensor:
       text: [batch] string, lower-cased.
     """
     text = tf.strings.regex_replace(text, "×", "x")
+    signed = tf.reduce_any(tf.strings.regex_full_match(text, f".*{_ANY_SIGN}.*"))
+    return tf.cond(signed, lambda: _spell_out(text), lambda: text)
+
+
+def _spell_out(text: tf.Tensor) -> tf.Tensor:
     text = tf.strings.regex_replace(text, _INCH_SIGN, r"\1in \2 ")
     text = tf.strings.regex_replace(text, _FOOT_SIGN, rf"\1{_FOOT_MARK}")
     text = tf.strings.regex_replace(text, _APOSTROPHE_AFTER_ALL, r"\1")
@@ -96,6 +103,12 @@ def mark_measures(text: tf.Tensor) -> tf.Tensor:
     text = tf.strings.regex_replace(text, _PACK_OF, rf" \1 \1{MEASURE_MARK}pk ")
     text = tf.strings.regex_replace(text, _CLOSED_UP, r"\1  \2  ")
     text = tf.strings.regex_replace(text, _MEASURE, rf" \1\2 \2{MEASURE_MARK}\3\5 \4")
+    measured = tf.reduce_any(tf.strings.regex_full_match(text, f".*{MEASURE_MARK}.*"))
+    return tf.cond(measured, lambda: _spell_alike(text), lambda: text)
+
+
+def _spell_alike(text: tf.Tensor) -> tf.Tensor:
+    """Marked units of measure in the spelling that is their name; all that needs a mark at all is done here."""
     for name, spelling in _SPELLINGS.items():
         text = tf.strings.regex_replace(text, f"{MEASURE_MARK}(?:{spelling}) ", f"{MEASURE_MARK}{name} ")
     text = tf.strings.regex_replace(text, _DECIMAL_COMMA, r"\1.\2.\3")

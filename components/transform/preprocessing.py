@@ -13,6 +13,7 @@ import tensorflow_transform as tft
 
 from components.transform import lexicon, segmentation, tokens
 from components.transform.config import TransformConfig
+from components.transform.ragged import rows_of, splits_of
 from schema import features, transformed
 
 CUSTOM_CONFIG_KEY = "transform_config"
@@ -33,19 +34,20 @@ def preprocessing_fn(inputs: Mapping[str, tf.SparseTensor], custom_config: Mappi
         **_item_rows(inputs),
         **_category_features(inputs),
         **_column_features(inputs),
-        transformed.PRICE_BUCKET: _price_buckets(_ragged(inputs[features.PRICE])),
-        features.REQUEST_ID: _ragged(inputs[features.REQUEST_ID]),
-        features.STAGES: _ragged(inputs[features.STAGES]),
-        features.POSITIONS: _ragged(inputs[features.POSITIONS]),
+        transformed.PRICE_BUCKET: tf.sparse.map_values(_price_buckets, inputs[features.PRICE]),
+        **{name: _same(inputs[name]) for name in (features.REQUEST_ID, features.STAGES, features.POSITIONS)},
     }
-    return {name: value.to_sparse() for name, value in outputs.items()}
+    return {name: value.to_sparse() if isinstance(value, tf.RaggedTensor) else value for name, value in outputs.items()}
 
 
-def _ragged(sparse: tf.SparseTensor) -> tf.RaggedTensor:
-    """`RaggedTensor.from_sparse` without its checks in the graph: parsed examples have no gaps within a row."""
-    return tf.RaggedTensor.from_value_rowids(
-        sparse.values, sparse.indices[:, 0], nrows=sparse.dense_shape[0], validate=False
-    )
+def _same(sparse: tf.SparseTensor) -> tf.SparseTensor:
+    """The same values as an output, which must not be an input itself."""
+    return tf.sparse.map_values(tf.identity, sparse)
+
+
+def _first(sparse: tf.SparseTensor) -> tf.SparseTensor:
+    """The first value of each row."""
+    return tf.sparse.slice(sparse, [0, 0], [tf.int64.max, 1])
 
 
 def _only_text(sparse: tf.SparseTensor) -> tf.Tensor:
@@ -145,14 +147,14 @@ def _queries(
     count = tf.size(query, tf.int64)
     # As one batch: to tokenize a few texts is hardly more work than to tokenize one.
     units = tokens.tokenize(tf.concat([query, past.values], axis=0), config.max_query_units, config.fold_plurals)
-    ours = units.row_splits[count]
-    rows = units.value_rowids()
-    # Of the past ones, where each stands among the past queries of its request.
-    places = tf.gather(past.indices, rows[ours:] - count)
+    ends = units.row_splits[count:]
+    ours = ends[0]
+    of_past = tf.RaggedTensor.from_row_splits(units.values[ours:], ends - ours, validate=False)
+    requests = splits_of(past.indices[:, 0], count)
     return (
-        tf.RaggedTensor.from_value_rowids(units.values[:ours], rows[:ours], nrows=count, validate=False),
-        tf.RaggedTensor.from_value_rowids(units.values[ours:], places[:, 0], nrows=count, validate=False),
-        places[:, 1],
+        tf.RaggedTensor.from_row_splits(units.values[:ours], units.row_splits[: count + 1], validate=False),
+        tf.RaggedTensor.from_row_splits(of_past.values, tf.gather(of_past.row_splits, requests), validate=False),
+        tf.gather(past.indices[:, 1], rows_of(of_past)),
     )
 
 
@@ -174,23 +176,23 @@ def _distinct_known(ids: tf.RaggedTensor, known: tf.Tensor) -> tf.RaggedTensor:
     return tf.ragged.boolean_mask(descending, ~repeated & (descending >= 0) & (descending < known))
 
 
-def _item_rows(inputs: Mapping[str, tf.SparseTensor]) -> dict[str, tf.RaggedTensor]:
+def _item_rows(inputs: Mapping[str, tf.SparseTensor]) -> Tensors:
     vocabulary_file = lexicon.learn(inputs[features.ITEM_ID], transformed.ITEM_IDS)
     # A shop's own schema from before hard negatives lacks them.
     outcomes = [name for name in (features.ITEMS, features.HARD_NEGATIVES) if name in inputs]
     # Behavior, outcome and catalog apart: a served request has the first alone.
-    outputs: dict[str, tf.RaggedTensor] = {}
+    outputs: Tensors = {}
     for sources in (
         {name: name for name in features.BEHAVIOR_ITEM_FEATURES},
         {name: name for name in outcomes},
         {transformed.ITEM_ROW: features.ITEM_ID},
     ):
-        ids = [_ragged(inputs[source]) for source in sources.values()]
+        ids = [inputs[source] for source in sources.values()]
         outputs.update(zip(sources, lexicon.look_up_ids(ids, vocabulary_file, transformed.ITEM_IDS), strict=True))
     return outputs
 
 
-def _category_features(inputs: Mapping[str, tf.SparseTensor]) -> dict[str, tf.RaggedTensor]:
+def _category_features(inputs: Mapping[str, tf.SparseTensor]) -> Tensors:
     outputs = {}
     for feature, vocabulary in (
         (features.BRAND, transformed.BRANDS),
@@ -198,24 +200,24 @@ def _category_features(inputs: Mapping[str, tf.SparseTensor]) -> dict[str, tf.Ra
         (features.TOP_CATEGORY, transformed.TOP_CATEGORIES),
         (features.SHOP, transformed.SHOPS),
     ):
-        values = _ragged(inputs[feature])
+        values = inputs[feature]
         (outputs[feature],) = lexicon.look_up_ids([values], lexicon.learn(values, vocabulary), vocabulary)
     return outputs
 
 
-def _column_features(inputs: Mapping[str, tf.SparseTensor]) -> dict[str, tf.RaggedTensor]:
+def _column_features(inputs: Mapping[str, tf.SparseTensor]) -> Tensors:
     """Users' profiles, and the categorical and numeric columns of the catalog."""
     outputs = {}
     for name in (*_columns(inputs, features.PROFILE_PREFIX), *_columns(inputs, features.CATEGORICAL_PREFIX)):
-        values, vocabulary = _ragged(inputs[name]), transformed.column_vocabulary(name)
-        vocabulary_file = lexicon.learn(values, vocabulary)
-        (outputs[name],) = lexicon.look_up_ids([values[:, :1]], vocabulary_file, vocabulary)
+        vocabulary = transformed.column_vocabulary(name)
+        vocabulary_file = lexicon.learn(inputs[name], vocabulary)
+        (outputs[name],) = lexicon.look_up_ids([_first(inputs[name])], vocabulary_file, vocabulary)
     for name in _columns(inputs, features.NUMERIC_PREFIX):
-        outputs[name] = _ragged(tft.bucketize(inputs[name], transformed.NUMERIC_BUCKETS))
+        outputs[name] = _same(tft.bucketize(inputs[name], transformed.NUMERIC_BUCKETS))
     return outputs
 
 
-def _price_buckets(price: tf.RaggedTensor) -> tf.RaggedTensor:
+def _price_buckets(price: tf.Tensor) -> tf.Tensor:
     """Quarter-octave buckets: fixed edges need no analysis and mean the same in every run."""
     octaves = tf.math.log(tf.maximum(price, 0.0) + 1.0) / tf.math.log(2.0)
     return tf.cast(tf.clip_by_value(octaves * 4.0, 0.0, transformed.PRICE_BUCKETS - 1.0), tf.int64)

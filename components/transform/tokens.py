@@ -8,6 +8,7 @@ digits give their parts and themselves, numbers with a unit of measure give the 
 import tensorflow as tf
 
 from components.transform.numbers import FRACTION_SLASH, MEASURE_MARK, mark_measures, spell_out_signs
+from components.transform.ragged import first_of_rows, kept, split_at_spaces
 
 # Never part of a unit, so a joined n-gram can be taken apart again.
 JOINER = "_"
@@ -63,48 +64,18 @@ def tokenize(text: tf.Tensor, max_units: int, fold_plurals: bool = False) -> tf.
         return text
 
     def with_numbers() -> tuple[tf.Tensor, tf.Tensor]:
-        words = tf.strings.split(folded(_mark_parts(mark_measures(in_words(spell_out_signs(text))))))
-        return _units_of_words(words.values, words.value_rowids())
+        words = split_at_spaces(folded(_mark_parts(mark_measures(in_words(spell_out_signs(text))))))
+        return _units_of_words(words)
 
     def without_numbers() -> tuple[tf.Tensor, tf.Tensor]:
         parted = tf.strings.regex_replace(in_words(tf.strings.regex_replace(text, "×", "x")), "[-.,/]", " ")
-        units = tf.strings.split(folded(parted))
-        return units.values, units.value_rowids()
+        units = split_at_spaces(folded(parted))
+        return units.values, units.row_splits
 
     # Most of the work is about numbers, and most queries have none.
     numbered = tf.reduce_any(tf.strings.regex_full_match(text, ".*[0-9].*"))
-    units, rows = tf.cond(numbered, with_numbers, without_numbers)
-    return first_of_rows(units, rows, tf.size(text, tf.int64), max_units)
-
-
-def first_of_rows(values: tf.Tensor, rows: tf.Tensor, count: tf.Tensor, most: int) -> tf.RaggedTensor:
-    """The first values of each row.
-
-    Args:
-      values: [values] of all rows.
-      rows: [values] int64, ascending: which row each is in.
-      count: how many rows there are.
-      most: how many values of each are kept.
-
-    Returns:
-      [count, (values, at most `most`)].
-    """
-    starts = tf.searchsorted(rows, rows, out_type=tf.int64)
-    return _of_rows(values, rows, count, tf.range(tf.size(rows, tf.int64)) - starts < most)
-
-
-def _of_rows(values: tf.Tensor, rows: tf.Tensor, count: tf.Tensor, kept: tf.Tensor) -> tf.RaggedTensor:
-    """Values of rows, those that are `kept` [values] bool; without the checks that `tf.ragged.boolean_mask` makes."""
-    places = tf.where(kept)[:, 0]
-    return tf.RaggedTensor.from_value_rowids(
-        tf.gather(values, places), tf.gather(rows, places), nrows=count, validate=False
-    )
-
-
-def _rows_of(ragged: tf.RaggedTensor) -> tf.Tensor:
-    """Which row each value is in, [values] int64; `value_rowids` takes more ops where only splits are known."""
-    places = tf.range(tf.size(ragged.values, tf.int64))
-    return tf.searchsorted(ragged.row_splits[1:], places, side="right", out_type=tf.int64)
+    units, splits = tf.cond(numbered, with_numbers, without_numbers)
+    return first_of_rows(tf.RaggedTensor.from_row_splits(units, splits, validate=False), max_units)
 
 
 def _mark_parts(text: tf.Tensor) -> tf.Tensor:
@@ -116,13 +87,13 @@ def _mark_parts(text: tf.Tensor) -> tf.Tensor:
     return tf.strings.regex_replace(text, r"([^0-9])\.", r"\1-")
 
 
-def _units_of_words(words: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Words [words] string, and the text that each is in, to units [units] string and the text that each is in."""
-    parts = tf.strings.regex_replace(words, _BETWEEN_PARTS, " ")
-    both = tf.strings.join([parts, tf.strings.regex_replace(words, _BETWEEN_PARTS, "")], separator=" ")
-    mixed = tf.strings.regex_full_match(words, f".*{_PART_MARK}.*")
-    units = tf.strings.split(tf.where(mixed, both, parts))
-    return tf.strings.regex_replace(units.values, MEASURE_MARK, ""), tf.gather(rows, units.value_rowids())
+def _units_of_words(words: tf.RaggedTensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Words of each text, [batch, (words)] string, to units [units] string and row splits of the texts."""
+    parts = tf.strings.regex_replace(words.values, _BETWEEN_PARTS, " ")
+    both = tf.strings.join([parts, tf.strings.regex_replace(words.values, _BETWEEN_PARTS, "")], separator=" ")
+    mixed = tf.strings.regex_full_match(words.values, f".*{_PART_MARK}.*")
+    units = split_at_spaces(tf.where(mixed, both, parts))
+    return tf.strings.regex_replace(units.values, MEASURE_MARK, ""), tf.gather(units.row_splits, words.row_splits)
 
 
 def bigrams(units: tf.RaggedTensor) -> tf.RaggedTensor:
@@ -135,13 +106,12 @@ def bigrams(units: tf.RaggedTensor) -> tf.RaggedTensor:
       [batch, (units + 1, or 0 for an empty text)] string.
     """
     pairs = tf.strings.ngrams(units, 2, separator=JOINER, pad_values=(HEAD, TAIL), padding_width=1)
-    return _of_rows(pairs.values, _rows_of(pairs), pairs.nrows(), tf.not_equal(pairs.values, HEAD + JOINER + TAIL))
+    return kept(pairs, tf.not_equal(pairs.values, HEAD + JOINER + TAIL))
 
 
 def neighbors(units: tf.RaggedTensor) -> tf.RaggedTensor:
     """Adjacent pairs written as one word: [batch, (units)] string to [batch, (units - 1, at least 0)]."""
-    pairs = tf.strings.ngrams(units, 2, separator="")
-    return tf.RaggedTensor.from_value_rowids(pairs.values, _rows_of(pairs), nrows=units.nrows(), validate=False)
+    return tf.strings.ngrams(units, 2, separator="")
 
 
 def phrases(units: tf.RaggedTensor, max_length: int) -> tf.RaggedTensor:
@@ -172,11 +142,12 @@ def subwords(units: tf.RaggedTensor, n: int = 4, max_subwords: int = 128) -> tf.
     Returns:
       [batch, (subwords)] string; one that is in two words, or twice in one, is there twice.
     """
-    words = _of_rows(units.values, units.value_rowids(), units.nrows(), ~_is_no_word(units.values))
-    characters = tf.strings.unicode_split(tf.strings.join([HEAD, words.values, TAIL]), "UTF-8")
-    grams = tf.strings.ngrams(characters, n, separator="", preserve_short_sequences=True)
-    rows = tf.gather(words.value_rowids(), _rows_of(grams))
-    return first_of_rows(grams.values, rows, words.nrows(), max_subwords)
+    words = kept(units, ~_is_no_word(units.values))
+    # Units have no white space. `tf.strings.unicode_split` takes more than twice as many ops.
+    spaced = tf.strings.regex_replace(tf.strings.join([HEAD, words.values, TAIL]), "(.)", r"\1 ")
+    grams = tf.strings.ngrams(split_at_spaces(spaced), n, separator="", preserve_short_sequences=True)
+    in_texts = tf.gather(grams.row_splits, words.row_splits)
+    return first_of_rows(tf.RaggedTensor.from_row_splits(grams.values, in_texts, validate=False), max_subwords)
 
 
 def _is_no_word(units: tf.Tensor) -> tf.Tensor:
