@@ -10,7 +10,7 @@ import tensorflow as tf
 from schema import features, transformed
 from schema.features import Stage
 from trainer.config import SEGMENT_MODELS, TrainerConfig
-from trainer.item_table import padded
+from trainer.item_table import padded, padded_together
 
 Batch = dict[str, tf.Tensor]
 
@@ -63,6 +63,20 @@ class SearchReader:
     def query_batch(self, values: Mapping[str, tf.RaggedTensor | tf.SparseTensor]) -> Batch:
         """The query tower's input: by feature, [batch, width] int32, shifted by one and padded with 0."""
         return {name: padded(values[name], width) for name, width in self.query_widths().items()}
+
+    def request_batch(self, values: Mapping[str, tf.SparseTensor], behavior: tf.SparseTensor) -> Batch:
+        """As `query_batch`, for a request.
+
+        Args:
+          values: by feature, all lists but behavior.
+          behavior: the lists of `BEHAVIOR_ITEM_FEATURES` one below the other (`item_table.stacked`).
+        """
+        widths = self.query_widths()
+        behaved = [name for name in features.BEHAVIOR_ITEM_FEATURES if name in widths]
+        names = [*(name for name in widths if name not in behaved), *behaved]
+        lists = [values[name] for name in names if name not in behaved] + ([behavior] if behaved else [])
+        lists = padded_together(lists, [widths[name] for name in names], below=len(behaved))
+        return dict(zip(names, lists, strict=True))
 
     def parse(self, serialized: tf.Tensor) -> Batch:
         """Requests that led to a click, a cart or an order; the others teach retrieval nothing.

@@ -19,11 +19,11 @@ def search_heads(index: SearchIndex, vectors: tf.Tensor, k: int | tf.Tensor) -> 
     Returns:
       Positions in the index [batch, k] int32, -1 where there are fewer hits, and scores [batch, k] float32.
     """
-    batch, heads, dim = tf.unstack(tf.shape(vectors))
-    positions, scores = index.search(tf.reshape(vectors, [batch * heads, dim]), k)
-    if vectors.shape[1] == 1:
+    heads, dim = vectors.shape[1:]
+    positions, scores = index.search(tf.reshape(vectors, [-1, dim]), k)
+    if heads == 1:
         return positions, scores
-    return unite(tf.reshape(positions, [batch, heads * k]), tf.reshape(scores, [batch, heads * k]), k)
+    return unite(tf.reshape(positions, [-1, heads * k]), tf.reshape(scores, [-1, heads * k]), k)
 
 
 def unite(positions: tf.Tensor, scores: tf.Tensor, k: int | tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -37,13 +37,13 @@ def unite(positions: tf.Tensor, scores: tf.Tensor, k: int | tf.Tensor) -> tuple[
     Returns:
       Positions [batch, k], -1 where there are fewer, and scores [batch, k], -inf there.
     """
-    by_score = tf.argsort(scores, axis=1, direction="DESCENDING", stable=True)
-    positions = tf.gather(positions, by_score, batch_dims=1)
-    scores = tf.gather(scores, by_score, batch_dims=1)
-    # Stable, so that of equal positions the one with the best score comes first.
-    by_position = tf.argsort(positions, axis=1, stable=True)
-    positions = tf.gather(positions, by_position, batch_dims=1)
-    scores = tf.gather(scores, by_position, batch_dims=1)
+    # By position and, of equal ones, the best score first, in one sort: as integers, the bits of floats have the order
+    # of the floats, those of negative ones the opposite order.
+    bits = tf.bitcast(scores, tf.int32)
+    ascending = tf.where(bits < 0, bits ^ tf.int32.max, bits)
+    order = tf.cast(~positions, tf.int64) * 2**32 + tf.cast(ascending, tf.int64)
+    order = tf.math.top_k(order, tf.shape(order)[1]).indices
+    positions, scores = (tf.gather(values, order, batch_dims=1) for values in (positions, scores))
     repeated = tf.pad(positions[:, 1:] == positions[:, :-1], [[0, 0], [1, 0]])
     scores = tf.where(repeated | (positions < 0), float("-inf"), scores)
     scores, best = tf.math.top_k(scores, k=k)

@@ -94,6 +94,11 @@ class RelevanceFilter(tf.Module):
             self._arrays = {name: tf.Variable(a, trainable=False) for name, a in understanding.arrays().items()}
             self._values = {name: tf.Variable(columns[name][indexed_rows], trainable=False) for name in FIELDS}
 
+    @property
+    def available(self) -> bool:
+        """Whether there can be any relevance control at all."""
+        return self._available
+
     def retrieve(
         self, plain: Hits, search: Search, units: tf.Tensor, bigrams: tf.Tensor, wanted: tf.Tensor, k: int
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

@@ -8,7 +8,7 @@ from components.index_builder.filters import Conditions, ItemFilters
 from components.index_builder.lexical.fusion import dense_scores, fuse, union
 from components.index_builder.lexical.index import LexicalIndex, LexicalQuery
 from components.index_builder.multi_head import search_heads
-from components.index_builder.search_index import SearchIndex, apart
+from components.index_builder.search_index import SearchIndex, apart, choose
 from schema.features import Retrieval
 
 # The kinds of retrieval as numbers.
@@ -84,6 +84,43 @@ class Retriever(tf.Module):
         self._dense_weight = dense_weight
         self._longest = longest
 
+    def search_alike(
+        self, kind: int, vectors: tf.Tensor, lexical: LexicalQuery | None, k: int
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """As `search`, for requests without conditions that all ask for the same kind of retrieval.
+
+        Args:
+          kind: place in `KINDS`.
+          vectors: [batch, heads, dim] float32; not read by lexical retrieval.
+          lexical: their terms; not read by dense retrieval.
+          k: at most the number of indexed items.
+        """
+        if kind == DENSE:
+            return search_heads(self._index, vectors, k)
+        assert lexical is not None
+        if kind == LEXICAL:
+            requests: tuple = (lexical,)
+
+            def find(one: tuple) -> tuple[tf.Tensor, tf.Tensor]:
+                return self._lexical.best(self._lexical.scores(one[0], self._depth), k)
+        else:
+            requests = (lexical, vectors, search_heads(self._index, vectors, k)[0])
+
+            def find(one: tuple) -> tuple[tf.Tensor, tf.Tensor]:
+                terms, heads, hits = one
+                return self._fused(self._lexical.scores(terms, self._depth), heads, self._dense_weight, hits, k)
+
+        def find_one() -> tuple[tf.Tensor, tf.Tensor]:
+            found = find(tf.nest.map_structure(lambda part: part[0], requests))
+            return tuple(part[tf.newaxis] for part in found)
+
+        def find_all() -> tuple[tf.Tensor, tf.Tensor]:
+            kinds = (tf.TensorSpec([k], tf.int32), tf.TensorSpec([k], tf.float32))
+            return tf.map_fn(find, requests, fn_output_signature=kinds)
+
+        # A loop costs more than what it repeats, and most requests come alone.
+        return choose(tf.cast(tf.shape(lexical.terms)[0] != 1, tf.int32), [find_one, find_all])
+
     def search(self, query: Query, k: int) -> tuple[tf.Tensor, tf.Tensor]:
         """The k best items of each request.
 
@@ -109,7 +146,13 @@ class Retriever(tf.Module):
         def with_lexical() -> tuple[tf.Tensor, tf.Tensor]:
             rows = tf.where(query.kinds != DENSE)[:, 0]
             new = tf.map_fn(
-                lambda one: self._fused(one[0], one[1], k),
+                lambda one: self._fused(
+                    self._lexical_scores(one[0]),
+                    one[0].vectors,
+                    tf.where(one[0].kinds == LEXICAL, 0.0, self._dense_weight),
+                    one[1],
+                    k,
+                ),
                 (query.of(rows), tf.gather(found[0], rows)),
                 fn_output_signature=(tf.TensorSpec([k], tf.int32), tf.TensorSpec([k], tf.float32)),
             )
@@ -126,14 +169,14 @@ class Retriever(tf.Module):
             return search_heads(self._index, query.vectors, k)
         return self._filters.search(query.vectors, query.conditions, k)
 
-    def _fused(self, query: Query, dense_hits: tf.Tensor, k: int) -> tuple[tf.Tensor, tf.Tensor]:
-        """The k best of one request, of which `dense_hits` [k] are known; [k] each."""
-        all_scores = self._lexical_scores(query)
+    def _fused(
+        self, all_scores: tf.Tensor, vectors: tf.Tensor, dense_weight: float | tf.Tensor, dense_hits: tf.Tensor, k: int
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """The k best of one request, of whose dense hits [k] and lexical scores of all items are known; [k] each."""
         positions, counts = union(dense_hits, self._lexical.best(all_scores, k)[0])
         lexical = tf.gather(all_scores, positions)
-        dense = dense_scores(self._index, query.vectors, positions, self._longest)
-        weight = tf.where(query.kinds == LEXICAL, 0.0, self._dense_weight)
-        scores, best = tf.math.top_k(tf.where(counts, fuse(dense, lexical, weight), float("-inf")), k)
+        dense = dense_scores(self._index, vectors, positions, self._longest)
+        scores, best = tf.math.top_k(tf.where(counts, fuse(dense, lexical, dense_weight), float("-inf")), k)
         found = tf.gather(counts, best)
         return tf.where(found, tf.gather(positions, best), -1), scores
 

@@ -1,7 +1,8 @@
 """The indexes that a servable can hold. All search by inner product and return positions in what they were built of."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,11 @@ def apart(branch: Callable[[], Any]) -> Any:
     if tf.executing_eagerly():
         return branch()
     return tf.function(branch, autograph=False, experimental_attributes={"_noinline": True})()
+
+
+def choose(number: tf.Tensor, branches: Sequence[Callable[[], Any]]) -> Any:
+    """What the branch of this number gives, each by a call of its own (`apart`)."""
+    return tf.switch_case(number, [partial(apart, branch) for branch in branches])
 
 
 def gather_uncopied(variable: tf.Variable, rows: tf.Tensor) -> tf.Tensor:
@@ -106,7 +112,9 @@ class ScannIndex(SearchIndex):
         other._k, other._items = self._k, self._items
         return other
 
-    def _more(self, name: str, most: int, k: int | tf.Tensor) -> tf.Tensor:
+    def _more(self, name: str, most: int, k: int | tf.Tensor) -> int | tf.Tensor:
+        if isinstance(k, int) and k <= self._k:
+            return min(most, int(self._parameters[name]))
         times = tf.maximum(1.0, tf.cast(k, tf.float32) / self._k)
         if name == "leaves_to_search":
             times = tf.sqrt(times)
@@ -125,14 +133,15 @@ class ScannIndex(SearchIndex):
             leaves_to_search=None if leaves is None else self._more("leaves_to_search", int(leaves), k),
         )
         # ScaNN's op says nothing of the shape of what it finds, and finds fewer than k where the partitions hold fewer.
-        positions, scores = (tf.ensure_shape(tensor, [None, None]) for tensor in (positions, scores))
-        missing = [[0, 0], [0, k - tf.shape(positions)[1]]]
-        positions = tf.pad(tf.cast(positions, tf.int32), missing, constant_values=-1)
-        scores = tf.pad(scores, missing, constant_values=-np.inf)
+        found = tf.ensure_shape(scores, [None, None])
+        missing = [[0, 0], [0, k - tf.shape(found)[1]]]
+        scores = tf.pad(found, missing, constant_values=-np.inf)
+        positions = tf.pad(
+            tf.where(tf.math.is_finite(found), tf.cast(positions, tf.int32), -1), missing, constant_values=-1
+        )
         if isinstance(k, int):
             positions, scores = tf.ensure_shape(positions, [None, k]), tf.ensure_shape(scores, [None, k])
-        found = tf.math.is_finite(scores)
-        return tf.where(found, positions, -1), tf.where(found, scores, -np.inf)
+        return positions, tf.where(tf.math.is_finite(scores), scores, -np.inf)
 
     def vectors_at(self, positions: tf.Tensor) -> tf.Tensor:
         """See `SearchIndex.vectors_at`."""

@@ -1,7 +1,8 @@
 """The servable: query tower, item table and index in one SavedModel, so that they are never of different versions."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -13,11 +14,12 @@ from components.index_builder.lexical.index import LexicalIndex, LexicalQuery
 from components.index_builder.lexical.lexicon import Lexicon
 from components.index_builder.relevance import RelevanceFilter, asked_for
 from components.index_builder.retrieval import DENSE, KINDS, LEXICAL, Query, Retriever, kinds_asked_for
-from components.index_builder.search_index import SearchIndex, apart
+from components.index_builder.search_index import SearchIndex, apart, choose
 from schema import features, transformed
+from schema.features import RelevanceControl
 from trainer.artifact import TrainedModel
 from trainer.input import Batch, SearchReader
-from trainer.item_table import ItemReader, ItemTable
+from trainer.item_table import ItemReader, ItemTable, stacked
 from trainer.raw_catalog import raw_catalog_spec
 
 # ScaNN's ops are outside TensorFlow's own registry; a SavedModel that holds them must be told so.
@@ -36,6 +38,21 @@ def raw_search_spec(profile_features: tuple[str, ...]) -> dict[str, tf.io.VarLen
 
 
 _TEXTS = tf.io.RaggedFeature(tf.string, row_splits_dtype=tf.int64)
+# Number of the branch of requests that have filters, ask for relevance control or differ in their kind of retrieval.
+_ANY_REQUESTS = len(KINDS)
+
+
+class _Encoder(NamedTuple):
+    """The towers as functions: as a layer, Keras would trace and save each of their parts again."""
+
+    query: Callable[[Batch, Mapping[str, tf.Tensor]], tf.Tensor]
+    items: Callable[[Mapping[str, tf.Tensor]], tf.Tensor]
+
+
+def _texts(raw: Mapping[str, tf.SparseTensor]) -> tf.Tensor:
+    """The text of each request, [batch] string."""
+    texts = raw[features.QUERY]
+    return tf.strings.unsorted_segment_join(texts.values, texts.indices[:, 0], texts.dense_shape[0], " ")
 
 
 class Servable(tf.Module):
@@ -81,23 +98,25 @@ class Servable(tf.Module):
         positions = np.full(table.size + 1, -1, np.int32)
         positions[indexed_rows] = np.arange(len(indexed_rows))
         self._position_of_row = tf.Variable(positions, trainable=False)
-        self._towers = model.towers
+        model.towers.share_tables()
+        self._weights = model.towers.served_variables
+        self._encoder = _Encoder(model.towers.encode_query, model.towers.encode_items)
         self._transform = model.transform.transform_features_layer()
         self._reader = SearchReader(model.config, tuple(model.sizes.profile))
         self._item_reader = ItemReader(model.config, tuple(model.sizes.columns))
         self._heads, self._dim = model.config.heads, model.config.vector_dim
         # Behavior is looked up here and not by the transform graph, which knows the items of its training day: the
         # served table may be newer.
-        self._search_spec = raw_search_spec(tuple(model.sizes.profile)) | dict.fromkeys(
-            features.BEHAVIOR_ITEM_FEATURES, _TEXTS
-        )
+        self._search_spec = raw_search_spec(tuple(model.sizes.profile))
         self._filter_spec = filter_spec(model.sizes.columns)
         self._option_spec = {features.RELEVANCE_CONTROL: _TEXTS, features.RETRIEVAL: _TEXTS, **self._filter_spec}
         self._catalog_spec = raw_catalog_spec(model.sizes.columns)
         self._columns = {
-            name: tf.Variable(table.columns[name], trainable=False, name=name)
-            for name in (*model.towers.behavior_columns, transformed.CLICKED_UNIGRAMS)
+            name: tf.Variable(column, trainable=False, name=name)
+            for name, column in model.towers.served_columns(table.columns).items()
         }
+        clicked = transformed.CLICKED_UNIGRAMS
+        self._clicked = tf.Variable(table.columns[clicked], trainable=False, name=clicked)
         self._relevance = RelevanceFilter(model.understanding, table.columns, indexed_rows, config.relevance_control)
         self._indexed_ids = tf.Variable(
             np.append(table.item_ids[indexed_rows], b"").astype(object), dtype=tf.string, trainable=False
@@ -116,24 +135,19 @@ class Servable(tf.Module):
             default_value=table.size,
         )
 
-        # Traced once and called by three signatures; inlined in each they would be most of the graph, three times.
-        # Without AutoGraph: nothing here branches on tensors in Python, and translating all of it takes longest.
-        raw = {
-            name: tf.RaggedTensorSpec([None, None], tf.string, ragged_rank=1, row_splits_dtype=tf.int64)
-            if feature is _TEXTS
-            else tf.SparseTensorSpec([None, None], tf.string)
-            for name, feature in self._search_spec.items()
-        }
+        # Traced once and called by several signatures. Without AutoGraph: nothing here branches on tensors in Python,
+        # and translating all of it takes longest.
+        raw = dict.fromkeys(self._search_spec, tf.SparseTensorSpec([None, None], tf.string))
         self._read = tf.function(self._query_batch, autograph=False, input_signature=[raw])
         batch = {name: tf.TensorSpec([None, width], tf.int32) for name, width in self._reader.query_widths().items()}
         self._encode = tf.function(
-            lambda query: self._towers.encode_query(query, self._columns), autograph=False, input_signature=[batch]
+            lambda query: self._encoder.query(query, self._columns), autograph=False, input_signature=[batch]
         )
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=features.INPUT_EXAMPLES)])
     def encode_query(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Serialized search examples [batch] to `vectors` [batch, heads, dim]."""
-        return {features.OUTPUT_VECTORS: self._encode(self._read(tf.io.parse_example(examples, self._search_spec)))}
+        return {features.OUTPUT_VECTORS: self._encode(self._read(self._parse(examples)))}
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=features.INPUT_EXAMPLES)])
     def encode_items(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -142,50 +156,82 @@ class Servable(tf.Module):
         columns = self._item_reader.item_columns(self._transform(raw))
         ids = tf.strings.reduce_join(tf.RaggedTensor.from_sparse(raw[features.ITEM_ID]), axis=1)
         rows = self._row_of_id.lookup(ids)
-        columns[transformed.CLICKED_UNIGRAMS] = tf.gather(self._columns[transformed.CLICKED_UNIGRAMS], rows)
-        return {features.OUTPUT_VECTORS: self._towers.encode_items(columns)}
+        columns[transformed.CLICKED_UNIGRAMS] = tf.gather(self._clicked, rows)
+        return {features.OUTPUT_VECTORS: self._encoder.items(columns)}
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=features.INPUT_EXAMPLES)])
     def search(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Serialized search examples [batch] to `item_ids` and `scores` [batch, k], and `relevance_control` [batch]."""
-        raw = tf.io.parse_example(examples, {**self._search_spec, **self._option_spec})
-        options = {name: raw.pop(name) for name in self._option_spec}
+        # The rest is parsed by the branch that reads it: a branch is handed all that any of them needs, op by op.
+        options = tf.io.parse_example(examples, self._option_spec)
         wanted = asked_for(options[features.RELEVANCE_CONTROL], self._control_by_default)
         kinds = kinds_asked_for(options[features.RETRIEVAL], self._retrieval_by_default)
-        texts = raw[features.QUERY]
-        texts = tf.strings.unsorted_segment_join(texts.values, texts.indices[:, 0], texts.dense_shape[0], " ")
-        batch = self._read(raw)
-        query = self._query(batch, texts, kinds)
-        return tf.cond(
-            any_given(options[name] for name in self._filter_spec),
-            lambda: apart(lambda: self._answer(query._replace(conditions=self._conditions(options)), batch, wanted)),
-            lambda: self._answer(query, batch, wanted),
+        filtered = any_given(options[name] for name in self._filter_spec)
+        plain = ~filtered & ~tf.reduce_any(wanted) if self._relevance.available else ~filtered
+        kind = tf.reduce_min(kinds)
+        alike = plain & (kind == tf.reduce_max(kinds))
+        return choose(
+            tf.where(alike, kind, _ANY_REQUESTS),
+            [
+                *(lambda kind=kind: self._answer_alike(kind, self._parse(examples)) for kind in range(len(KINDS))),
+                lambda: self._answer_any(self._parse(examples), kinds, wanted, filtered, options),
+            ],
         )
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=features.INPUT_QUERY)])
     def search_text(self, query: tf.Tensor) -> dict[str, tf.Tensor]:
         """Queries [batch] of nobody in particular to the same as `search`."""
         rows = tf.shape(query, out_type=tf.int64)[0]
-        nothing = tf.zeros([0], tf.string)
-        sparse = tf.SparseTensor(tf.zeros([0, 2], tf.int64), nothing, tf.stack([rows, 0]))
-        ragged = tf.RaggedTensor.from_row_splits(nothing, tf.zeros([rows + 1], tf.int64), validate=False)
-        raw = {name: ragged if feature is _TEXTS else sparse for name, feature in self._search_spec.items()}
+        nothing = tf.SparseTensor(tf.zeros([0, 2], tf.int64), tf.zeros([0], tf.string), tf.stack([rows, 0]))
+        raw = dict.fromkeys(self._search_spec, nothing)
         places = tf.stack([tf.range(rows), tf.zeros([rows], tf.int64)], axis=1)
         raw[features.QUERY] = tf.SparseTensor(places, query, tf.stack([rows, 1]))
-        batch = self._read(raw)
-        kinds = tf.fill(tf.shape(query), KINDS.index(self._retrieval_by_default))
-        wanted = tf.fill(tf.shape(query), self._control_by_default)
-        return self._answer(self._query(batch, query, kinds), batch, wanted)
+        kind = KINDS.index(self._retrieval_by_default)
+        if not (self._control_by_default and self._relevance.available):
+            return self._answer_alike(kind, raw)
+        return self._answer_any(raw, tf.fill(tf.shape(query), kind), tf.fill(tf.shape(query), True))
 
-    def _query_batch(self, raw: Mapping[str, tf.SparseTensor | tf.RaggedTensor]) -> Batch:
+    def _parse(self, examples: tf.Tensor) -> dict[str, tf.SparseTensor]:
+        raw: dict[str, tf.SparseTensor] = tf.io.parse_example(examples, self._search_spec)
+        return raw
+
+    def _query_batch(self, raw: Mapping[str, tf.SparseTensor]) -> Batch:
         """The query tower's input."""
-        lists = {name: raw[name] for name in features.BEHAVIOR_ITEM_FEATURES}
-        values = dict(self._transform({name: value for name, value in raw.items() if name not in lists}))
-        rows = self._row_of_id.lookup(tf.concat([ids.values for ids in lists.values()], axis=0))
-        parts = tf.split(rows, [tf.size(ids.values) for ids in lists.values()])
-        for (name, ids), part in zip(lists.items(), parts, strict=True):
-            values[name] = ids.with_values(part)
-        return self._reader.query_batch(values)
+        lists = [raw[name] for name in features.BEHAVIOR_ITEM_FEATURES]
+        values = self._transform(
+            {name: value for name, value in raw.items() if name not in features.BEHAVIOR_ITEM_FEATURES}
+        )
+        # One look-up for all lists.
+        ids = stacked(lists, [raw[features.QUERY].dense_shape[0]] * len(lists))
+        rows = tf.SparseTensor(ids.indices, self._row_of_id.lookup(ids.values), ids.dense_shape)
+        return self._reader.request_batch(values, rows)
+
+    def _answer_alike(self, kind: int, raw: Mapping[str, tf.SparseTensor]) -> dict[str, tf.Tensor]:
+        """Answers requests that have no filter and ask for the same kind of retrieval, and for nothing else."""
+        k = min(self._k, self._indexed)
+        vectors = tf.zeros([0]) if kind == LEXICAL else self._encode(self._read(raw))
+        lexical = None if kind == DENSE else self._lexical.understand(_texts(raw))
+        positions, scores = self._retriever.search_alike(kind, vectors, lexical, k)
+        return self._answer(positions, scores, tf.fill(tf.shape(positions)[:1], RelevanceControl.OFF))
+
+    def _answer_any(
+        self,
+        raw: Mapping[str, tf.SparseTensor],
+        kinds: tf.Tensor,
+        wanted: tf.Tensor,
+        filtered: tf.Tensor | None = None,
+        options: Mapping[str, tf.RaggedTensor] | None = None,
+    ) -> dict[str, tf.Tensor]:
+        """Answers requests that may differ in what they ask for."""
+        batch = self._read(raw)
+        query = self._query(batch, _texts(raw), kinds)
+        if filtered is None:
+            return self._retrieve(query, batch, wanted)
+        return tf.cond(
+            filtered,
+            lambda: apart(lambda: self._retrieve(query._replace(conditions=self._conditions(options)), batch, wanted)),
+            lambda: self._retrieve(query, batch, wanted),
+        )
 
     def _query(self, batch: Batch, texts: tf.Tensor, kinds: tf.Tensor) -> Query:
         """Requests without conditions; nothing is spent on vectors, or on words, where no request asks for them."""
@@ -207,19 +253,24 @@ class Servable(tf.Module):
         excluded = ids.with_values(tf.gather(self._position_of_row, self._row_of_id.lookup(ids.values)))
         return self._filters.conditions(options, tf.ragged.boolean_mask(excluded, excluded >= 0))
 
-    def _answer(self, query: Query, batch: Batch, wanted: tf.Tensor) -> dict[str, tf.Tensor]:
+    def _retrieve(self, query: Query, batch: Batch, wanted: tf.Tensor) -> dict[str, tf.Tensor]:
         k = min(self._k, self._indexed)
-        positions, scores, done = self._relevance.retrieve(
-            self._retriever.search(query, k),
-            lambda requests, width: self._retriever.search(query.of(requests), width),
-            batch[transformed.QUERY_UNIGRAMS],
-            batch[transformed.QUERY_BIGRAMS],
-            wanted,
-            k,
+        return self._answer(
+            *self._relevance.retrieve(
+                self._retriever.search(query, k),
+                lambda requests, width: self._retriever.search(query.of(requests), width),
+                batch[transformed.QUERY_UNIGRAMS],
+                batch[transformed.QUERY_BIGRAMS],
+                wanted,
+                k,
+            )
         )
-        missing = [[0, 0], [0, self._k - k]]
-        positions = tf.pad(positions, missing, constant_values=-1)
-        scores = tf.pad(scores, missing, constant_values=float("-inf"))
+
+    def _answer(self, positions: tf.Tensor, scores: tf.Tensor, done: tf.Tensor) -> dict[str, tf.Tensor]:
+        missing = self._k - min(self._k, self._indexed)
+        if missing:
+            positions = tf.pad(positions, [[0, 0], [0, missing]], constant_values=-1)
+            scores = tf.pad(scores, [[0, 0], [0, missing]], constant_values=float("-inf"))
         ids = tf.gather(self._indexed_ids, tf.where(positions < 0, self._indexed, positions))
         return {
             features.OUTPUT_ITEM_IDS: ids,

@@ -76,6 +76,8 @@ class PaddedEmbedding(keras.layers.Layer):
         super().__init__(**kwargs)
         self.size = size
         self.dim = dim
+        self.first_row = 0
+        self._padding_is_zero = False
 
     def build(self, input_shape: Any) -> None:
         """Makes the matrix, [size + 1, dim]."""
@@ -90,11 +92,26 @@ class PaddedEmbedding(keras.layers.Layer):
         """Rows of the matrix: [...] int to [..., dim]; that of padding is no zero."""
         if not self.built:
             self.build(ids.shape)
-        return tf.gather(self.table, ids)
+        return tf.gather(self.table, ids + self.first_row if self.first_row else ids)
+
+    def read_from(self, table: tf.Variable, first_row: int) -> None:
+        """Reads its rows from another matrix from now on, and gives up its own.
+
+        Args:
+          table: holds the rows one after another; that of padding is 0.
+          first_row: where they begin.
+        """
+        del self.table
+        # Not a weight of its own.
+        object.__setattr__(self, "table", table)
+        self.first_row = first_row
+        self._padding_is_zero = True
 
     def call(self, ids: tf.Tensor) -> tf.Tensor:
         """Embeddings of ids: [...] int to [..., dim]."""
         embedded = self.rows(ids)
+        if self._padding_is_zero:
+            return embedded
         return embedded * tf.cast(ids > 0, embedded.dtype)[..., tf.newaxis]
 
     def mean(self, ids: tf.Tensor) -> tf.Tensor:

@@ -77,7 +77,15 @@ class LexicalSkip(keras.layers.Layer):
         Returns:
           [batch, dim].
         """
-        return tf.math.l2_normalize(self._map(tf.add_n([self._sum(bag) for bag in bags])), axis=-1, epsilon=1e-12)
+        return self.of_sum(tf.add_n([self._sum(bag) for bag in bags]))
+
+    def of_sum(self, total: tf.Tensor) -> tf.Tensor:
+        """As `call`, of the weighted sum of all terms, [batch, embedding_dim]."""
+        return tf.math.l2_normalize(self._map(total), axis=-1, epsilon=1e-12)
+
+    def weights(self, space: str) -> np.ndarray:
+        """What each term of an id space counts, [ids + 1]."""
+        return tf.nn.softplus(self._weights[space].table).numpy()[:, 0]
 
     def _sum(self, bag: Bag) -> tf.Tensor:
         total = bag.terms.sum(tf.nn.softplus(self._weights[bag.space].rows(bag.terms.ids)))

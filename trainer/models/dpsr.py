@@ -22,6 +22,7 @@ from trainer.config import TrainerConfig
 from trainer.layers.embedding import PaddedEmbedding
 from trainer.layers.projection import Projection
 from trainer.layers.scoring import soft_dot_product
+from trainer.layers.shared_tables import IdList
 from trainer.models.towers import InputSizes, Tensors, Towers
 
 
@@ -41,13 +42,13 @@ class Dpsr(Towers):
 
     def query_vectors(self, query: Tensors, items: Tensors, training: bool) -> tf.Tensor:
         """See `Towers.query_vectors`."""
-        parts = [embedding(query[name][:, 0]) for name, embedding in self.profile_fields.items()]
-        if self.settings.history.enabled:
-            parts.append(self.behavior(query, items))
-            parts.append(self.tokens.mean(query[transformed.HISTORY_QUERY_UNIGRAMS]))
-        bags = self.query_bags(query)
-        inputs = tf.concat([*parts, *(bag.terms.mean() for bag in bags)], axis=-1)
-        skip = self.lexical(bags) if self.lexical else None
+        profile = [IdList(embedding, ((query[name], 0),)) for name, embedding in self.profile_fields.items()]
+        history = self.settings.history.enabled
+        past = [IdList(self.tokens, ((query[transformed.HISTORY_QUERY_UNIGRAMS], 0),))] if history else []
+        means, skip = self.read([*profile, *past, *self.query_lists(query)], query, items, behavior=history)
+        if history:
+            means.insert(len(profile), means.pop())
+        inputs = tf.concat(means, axis=-1)
         return tf.stack([head(inputs, skip=skip, training=training) for head in self.heads], axis=1)
 
     def item_vectors(self, item: Tensors, training: bool) -> tf.Tensor:

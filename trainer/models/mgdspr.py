@@ -19,9 +19,10 @@ length, hidden ids in training, `LexicalSkip`.
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
@@ -68,6 +69,10 @@ class Mgdspr(Towers):
     def behavior_columns(self) -> tuple[str, ...]:
         """See `Towers.behavior_columns`."""
         return _ITEM_FIELDS
+
+    def served_columns(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """See `Towers.served_columns`."""
+        return {name: columns[name] for name in _ITEM_FIELDS}
 
     def query_vectors(self, query: Tensors, items: Tensors, training: bool) -> tf.Tensor:
         """See `Towers.query_vectors`; heads is 1."""

@@ -23,6 +23,7 @@ from schema import transformed
 from trainer.config import TrainerConfig
 from trainer.layers.embedding import PaddedEmbedding
 from trainer.layers.projection import Projection
+from trainer.layers.shared_tables import IdList
 from trainer.models.towers import InputSizes, Tensors, Towers
 
 
@@ -44,10 +45,7 @@ class Mmse(Towers):
 
     def query_vectors(self, query: Tensors, items: Tensors, training: bool) -> tf.Tensor:
         """See `Towers.query_vectors`; heads is 1, and the vector is `sum over g of w_g v_g`, shorter than one."""
-        grains = self.grains(query, items)
-        skip = None
-        if self.lexical:
-            skip = self.lexical(self.query_bags(query))
+        grains, skip = self.grains(query, items)
         everything = tf.concat(list(grains.values()), axis=-1)
         if self.grain_weights is None:
             return self.grain_towers["all"](everything, skip=skip, training=training)[:, tf.newaxis, :]
@@ -63,20 +61,29 @@ class Mmse(Towers):
         """The inner product itself, which is the fused similarity."""
         return tf.squeeze(scores, axis=1)
 
-    def grains(self, query: Tensors, items: Tensors) -> dict[str, tf.Tensor]:
-        """What each grain's tower reads, [batch, width] by grain."""
-        grains = {"unigrams": self.tokens.mean(query[transformed.QUERY_UNIGRAMS])}
+    def grains(self, query: Tensors, items: Tensors) -> tuple[dict[str, tf.Tensor], tf.Tensor | None]:
+        """What each grain's tower reads, [batch, width] by grain, and the lexical vector, [batch, dim]."""
+        unigrams, bigrams = query[transformed.QUERY_UNIGRAMS], query[transformed.QUERY_BIGRAMS]
+        words, subwords = self.query_lists(query)
+        lists = {"unigrams": IdList(self.tokens, ((unigrams, 0),)), "subwords": subwords}
+        if self.lexical:
+            lists["words"] = words
         if self.settings.multi_grain:
-            grains["bigrams"] = self.tokens.mean(self.bigram_tokens(query[transformed.QUERY_BIGRAMS]))
-            grains["subwords"] = self.subwords.mean(query[transformed.QUERY_SUBWORDS])
-            grains["segments"] = self.tokens.mean(self.segment_tokens(query[transformed.QUERY_SEGMENTS]))
-        if self.settings.history.enabled:
-            past_queries = self.tokens.mean(query[transformed.HISTORY_QUERY_UNIGRAMS])
-            grains["behavior"] = tf.concat([self.behavior(query, items), past_queries], axis=-1)
+            segments = self.segment_tokens(query[transformed.QUERY_SEGMENTS])
+            lists["bigrams"] = IdList(self.tokens, ((bigrams, self.sizes.unigrams),))
+            lists["segments"] = IdList(self.tokens, ((segments, 0),))
+        history = self.settings.history.enabled
+        if history:
+            lists["past"] = IdList(self.tokens, ((query[transformed.HISTORY_QUERY_UNIGRAMS], 0),))
+        for name, embedding in self.profile_fields.items():
+            lists[name] = IdList(embedding, ((query[name], 0),))
+        means, skip = self.read(list(lists.values()), query, items, behavior=history)
+        found = dict(zip(lists, means, strict=False))
+        if history:
+            found["behavior"] = tf.concat([means[-1], found["past"]], axis=-1)
         if self.profile_fields:
-            fields = [embedding(query[name][:, 0]) for name, embedding in self.profile_fields.items()]
-            grains["profile"] = tf.concat(fields, axis=-1)
-        return grains
+            found["profile"] = tf.concat([found[name] for name in self.profile_fields], axis=-1)
+        return {name: found[name] for name in self._grain_names()}, skip
 
     def _grain_names(self) -> tuple[str, ...]:
         text = ("unigrams", "bigrams", "subwords", "segments") if self.settings.multi_grain else ("unigrams",)

@@ -16,9 +16,12 @@ from trainer.item_table import ItemTable
 from trainer.layers.embedding import EncodedWords, PaddedEmbedding, embed_lists, trim
 from trainer.layers.lexical import Bag, LexicalSkip, rarity
 from trainer.layers.projection import Projection
+from trainer.layers.shared_tables import IdList, SharedTables
 
 Tensors = Mapping[str, tf.Tensor]
 
+# A column of items of its own: their fields as rows of the shared tables (`Towers.share_tables`).
+PACKED: Final = "packed"
 # Id spaces of terms.
 TOKENS: Final = "tokens"
 SUBWORDS: Final = "subwords"
@@ -94,6 +97,7 @@ class Towers(keras.layers.Layer):
             name: PaddedEmbedding(size, config.embedding_dim, name=name) for name, size in sizes.categories.items()
         }
 
+        self._shared: SharedTables | None = None
         # Where a model starts from the words themselves; see `LexicalSkip`.
         self.lexical: LexicalSkip | None = None
         if config.lexical_skip and config.model != "two_tower":
@@ -173,6 +177,83 @@ class Towers(keras.layers.Layer):
             if id(variable) in weights and not _KERAS_LISTS.intersection(path)
         }
 
+    def share_tables(self) -> None:
+        """Puts the tables of all embeddings of ids into one, for serving: a request then runs a fraction of the ops.
+
+        Nothing can be trained or saved as a checkpoint after.
+        """
+        if self._shared is not None:
+            return
+        embeddings = [part for part in self.submodules if isinstance(part, PaddedEmbedding)]
+        embeddings = [part for part in embeddings if part.built and part.dim == self.settings.embedding_dim]
+        embeddings.sort(key=lambda part: part.name)
+        weights = {}
+        if self.lexical is not None:
+            of_space = ((self.tokens, TOKENS), (self.subwords, SUBWORDS))
+            weights = {embeddings.index(part): self.lexical.weights(space) for part, space in of_space}
+        shared = SharedTables(embeddings, weights)
+        # Not a part of the layer, whose weights are trained.
+        object.__setattr__(self, "_shared", shared)
+
+    @property
+    def served_variables(self) -> list[tf.Variable]:
+        """All that the towers read once their tables are shared."""
+        assert self._shared is not None
+        return [*self._shared.variables_read, *self.weights]
+
+    def served_columns(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """What `encode_query` reads of the item table once the tables are shared."""
+        assert self._shared is not None
+        names = tuple(self.sizes.categories)
+        fields = self._shared.pack([columns[name] for name in names], [self.item_fields[name] for name in names])
+        return {PACKED: fields}
+
+    def read(
+        self, lists: Sequence[IdList], query: Tensors, items: Tensors, behavior: bool
+    ) -> tuple[list[tf.Tensor], tf.Tensor | None]:
+        """Means of lists and of behavior, and the lexical vector of those lists that take part in the match.
+
+        Args:
+          lists: of ids.
+          query: the query tower's input.
+          items: columns of the item table.
+          behavior: whether behavior is read.
+
+        Returns:
+          [batch, dim] for each of `lists`, and with behavior one [batch, lists * dim] more; [batch, dim] or None.
+        """
+        if self._shared is None or (behavior and PACKED not in items):
+            means, bags = [], []
+            for one in lists:
+                ids = one.ids
+                if one.space is None and ids.shape[1] == 1:
+                    means.append(one.embedding(ids[:, 0]))
+                    continue
+                terms = one.embedding.lists(ids)
+                means.append(terms.mean())
+                if one.space is not None:
+                    bags.append(Bag(terms, one.space))
+            skip = self.lexical(bags) if self.lexical else None
+            return [*means, *([self.behavior(query, items)] if behavior else [])], skip
+        rows = [query[name] for name in features.BEHAVIOR_ITEM_FEATURES] if behavior else []
+        sums = self._shared.read(lists, rows, items.get(PACKED))
+        means = list(tf.unstack(sums.means[:, : len(lists)], axis=1))
+        if behavior:
+            means.append(tf.reshape(sums.means[:, len(lists) :], [-1, len(rows) * self.settings.embedding_dim]))
+        if self.lexical is None:
+            return means, None
+        assert sums.weighted is not None
+        taking_part = tf.constant([[[float(one.space is not None)] for one in lists] + [[0.0]] * len(rows)])
+        return means, self.lexical.of_sum(tf.reduce_sum(sums.weighted * taking_part, axis=1))
+
+    def query_lists(self, query: Tensors) -> list[IdList]:
+        """A query's words, which are unigrams and bigrams, and subwords."""
+        words = (query[transformed.QUERY_UNIGRAMS], 0), (query[transformed.QUERY_BIGRAMS], self.sizes.unigrams)
+        return [
+            IdList(self.tokens, words, TOKENS),
+            IdList(self.subwords, ((query[transformed.QUERY_SUBWORDS], 0),), SUBWORDS),
+        ]
+
     def query_tokens(self, query: Tensors) -> tf.Tensor:
         """Token ids of a query's unigrams and bigrams, [batch, tokens]."""
         # Not trimmed: for the few rows of a request that takes longer than it saves.
@@ -191,7 +272,8 @@ class Towers(keras.layers.Layer):
 
     def segment_tokens(self, segments: tf.Tensor) -> tf.Tensor:
         """Token ids of segments, [batch, segments]: a segment of one unit is that unigram."""
-        segments = trim(segments, shortest=1)
+        # Only of the few rows of a request trimming takes longer than it saves.
+        segments = trim(segments, shortest=1) if self._shared is None else segments
         return tf.where(segments > self.sizes.unigrams, segments + self.sizes.bigrams, segments)
 
     def fields(self, item: Tensors) -> list[tf.Tensor]:
