@@ -15,7 +15,6 @@ import tensorflow as tf
 from schema import features, transformed
 from trainer.config import TrainerConfig
 
-
 # More than a list can be long.
 _ANY_WIDTH = tf.int32.max
 

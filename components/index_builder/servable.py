@@ -225,7 +225,7 @@ class Servable(tf.Module):
         """Answers requests that may differ in what they ask for."""
         batch = self._read(raw)
         query = self._query(batch, _texts(raw), kinds)
-        if filtered is None:
+        if filtered is None or options is None:
             return self._retrieve(query, batch, wanted)
         return tf.cond(
             filtered,

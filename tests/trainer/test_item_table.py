@@ -1,11 +1,21 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
 
 from schema import features, transformed
 from tests.small_shop import write_examples
 from trainer.config import TrainerConfig
-from trainer.item_table import ItemReader, ItemTable, gather, padded, read_item_table
+from trainer.item_table import (
+    ItemReader,
+    ItemTable,
+    gather,
+    padded,
+    padded_together,
+    read_item_table,
+    stacked,
+)
 
 CATALOG = [
     {
@@ -65,3 +75,16 @@ def test_padding_cuts_shifts_and_fills():
     ragged = tf.ragged.constant([[0, 1, 2], [], [5]], dtype=tf.int64)
     np.testing.assert_array_equal(padded(ragged, 2), [[1, 2], [0, 0], [6, 0]])
     np.testing.assert_array_equal(padded(ragged.to_sparse(), 2), [[1, 2], [0, 0], [6, 0]])
+
+
+@given(st.data(), st.integers(0, 3))
+def test_lists_padded_together_equal_those_padded_alone(data, rows):
+    ids = st.lists(st.lists(st.integers(0, 9), max_size=4), min_size=rows, max_size=rows)
+    lists = [tf.ragged.constant(data.draw(ids), tf.int64, ragged_rank=1, row_splits_dtype=tf.int64) for _ in range(4)]
+    widths = data.draw(st.lists(st.integers(1, 5), min_size=4, max_size=4))
+    sparse = [one.to_sparse() for one in lists]
+    count = tf.constant(rows, tf.int64)
+    below = stacked(sparse[2:], [count, count])
+    together = padded_together([*sparse[:2], below], widths, below=2)
+    for one, width, found in zip(lists, widths, together, strict=True):
+        np.testing.assert_array_equal(found, padded(one, width))

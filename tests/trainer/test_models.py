@@ -239,3 +239,19 @@ def test_the_loss_sees_an_encoder_only_where_it_is_trained(trainable):
     width = config.vector_dim if trainable else config.dim
     assert towers.encode_query(make_query(reader), table.as_tensors(), training=True).shape[-1] == width
     assert towers.encode_items(table.as_tensors(), training=True).shape[-1] == width
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
+def test_shared_tables_give_the_vectors_of_separate_ones(config):
+    towers, reader, table = make(config)
+    query = make_query(reader)
+    items = {name: tf.constant(column) for name, column in table.columns.items()}
+    expected = towers.encode_query(query, items).numpy(), towers.encode_items(items).numpy()
+    towers.share_tables()
+    served = {name: tf.constant(column) for name, column in towers.served_columns(table.columns).items()}
+    np.testing.assert_allclose(towers.encode_query(query, served), expected[0], atol=1e-6)
+    np.testing.assert_allclose(towers.encode_items(items), expected[1], atol=1e-6)
+    # A table that became part of the shared one is not held, and not saved, beside it.
+    names = [variable.name for variable in towers.served_variables]
+    assert not any(name.endswith("tokens/table:0") for name in names)
+    assert "tables:0" in names

@@ -85,7 +85,8 @@ class SharedTables(tf.Module):
         Returns:
           [items + 2, fields] int32 by the item's row shifted by one, 0 for padding.
         """
-        packed = [np.where(ids > 0, ids + embedding.first_row, _NOTHING) for ids, embedding in zip(columns, embeddings)]
+        pairs = zip(columns, embeddings, strict=True)
+        packed = [np.where(ids > 0, ids + embedding.first_row, _NOTHING) for ids, embedding in pairs]
         return np.pad(np.stack(packed, axis=1), [[1, 0], [0, 0]]).astype(np.int32)
 
     def read(self, lists: Sequence[IdList], rows: Sequence[tf.Tensor] = (), items: tf.Tensor | None = None) -> Sums:
@@ -103,7 +104,7 @@ class SharedTables(tf.Module):
                 first += [one.embedding.first_row + more] * ids.shape[1]
                 of_list += [number] * ids.shape[1]
         scale, counts = [1] * len(first), [1.0] * len(first)
-        if rows:
+        if rows and items is not None:
             together = tf.concat(rows, axis=1)
             fields = items.shape[1]
             numbers = [len(lists) + n for n, part in enumerate(rows) for _ in range(part.shape[1])]

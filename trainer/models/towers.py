@@ -272,7 +272,7 @@ class Towers(keras.layers.Layer):
 
     def segment_tokens(self, segments: tf.Tensor) -> tf.Tensor:
         """Token ids of segments, [batch, segments]: a segment of one unit is that unigram."""
-        # Only of the few rows of a request trimming takes longer than it saves.
+        # For the few rows of a request trimming takes longer than it saves.
         segments = trim(segments, shortest=1) if self._shared is None else segments
         return tf.where(segments > self.sizes.unigrams, segments + self.sizes.bigrams, segments)
 
