@@ -86,7 +86,8 @@ class SearchReader:
 
         Returns:
           The query tower's input; `items` and `stages` of what was clicked or better, [batch, max_positives]; where the
-          loss reads them, `page_stages`, `shown_items` and `hard_negatives`. Item rows are shifted by one and padded with 0.
+          loss reads them, `page_stages`, `shown_items` and `hard_negatives`. Item rows are shifted by one and padded
+          with 0.
         """
         hard = (features.HARD_NEGATIVES,) if self.config.negatives.hard else ()
         ranked = (features.POSITIONS,) if self.config.loss.ranking_weight else ()

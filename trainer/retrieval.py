@@ -107,9 +107,7 @@ class RetrievalModel(tfrs.models.Model):
             loss += self._config.loss.ranking_weight * ranking
         return loss
 
-    def _with_catalog_queries(
-        self, inputs: Mapping[str, tf.Tensor], random_rows: tf.Tensor
-    ) -> dict[str, tf.Tensor]:
+    def _with_catalog_queries(self, inputs: Mapping[str, tf.Tensor], random_rows: tf.Tensor) -> dict[str, tf.Tensor]:
         """The batch and, after its requests, queries made from the first of the random items."""
         config = self._config.catalog_queries
         count = min(round(config.share * self._config.batch_size), self._config.negatives.random)
@@ -175,7 +173,8 @@ class RetrievalModel(tfrs.models.Model):
         """
         settings, own_settings = self._config.loss, self._config.negatives
         if settings.kind == "hinge":
-            return losses.hinge_loss(positive, tf.gather(negative, request), tf.gather(masked, request), settings.margin)
+            negative, masked = tf.gather(negative, request), tf.gather(masked, request)
+            return losses.hinge_loss(positive, negative, masked, settings.margin)
         of_positive = of_shared = of_own = 0.0
         if settings.logq_correction:
             of_positive, of_shared = (

@@ -199,9 +199,7 @@ class Mgdspr(Towers):
         return tf.math.l2_normalize(vector, axis=-1, epsilon=1e-12) if self.settings.unit_vectors else vector
 
 
-def _attend(
-    grains: tf.Tensor, rows: tf.Tensor, states: Callable[[tf.Tensor], tf.Tensor], training: bool
-) -> tf.Tensor:
+def _attend(grains: tf.Tensor, rows: tf.Tensor, states: Callable[[tf.Tensor], tf.Tensor], training: bool) -> tf.Tensor:
     """Attends to the states of behavior lists.
 
     Most lists are empty or short, and side by side with long ones they cost as much as those: a training step reads
