@@ -42,7 +42,7 @@ class ServingConfig(Settings):
       shards: in how many shards the model was pushed (`index.shards`). With more than one, `model_dir` is what
         `model_dir` would be without: shard 0 of 3 lies in `MODEL_DIR-shard-0-of-3`, and is served as a model of
         its own, `MODEL_NAME-shard-0-of-3`.
-      threads: requests worked on at once; 0 takes two per processor core, at least 4, or 64 with batching.
+      threads: requests worked on at once; 0 takes 64, or without batching two per processor core, at least 4.
       enable_batching: whether requests that come at the same time are run together.
       batching_parameters_file: TensorFlow Serving's BatchingParameters as text; None takes its defaults.
       max_request_bytes: size of the largest request that is read.
@@ -65,7 +65,7 @@ class ServingConfig(Settings):
     versions: Annotated[int, Field(ge=1)] = 1
     shards: Annotated[int, Field(ge=1)] = 1
     threads: Annotated[int, Field(ge=0)] = 0
-    enable_batching: bool = False
+    enable_batching: bool = True
     batching_parameters_file: str | None = None
     max_request_bytes: Annotated[int, Field(ge=1, le=2**31 - 1)] = 64 * 2**20
     max_rows: Annotated[int, Field(ge=1)] = 65536

@@ -56,10 +56,9 @@ _OPTIONS = (
         help=f"Seconds between two looks for new versions.  [default: {_DEFAULTS.poll_interval_s:g}]",
     ),
     click.option(
-        "--enable-batching",
-        is_flag=True,
+        "--enable-batching/--no-enable-batching",
         default=None,
-        help="Run requests that come at the same time together.",
+        help="Run requests that wait at the same time together.  [default: enable-batching]",
     ),
     click.option(
         "--batching-parameters-file",
@@ -67,7 +66,9 @@ _OPTIONS = (
         help="TensorFlow Serving's BatchingParameters as text: max_batch_size, batch_timeout_micros and others.",
     ),
     click.option(
-        "--threads", type=int, help="Requests worked on at once.  [default: two per core, at least 4; 64 with batching]"
+        "--threads",
+        type=int,
+        help="Requests worked on at once.  [default: 64; without batching two per core, at least 4]",
     ),
     click.option(
         "--max-request-bytes",

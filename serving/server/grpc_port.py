@@ -31,6 +31,8 @@ _MODEL_SERVICE = "tensorflow.serving.ModelService"
 _RELOAD = "HandleReloadConfigRequest"
 # What gRPC calls a deadline that was not set.
 _NO_DEADLINE_S = 10 * 365 * 86400.0
+# Further calls get RESOURCE_EXHAUSTED at once: waiting behind so many, they would be answered too late.
+_MOST_CALLS = 2048
 
 
 def create(
@@ -46,6 +48,7 @@ def create(
     server = grpc.server(
         futures.ThreadPoolExecutor(threads, thread_name_prefix="souk-request"),
         interceptors=interceptors,
+        maximum_concurrent_rpcs=_MOST_CALLS,
         options=[
             # Two servers on one port would share its requests without a word.
             ("grpc.so_reuseport", 0),

@@ -65,7 +65,7 @@ def signature_name(document: Mapping[str, Any]) -> str:
     return name
 
 
-def read(document: Mapping[str, Any], specs: Mapping[str, tf.TensorSpec]) -> tuple[dict[str, tf.Tensor], Format]:
+def read(document: Mapping[str, Any], specs: Mapping[str, tf.TensorSpec]) -> tuple[dict[str, np.ndarray], Format]:
     """The input tensors of a request, and its format.
 
     Args:
@@ -152,12 +152,10 @@ def _columns(inputs: Any, specs: Mapping[str, tf.TensorSpec]) -> dict[str, Any]:
     return {name: inputs[name] for name in specs}
 
 
-def _tensor(values: Any, dtype: tf.DType) -> tf.Tensor:
+def _tensor(values: Any, dtype: tf.DType) -> np.ndarray:
     shape = list(_shape(values))
     flat = [_value(value, dtype) for value in _flat(values, shape, 0)]
-    if dtype == tf.string:
-        return tf.reshape(tf.constant(flat, tf.string, shape=[len(flat)]), shape)
-    return tf.constant(np.array(flat, dtype.as_numpy_dtype).reshape(shape))
+    return np.array(flat, dtype.as_numpy_dtype).reshape(shape)
 
 
 def _shape(values: Any) -> Iterator[int]:

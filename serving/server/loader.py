@@ -1,14 +1,14 @@
 """One version on disk -> signatures that can be called."""
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow.core.protobuf import config_pb2, saved_model_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2, prediction_log_pb2
 
 from serving.server import tensors
@@ -18,6 +18,11 @@ WARM_UP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 
 _SERVE_TAG = tf.saved_model.SERVING
 _INIT_SIGNATURE = "__saved_model_init_op"
+# A request runs on the thread that brought it: handing its small ops to others costs more than they do.
+_SESSION = config_pb2.ConfigProto(inter_op_parallelism_threads=-1, allow_soft_placement=True)
+# Each signature is a function, which TensorFlow optimizes by itself. To do so again from outside takes seconds of a
+# load and makes no request faster.
+_SESSION.graph_options.rewrite_options.disable_meta_optimizer = True
 # Op name prefix -> the module whose import registers those ops.
 _CUSTOM_OPS = {"Scann>": "scann"}
 
@@ -32,13 +37,19 @@ class SignatureError(ValueError):
 
 @dataclass(frozen=True)
 class Signature:
-    """One callable signature: its TensorFlow function, and its tensors by name."""
+    """One callable signature.
 
-    function: Any
+    Attributes:
+      function: from an array for each of `inputs` to an array for each of `outputs`, in their order.
+      inputs: what it takes, by name.
+      outputs: names of what it gives.
+    """
+
+    function: Callable[..., Sequence[Any]]
     inputs: Mapping[str, tf.TensorSpec]
-    outputs: frozenset[str]
+    outputs: Sequence[str]
 
-    def check_inputs(self, inputs: Mapping[str, tf.Tensor]) -> None:
+    def check_inputs(self, inputs: Mapping[str, np.ndarray]) -> None:
         """Compares what a request brings with what the signature takes.
 
         Raises:
@@ -52,9 +63,9 @@ class Signature:
                 f"Sent extra: {_names(extra)}. Missing but required: {_names(missing)}."
             )
         for name, spec in self.inputs.items():
-            got = inputs[name]
-            if got.dtype != spec.dtype:
-                raise SignatureError(f"input {name!r} must be {spec.dtype.name}, got {got.dtype.name}")
+            got, dtype = inputs[name], tf.as_dtype(inputs[name].dtype)
+            if dtype != spec.dtype:
+                raise SignatureError(f"input {name!r} must be {spec.dtype.name}, got {dtype.name}")
             if not spec.shape.is_compatible_with(got.shape):
                 raise SignatureError(f"input {name!r} must have shape {spec.shape}, got {got.shape}")
 
@@ -82,14 +93,12 @@ class LoadedModel:
     Attributes:
       signatures: what can be called, by name.
       signature_defs: the same as the SavedModel states it, for GetModelMetadata.
-      root: the restored object; it keeps the variables and tables of the signatures alive.
     """
 
     signatures: Mapping[str, Signature]
     signature_defs: get_model_metadata_pb2.SignatureDefMap
-    root: Any
 
-    def check(self, signature_name: str, inputs: Mapping[str, tf.Tensor], output_filter: list[str]) -> list[str]:
+    def check(self, signature_name: str, inputs: Mapping[str, np.ndarray], output_filter: list[str]) -> list[str]:
         """Compares a request with the signature; returns the names of the outputs that it wants.
 
         Raises:
@@ -99,15 +108,16 @@ class LoadedModel:
         signature.check_inputs(inputs)
         return signature.pick_outputs(output_filter)
 
-    def run(self, signature_name: str, inputs: Mapping[str, tf.Tensor]) -> dict[str, np.ndarray]:
-        """All outputs of one signature by name, as `tensors.array` has them, for inputs that `check` has passed.
+    def run(self, signature_name: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """All outputs of one signature by name, texts as arrays of bytes objects, for inputs that `check` has passed.
 
         Raises:
           SignatureError: if the signature is unknown.
           tf.errors.OpError: if the model itself fails.
         """
-        outputs = self.signature(signature_name).function(**inputs)
-        return {name: tensors.array(tensor) for name, tensor in outputs.items()}
+        signature = self.signature(signature_name)
+        outputs = signature.function(*(inputs[name] for name in signature.inputs))
+        return {name: tensors.array(value) for name, value in zip(signature.outputs, outputs, strict=True)}
 
     def signature(self, name: str) -> Signature:
         """The signature called `name`.
@@ -124,26 +134,38 @@ class LoadedModel:
 def load(path: Path) -> LoadedModel:
     """The model in the version folder `path`, custom ops of its index registered first.
 
+    It runs in a session of its own, as in TensorFlow Serving, which lives as long as its signatures: what ops keep
+    (ScaNN's searcher) goes with it, and would stay in TensorFlow's eager context for good.
+
     Raises:
       Exception: whatever TensorFlow has against the files; a broken model fails in many ways.
     """
     saved_model = saved_model_pb2.SavedModel.FromString((path / SAVED_MODEL_FILE).read_bytes())
-    meta_graph = _serving_graph(saved_model)
-    _register_custom_ops(meta_graph)
-    root = tf.saved_model.load(str(path), tags=[_SERVE_TAG])
-    signatures = {
-        name: Signature(
-            function=function,
-            inputs=dict(function.structured_input_signature[1]),
-            outputs=frozenset(function.structured_outputs),
-        )
-        for name, function in root.signatures.items()
-    }
+    _register_custom_ops(_serving_graph(saved_model))
+    session = tf.compat.v1.Session(graph=tf.Graph(), config=_SESSION)
+    with session.graph.as_default():
+        meta_graph = tf.compat.v1.saved_model.load(session, [_SERVE_TAG], str(path))
     definitions = get_model_metadata_pb2.SignatureDefMap()
     for name, definition in meta_graph.signature_def.items():
         if name != _INIT_SIGNATURE:
             definitions.signature_def[name].CopyFrom(definition)
-    return LoadedModel(signatures, definitions, root)
+    signatures = {name: _signature(session, found) for name, found in definitions.signature_def.items()}
+    return LoadedModel(signatures, definitions)
+
+
+def _signature(session: tf.compat.v1.Session, definition: Any) -> Signature:
+    options = config_pb2.CallableOptions(
+        feed=[info.name for info in definition.inputs.values()],
+        fetch=[info.name for info in definition.outputs.values()],
+    )
+    return Signature(
+        session._make_callable_from_options(options),
+        {
+            name: tf.TensorSpec(info.tensor_shape, tf.as_dtype(info.dtype), name)
+            for name, info in definition.inputs.items()
+        },
+        tuple(definition.outputs),
+    )
 
 
 def warm_up_requests(path: Path, limit: int) -> list[Any]:

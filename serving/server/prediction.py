@@ -15,7 +15,7 @@ from serving.server.loader import LoadedModel, SignatureError
 from serving.server.metrics import Metrics
 from serving.server.registry import InUse, ModelRegistry
 
-Tensors = Mapping[str, tf.Tensor]
+Tensors = Mapping[str, np.ndarray]
 Arrays = dict[str, np.ndarray]
 
 # Any text may come as a model's name; as a label each would stay in memory for good.
@@ -52,10 +52,6 @@ class Runner(Protocol):
         """
         ...
 
-    def stop(self) -> None:
-        """Ends its threads once everything that waits has been run."""
-        ...
-
 
 class DirectRunner:
     """Runs each request by itself, on its own thread."""
@@ -67,9 +63,6 @@ class DirectRunner:
         """See `Runner`."""
         check_deadline(deadline)
         return run_counted(used, signature, inputs, self._metrics)
-
-    def stop(self) -> None:
-        """See `Runner`; it has no threads."""
 
 
 def run_counted(used: InUse[LoadedModel], signature: str, inputs: Tensors, metrics: Metrics) -> Arrays:
@@ -155,7 +148,7 @@ class Predictor:
 
     def _check_rows(self, inputs: Tensors) -> None:
         for name, tensor in inputs.items():
-            if tensor.shape.rank and tensor.shape[0] == 0:
+            if tensor.shape and tensor.shape[0] == 0:
                 raise invalid(f"input {name!r} has 0 rows, so there is nothing to answer; send at least one")
-            if tensor.shape.rank and tensor.shape[0] > self.max_rows:
+            if tensor.shape and tensor.shape[0] > self.max_rows:
                 raise invalid(f"input {name!r} has {tensor.shape[0]} rows; this server takes {self.max_rows} at most")

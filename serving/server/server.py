@@ -72,7 +72,6 @@ class RunningServer:
         if self.rest_server is not None:
             self.rest_server.stop()
         stopping.wait()
-        self.predictor.runner.stop()
         self.health.stop()
         self.manager.stop(grace)
 
@@ -96,7 +95,6 @@ def start(config: ServingConfig) -> RunningServer:
         )
     with contextlib.ExitStack() as opened:
         runner = _runner(config, metrics)
-        opened.callback(runner.stop)
         predictor = Predictor(registry, runner, metrics, config.max_rows)
         threads = config.threads or (_BATCHED_REQUESTS if config.enable_batching else max(4, 2 * (os.cpu_count() or 1)))
         health = HealthService(registry.availability)
@@ -173,7 +171,7 @@ def _runner(config: ServingConfig, metrics: Metrics) -> Runner:
         parameters = config.batching_parameters_file
         return BatchingRunner(read_options(None if parameters is None else Path(parameters)), metrics)
     if config.batching_parameters_file is not None:
-        raise InputError("--batching-parameters-file is given without --enable-batching; give both, or neither.")
+        raise InputError("--batching-parameters-file is given with --no-enable-batching; give one of them, or neither.")
     return DirectRunner(metrics)
 
 

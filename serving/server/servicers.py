@@ -43,7 +43,7 @@ def predict(predictor: Predictor, request: predict_pb2.PredictRequest, deadline:
         predictor.count(request.model_spec.name, "GRPC", started, code)
     response = predict_pb2.PredictResponse()
     for name, values in answer.outputs.items():
-        response.outputs[name].CopyFrom(tensors.to_proto(values))
+        tensors.to_proto(values, response.outputs[name])
     _fill_model_spec(response.model_spec, answer.name, answer.number)
     response.model_spec.signature_name = answer.signature
     return response

@@ -1,6 +1,7 @@
 """Tensors between the wire and TensorFlow, in the form that TensorFlow Serving answers in."""
 
 import math
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -28,8 +29,8 @@ _FIELDS = {
 _MOST_REPEATED = 2**20
 
 
-def from_proto(proto: tensor_pb2.TensorProto) -> tf.Tensor:
-    """The tensor that `proto` describes.
+def from_proto(proto: tensor_pb2.TensorProto) -> np.ndarray:
+    """The values that `proto` describes; strings as bytes objects, which NumPy's own would cut at trailing zeros.
 
     Raises:
       ValueError: if the type is unknown, the values do not fit the shape, or few bytes stand for a huge tensor.
@@ -40,28 +41,27 @@ def from_proto(proto: tensor_pb2.TensorProto) -> tf.Tensor:
     try:
         # The values of a string tensor are bytes objects already: no way round by NumPy is needed.
         if proto.dtype == tf.string.as_datatype_enum and len(proto.string_val) == math.prod(sizes):
-            tensor = tf.constant(list(proto.string_val), tf.string)
-            return tensor if len(sizes) == 1 else tf.reshape(tensor, sizes)
-        return tf.constant(tf.make_ndarray(proto))
+            return np.array(list(proto.string_val), object).reshape(sizes)
+        return tf.make_ndarray(proto)
     except KeyError:
         raise ValueError(f"the tensor cannot be read: its dtype {proto.dtype} has no values of its own") from None
     except (TypeError, ValueError, tf.errors.OpError) as error:
         raise ValueError(f"the tensor cannot be read: {error}") from error
 
 
-def to_proto(values: np.ndarray) -> tensor_pb2.TensorProto:
-    """The wire form of an `array`, its values in the typed field of their type."""
+def to_proto(values: np.ndarray, proto: tensor_pb2.TensorProto) -> None:
+    """Writes `values` into an empty `proto`, in the typed field of their type."""
     dtype = tf.as_dtype(values.dtype)
     field = _FIELDS.get(dtype)
     if field is None:
-        return tf.make_tensor_proto(values, dtype=dtype)
-    proto = tensor_pb2.TensorProto(dtype=dtype.as_datatype_enum)
+        proto.CopyFrom(tf.make_tensor_proto(values, dtype=dtype))
+        return
+    proto.dtype = dtype.as_datatype_enum
     for size in values.shape:
         proto.tensor_shape.dim.add(size=size)
     getattr(proto, field).extend(values.ravel().tolist())
-    return proto
 
 
-def array(tensor: tf.Tensor) -> np.ndarray:
-    """The values of `tensor`; strings as bytes objects, which NumPy's own strings would cut at trailing zeros."""
-    return np.asarray(tensor.numpy(), object if tensor.dtype == tf.string else None)
+def array(value: Any) -> np.ndarray:
+    """What a session gave as an array: for a tensor without dimensions it gives a plain value."""
+    return np.asarray(value, object if isinstance(value, bytes) else None)

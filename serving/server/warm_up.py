@@ -1,8 +1,11 @@
-"""Makes a version ready to serve: loads it, and lets it answer the requests that were recorded with it."""
+"""Makes a version ready to serve: loads it, and lets each signature answer a request, recorded ones first."""
 
 import logging
 import time
 from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
 
 from serving.server import loader, tensors
 from serving.server.loader import LoadedModel
@@ -13,6 +16,9 @@ log = logging.getLogger("souk.serve")
 
 def load_and_warm_up(path: Path, warm_up_limit: int, metrics: Metrics) -> LoadedModel:
     """The model in `path`, after it has answered its recorded warm-up requests.
+
+    TensorFlow makes a signature ready when it first runs, which takes seconds; signatures that no recorded request asks
+    for are run on one made-up row.
 
     Raises:
       Exception: if it cannot be loaded, or cannot answer one of them.
@@ -25,17 +31,30 @@ def load_and_warm_up(path: Path, warm_up_limit: int, metrics: Metrics) -> Loaded
         metrics.load_attempt_count.add(str(path), "success" if loaded else "fail")
         metrics.load_latency.add(str(path), by=round((time.perf_counter() - started) * 1e6))
     requests = loader.warm_up_requests(path, warm_up_limit)
-    started, warm = time.perf_counter(), False
+    started, warm, cold = time.perf_counter(), False, set(model.signatures)
     try:
         for request in requests:
             inputs = {name: tensors.from_proto(proto) for name, proto in request.inputs.items()}
             signature = request.model_spec.signature_name or "serving_default"
             model.check(signature, inputs, list(request.output_filter))
             model.run(signature, inputs)
+            cold.discard(signature)
         warm = True
     finally:
         if requests:
             microseconds = (time.perf_counter() - started) * 1e6
             metrics.model_warmup_latency.observe(microseconds, str(path), "OK" if warm else "UNKNOWN")
     log.info("version %s: warmed up with %d recorded requests", path.name, len(requests))
+    for signature in sorted(cold) if warm_up_limit else ():
+        try:
+            model.run(signature, {name: _one_row(spec) for name, spec in model.signatures[signature].inputs.items()})
+        except (tf.errors.OpError, ValueError) as error:
+            log.info("version %s: %s does not take a row of zeros to warm up: %s", path.name, signature, error)
     return model
+
+
+def _one_row(spec: tf.TensorSpec) -> np.ndarray:
+    """Zeros, or empty texts, in a shape that fits."""
+    return np.full(
+        [size or 1 for size in spec.shape.as_list()], b"" if spec.dtype == tf.string else 0, spec.dtype.as_numpy_dtype
+    )

@@ -1,7 +1,5 @@
-import gc
 import threading
 import time
-import weakref
 from concurrent import futures
 
 import numpy as np
@@ -39,10 +37,11 @@ class Doubler:
         def run(x):
             self.may_run.wait(30)
             self.sizes.append(int(x.shape[0]))
-            return double(x)
+            outputs = double(x)
+            return outputs["y"].numpy(), outputs["rows"].numpy()
 
-        signature = Signature(run, {"x": specs[0]}, frozenset({"y", "rows"}))
-        self.used = InUse("doubler", 1, LoadedModel({"double": signature}, None, None))
+        signature = Signature(run, {"x": specs[0]}, ("y", "rows"))
+        self.used = InUse("doubler", 1, LoadedModel({"double": signature}, None))
 
 
 @pytest.fixture
@@ -50,34 +49,24 @@ def doubler():
     return Doubler()
 
 
-@pytest.fixture
-def begin():
-    """Makes runners, and ends them with the test."""
-    made = []
-
-    def make(**options) -> BatchingRunner:
-        made.append(BatchingRunner(BatchingOptions(**{"threads": 1, **options}), Metrics()))
-        return made[-1]
-
-    yield make
-    for runner in made:
-        runner.stop()
+def begin(**options) -> BatchingRunner:
+    return BatchingRunner(BatchingOptions(**{"threads": 1, **options}), Metrics())
 
 
 def x(*rows):
-    return {"x": tf.constant(rows, tf.float32, shape=[len(rows), np.size(rows[0])] if rows else [0, 1])}
+    return {"x": np.array(rows, np.float32).reshape([len(rows), np.size(rows[0]) if rows else 1])}
 
 
 def queued(runner: BatchingRunner) -> int:
-    return sum(len(batch.tasks) for queue in runner._queues.values() for batch in queue)
+    return sum(len(queue) for queue in runner._queues.values())
 
 
 def run_together(runner, doubler, requests, deadline=None):
-    """Answers or errors of requests that all wait at once, behind one that holds the only batch thread."""
+    """Answers or errors of requests that all wait at once, behind one that is run."""
     doubler.may_run.clear()
     with futures.ThreadPoolExecutor(len(requests) + 1) as pool:
         holding = pool.submit(runner.run, doubler.used, "double", x([0]), None)
-        wait_for(lambda: queued(runner) == 0 and holding.running(), "the first batch")
+        wait_for(lambda: runner._running == 1 and holding.running(), "the first batch")
         waiting = []
         for request in requests:
             before = queued(runner)
@@ -89,31 +78,31 @@ def run_together(runner, doubler, requests, deadline=None):
     return [task.exception() or task.result()["y"].tolist() for task in waiting]
 
 
-def test_requests_that_wait_are_run_as_one(begin, doubler):
+def test_requests_that_wait_are_run_as_one(doubler):
     answers = run_together(begin(), doubler, [x([1]), x([2], [3]), x([4])])
     assert answers == [[[2]], [[4], [6]], [[8]]]
     assert doubler.sizes == [1, 4]
 
 
-def test_a_batch_is_no_larger_than_allowed(begin, doubler):
+def test_a_batch_is_no_larger_than_allowed(doubler):
     answers = run_together(begin(max_batch_size=3), doubler, [x([1], [2]), x([3], [4]), x([5])])
     assert answers == [[[2], [4]], [[6], [8]], [[10]]]
     assert doubler.sizes == [1, 2, 3]
 
 
-def test_inputs_of_other_shapes_are_run_apart(begin, doubler):
+def test_inputs_of_other_shapes_are_run_apart(doubler):
     answers = run_together(begin(), doubler, [x([1]), x([2, 3]), x([4])])
     assert answers == [[[2]], [[4, 6]], [[8]]]
     assert sorted(doubler.sizes) == [1, 1, 2]
 
 
-def test_a_wrong_input_fails_its_own_request_only(begin, doubler):
+def test_a_wrong_input_fails_its_own_request_only(doubler):
     good, bad, other = run_together(begin(), doubler, [x([1]), x([-1]), x([4])])
     assert (good, other) == ([[2]], [[8]])
     assert isinstance(bad, tf.errors.InvalidArgumentError)
 
 
-def test_a_full_queue_refuses_as_tensorflow_serving_does(begin, doubler):
+def test_a_full_queue_refuses_as_tensorflow_serving_does(doubler):
     runner = begin(max_batch_size=1, max_enqueued_batches=2)
     *answers, refused = run_together(runner, doubler, [x([1]), x([2]), x([3])])
     assert answers == [[[2]], [[4]]]
@@ -124,17 +113,12 @@ def test_a_full_queue_refuses_as_tensorflow_serving_does(begin, doubler):
     )
 
 
-def test_a_request_larger_than_a_batch_is_refused(begin, doubler):
-    with pytest.raises(RequestError, match="Task size 3 is larger than maximum input batch size 2"):
-        begin(max_batch_size=2).run(doubler.used, "double", x([1], [2], [3]), None)
-
-
-def test_what_is_too_late_is_not_run(begin, doubler):
+def test_what_is_too_late_is_not_run(doubler):
     runner = begin()
     doubler.may_run.clear()
     with futures.ThreadPoolExecutor(2) as pool:
         holding = pool.submit(runner.run, doubler.used, "double", x([0]), None)
-        wait_for(lambda: queued(runner) == 0 and holding.running(), "the first batch")
+        wait_for(lambda: runner._running == 1 and holding.running(), "the first batch")
         late = pool.submit(runner.run, doubler.used, "double", x([1]), time.monotonic() + 0.05)
         assert late.exception(30).code.name == "DEADLINE_EXCEEDED"
         doubler.may_run.set()
@@ -143,29 +127,10 @@ def test_what_is_too_late_is_not_run(begin, doubler):
     assert doubler.sizes == [1, 1]
 
 
-def test_a_batch_is_filled_up_to_an_allowed_size(begin, doubler):
-    runner = begin(max_batch_size=8, allowed_sizes=(4, 8))
-    outputs = runner.run(doubler.used, "double", x([1], [2], [3]), None)
-    assert outputs["y"].tolist() == [[2], [4], [6]]
-    assert doubler.sizes == [4]
-
-
-@pytest.mark.parametrize("rows", [0, 1])
-def test_what_cannot_be_joined_is_run_alone(begin, doubler, rows):
+@pytest.mark.parametrize("rows", [0, 1, 3])
+def test_what_cannot_be_joined_is_run_alone(doubler, rows):
     inputs = x(*[[1.0]] * rows)
-    assert begin().run(doubler.used, "double", inputs, None)["y"].shape == (rows, 1)
-
-
-def test_a_batch_waits_for_company_until_it_is_full(begin, doubler):
-    runner = begin(timeout_s=30, max_batch_size=3)
-    with futures.ThreadPoolExecutor(3) as pool:
-        runs = [pool.submit(runner.run, doubler.used, "double", x([value]), None) for value in range(3)]
-        assert [run.result(20)["y"][0, 0] for run in runs] == [0, 2, 4]
-    assert doubler.sizes == [3]
-
-
-def test_a_batch_that_nobody_joins_is_run_when_its_time_is_up(begin, doubler):
-    assert begin(timeout_s=0.05).run(doubler.used, "double", x([4]), None)["y"].tolist() == [[8]]
+    assert begin(max_batch_size=2).run(doubler.used, "double", inputs, None)["y"].shape == (rows, 1)
 
 
 @settings(deadline=None, max_examples=15)
@@ -173,38 +138,27 @@ def test_a_batch_that_nobody_joins_is_run_when_its_time_is_up(begin, doubler):
 def test_every_request_gets_its_own_rows(requests, largest):
     doubler = Doubler()
     runner = BatchingRunner(BatchingOptions(threads=2, max_batch_size=largest, max_enqueued_batches=99), Metrics())
-    try:
-        with futures.ThreadPoolExecutor(len(requests)) as pool:
-            runs = [pool.submit(runner.run, doubler.used, "double", x(*[[v] for v in r]), None) for r in requests]
-            answers = [run.result(30)["y"][:, 0].tolist() for run in runs]
-    finally:
-        runner.stop()
+    with futures.ThreadPoolExecutor(len(requests)) as pool:
+        runs = [pool.submit(runner.run, doubler.used, "double", x(*[[v] for v in r]), None) for r in requests]
+        answers = [run.result(30)["y"][:, 0].tolist() for run in runs]
+    assert (runner._running, runner._queues) == (0, {})
     assert answers == [[2 * value for value in values] for values in requests]
     assert max(doubler.sizes) <= largest
 
 
-def test_the_parameters_are_read_from_tensorflow_servings_file(tmp_path):
+def test_the_parameters_are_read_from_tensorflow_servings_file(tmp_path, caplog):
     path = tmp_path / "batching.config"
     path.write_text(
-        "max_batch_size { value: 64 } batch_timeout_micros { value: 1500 } max_enqueued_batches { value: 7 } "
-        'num_batch_threads { value: 3 } thread_pool_name { value: "own" } '
-        "allowed_batch_sizes: 16 allowed_batch_sizes: 64"
+        "max_batch_size { value: 64 } batch_timeout_micros { value: 0 } max_enqueued_batches { value: 7 } "
+        'num_batch_threads { value: 3 } thread_pool_name { value: "own" }'
     )
-    assert read_options(path) == BatchingOptions(64, 0.0015, 7, 3, "own", (16, 64))
+    assert read_options(path) == BatchingOptions(64, 7, 3, "own")
     path.write_text("")
     assert read_options(path) == read_options(None) == BatchingOptions()
-
-
-def test_sizes_that_can_end_tensorflow_serving_are_warned_of(tmp_path, caplog):
-    path = tmp_path / "batching.config"
-    path.write_text("max_batch_size { value: 8 }")
-    read_options(path)
     assert caplog.messages == []
-    path.write_text("max_batch_size { value: 8 } allowed_batch_sizes: 8")
-    read_options(path)
-    (message,) = caplog.messages
-    assert f"{path}: allowed_batch_sizes" in message
-    assert "leave them out" in message
+    path.write_text("batch_timeout_micros { value: 1500 }")
+    assert read_options(path) == BatchingOptions()
+    assert "batch_timeout_micros has no effect" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -214,7 +168,7 @@ def test_sizes_that_can_end_tensorflow_serving_are_warned_of(tmp_path, caplog):
         ("max_batch_size { value: 0 }", "max_batch_size must be at least 1, got 0"),
         ("num_batch_threads { value: 0 }", "num_batch_threads must be at least 1"),
         ("batch_timeout_micros { value: -1 }", "batch_timeout_micros must be at least 0"),
-        ("max_batch_size { value: 8 } allowed_batch_sizes: 4", "must increase and end with max_batch_size"),
+        ("max_batch_size { value: 8 } allowed_batch_sizes: 8", "allowed_batch_sizes is not supported"),
         ("pad_variable_length_inputs: true", "pad_variable_length_inputs is not supported"),
     ],
 )
@@ -228,8 +182,8 @@ def test_parameters_that_cannot_be_followed_are_explained(tmp_path, text, messag
 def test_a_batching_server_gives_every_client_its_own_answer(tmp_path, start_server):
     tiny_retriever.push(tmp_path, 1, flaw="fails_on_long_query")
     parameters = tmp_path / "batching.config"
-    parameters.write_text("max_batch_size { value: 16 } batch_timeout_micros { value: 5000 }")
-    server = start_server(tmp_path, enable_batching=True, batching_parameters_file=str(parameters))
+    parameters.write_text("max_batch_size { value: 16 } num_batch_threads { value: 1 }")
+    server = start_server(tmp_path, batching_parameters_file=str(parameters))
     assert server.manager.wait_until_available(60)
     queries = [f"{title} {number}" for number in range(2) for title in tiny_retriever.TITLES]
     model = tiny_retriever.TinyRetriever(version=1, k=10, flaw="none")
@@ -247,19 +201,5 @@ def test_a_batching_server_gives_every_client_its_own_answer(tmp_path, start_ser
 
 def test_parameters_without_batching_are_refused(tmp_path, start_server):
     tiny_retriever.push(tmp_path, 1)
-    with pytest.raises(InputError, match="without --enable-batching"):
-        start_server(tmp_path, batching_parameters_file="x")
-
-
-def test_an_idle_thread_keeps_no_model_in_memory(begin):
-    doubler = Doubler()
-    runner = begin(threads=2)
-    assert runner.run(doubler.used, "double", x([1.0]), None)["y"].tolist() == [[2.0]]
-    model = weakref.ref(doubler.used.model)
-    del doubler
-
-    def gone() -> bool:
-        gc.collect()
-        return model() is None
-
-    wait_for(gone, "the model's end")
+    with pytest.raises(InputError, match="with --no-enable-batching"):
+        start_server(tmp_path, enable_batching=False, batching_parameters_file="x")

@@ -7,7 +7,6 @@ import pytest
 import tensorflow as tf
 
 from serving.server import json_tensors, tensors
-from serving.server import tensors as arrays
 from serving.server.json_tensors import Format
 
 TEXT = {"query": tf.TensorSpec([None], tf.string)}
@@ -15,12 +14,12 @@ TWO = {"text": tf.TensorSpec([None], tf.string), "weight": tf.TensorSpec([None],
 
 
 def write(outputs, layout: Format) -> str:
-    return json_tensors.write({name: tensors.array(tensor) for name, tensor in outputs.items()}, layout)
+    return json_tensors.write({name: tensors.array(tensor.numpy()) for name, tensor in outputs.items()}, layout)
 
 
 def read(specs, **document):
-    tensors, layout = json_tensors.read(json_tensors.parse(json.dumps(document).encode()), specs)
-    return {name: arrays.array(tensor).tolist() for name, tensor in tensors.items()}, layout
+    arrays, layout = json_tensors.read(json_tensors.parse(json.dumps(document).encode()), specs)
+    return {name: array.tolist() for name, array in arrays.items()}, layout
 
 
 def spec(dtype):

@@ -18,7 +18,7 @@ from tensorflow_serving.apis import (
 
 from schema import features
 from serving.config import ServingConfig
-from serving.server import loader, prediction
+from serving.server import batching, loader
 from serving.server.server import start
 from tests.serving import tiny_retriever
 from tests.serving.waiting import wait_for
@@ -95,15 +95,14 @@ def test_a_request_of_too_many_rows_is_refused(predict):
     assert runs(server) == 1
 
 
-@pytest.fixture(scope="module", params=["alone", "batched", "padded"])
+@pytest.fixture(scope="module", params=["alone", "batched"])
 def any_server(request, tmp_path_factory):
-    """A server without batching, with it, and with it where batches are padded to allowed sizes."""
+    """A server without batching, and one with it."""
     folder = tmp_path_factory.mktemp(request.param)
     tiny_retriever.push(folder / "models", 1)
     parameters = folder / "batching.config"
-    sizes = "allowed_batch_sizes: 1 allowed_batch_sizes: 4" if request.param == "padded" else ""
-    parameters.write_text(f"max_batch_size {{ value: 4 }} {sizes}")
-    options = {} if request.param == "alone" else {"enable_batching": True, "batching_parameters_file": str(parameters)}
+    parameters.write_text("max_batch_size { value: 4 }")
+    options = {"enable_batching": False} if request.param == "alone" else {"batching_parameters_file": str(parameters)}
     server = start(ServingConfig(model_dir=str(folder / "models"), port=0, poll_interval_s=60, **options))
     assert server.manager.wait_until_available(60)
     yield server
@@ -137,13 +136,13 @@ def test_a_predict_of_no_rows_is_refused_over_rest(any_server, signature, layout
 def slow_runs(monkeypatch):
     """Lets runs of signatures wait until the event is set."""
     go_on = threading.Event()
-    run_counted = prediction.run_counted
+    run_counted = batching.run_counted
 
     def wait(*arguments):
         go_on.wait(60)
         return run_counted(*arguments)
 
-    monkeypatch.setattr(prediction, "run_counted", wait)
+    monkeypatch.setattr(batching, "run_counted", wait)
     yield go_on
     go_on.set()
 
