@@ -1,14 +1,18 @@
-"""Souk's serving at a million items: recall, latency, throughput, build and start, beside ScaNN, FAISS and hnswlib.
+"""What a search request costs, from bare ScaNN to `souk serve`: processor time, latency, throughput, swaps.
 
-    make bench-serving    or    python -m benchmarks.serving [--items 1000000] [--folder runs/bench-serving]
+    make bench-serving    or    python -m benchmarks.serving [--sizes 100000 1000000] [--folder runs/bench-serving]
 
 Real towers, trained on the simulated demo shop, answer requests of its last day over unit vectors that are scattered
 around those of the shop's items. Parameters are chosen with one half of the requests, and recall is measured with the
-other. The server is a process of its own, asked over gRPC by open-loop traffic of single queries; the traffic's
+other. Servers are processes of their own, asked over gRPC by open-loop traffic of single queries; the traffic's
 generator runs on the same processors. What is compared is measured in turns, round by round; medians are printed.
+
+--against takes another checkout, whose `souk serve` is measured in turns with this one's. --target takes any server,
+such as TensorFlow Serving, that was started on FOLDER/served and takes over new versions by itself.
 """
 
 import argparse
+import contextlib
 import os
 import shutil
 import sys
@@ -24,21 +28,22 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.serving import growth
-from benchmarks.serving.libraries import FaissHnsw, FaissIvf, Hnswlib, Library, Scann, Speed, measure, tune
+from benchmarks.serving import growth, libraries
+from benchmarks.serving.libraries import Cost, FaissHnsw, FaissIvf, Hnswlib, Library, Scann, ScannOp, tune
 from benchmarks.serving.memory import resident_mib
 from benchmarks.serving.servable import Built, build
-from benchmarks.serving.server import Server, Swap, cold_query_s, saturate, serving, swap, traffic
+from benchmarks.serving.server import Server, Swaps, cold_query_s, half_load, saturate, serving, swap, target
 from benchmarks.serving.towers import Towers, exact_neighbors, grow, train_towers
 from components.index_builder.config import IndexConfig
 from components.index_builder.parameters import recall_against_exact
+from serving.load.histogram import LatencyHistogram
 from serving.load.report import Report
-from serving.load.saturation import RateStep, Saturation
+from serving.load.saturation import RateStep
+from serving.server import loader
 
 K, REQUESTS, WANTED_RECALL = 100, 2000, 0.97
-BATCHING = (
-    "max_batch_size {{ value: 64 }} batch_timeout_micros {{ value: 0 }} num_batch_threads {{ value: {threads} }}\n"
-)
+_SERVABLE = "the servable, by a session"
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def told(text: str) -> None:
@@ -49,51 +54,92 @@ def told(text: str) -> None:
 def main() -> None:
     """Runs the benchmark and prints its tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--items", type=int, default=1_000_000)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1_000_000], metavar="ITEMS")
     parser.add_argument("--folder", type=Path, default=Path("runs/bench-serving"))
     parser.add_argument("--model", default="two_tower", choices=("two_tower", "dpsr", "mmse", "mgdspr"))
     parser.add_argument("--backend", default="scann", choices=("scann", "portable"))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=8.0, help="of traffic at each rate")
+    parser.add_argument("--swaps", type=int, default=10, help="versions that are pushed under half of the load")
     parser.add_argument("--growth", type=int, nargs="*", default=[250_000, 500_000, 1_000_000])
-    parser.add_argument("--alone", action="store_true", help="leave the other libraries out")
+    parser.add_argument("--alone", action="store_true", help="leave FAISS and hnswlib out")
+    parser.add_argument("--against", type=Path, metavar="CHECKOUT")
+    parser.add_argument("--target", metavar="HOST:PORT")
     arguments = parser.parse_args()
-    console, threads = Console(width=130), os.cpu_count() or 1
+    console = Console(width=130)
 
     told("towers ...")
     towers = train_towers(arguments.folder, REQUESTS, arguments.model)
-    vectors, rows = grow(towers.catalog, arguments.items)
-    judged = towers.queries[REQUESTS // 2 :]
-    exact = exact_neighbors(vectors, judged, K)
     console.print(
-        f"{threads} processors; {len(vectors):,} vectors of {vectors.shape[1]}; {arguments.model} towers; "
-        f"{REQUESTS:,} requests of a simulated day"
+        f"{os.cpu_count()} processors; {arguments.model} towers; {REQUESTS:,} requests of a simulated day; all at the "
+        "same recall"
     )
-    told("index and servable ...")
-    base = Path(tempfile.mkdtemp(prefix="bench-serving-", dir=arguments.folder))
-    config = IndexConfig(k=K, backend=arguments.backend, wanted_recall=WANTED_RECALL)
-    try:
-        built = build(towers, vectors, rows, config, REQUESTS // 2, base)
-        recall = recall_against_exact(built.found, exact)
-        console.print(
-            f"{built.chosen.name} {built.chosen.parameters}: recall@{K} {recall:.4f} on requests that it was not "
-            f"chosen with; index chosen and built in {built.index_s:.0f} s, saved in {built.save_s:.0f} s\n"
-        )
-        libraries = [] if arguments.alone else build_libraries(built, vectors, exact, judged, recall, console)
-        batching = base / "batching.config"
-        batching.write_text(BATCHING.format(threads=threads))
-        with serving(base, batching, base / "server.log") as server:
-            rate = rounds(libraries, server, towers, judged, arguments.rounds, arguments.seconds, threads, console)
-            told("a new version under traffic ...")
-            console.print(swap_table(swap(server, base, towers.examples, rate / 2, arguments.seconds)))
-    finally:
-        shutil.rmtree(base)
+    for items in arguments.sizes:
+        with contextlib.ExitStack() as stack:
+            if arguments.target is None:
+                base = Path(tempfile.mkdtemp(prefix="bench-serving-", dir=arguments.folder))
+                stack.callback(shutil.rmtree, base)
+            else:
+                base = arguments.folder / "served"
+                base.mkdir(exist_ok=True)
+            compare(arguments, items, towers, base, console)
     if arguments.growth:
+        vectors, _ = grow(towers.catalog, max(arguments.growth))
         console.print(growth_table(vectors, towers, arguments.growth, arguments.backend))
 
 
+def compare(arguments: argparse.Namespace, items: int, towers: Towers, base: Path, console: Console) -> None:
+    """Everything at one size."""
+    vectors, rows = grow(towers.catalog, items)
+    judged = towers.queries[REQUESTS // 2 :]
+    exact = exact_neighbors(vectors, judged, K)
+    told(f"{items:,} items: index and servable ...")
+    config = IndexConfig(k=K, backend=arguments.backend, wanted_recall=WANTED_RECALL)
+    built = build(towers, vectors, rows, config, REQUESTS // 2, base)
+    recall = recall_against_exact(built.found, exact)
+    console.print(
+        f"\n{items:,} vectors of {vectors.shape[1]}: {built.chosen.name} {built.chosen.parameters}, recall@{K} "
+        f"{recall:.4f} on requests that it was not chosen with; chosen and built in {built.index_s:.0f} s, saved in "
+        f"{built.save_s:.0f} s"
+    )
+    others = build_libraries(built, vectors, exact, judged, recall, arguments.alone, console)
+    checkouts = {"souk serve, over gRPC": ROOT}
+    if arguments.against is not None:
+        checkouts["souk serve of --against"] = arguments.against.resolve()
+    with contextlib.ExitStack() as stack:
+        bases, servers = {}, []
+        for number, (name, checkout) in enumerate(checkouts.items()):
+            # Each has versions of its own, so that those that are pushed to one do not come to the other.
+            bases[name] = base / f"server-{number}"
+            shutil.copytree(base / str(built.version), bases[name] / "1", copy_function=os.link)
+            stack.callback(shutil.rmtree, bases[name])
+            log = base / f"server-{number}.log"
+            servers.append(stack.enter_context(serving(name, bases[name].resolve(), checkout, log.resolve())))
+        if arguments.target is not None:
+            servers.append(target(arguments.target, base, built.version))
+        rates = rounds(others, built, servers, towers, base, arguments, console)
+        for server in servers if arguments.swaps else ():
+            if server.process is not None:
+                told(f"new versions under traffic: {server.name} ...")
+                found = swap(
+                    server,
+                    bases[server.name],
+                    towers.examples,
+                    rates[server.name] / 2,
+                    arguments.swaps,
+                    arguments.seconds,
+                )
+                console.print(swap_table(server.name, found))
+
+
 def build_libraries(
-    built: Built, vectors: np.ndarray, exact: np.ndarray, queries: np.ndarray, recall: float, console: Console
+    built: Built,
+    vectors: np.ndarray,
+    exact: np.ndarray,
+    queries: np.ndarray,
+    recall: float,
+    alone: bool,
+    console: Console,
 ) -> list[Library]:
     """Every library, built and set to the recall that the servable's index has, and a table of what that took."""
     parameters = built.chosen.parameters
@@ -102,8 +148,10 @@ def build_libraries(
     table = Table(title="Built with all processors, set to the servable's recall", title_justify="left")
     for name in ("library", "build s", "resident MiB more", "setting", f"recall@{K}"):
         table.add_column(name, justify="left" if name == "library" else "right")
-    libraries: list[Library] = [Scann(leaves, [pair], K), FaissIvf(leaves), FaissHnsw(), Hnswlib()]
-    for library in libraries:
+    found: list[Library] = [Scann(leaves, [pair], K), ScannOp(built.index, K)]
+    if not alone:
+        found += [FaissIvf(leaves), FaissHnsw(), Hnswlib()]
+    for library in found:
         told(f"{library.name} ...")
         before, started = resident_mib(), time.perf_counter()
         library.build(vectors, os.cpu_count() or 1)
@@ -111,76 +159,91 @@ def build_libraries(
         knob, reached = tune(library, queries, exact, recall - 0.001)
         table.add_row(library.name, f"{seconds:.0f}", f"{more:,.0f}", str(knob), f"{reached:.4f}")
     console.print(table)
-    return libraries
+    return found
 
 
 def rounds(
-    libraries: Sequence[Library],
-    server: Server,
+    others: Sequence[Library],
+    built: Built,
+    servers: Sequence[Server],
     towers: Towers,
-    queries: np.ndarray,
-    count: int,
-    seconds: float,
-    threads: int,
+    base: Path,
+    arguments: argparse.Namespace,
     console: Console,
-) -> float:
-    """Measures libraries and server in turns, prints what they do, and returns the saturated rate."""
-    speeds = {library.name: Speed() for library in libraries}
-    saturations: list[Saturation] = []
+) -> dict[str, float]:
+    """Measures everything in turns, prints what it costs, and returns the saturated rate of each server."""
+    threads, queries = os.cpu_count() or 1, towers.queries[REQUESTS // 2 :]
+    model = loader.load(base / str(built.version))
+    rows = [np.array([example], object) for example in towers.examples[REQUESTS // 2 :]]
+
+    def ask_servable(row: np.ndarray) -> dict[str, np.ndarray]:
+        return model.run("serving_default", {"examples": row})
+
+    costs = {name: Cost() for name in (*(library.name for library in others), _SERVABLE, *(s.name for s in servers))}
+    starts = dict.fromkeys(costs, 200.0)
     halves: list[Report] = []
-    cold: list[float] = []
-    cpu_ms: list[float] = []
-    start = 100.0
-    for number in range(count):
-        told(f"round {number + 1} of {count} ...")
-        for library in libraries:
-            measure(library, queries, K, threads, speeds[library.name])
-        saturations.append(saturate(server, towers.examples, start, seconds, tell_step))
-        start = max(10.0, 0.8 * saturations[-1].rate)
-        used = server.cpu_s()
-        halves.append(traffic(server, towers.examples, saturations[-1].rate / 2, 2 * seconds, seed=number))
-        cpu_ms.append((server.cpu_s() - used) / halves[-1].answered * 1e3)
-        cold += [cold_query_s(server, "red shoes") for _ in range(3)]
-    saturated = float(np.median([found.rate for found in saturations]))
-    table = Table(title="Queries a second and milliseconds a query", title_justify="left")
-    for name in ("", "one after another, ms", "one by one, /s", "handed over at once, /s", "server / one by one"):
-        table.add_column(name, justify="right" if name else "left")
-    for name, speed in speeds.items():
-        singles = float(np.median(speed.singles))
-        table.add_row(
-            name,
-            f"{np.median(speed.single_ms):.2f}",
-            f"{singles:,.0f}",
-            f"{np.median(speed.batched):,.0f}",
-            f"{saturated / singles:.2f}",
-        )
-    table.add_row("Souk over gRPC, towers included", "", f"{saturated:,.0f}", "", "1.00")
-    console.print(table)
-    worst = [f"{half.latency.percentile(99) * 1e3:.1f}" for half in halves]
-    percentiles = {p: np.median([half.latency.percentile(p) * 1e3 for half in halves]) for p in (50, 90, 99)}
+    for number in range(arguments.rounds):
+        told(f"round {number + 1} of {arguments.rounds} ...")
+        for library in others:
+            libraries.measure(
+                lambda query, index=library: index.single(query, K), queries, threads, costs[library.name]
+            )
+        libraries.measure(ask_servable, rows, threads, costs[_SERVABLE])
+        for server in servers:
+            told(f" {server.name}")
+            rate = saturate(server, towers.examples, starts[server.name], arguments.seconds, tell_step).rate
+            starts[server.name] = max(10.0, 0.8 * rate)
+            halves.append(half_load(server, towers.examples, rate, 2 * arguments.seconds, costs[server.name]))
+    console.print(cost_table(costs))
+    cold = [cold_query_s(servers[0], "red shoes") for _ in range(3)]
     console.print(
-        f"At half of that rate: p50 {percentiles[50]:.1f} ms, p90 {percentiles[90]:.1f} ms, "
-        f"p99 {percentiles[99]:.1f} ms (rounds: {', '.join(worst)}), "
-        f"{sum(half.failed for half in halves)} of {sum(half.due for half in halves):,} failed, "
-        f"{np.median(cpu_ms):.2f} ms of the server's processor time a query\n"
-        f"The server was ready {server.start_s:.1f} s after its start and holds {server.resident_mib():,.0f} MiB.\n"
+        f"At half of the saturated rates {sum(half.failed for half in halves)} of "
+        f"{sum(half.due for half in halves):,} requests failed. {servers[0].name} was ready {servers[0].start_s:.1f} s "
+        f"after its start and holds {servers[0].resident_mib():,.0f} MiB.\n"
         f"`souk query` from a cold shell: {np.median(cold):.2f} s (worst of {len(cold)}: {max(cold):.2f} s)\n"
     )
-    return saturated
+    return {server.name: float(np.median(costs[server.name].rate)) for server in servers}
 
 
-def swap_table(changed: Swap) -> Table:
-    """Latencies before, during and after a change of versions."""
+def cost_table(costs: dict[str, Cost]) -> Table:
+    """What a request costs; the first row is what the others are compared with."""
     table = Table(
-        title=f"A new version under traffic: over after {changed.swap_s:.0f} s; {changed.before_mib:,.0f} MiB before, "
-        f"{changed.most_mib:,.0f} at most, {changed.after_mib:,.0f} after",
+        title="A request. In process: one after another; servers: at half of their saturated rate", title_justify="left"
+    )
+    for name in ("", "CPU ms", "of the first row's", "p50 ms", "p99 ms (rounds)", "most /s", "of the first row's"):
+        table.add_column(name, justify="right" if name else "left")
+    first = next(iter(costs.values()))
+    for name, cost in costs.items():
+        cpu, rate = (float(np.median(values)) if values else np.nan for values in (cost.cpu_ms, cost.rate))
+        table.add_row(
+            name,
+            f"{cpu:.2f}" if cost.cpu_ms else "",
+            f"{cpu / np.median(first.cpu_ms):.1f} times" if cost.cpu_ms else "",
+            f"{np.median(cost.p50_ms):.2f}",
+            f"{np.median(cost.p99_ms):.1f} ({', '.join(f'{value:.1f}' for value in cost.p99_ms)})",
+            f"{rate:,.0f}",
+            f"{rate / np.median(first.rate):.1%}",
+        )
+    return table
+
+
+def swap_table(name: str, swaps: Swaps) -> Table:
+    """Latencies before and during changes of versions."""
+    table = Table(
+        title=f"{name}: {len(swaps.during)} new versions under half of the load, each over after "
+        f"{np.median(swaps.seconds):.0f} s and {np.median(swaps.cpu_s):.0f} s of processor time (requests included); "
+        f"{swaps.before_mib:,.0f} MiB before, {swaps.after_mib:,.0f} after",
         title_justify="left",
     )
-    for name in ("", "requests", "failed", "p50 ms", "p99 ms", "longest ms"):
-        table.add_column(name, justify="right" if name else "left")
-    for report in changed.reports:
-        times = (report.latency.percentile(50), report.latency.percentile(99), report.latency.max)
-        table.add_row(report.name, f"{report.due:,}", str(report.failed), *(f"{value * 1e3:.1f}" for value in times))
+    for column in ("", "requests", "failed", "p50 ms", "p99 ms", "longest ms"):
+        table.add_column(column, justify="right" if column else "left")
+    for row, reports in {"before": [swaps.steady], "during the changes": swaps.during}.items():
+        latency = LatencyHistogram()
+        for report in reports:
+            latency.merge(report.latency)
+        times = (latency.percentile(50), latency.percentile(99), latency.max)
+        due, failed = sum(report.due for report in reports), sum(report.failed for report in reports)
+        table.add_row(row, f"{due:,}", str(failed), *(f"{value * 1e3:.1f}" for value in times))
     return table
 
 
@@ -196,8 +259,6 @@ def growth_table(vectors: np.ndarray, towers: Towers, sizes: Sequence[int], back
         table.add_column(name, justify="right")
     found = []
     with tempfile.TemporaryDirectory() as folder:
-        if max(sizes) > len(vectors):
-            vectors, _ = grow(towers.catalog, max(sizes))
         np.save(Path(folder) / "vectors.npy", vectors)
         np.save(Path(folder) / "queries.npy", towers.queries[: IndexConfig().sample_requests])
         for items in sizes:

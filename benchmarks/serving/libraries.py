@@ -2,15 +2,19 @@
 
 import time
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from components.index_builder.parameters import recall_against_exact
+from components.index_builder.search_index import SearchIndex
 
 _SINGLES = 400
+_UNTIMED = 20
 
 
 class Library:
@@ -165,19 +169,28 @@ class Hnswlib(Library):
         return self._index.knn_query(queries, k)[0]
 
 
-@dataclass
-class Speed:
-    """What rounds of measuring found; medians are taken of each list.
+class ScannOp(Library):
+    """ScaNN's TensorFlow op, as a servable has it, called by itself."""
 
-    Attributes:
-      single_ms: median of one query after another.
-      singles: queries a second that come one by one, on as many threads as there are processors.
-      batched: queries a second, all handed over at once.
-    """
+    name = "ScaNN's TensorFlow op"
+    knobs = (0,)
 
-    single_ms: list[float] = field(default_factory=list)
-    singles: list[float] = field(default_factory=list)
-    batched: list[float] = field(default_factory=list)
+    def __init__(self, index: SearchIndex, k: int) -> None:
+        self._search = tf.function(lambda vectors: index.search(vectors, k), autograph=False)
+
+    def build(self, vectors: np.ndarray, threads: int) -> None:
+        """It is built already."""
+
+    def set(self, knob: int) -> None:
+        """It has the parameters of the servable."""
+
+    def single(self, query: np.ndarray, k: int) -> np.ndarray:
+        """See `Library`."""
+        return self._search(tf.constant(query[np.newaxis]))[0].numpy()[0]
+
+    def batch(self, queries: np.ndarray, k: int) -> np.ndarray:
+        """See `Library`."""
+        return self._search(tf.constant(queries))[0].numpy()
 
 
 def tune(library: Library, queries: np.ndarray, exact: np.ndarray, wanted: float) -> tuple[int, float]:
@@ -190,19 +203,37 @@ def tune(library: Library, queries: np.ndarray, exact: np.ndarray, wanted: float
     return knob, recall
 
 
-def measure(library: Library, queries: np.ndarray, k: int, threads: int, speed: Speed) -> None:
-    """One round."""
-    times = []
-    for query in queries[:_SINGLES]:
+@dataclass
+class Cost:
+    """What rounds of measuring found; medians are taken of each list.
+
+    Attributes:
+      cpu_ms: milliseconds of processor time a request; empty where it cannot be seen.
+      p50_ms: median latency. In process of one request after another; of a server at half of its saturated rate.
+      p99_ms: the same of 99 %.
+      rate: most requests a second, one by one, on all processors; of a server the saturated rate.
+    """
+
+    cpu_ms: list[float] = field(default_factory=list)
+    p50_ms: list[float] = field(default_factory=list)
+    p99_ms: list[float] = field(default_factory=list)
+    rate: list[float] = field(default_factory=list)
+
+
+def measure(ask: Callable[[Any], Any], requests: Any, threads: int, cost: Cost) -> None:
+    """One round of what is asked in this process."""
+    for request in requests[:_UNTIMED]:
+        ask(request)
+    times, used = [], time.process_time()
+    for request in requests[:_SINGLES]:
         started = time.perf_counter()
-        library.single(query, k)
-        times.append(time.perf_counter() - started)
-    speed.single_ms.append(float(np.median(times)) * 1e3)
+        ask(request)
+        times.append((time.perf_counter() - started) * 1e3)
+    cost.cpu_ms.append((time.process_time() - used) / len(times) * 1e3)
+    cost.p50_ms.append(float(np.percentile(times, 50)))
+    cost.p99_ms.append(float(np.percentile(times, 99)))
     with ThreadPoolExecutor(threads) as pool:
         started = time.perf_counter()
-        shares = [queries[thread::threads] for thread in range(threads)]
-        list(pool.map(lambda share: [library.single(query, k) for query in share], shares))
-        speed.singles.append(len(queries) / (time.perf_counter() - started))
-    started = time.perf_counter()
-    library.batch(queries, k)
-    speed.batched.append(len(queries) / (time.perf_counter() - started))
+        shares = [requests[thread::threads] for thread in range(threads)]
+        list(pool.map(lambda share: [ask(request) for request in share], shares))
+        cost.rate.append(len(requests) / (time.perf_counter() - started))

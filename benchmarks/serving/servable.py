@@ -1,5 +1,6 @@
 """The servable of the benchmark: the pipeline's own, over generated vectors."""
 
+import shutil
 import tempfile
 import time
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from components.index_builder.config import IndexConfig
 from components.index_builder.lexical.lexicon import Lexicon
 from components.index_builder.lexical.postings import Field, build_postings
 from components.index_builder.parameters import MeasuredIndex, choose_index
+from components.index_builder.search_index import SearchIndex
 from components.index_builder.servable import Servable
 from components.index_builder.warmup import write_warmup_requests
 from souk_client.protocol import Retrieval
@@ -23,12 +25,16 @@ class Built:
     """A version that can be served.
 
     Attributes:
-      chosen: the index that it holds.
+      version: its number.
+      index: the index that it holds.
+      chosen: that index' parameters.
       found: [queries, k] positions that this index gives for the queries that it was not chosen with.
       index_s: seconds that the index and the choice of its parameters took.
       save_s: seconds that the SavedModel took.
     """
 
+    version: int
+    index: SearchIndex
     chosen: MeasuredIndex
     found: np.ndarray
     index_s: float
@@ -38,7 +44,7 @@ class Built:
 def build(
     towers: Towers, vectors: np.ndarray, rows: np.ndarray, config: IndexConfig, chosen_with: int, base: Path
 ) -> Built:
-    """Writes version 1 into `base`.
+    """Writes a version into `base`, newer than those there, and removes them.
 
     Args:
       towers: the model, and the items that the others are copies of.
@@ -76,6 +82,10 @@ def build(
         )
         servable.save(str(unfinished))
     write_warmup_requests(str(unfinished), config.model_name, towers.examples[:8])
-    unfinished.rename(base / "1")
+    old = [path for path in base.iterdir() if path.name.isdigit()]
+    version = 1 + max((int(path.name) for path in old), default=0)
+    unfinished.rename(base / str(version))
+    for path in old:
+        shutil.rmtree(path)
     chosen = next(point for point in curve if point.chosen)
-    return Built(chosen, found.numpy(), index_s, time.perf_counter() - started)
+    return Built(version, index, chosen, found.numpy(), index_s, time.perf_counter() - started)

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.serving.libraries import Cost
 from benchmarks.serving.memory import resident_mib
 from serving.load.background import BackgroundLoad
 from serving.load.config import LoadConfig
@@ -27,52 +29,66 @@ class Server:
     """A serving program that runs.
 
     Attributes:
+      name: what it is called in the table.
       address: "host:port" of gRPC.
       start_s: seconds from its start to its first version.
-      process: the program.
+      process: the program; None for one that others have started.
     """
 
+    name: str
     address: str
-    start_s: float
-    process: subprocess.Popen[bytes]
+    start_s: float = 0.0
+    process: subprocess.Popen[bytes] | None = None
 
     def cpu_s(self) -> float:
-        """Seconds of processor time that it has used."""
+        """Seconds of processor time that it has used; NaN where that cannot be seen."""
+        if self.process is None:
+            return math.nan
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def resident_mib(self) -> float:
-        """Memory that it holds."""
-        return resident_mib(self.process.pid)
+        """Memory that it holds; NaN where that cannot be seen."""
+        return math.nan if self.process is None else resident_mib(self.process.pid)
 
 
 @contextlib.contextmanager
-def serving(base: Path, batching: Path | None, log: Path) -> Iterator[Server]:
-    """A serving program of its own, as a user would start it, until the block ends."""
+def serving(name: str, base: Path, checkout: Path, log: Path) -> Iterator[Server]:
+    """`souk serve` of a checkout, as a user would start it, until the block ends."""
     ready = log.with_suffix(".ready")
     ready.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "serving.server", "--model-dir", str(base), "--port", "0", "--rest-port", "-1"]
-    command += ["--ready-file", str(ready)]
-    if batching is not None:
-        command += ["--enable-batching", "--batching-parameters-file", str(batching)]
+    python = checkout / ".venv" / "bin" / "python"
+    command = [str(python) if python.exists() else sys.executable, "-m", "serving.server", "--model-dir", str(base)]
+    command += ["--port", "0", "--rest-port", "-1", "--ready-file", str(ready)]
     started = time.perf_counter()
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output)
+        process = subprocess.Popen(command, stdout=output, stderr=output, cwd=checkout)
     try:
-        while not ready.exists() or not _available(json.loads(ready.read_text())["address"]):
+        while not ready.exists() or not available(json.loads(ready.read_text())["address"]):
             if process.poll() is not None or time.perf_counter() - started > _READY_S:
                 raise SystemExit(f"the serving program did not start; see {log}")
             time.sleep(0.1)
-        yield Server(json.loads(ready.read_text())["address"], time.perf_counter() - started, process)
+        yield Server(name, json.loads(ready.read_text())["address"], time.perf_counter() - started, process)
     finally:
         process.terminate()
         process.wait(60)
 
 
-def _available(address: str) -> bool:
+def target(address: str, base: Path, version: int) -> Server:
+    """A server that others have started on `base`, once it has the version."""
+    started = time.perf_counter()
+    while not available(address, version):
+        if time.perf_counter() - started > _READY_S:
+            raise SystemExit(f"{address} does not serve version {version} of {base}; start it on that folder first")
+        time.sleep(0.5)
+    return Server(address, address)
+
+
+def available(address: str, version: int | None = None) -> bool:
+    """Whether a server answers, by this version if one is given."""
     with Client(address) as client:
         try:
-            return any(status.state == "AVAILABLE" for status in client.status())
+            return any(status.state == "AVAILABLE" for status in client.status() if version in (None, status.version))
         except ServingError:
             return False
 
@@ -91,45 +107,63 @@ def saturate(
     )
 
 
+def half_load(server: Server, examples: Sequence[bytes], rate: float, seconds: float, cost: Cost) -> Report:
+    """Enters what a server's requests cost at half of `rate`."""
+    used = server.cpu_s()
+    report = traffic(server, examples, rate / 2, seconds, seed=len(cost.rate))
+    if server.process is not None:
+        cost.cpu_ms.append((server.cpu_s() - used) / max(1, report.answered) * 1e3)
+    cost.p50_ms.append(report.latency.percentile(50) * 1e3)
+    cost.p99_ms.append(report.latency.percentile(99) * 1e3)
+    cost.rate.append(rate)
+    return report
+
+
 @dataclass(frozen=True)
-class Swap:
-    """What a change of versions under traffic did.
+class Swaps:
+    """What changes of versions under traffic did.
 
     Attributes:
-      reports: before, during and after it.
-      swap_s: seconds from the push until the new version had taken over and the old one was gone.
-      before_mib: memory before it.
-      most_mib: the most that was held meanwhile.
-      after_mib: memory after it.
+      steady: traffic before the first.
+      during: traffic from each push until the old version was gone.
+      seconds: how long each took.
+      cpu_s: processor time of each, requests included.
+      before_mib: memory before the first.
+      after_mib: memory after the last.
     """
 
-    reports: list[Report]
-    swap_s: float
+    steady: Report
+    during: list[Report]
+    seconds: list[float]
+    cpu_s: list[float]
     before_mib: float
-    most_mib: float
     after_mib: float
 
 
-def swap(server: Server, base: Path, examples: Sequence[bytes], rate: float, seconds: float) -> Swap:
-    """Pushes version 2, which has the files of version 1, while traffic flows."""
+def swap(server: Server, base: Path, examples: Sequence[bytes], rate: float, count: int, seconds: float) -> Swaps:
+    """Pushes the newest version's files as further versions, one after another, while traffic flows."""
     config = LoadConfig(rate=rate, timeout_s=30, connections=4)
-    shutil.copytree(base / "1", base / "incoming", copy_function=os.link)
-    before = most = server.resident_mib()
-    with (
-        Client(server.address) as client,
-        BackgroundLoad(server.address, examples, config, first="before") as load,
-    ):
+    took: list[float] = []
+    used: list[float] = []
+    with Client(server.address) as client, BackgroundLoad(server.address, examples, config, first="steady") as load:
         time.sleep(seconds)
-        load.begin("while version 2 is loaded")
-        started = time.perf_counter()
-        (base / "incoming").rename(base / "2")
-        while {status.version: status.state for status in client.status()} != {1: "END", 2: "AVAILABLE"}:
-            most = max(most, server.resident_mib())
-            time.sleep(0.1)
-        took = time.perf_counter() - started
-        load.begin("after")
-        time.sleep(seconds)
-    return Swap(load.reports, took, before, most, server.resident_mib())
+        before = server.resident_mib()
+        for _ in range(count):
+            last = max(int(path.name) for path in base.iterdir() if path.name.isdigit())
+            shutil.copytree(base / str(last), base / "incoming", copy_function=os.link)
+            load.begin("swap")
+            started, cpu_s = time.perf_counter(), server.cpu_s()
+            (base / "incoming").rename(base / str(last + 1))
+            while {status.version: status.state for status in client.status()}.get(last) != "END":
+                time.sleep(0.1)
+            took.append(time.perf_counter() - started)
+            used.append(server.cpu_s() - cpu_s)
+            load.begin("between")
+            shutil.rmtree(base / str(last))
+            time.sleep(seconds)
+        after = server.resident_mib()
+    during = [report for report in load.reports if report.name == "swap"]
+    return Swaps(load.reports[0], during, took, used, before, after)
 
 
 def cold_query_s(server: Server, query: str) -> float:
