@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
@@ -185,9 +186,8 @@ def rounds(
     for number in range(arguments.rounds):
         told(f"round {number + 1} of {arguments.rounds} ...")
         for library in others:
-            libraries.measure(
-                lambda query, index=library: index.single(query, K), queries, threads, costs[library.name]
-            )
+            ask = partial(library.single, k=K)
+            libraries.measure(ask, queries, threads, costs[library.name])
         libraries.measure(ask_servable, rows, threads, costs[_SERVABLE])
         for server in servers:
             told(f" {server.name}")

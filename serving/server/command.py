@@ -113,9 +113,13 @@ def run(base: ServingConfig, ready_file: Path | None, parent_pid: int | None, **
         level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)-7s %(message)s", force=True
     )
     logging.getLogger("souk").setLevel(logging.INFO)
+    # It warns that sessions, which TensorFlow Serving runs models in, are not the newest way.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
     # TensorFlow reports missing graphics cards as errors; what goes wrong with a model is raised, not logged.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # With oneDNN, TensorFlow has an allocator that keeps the memory of a model that is gone.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     warnings.filterwarnings("ignore", category=FutureWarning, module="google")
     logging.getLogger("souk.serve").info("starting; TensorFlow takes a few seconds to import")
 

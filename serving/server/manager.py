@@ -66,7 +66,9 @@ class _Served(Generic[Model]):
 def free_memory() -> None:
     """Gives back what nobody refers to: a model's graph refers to itself, and malloc keeps what is freed."""
     gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
+    # Of glibc alone.
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 class ModelManager(Generic[Model]):

@@ -1,6 +1,7 @@
 """The serving program: its ports, its models, and an orderly end."""
 
 import contextlib
+import ctypes
 import gc
 import json
 import logging
@@ -36,6 +37,9 @@ _PARENT_CHECK_S = 1.0
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 # A request that waits for its batch keeps a thread and no processor.
 _BATCHED_REQUESTS = 64
+# Of glibc's malloc.h.
+_M_MMAP_THRESHOLD = -3
+_TABLE_BYTES = 4 * 2**20
 
 
 @dataclass(frozen=True)
@@ -146,6 +150,7 @@ def serve(
         signal.signal(number, lambda *_: stopped.set())
     # What TensorFlow's import left stays for good; without it, collecting a withdrawn model's memory is brief.
     gc.freeze()
+    _keep_tables_apart()
     server = start(config)
     if ready_file is not None:
         _write_ready_file(ready_file, server, config.model_name)
@@ -164,6 +169,12 @@ def serve(
     log.info("stopping; requests in flight get %g s", config.shutdown_grace_s)
     server.stop(config.shutdown_grace_s)
     log.info("stopped")
+
+
+def _keep_tables_apart() -> None:
+    """Has malloc give each table a mapping of its own, which goes back to the system as a whole when it is freed."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _TABLE_BYTES)
 
 
 def _runner(config: ServingConfig, metrics: Metrics) -> Runner:

