@@ -59,7 +59,7 @@ def serving(name: str, base: Path, checkout: Path, log: Path) -> Iterator[Server
     ready.unlink(missing_ok=True)
     python = checkout / ".venv" / "bin" / "python"
     command = [str(python) if python.exists() else sys.executable, "-m", "serving.server", "--model-dir", str(base)]
-    command += ["--port", "0", "--rest-port", "-1", "--ready-file", str(ready)]
+    command += ["--port", "0", "--rest-port", "-1", "--ready-file", str(ready), "--parent-pid", str(os.getpid())]
     started = time.perf_counter()
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, cwd=checkout)
