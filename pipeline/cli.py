@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "evaluate": "Measure a pushed model against graded judgments.",
     "bench": "Train several models on one data set and compare them.",
     "serve": "Serve the pushed versions over TF Serving's gRPC protocol.",
+    "follow": "Keep user states fresh from live events.",
     "query": "Ask a serving program for the items of one query.",
     "load": "Send traffic to a serving program and find the rate that it cannot follow.",
     "playground": "Open a page to search in, and set models side by side.",
@@ -33,6 +34,8 @@ COMMANDS: Final = {
 
 # The extra with what a command imports beyond the base install; `pipeline` for those that are not here.
 _EXTRAS: Final = {"query": None, "load": None, "serve": "serving", "playground": "serving", "bench": "bench"}
+# Modules that a command needs for what it was asked, whatever else it needs.
+_EXTRAS_OF_MODULES: Final = {"redis": "redis", "prometheus_client": "redis", "confluent_kafka": "kafka"}
 # TFX states Python below 3.11 and works on it; only with the locked versions does pip find a set that fits.
 _LOCKED: Final = "--ignore-requires-python -c requirements.lock "
 
@@ -77,7 +80,7 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
         except ModuleNotFoundError as error:
             command, module = ctx.invoked_subcommand or "", (error.name or "").partition(".")[0]
-            extra = _EXTRAS.get(command, "pipeline")
+            extra = _EXTRAS_OF_MODULES.get(module, _EXTRAS.get(command, "pipeline"))
             if extra is None or not module or importlib.util.find_spec(module) is not None:
                 raise
             options, where = ("", "") if extra == "serving" else (_LOCKED, " in a checkout of Souk")

@@ -43,6 +43,7 @@ from souk_client.protocol import (  # noqa: F401
     SIGNATURE_ENCODE_QUERY,
     SIGNATURE_QUERY_TEXT,
     USER_ID,
+    EventType,
     RelevanceControl,
     Retrieval,
     profile_feature,
@@ -124,14 +125,3 @@ class Stage(IntEnum):
     SHOWN = 1
     CLICKED = 2
     ORDERED = 3
-
-
-class EventType:
-    """The event types of the `events` input; an added-to-cart item counts as `Stage.CLICKED`."""
-
-    SEARCH: Final = "search"
-    IMPRESSION: Final = "impression"
-    CLICK: Final = "click"
-    ADD_TO_CART: Final = "add_to_cart"
-    ORDER: Final = "order"
-    ALL: Final = (SEARCH, IMPRESSION, CLICK, ADD_TO_CART, ORDER)

@@ -2,11 +2,13 @@
 
 from souk_client.answers import Answer, Hit, Searcher, ServingError
 from souk_client.client import Client, Signature, TensorSpec, VersionStatus
-from souk_client.errors import InputError
+from souk_client.errors import InputError, UserStateError
 from souk_client.examples import Behavior
 from souk_client.filters import ColumnFilter, Filters
 from souk_client.protocol import RelevanceControl, Retrieval
+from souk_client.redis_user_state import RedisUserState
 from souk_client.sharded_client import ShardedClient, connect
+from souk_client.user_state import UserState, UserStateUse
 
 __all__ = [
     "Answer",
@@ -16,6 +18,7 @@ __all__ = [
     "Filters",
     "Hit",
     "InputError",
+    "RedisUserState",
     "RelevanceControl",
     "Retrieval",
     "Searcher",
@@ -23,6 +26,9 @@ __all__ = [
     "ShardedClient",
     "Signature",
     "TensorSpec",
+    "UserState",
+    "UserStateError",
+    "UserStateUse",
     "VersionStatus",
     "connect",
 ]

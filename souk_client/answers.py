@@ -2,17 +2,18 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
 import grpc
 
 from souk_client import protocol, wire
-from souk_client.errors import InputError
+from souk_client.errors import InputError, UserStateError
 from souk_client.examples import Behavior, search_example
 from souk_client.filters import Filters
 from souk_client.protos import prediction_service_pb2
+from souk_client.user_state import UserState, UserStateUse
 
 
 class ServingError(RuntimeError):
@@ -47,6 +48,7 @@ class Answer:
       relevance_control: what relevance control did, a value of `RelevanceControl`; None from a model that has no
         such output.
       missing_shards: shards of the catalog that gave no answer, whose items cannot be among the hits.
+      user_state: what the store of user states gave, a value of `UserStateUse`; None where none was asked.
     """
 
     hits: list[Hit]
@@ -54,6 +56,7 @@ class Answer:
     places: int
     relevance_control: str | None = None
     missing_shards: tuple[int, ...] = ()
+    user_state: str | None = None
 
 
 @dataclass(frozen=True)
@@ -99,8 +102,9 @@ class Searcher(ABC):
         self,
         query: str,
         *,
-        user: str | None = None,
+        user_id: str | None = None,
         behavior: Behavior | None = None,
+        user_state: UserState | None = None,
         k: int | None = None,
         relevance_control: bool | None = None,
         filters: Filters | None = None,
@@ -110,8 +114,10 @@ class Searcher(ABC):
 
         Args:
           query: what the user typed.
-          user: the user's id, or None for a user who is not known.
+          user_id: the user's id, or None for a user who is not known.
           behavior: what the user did before, or None.
+          user_state: where to read the behavior of `user_id`, if `behavior` is None. Where it cannot be read, the query
+            is answered without, and `Answer.user_state` says so.
           relevance_control: whether hits must be of the brands and categories that the query names; None leaves it to
             the model's own setting.
           filters: which items may be in the answer.
@@ -125,8 +131,9 @@ class Searcher(ABC):
         """
         return self.answer(
             query,
-            user=user,
+            user_id=user_id,
             behavior=behavior,
+            user_state=user_state,
             k=k,
             relevance_control=relevance_control,
             filters=filters,
@@ -137,18 +144,22 @@ class Searcher(ABC):
         self,
         query: str,
         *,
-        user: str | None = None,
+        user_id: str | None = None,
         behavior: Behavior | None = None,
+        user_state: UserState | None = None,
         k: int | None = None,
         relevance_control: bool | None = None,
         filters: Filters | None = None,
         retrieval: str | None = None,
     ) -> Answer:
-        """Like `search`, with the version of the model that answered, and what relevance control did."""
+        """Like `search`, with the version of the model that answered, and what came of options."""
         if k is not None and k < 1:
             raise InputError(f"k is the number of items wanted and must be at least 1, got {k}.")
-        example = search_example(query, user, behavior, relevance_control, filters, retrieval)
-        return self.answer_examples([example], k=k)[0]
+        use = None
+        if user_id and behavior is None and user_state is not None:
+            behavior, use = _ask(user_state, user_id)
+        example = search_example(query, user_id, behavior, relevance_control, filters, retrieval)
+        return replace(self.answer_examples([example], k=k)[0], user_state=use)
 
     def answer_examples(self, examples: Sequence[bytes], *, k: int | None = None) -> list[Answer]:
         """One answer for each serialized search tf.Example, in one call.
@@ -191,6 +202,15 @@ def rows_of(response: prediction_service_pb2.PredictResponse, count: int) -> Row
         )
     rows = [Row(*parts) for parts in zip(ids, scores, control, strict=True)]
     return Rows(rows, response.model_spec.version.value)
+
+
+def _ask(user_state: UserState, user_id: str) -> tuple[Behavior | None, str]:
+    try:
+        behavior = user_state.behavior(user_id)
+    except UserStateError:
+        return None, UserStateUse.UNAVAILABLE
+    unknown = behavior is None or behavior.empty
+    return behavior, UserStateUse.UNKNOWN if unknown else UserStateUse.FOUND
 
 
 def _hits(row: Row, k: int | None) -> list[Hit]:

@@ -1,7 +1,7 @@
 """Asks Souk for items over gRPC: one small client for `souk serve` and for TF Serving itself.
 
     with Client("localhost:8500") as souk:
-        for hit in souk.search("red shoes", user="u42", behavior=Behavior(history_queries=["trainers"])):
+        for hit in souk.search("red shoes", user_id="u42", behavior=Behavior(history_queries=["trainers"])):
             print(hit.rank, hit.item_id, hit.score)
 
 It imports neither TensorFlow nor TFX. One client may be shared by many threads.

@@ -1,4 +1,4 @@
-"""The error for what a user gave."""
+"""The errors for what a user gave, and for user states that are not at hand."""
 
 
 class InputError(ValueError):
@@ -6,3 +6,7 @@ class InputError(ValueError):
 
     The command line prints the message and exits with code 2; it never shows a stack trace for it.
     """
+
+
+class UserStateError(RuntimeError):
+    """User states cannot be read now. The message says whose store it is, and why."""

@@ -61,6 +61,17 @@ OUTPUT_VECTORS: Final = "vectors"
 OUTPUT_RELEVANCE_CONTROL: Final = "relevance_control"
 
 
+class EventType:
+    """The event types of the `events` input."""
+
+    SEARCH: Final = "search"
+    IMPRESSION: Final = "impression"
+    CLICK: Final = "click"
+    ADD_TO_CART: Final = "add_to_cart"
+    ORDER: Final = "order"
+    ALL: Final = (SEARCH, IMPRESSION, CLICK, ADD_TO_CART, ORDER)
+
+
 class Retrieval:
     """How items are found: the values of the feature `retrieval`."""
 

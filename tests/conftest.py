@@ -17,6 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.clean_environment import clean_environment  # noqa: F401
+from tests.redis_server import redis_server, redis_url  # noqa: F401
 
 if TYPE_CHECKING:
     from tests.small_shop import SmallShop

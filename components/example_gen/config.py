@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from components.example_gen.cloud import DATE, dated, is_table, parse_address
 from schema import features
 from schema.settings import InputError, Settings, nearest
+from souk_client.behavior_windows import BehaviorWindows
 
 PositiveInt = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -210,6 +211,20 @@ class WindowConfig(Settings):
     def long_term_ms(self) -> int:
         """Length of the long-term window, milliseconds."""
         return round(self.long_term_days * MILLISECONDS_PER_DAY)
+
+    @property
+    def behavior_windows(self) -> BehaviorWindows:
+        """The same in milliseconds, with the table of lists."""
+        return BehaviorWindows(
+            self.real_time_ms,
+            self.short_term_ms,
+            self.long_term_ms,
+            self.real_time_cap,
+            self.short_term_cap,
+            self.long_term_cap,
+            self.history_queries_cap,
+            self.scan,
+        )
 
     @model_validator(mode="after")
     def _scan_reaches_the_caps(self) -> "WindowConfig":

@@ -13,11 +13,12 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
-from components.example_gen.columns import ADD_TO_CART, CLICK, EVENT_ID, EVENT_TYPE, ORDER, USER_ID
+from components.example_gen.columns import EVENT_ID, EVENT_TYPE, USER_ID
 from components.example_gen.config import WindowConfig
 from components.example_gen.encode import Column, Dictionary, Lists, single_values, value_lists
 from components.example_gen.times import TimeSplits
 from schema import features
+from schema.features import EventType
 
 # Bounds the memory of one step, not its result.
 _EVENTS_AT_ONCE = 4_000_000
@@ -143,34 +144,23 @@ class UserHistory:
     """
 
     def __init__(self, requests: pl.DataFrame, interactions: pl.DataFrame, windows: WindowConfig):
-        self._windows = windows
-        self._queries = History(*_ordered(requests, "request_id", "query"))
+        self._windows = windows.behavior_windows
         did, items = _ordered(interactions, EVENT_ID, "item_id")
-        self._anything = History(did, items)
-        self._by_kind = {
-            name: History(did.filter(pl.col(EVENT_TYPE) == kind), items)
-            for name, kind in (
-                (features.LONG_TERM_CLICKS, CLICK),
-                (features.LONG_TERM_ORDERS, ORDER),
-                (features.LONG_TERM_CARTS, ADD_TO_CART),
-            )
-        }
+        self._histories: dict[tuple[str, ...], History] = {}
+        for kinds in dict.fromkeys(one.kinds for one in self._windows.lists()):
+            if kinds == (EventType.SEARCH,):
+                self._histories[kinds] = History(*_ordered(requests, "request_id", "query"))
+            else:
+                codes = [EventType.ALL.index(kind) for kind in kinds]
+                self._histories[kinds] = History(did.filter(pl.col(EVENT_TYPE).is_in(codes)), items)
 
     def at(self, moments: Moments) -> dict[str, Lists]:
         """The behavior features at each of `moments`: one column of lists [moments] per feature name."""
-        windows = self._windows
-        real_time = windows.real_time_ms
-        short_term = real_time + windows.short_term_ms
-        long_term = short_term + windows.long_term_ms
-        scan = windows.scan
-        anything = self._anything
         return {
-            features.HISTORY_QUERIES: self._queries.window(moments, long_term, 0, windows.history_queries_cap, scan),
-            features.REAL_TIME_ITEMS: anything.window(moments, real_time, 0, windows.real_time_cap, scan),
-            features.SHORT_TERM_ITEMS: anything.window(moments, short_term, real_time, windows.short_term_cap, scan),
-        } | {
-            name: history.window(moments, long_term, short_term, windows.long_term_cap, scan)
-            for name, history in self._by_kind.items()
+            one.name: self._histories[one.kinds].window(
+                moments, one.since_ms, one.until_ms, one.cap, self._windows.scan
+            )
+            for one in self._windows.lists()
         }
 
 

@@ -14,12 +14,33 @@ from components.example_gen.clean import as_text
 from components.example_gen.cloud import Table, find_tables, is_table
 from components.example_gen.columns import RecordBatch
 from components.example_gen.files import FileSplit, InputFile, find_files, split_files
-from components.example_gen.readers import bigquery
+from components.example_gen.readers import bigquery, jsonl
 from components.example_gen.readers.bigquery import TableStream
 from components.example_gen.readers.documents import read_documents
 
+
+@dataclass(frozen=True)
+class Lines:
+    """JSON lines in memory, as of events that have just come; whole, and one split.
+
+    Attributes:
+      data: the lines.
+      path: where they came from.
+      index: tells it from other splits.
+    """
+
+    data: bytes
+    path: str
+    index: int = 0
+
+    @property
+    def decoded_size(self) -> int:
+        """As of any split."""
+        return len(self.data)
+
+
 Input = InputFile | Table
-Split = FileSplit | TableStream
+Split = FileSplit | TableStream | Lines
 
 
 @dataclass(frozen=True)
@@ -131,7 +152,29 @@ class _BigQuery:
         return ((data, []) for data in bigquery.json_lines(split))
 
 
-_CONNECTORS: Final[tuple[Connector, ...]] = (_Files(), _BigQuery())
+class _Lines:
+    classes: tuple[type, type] = (Lines, Lines)
+
+    def owns(self, pattern: str) -> bool:
+        return False
+
+    def find(self, patterns: tuple[str, ...], what: str) -> list[Lines]:
+        return []
+
+    def columns_of(self, source: Lines, head_bytes: int) -> tuple[str, ...]:
+        raise NotImplementedError("lines in memory are read, not looked at")
+
+    def split(self, sources: list[Lines], reading: Reading, first: int) -> list[Lines]:
+        return sources
+
+    def read_batches(self, split: Lines, columns: tuple[str, ...]) -> Iterator[RecordBatch]:
+        yield jsonl.read_lines(split.data, columns)
+
+    def documents(self, split: Lines, names: tuple[str, ...]) -> Iterator[tuple[bytes, list[tuple[str, str]]]]:
+        yield split.data, []
+
+
+_CONNECTORS: Final[tuple[Connector, ...]] = (_Files(), _BigQuery(), _Lines())
 
 
 def find_inputs(patterns: tuple[str, ...], what: str) -> list[Input]:

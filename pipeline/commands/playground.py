@@ -3,6 +3,7 @@
 import os
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +13,11 @@ from schema.settings import InputError
 from serving.config import DEFAULT_HOST, DEFAULT_MODEL_NAME
 from souk_client.client import DEFAULT_TARGET, DEFAULT_TIMEOUT_S
 from souk_client.protocol import shard_models
+from souk_client.user_state_layout import EVENT_STREAM
+
+if TYPE_CHECKING:
+    from serving.playground.live_users import LiveUsers
+    from serving.playground.users import Users
 
 DEFAULT_PORT = 8600
 
@@ -31,9 +37,15 @@ DEFAULT_PORT = 8600
 @click.option("--model", "models", multiple=True, metavar="NAME@HOST:PORT", help="A model of its own name; repeatable.")
 @click.option(
     "--user-state",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="user_state.parquet of ingestion: the users, and what they did before.",
+    metavar="URL|FILE",
+    help="The users, and what they did before: the Redis of `souk follow` (redis://HOST:PORT/0), or ingestion's "
+    "user_state.parquet.",
+)
+@click.option(
+    "--stream",
+    default=EVENT_STREAM,
+    show_default=True,
+    help="With --user-state redis://...: the stream for clicks, which `souk follow redis` reads.",
 )
 @click.option(
     "--catalog",
@@ -59,7 +71,8 @@ def command(
     targets: tuple[str, ...],
     name: str | None,
     models: tuple[str, ...],
-    user_state: Path | None,
+    user_state: str | None,
+    stream: str,
     catalogs: tuple[Path, ...],
     host: str,
     port: int,
@@ -76,7 +89,6 @@ def command(
     from serving.playground.catalog import CatalogLayout, CatalogReader
     from serving.playground.models import Models, ServedModel, parse_model
     from serving.playground.server import PlaygroundServer
-    from serving.playground.users import Users
 
     if timeout <= 0:
         raise InputError(f"--timeout must be more than 0 seconds, got {timeout:g}.")
@@ -91,7 +103,7 @@ def command(
     playground = Playground(
         Models(served, timeout, credentials=allowed.credentials, token=allowed.token),
         CatalogReader(catalogs or sources.catalog, CatalogLayout(sources.names, sources.further)),
-        Users(sources.user_state if user_state is None else user_state),
+        _users(sources.user_state if user_state is None else user_state, stream),
     )
     server = PlaygroundServer(playground, host, port)
     server.start()
@@ -107,3 +119,15 @@ def command(
         click.echo("stopped", err=True)
     finally:
         server.stop()
+
+
+def _users(user_state: str | None, stream: str) -> "Users | LiveUsers":
+    from serving.user_state.stores import is_redis
+
+    if user_state is not None and is_redis(user_state):
+        from serving.playground.live_users import LiveUsers
+
+        return LiveUsers(user_state, stream)
+    from serving.playground.users import Users
+
+    return Users(None if user_state is None else Path(user_state))

@@ -14,9 +14,10 @@ from pipeline.access import access, access_options
 from schema.features import RelevanceControl, Retrieval
 from schema.settings import InputError
 from serving.config import DEFAULT_HOST, DEFAULT_MODEL_NAME
-from souk_client.client import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, Answer, Behavior, ServingError
+from souk_client.client import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, Answer, ServingError
 from souk_client.filters import ColumnFilter, Filters
 from souk_client.sharded_client import connect
+from souk_client.user_state import UserState, UserStateUse
 
 if TYPE_CHECKING:
     from serving.item_details import ItemDetails
@@ -40,7 +41,7 @@ class Sources:
     target: str = DEFAULT_TARGET
     name: str = DEFAULT_MODEL_NAME
     shards: int = 1
-    user_state: Path | None = None
+    user_state: str | None = None
     catalog: tuple[Path, ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)
     further: tuple[str, ...] = ()
@@ -70,9 +71,8 @@ class Sources:
 @click.option("--name", help=f"Name of the model.  [default: {DEFAULT_MODEL_NAME}]")
 @click.option(
     "--user-state",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="user_state.parquet of ingestion: what the user did before.",
+    metavar="URL|FILE",
+    help="What the user did before: the Redis of `souk follow` (redis://HOST:PORT/0), or a user_state.parquet.",
 )
 @click.option(
     "--catalog",
@@ -119,7 +119,7 @@ def command(
     shards: int | None,
     allow_partial: bool,
     name: str | None,
-    user_state: Path | None,
+    user_state: str | None,
     catalog: Path | None,
     relevance_control: bool | None,
     retrieval: str | None,
@@ -142,7 +142,7 @@ def command(
         names=sources.names,
         filterable=sources.filterable,
     )
-    behavior = _behavior(user, sources.user_state)
+    store = _store(user, sources.user_state)
     wanted = Filters(**filters, columns=[ColumnFilter.read(text) for text in where])
     unknown = sorted({one.column for one in wanted.columns} - set(sources.filterable)) if config else []
     if unknown:
@@ -163,8 +163,8 @@ def command(
         ) as client:
             answer = client.answer(
                 query,
-                user=user,
-                behavior=behavior,
+                user_id=user,
+                user_state=store,
                 k=k,
                 relevance_control=relevance_control,
                 filters=wanted,
@@ -172,6 +172,10 @@ def command(
             )
     except ServingError as error:
         raise InputError(str(error)) from error
+    if answer.user_state == UserStateUse.UNKNOWN:
+        _note(f"nothing is known of {user} in {sources.user_state}, so the answer is not personalized")
+    if answer.user_state == UserStateUse.UNAVAILABLE:
+        _note(f"{sources.user_state} cannot be read now, so the answer is not personalized")
     if k > answer.places:
         _note(f"the served model returns at most {answer.places} items, so {k} cannot be shown")
     if answer.missing_shards:
@@ -185,8 +189,7 @@ def command(
 
         details = read_details(sources.catalog, [hit.item_id for hit in answer.hits], sources.names)
     if as_json:
-        personalized = behavior is not None and not behavior.empty
-        click.echo(json.dumps(_as_dict(query, user, personalized, answer, details), ensure_ascii=False))
+        click.echo(json.dumps(_as_dict(query, user, answer, details), ensure_ascii=False))
     elif answer.hits:
         _print_table(query, answer, details, with_details=bool(sources.catalog))
     else:
@@ -216,29 +219,24 @@ def configured(config: str) -> Sources:
     )
 
 
-def _newest_user_state(artifacts: Path) -> Path | None:
+def _newest_user_state(artifacts: Path) -> str | None:
     # <step>/<output>/<execution>/: a later execution has a larger number.
     found = [path for path in artifacts.glob("*/*/*/user_state.parquet") if path.parent.name.isdigit()]
-    return max(found, key=lambda path: int(path.parent.name), default=None)
+    return str(max(found, key=lambda path: int(path.parent.name))) if found else None
 
 
-def _behavior(user: str | None, user_state: Path | None) -> Behavior | None:
+def _store(user: str | None, user_state: str | None) -> UserState | None:
     if user is None:
         return None
     if user_state is None:
-        _note(f"no user state file is given or found, so nothing is known of what {user} did before")
+        _note(f"no user states are given or found, so nothing is known of what {user} did before")
         return None
-    from serving.user_state import read_behavior
+    from serving.user_state.stores import open_user_state
 
-    behavior = read_behavior(user_state, user)
-    if behavior is None:
-        _note(f"{user} is not in {user_state}, so the answer is not personalized")
-    return behavior
+    return open_user_state(user_state)
 
 
-def _as_dict(
-    query: str, user: str | None, personalized: bool, answer: Answer, details: "dict[str, ItemDetails]"
-) -> dict[str, object]:
+def _as_dict(query: str, user: str | None, answer: Answer, details: "dict[str, ItemDetails]") -> dict[str, object]:
     hits = [
         {"rank": hit.rank, "item_id": hit.item_id, "score": hit.score, **vars(details[hit.item_id])}
         if hit.item_id in details
@@ -248,7 +246,8 @@ def _as_dict(
     return {
         "query": query,
         "user": user,
-        "personalized": personalized,
+        "personalized": answer.user_state == UserStateUse.FOUND,
+        "user_state": answer.user_state,
         "model_version": answer.model_version,
         "relevance_control": answer.relevance_control,
         "missing_shards": answer.missing_shards,

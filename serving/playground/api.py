@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from schema import features
 from schema.settings import InputError
@@ -12,10 +12,14 @@ from serving.playground.catalog import CatalogReader, Item, ItemCatalog
 from serving.playground.comparison import compare
 from serving.playground.filter_check import check_filters
 from serving.playground.models import Models
-from serving.playground.search_request import SearchRequest, Side, example_of
+from serving.playground.search_request import Click, SearchRequest, Side, example_of
 from serving.playground.users import Users
 from souk_client.client import Answer, ServingError
+from souk_client.errors import UserStateError
 from souk_client.examples import Behavior
+
+if TYPE_CHECKING:
+    from serving.playground.live_users import LiveUsers
 
 SUGGESTIONS: Final = 20
 _COUNTED: Final = {"brand": "brands", "category": "categories"}
@@ -36,7 +40,7 @@ class SideAnswer:
 class Playground:
     """The served models with what is known of the shop beside them."""
 
-    def __init__(self, models: Models, catalog: CatalogReader, users: Users) -> None:
+    def __init__(self, models: Models, catalog: CatalogReader, users: "Users | LiveUsers") -> None:
         self._models = models
         self._catalog = catalog
         self._users = users
@@ -47,6 +51,8 @@ class Playground:
             "models": self._models.describe(),
             "catalog": self._catalog.state(),
             "users": self._users.count() if self._users.known else None,
+            # Whether the states change as events come, so that a click can be sent and seen.
+            "live": self._users.live,
         }
 
     def users(self, text: str) -> dict[str, Any]:
@@ -87,18 +93,31 @@ class Playground:
             "items": {name: [_shown(item_id, details) for item_id in ids] for name, ids in lists.items()},
         }
 
+    def click(self, click: Click) -> dict[str, Any]:
+        """Sends a click of a user on an item to where `souk follow` reads, and gives the event's id.
+
+        Raises:
+          InputError: if the user states are not live, or the click cannot be sent.
+        """
+        return {"event_id": self._users.click(click.user, click.item_id)}
+
     def search(self, request: SearchRequest) -> dict[str, Any]:
         """Each side's answer, one asked after the other so that neither slows the other; differences if there are two.
 
         Raises:
           InputError: if the query is empty, a model is not among those that may be asked, or a file cannot be read.
         """
-        behavior = self._users.behavior(request.user) if request.user else None
+        behavior, away = None, None
+        try:
+            behavior = self._users.behavior(request.user) if request.user else None
+        except UserStateError as error:
+            away = f"{error}. The answer is not personalized."
         answered = [self._ask(request, side, behavior) for side in request.sides]
         hits = [[] if one.answer is None else one.answer.hits for one in answered]
         details = self._details([hit.item_id for found in hits for hit in found])
         found: dict[str, Any] = {
-            "user_known": behavior is not None if request.user else None,
+            "user_known": behavior is not None if request.user and away is None else None,
+            "user_state_error": away,
             "catalog": self._catalog.state(),
             "sides": [_side(request, one, details) for one in answered],
             "comparison": None,

@@ -60,6 +60,30 @@ class SearchRequest(Settings):
             raise InputError(f"The search cannot be understood: {'; '.join(_problems(error))}.") from None
 
 
+class Click(Settings):
+    """A click that the page sends for a user.
+
+    Attributes:
+      user: id of the user.
+      item_id: the item.
+    """
+
+    user: _Text
+    item_id: _Text
+
+    @classmethod
+    def read(cls, body: bytes) -> Self:
+        """The click in a JSON body.
+
+        Raises:
+          InputError: if it is no JSON, or not this click.
+        """
+        try:
+            return cls.model_validate_json(body)
+        except ValidationError as error:
+            raise InputError(f"The click cannot be understood: {'; '.join(_problems(error))}.") from None
+
+
 def example_of(request: SearchRequest, side: Side, behavior: Behavior | None) -> bytes:
     """The serialized tf.Example that asks for one side's answer; an unset filter has no feature.
 

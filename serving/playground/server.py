@@ -16,7 +16,8 @@ from aiohttp import web
 from schema.settings import InputError
 from serving.http_thread import HttpThread
 from serving.playground.api import Playground
-from serving.playground.search_request import SearchRequest
+from serving.playground.search_request import Click, SearchRequest
+from souk_client.errors import UserStateError
 
 MAX_BODY_BYTES: Final = 1 << 20
 _BODY_TIMEOUT_S: Final = 30.0
@@ -133,7 +134,7 @@ class PlaygroundServer:
             if request.method == "GET" and request.path in self.page:
                 return _response(HTTPStatus.OK, *self.page[request.path])
             return _json(HTTPStatus.OK, await self._result(request))
-        except InputError as error:
+        except (InputError, UserStateError) as error:
             return _json(HTTPStatus.BAD_REQUEST, {"error": str(error)})
         except _Refusal as refusal:
             return _refused(refusal.status, str(refusal))
@@ -147,11 +148,11 @@ class PlaygroundServer:
             )
 
     async def _result(self, request: web.BaseRequest) -> dict[str, Any]:
-        if request.path == "/api/search":
+        act = _ACTIONS.get(request.path)
+        if act is not None:
             if request.method != "POST":
-                raise _Refusal(HTTPStatus.METHOD_NOT_ALLOWED, "A search is a POST of JSON to /api/search.")
-            body = await _body(request)
-            return await asyncio.to_thread(lambda: self.playground.search(SearchRequest.read(body)))
+                raise _Refusal(HTTPStatus.METHOD_NOT_ALLOWED, f"{request.path} takes a POST of JSON.")
+            return await asyncio.to_thread(act, self.playground, await _body(request))
         read = _READERS.get(request.path)
         if read is None:
             raise _Refusal(HTTPStatus.NOT_FOUND, "There is nothing here; the page is at /.")
@@ -228,6 +229,10 @@ def _page() -> dict[str, tuple[str, bytes]]:
     return files | {"/": files["/index.html"]}
 
 
+_ACTIONS: Final[Mapping[str, Callable[[Playground, bytes], dict[str, Any]]]] = {
+    "/api/search": lambda playground, body: playground.search(SearchRequest.read(body)),
+    "/api/click": lambda playground, body: playground.click(Click.read(body)),
+}
 _READERS: Final[Mapping[str, Callable[[Playground, Mapping[str, str]], dict[str, Any]]]] = {
     "/api/models": lambda playground, asked: playground.models(),
     "/api/users": lambda playground, asked: playground.users(asked.get("text", "")),

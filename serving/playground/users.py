@@ -7,7 +7,8 @@ from typing import Final
 import polars as pl
 
 from schema import features
-from serving.user_state import check_exists, read_behavior, scan_user_states, unreadable
+from schema.settings import InputError
+from serving.user_state.parquet import check_exists, read_behavior, scan_user_states, unreadable
 from souk_client.examples import Behavior
 
 # Users whose queries the suggestions are drawn from; more would cost memory and change little.
@@ -24,6 +25,8 @@ class Users:
     Raises:
       InputError: if the file is missing.
     """
+
+    live = False
 
     def __init__(self, path: Path | None) -> None:
         if path is not None:
@@ -77,6 +80,16 @@ class Users:
           InputError: if the file cannot be read.
         """
         return None if self._path is None else read_behavior(self._path, user)
+
+    def click(self, user: str, item_id: str) -> str:
+        """A file takes no clicks.
+
+        Raises:
+          InputError: always.
+        """
+        raise InputError(
+            "These user states do not change by a click. Start the playground with --user-state redis://..."
+        )
 
     def frequent_queries(self, limit: int) -> list[str]:
         """Queries that many users typed before.

@@ -45,8 +45,8 @@ def test_a_k_beyond_the_models_returns_what_the_model_has(client):
 
 
 def test_behavior_changes_the_answer(client):
-    plain = client.search("shirt", user="u1")
-    personal = client.search("shirt", user="u1", behavior=Behavior(history_queries=["black lamp"]))
+    plain = client.search("shirt", user_id="u1")
+    personal = client.search("shirt", user_id="u1", behavior=Behavior(history_queries=["black lamp"]))
     assert [hit.item_id for hit in plain] != [hit.item_id for hit in personal]
 
 

@@ -14,7 +14,7 @@ import json, sys
 from souk_client import Behavior, Client, Filters, InputError, ServingError
 
 with Client(sys.argv[1]) as souk:
-    hits = souk.search("blue kettle", user="u1", behavior=Behavior(history_queries=["kettle"]), filters=Filters())
+    hits = souk.search("blue kettle", user_id="u1", behavior=Behavior(history_queries=["kettle"]), filters=Filters())
     print(json.dumps([hit.item_id for hit in hits]))
 """
 

@@ -33,18 +33,23 @@ def read_batches(source: FileSplit, columns: tuple[str, ...]) -> Iterator[Record
 
     Of a search engine's hits the columns are those of the document under `_source`, or else of the hit.
     """
+    for data in line_batches(source):
+        yield read_lines(data, columns)
+
+
+def read_lines(data: bytes, columns: tuple[str, ...]) -> RecordBatch:
+    """What `read_batches` makes of whole lines."""
     nested = {name: name.split(".") for name in columns if "." in name}
     read = dict.fromkeys((*columns, *(path[0] for path in nested.values()), _DOCUMENT), pl.String())
-    for data in line_batches(source):
-        batch = _documents(parse_lines(data, read), read)
-        if nested:
-            # An object comes as its JSON, whatever else the rows hold in its place.
-            inner = [
-                pl.coalesce(name, pl.col(path[0]).str.json_path_match(_json_path(path[1:])))
-                for name, path in nested.items()
-            ]
-            batch = RecordBatch(batch.frame.with_columns(inner), batch.rejects)
-        yield RecordBatch(batch.frame.select(columns), batch.rejects)
+    batch = _documents(parse_lines(data, read), read)
+    if nested:
+        # An object comes as its JSON, whatever else the rows hold in its place.
+        inner = [
+            pl.coalesce(name, pl.col(path[0]).str.json_path_match(_json_path(path[1:])))
+            for name, path in nested.items()
+        ]
+        batch = RecordBatch(batch.frame.with_columns(inner), batch.rejects)
+    return RecordBatch(batch.frame.select(columns), batch.rejects)
 
 
 def columns_of(file: InputFile, head_bytes: int) -> tuple[str, ...]:

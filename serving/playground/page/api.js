@@ -20,5 +20,7 @@ export const users = (text) => get("/api/users", { text });
 export const user = (id) => get("/api/user", { user: id });
 export const values = (field, text) => get("/api/values", { field, text });
 export const queries = () => get("/api/queries");
-export const search = (request, signal) =>
-  call("/api/search", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(request), signal });
+const post = (path, value, signal) =>
+  call(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(value), signal });
+export const search = (request, signal) => post("/api/search", request, signal);
+export const click = (user, item) => post("/api/click", { user, item_id: item });

@@ -12,7 +12,8 @@ const MODELS_EVERY_MS = 15000;
 const NARROW = matchMedia("(max-width: 860px)");
 
 let state = permalink.read(location.search);
-let served = { models: [], catalog: { state: "absent" }, users: null };
+const CLICK_SEEN_MS = 5000;
+let served = { models: [], catalog: { state: "absent" }, users: null, live: false };
 let known = null;
 let searching = null;
 
@@ -53,6 +54,7 @@ function showState() {
 async function search() {
   searching?.abort();
   say("problem", "");
+  say("clicked", "");
   if (!state.query.trim() || !state.left) {
     document.body.classList.remove("busy");
     return showStart();
@@ -62,7 +64,7 @@ async function search() {
   try {
     const answer = await api.search(permalink.request(state), mine.signal);
     renderSummary(byId("summary"), answer.comparison);
-    renderSides(byId("sides"), answer, state, seenBefore(known), (item) => change({ exclude: add(state.exclude, item) }));
+    renderSides(byId("sides"), answer, state, seenBefore(known), { exclude: (item) => change({ exclude: add(state.exclude, item) }), click: served.live && state.user ? click : null });
     if (!answer.comparison) byId("summary").textContent = answer.sides.length === 1 && !answer.sides[0].error ? `${count(answer.sides[0].hits.length, "item", "items")} for “${state.query}”` : "";
     say("notice", notice(answer));
   } catch (error) {
@@ -81,7 +83,8 @@ function notice(answer) {
   if (reading === "reading") words.push("The catalog is still being read; search again in a moment to see titles.");
   if (reading === "failed") words.push(error);
   if (reading === "absent") words.push("No catalog is given, so items are shown by their ids. Start the playground with --catalog FILE or --config FILE.");
-  if (answer.user_known === false) words.push(served.users === null
+  if (answer.user_state_error) words.push(answer.user_state_error);
+  if (answer.user_known === false) words.push(served.users === null && !served.live
     ? "No user states are given, so nothing is known of what users did before. Start the playground with --user-state FILE or --config FILE."
     : `${state.user} is not among the user states, so the answer is not personalized.`);
   return words.join(" ");
@@ -110,6 +113,35 @@ async function loadUser(user) {
   if (user !== state.user) return;
   renderProfile(byId("profile"), user, known, () => setUser(""));
   byId("behavior-section").hidden = !renderBehavior(byId("behavior"), known, (query) => change({ query }));
+}
+
+// Sends a click of the user on an item, waits until it is in the user's behavior, and searches again.
+async function click(item, button) {
+  const user = state.user;
+  button.disabled = true;
+  say("problem", "");
+  say("clicked", "");
+  try {
+    const began = performance.now();
+    await api.click(user, item);
+    const newest = (now) => now.items.real_time_items?.[0]?.item_id === item;
+    let now = await api.user(user);
+    while (!newest(now) && performance.now() - began < CLICK_SEEN_MS) {
+      await new Promise((later) => setTimeout(later, 50));
+      now = await api.user(user);
+    }
+    if (user !== state.user) return;
+    if (!newest(now)) throw new Error("The click was sent, and is not in the user's behavior yet. Does `souk follow redis` run, and does its catalog have the item?");
+    const title = now.items.real_time_items[0].title ?? item;
+    await loadUser(user);
+    await search();
+    say("clicked", `${user} clicked ${title}; ${Math.round(performance.now() - began)} ms later it is in the behavior and in this answer.`);
+    byId("behavior").querySelector("li")?.classList.add("fresh");
+  } catch (error) {
+    say("problem", error.message);
+  } finally {
+    button.disabled = false;
+  }
 }
 
 async function setUser(user) {

@@ -24,12 +24,12 @@ export function renderSummary(box, comparison) {
     el("span", { "aria-hidden": "true" }, "▲ ▼ places higher or lower than on the other side."));
 }
 
-export function renderSides(box, answer, state, seen, onExclude) {
+export function renderSides(box, answer, state, seen, on) {
   box.classList.toggle("two", answer.sides.length === 2);
-  box.replaceChildren(...answer.sides.map((side, place) => renderSide(side, place, answer, state, seen, onExclude)));
+  box.replaceChildren(...answer.sides.map((side, place) => renderSide(side, place, answer, state, seen, on)));
 }
 
-function renderSide(side, place, answer, state, seen, onExclude) {
+function renderSide(side, place, answer, state, seen, on) {
   const [name, target] = splitModel(side.model);
   const plain = place === 1 && state.plain && state.user;
   const version = side.answered_by ?? side.version;
@@ -44,7 +44,7 @@ function renderSide(side, place, answer, state, seen, onExclude) {
     const [low, high] = [Math.min(...scores), Math.max(...scores)];
     // Between the lowest and the highest of what is shown: scores lie close together far from 0.
     const share = (score) => (score === null ? 0 : high <= low ? 1 : 0.06 + (0.94 * (score - low)) / (high - low));
-    parts.push(el("ol", { class: "hits", "aria-label": `Items of ${name}${place ? ", right side" : ""}` }, ...side.hits.map((hit) => renderHit(hit, share(hit.score), state.k, seen, onExclude))));
+    parts.push(el("ol", { class: "hits", "aria-label": `Items of ${name}${place ? ", right side" : ""}` }, ...side.hits.map((hit) => renderHit(hit, share(hit.score), state.k, seen, on))));
   }
   return el("section", { class: `side ${place ? "right" : "left"}` }, ...parts);
 }
@@ -79,7 +79,7 @@ function unsupported(broken, side) {
     `This model ignores ${each.join(" and ")}. It was asked with ${broken.map((check) => filterNamed(check.name)[1]).join(", ")}, which models exported before Souk had filters, or trained without the column, do not read; export it again.`);
 }
 
-function renderHit(hit, share, shown, seen, onExclude) {
+function renderHit(hit, share, shown, seen, on) {
   const move = "other_rank" in hit ? renderMove(hit, shown) : null;
   const title = el("div", { class: hit.title ? "title" : "title unknown" }, el("span", { class: "name" }, hit.title ?? hit.item_id));
   if (seen.has(hit.item_id)) title.append(" ", el("span", { class: "tag" }, seen.get(hit.item_id)));
@@ -91,11 +91,12 @@ function renderHit(hit, share, shown, seen, onExclude) {
     el("div", { class: "place" }, el("b", {}, String(hit.rank)), move),
     el("div", {}, title, el("div", { class: "about" }, ...about.flatMap((part, at) => (at ? [" · ", part] : [part]))),
       ...Object.entries(hit.further ?? {}).map(([name, value]) => el("div", { class: "about" }, `${name}: ${value}`))),
+    on.click && el("button", { type: "button", class: "click", title: "Send a click of this user on this item", "aria-label": `Click ${hit.title ?? hit.item_id} as the user`, onclick: (event) => on.click(hit.item_id, event.currentTarget) }, "click this item"),
     el("div", { class: "numbers" },
       el("span", { class: "price" }, hit.price === null ? "" : money.format(hit.price)),
       el("span", { class: "score", title: "score" }, hit.score === null ? "no score" : hit.score.toFixed(4)),
       el("span", { class: "bar", "aria-hidden": "true" }, bar)),
-    el("button", { type: "button", class: "leave", title: "Exclude this item", "aria-label": `Exclude ${hit.title ?? hit.item_id}`, onclick: () => onExclude(hit.item_id) }, "×"));
+    el("button", { type: "button", class: "leave", title: "Exclude this item", "aria-label": `Exclude ${hit.title ?? hit.item_id}`, onclick: () => on.exclude(hit.item_id) }, "×"));
 }
 
 function renderMove({ rank, other_rank: other }, shown) {

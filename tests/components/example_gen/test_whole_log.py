@@ -11,7 +11,7 @@ from components.example_gen.config import IngestConfig
 from components.example_gen.ingest import run_ingest
 from components.example_gen.times import parse_timestamp
 from schema.settings import DataError
-from serving.user_state import read_behavior
+from serving.user_state.parquet import read_behavior
 from tests.components.example_gen import oracle, written
 from tests.components.example_gen.small_shop import DAY, make_shop, souk_rows, splits_of, write_jsonl, write_shop
 

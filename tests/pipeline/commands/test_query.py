@@ -67,6 +67,7 @@ def test_a_program_gets_the_same_as_json(target, catalog):
         "query",
         "user",
         "personalized",
+        "user_state",
         "model_version",
         "relevance_control",
         "missing_shards",
@@ -120,7 +121,7 @@ def test_a_user_never_seen_is_answered_as_nobody_and_told_so(target, user_state)
     anonymous = ask("shirt", "--target", target, "--json")
     assert result.exit_code == 0
     assert json.loads(result.stdout)["hits"] == json.loads(anonymous.stdout)["hits"]
-    assert result.stderr == f"note: u9 is not in {user_state}, so the answer is not personalized\n"
+    assert result.stderr == f"note: nothing is known of u9 in {user_state}, so the answer is not personalized\n"
 
 
 def test_a_user_without_a_user_state_file_is_told_so(target):
@@ -175,7 +176,7 @@ def test_a_configuration_names_server_user_states_and_catalog(tmp_path):
     assert configured(str(config)) == Sources(
         target="127.0.0.1:9000",
         name="shop",
-        user_state=tmp_path / "run/artifacts/SoukExampleGen/examples/12/user_state.parquet",
+        user_state=str(tmp_path / "run/artifacts/SoukExampleGen/examples/12/user_state.parquet"),
         catalog=(tmp_path / "c1.csv", tmp_path / "c2.csv"),
     )
 

@@ -58,7 +58,7 @@ def test_a_search_joins_the_clients_answer_with_the_catalog(playground, server):
 def test_the_users_behavior_goes_with_the_query(playground, server, shop):
     personal = search(playground, "shirt", user="anna")
     with Client(server.address) as client:
-        expected = client.search("shirt", user="anna", behavior=Users(shop.user_state).behavior("anna"))
+        expected = client.search("shirt", user_id="anna", behavior=Users(shop.user_state).behavior("anna"))
     assert [hit["item_id"] for hit in personal["sides"][0]["hits"]] == [hit.item_id for hit in expected]
     assert personal["user_known"] is True
     assert search(playground, "shirt", user="nobody")["user_known"] is False

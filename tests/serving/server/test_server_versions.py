@@ -38,7 +38,7 @@ def test_a_swap_under_load_fails_no_request_and_mixes_no_answer(tmp_path, start_
         seen = []
         with Client(server.address, timeout_s=30) as client:
             while not done.is_set():
-                answer = client.answer("red shoes", user="u1")
+                answer = client.answer("red shoes", user_id="u1")
                 assert {hit.item_id.split("-")[0] for hit in answer.hits} == {f"v{answer.model_version}"}
                 seen.append(answer.model_version)
         return seen

@@ -11,6 +11,26 @@ from souk_client.examples import Behavior
 _LISTS = (features.HISTORY_QUERIES, *features.BEHAVIOR_ITEM_FEATURES)
 
 
+class ParquetUserState:
+    """The user states of a `user_state.parquet`, which are those of the log's end whatever the moment of a request.
+
+    Raises:
+      InputError: if the file is missing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        check_exists(path)
+        self._path = path
+
+    def behavior(self, user_id: str, at_ms: int | None = None) -> Behavior | None:
+        """See `UserState.behavior`.
+
+        Raises:
+          InputError: if the file cannot be read.
+        """
+        return read_behavior(self._path, user_id)
+
+
 def read_behavior(path: Path, user: str) -> Behavior | None:
     """The behavior and profile of `user`, or None for a user who is not in the file.
 

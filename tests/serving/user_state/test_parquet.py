@@ -2,7 +2,7 @@ import polars as pl
 import pytest
 
 from schema.settings import InputError
-from serving.user_state import read_behavior
+from serving.user_state.parquet import read_behavior
 from souk_client.examples import Behavior
 
 STATES = pl.DataFrame(

@@ -1,0 +1,1 @@
+"""Keeps user states fresh: live events, read and joined as ingestion does, into Redis."""
