@@ -86,6 +86,7 @@ class Server:
 
     programs: Programs
     folder: Path
+    options: tuple[object, ...] = ()
     process: "subprocess.Popen[bytes] | None" = None
 
     @property
@@ -93,7 +94,8 @@ class Server:
         return f"unix://{self.folder}/s"
 
     def start(self) -> None:
-        arguments = ("--port", 0, "--unixsocket", self.folder / "s", "--dir", self.folder, "--save", "3600 1")
+        own = ("--port", 0, "--unixsocket", self.folder / "s", "--dir", self.folder, "--save", "3600 1")
+        arguments = (*self.options, *own)
         self.process = subprocess.Popen(
             self.programs.command("redis-server", *arguments), env=self.programs.environment, stdout=subprocess.DEVNULL
         )
@@ -103,7 +105,8 @@ class Server:
                 try:
                     client.ping()
                     return
-                except redis.ConnectionError:
+                except (redis.ConnectionError, redis.BusyLoadingError):
+                    assert self.process.poll() is None, "redis-server has ended"
                     assert time.monotonic() < deadline, "redis-server does not answer"
                     time.sleep(0.01)
 
@@ -116,14 +119,18 @@ class Server:
 
 
 @contextmanager
-def running() -> Iterator[Server]:
-    """A server of one's own; the test is skipped where there is no Redis."""
+def running(*options: object) -> Iterator[Server]:
+    """A server of one's own; the test is skipped where there is no Redis.
+
+    Args:
+      options: the file of its configuration, and options of the command line.
+    """
     found = programs()
     if found is None:
         pytest.skip("redis-server is neither on PATH nor to be had by `apt-get download`")
     # Of pytest's folders, the path of a socket may become too long.
     with tempfile.TemporaryDirectory(prefix="redis") as folder:
-        server = Server(found, Path(folder))
+        server = Server(found, Path(folder), options)
         server.start()
         try:
             yield server

@@ -75,14 +75,14 @@ class Follower:
         max_ahead_ms: int,
         clock: Callable[[], int] | None = None,
     ) -> None:
-        self._reader, self._writer, self._dead_letters = reader, writer, dead_letters
+        self._reader, self.writer, self._dead_letters = reader, writer, dead_letters
         self._items = items
         self._max_ahead_ms = max_ahead_ms
         self._clock = clock
 
     def open(self) -> None:
         """Makes the database ready; see `UserStateWriter.open`."""
-        self._writer.open()
+        self.writer.open()
 
     def take(self, lines: Sequence[bytes], source: str) -> Taken:
         """Takes a batch of events. Taken again, whole or in part, it changes nothing more.
@@ -97,9 +97,9 @@ class Follower:
         found = self._reader.read(lines)
         known_items = self._items.ids()
         letters = [found.rejects, letters_of(unknown_items(found.events, known_items), "unknown_item", source)]
-        now = self._writer.now_ms() if self._clock is None else self._clock()
+        now = self.writer.now_ms() if self._clock is None else self._clock()
         ahead = found.events["timestamp_ms"] > now + self._max_ahead_ms
-        old = found.events["timestamp_ms"] < now - self._writer.kept_ms
+        old = found.events["timestamp_ms"] < now - self.writer.kept_ms
         letters.append(letters_of(found.events.filter(ahead), "ahead_of_clock", source))
         events = found.events.filter(~(ahead | old))
         new = rows_by_request(events)
@@ -108,10 +108,10 @@ class Follower:
         left = new
         while left:
             keys = list(left)
-            known = dict(zip(keys, self._writer.rows_of(keys), strict=True))
+            known = dict(zip(keys, self.writer.rows_of(keys), strict=True))
             long |= {key for key in keys if len(known[key]) >= MAX_REQUEST_EVENTS and set(new[key]) - known[key]}
             wanted = changes(known, {key: rows for key, rows in left.items() if key not in long}, known_items)
-            done = self._writer.apply(wanted, now)
+            done = self.writer.apply(wanted, now)
             applied += sum(len(change.rows) for change, one in zip(wanted, done, strict=True) if one)
             # Another follower was at the same request meanwhile.
             left = {change.key: new[change.key] for change, one in zip(wanted, done, strict=True) if not one}

@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 from schema.settings import InputError
 
 BATCH_EVENTS: Final = 5000
+STANDARD_INPUT = 0
 # How long a source waits for the first event of a batch, and for more of them once it has one, seconds.
 POLL_S: Final = 0.5
 LINGER_S: Final = 0.05
@@ -52,14 +53,14 @@ class StandardInput:
     """Lines of a pipe or a file; it acknowledges nothing, so who writes it decides what to send again.
 
     Args:
-      descriptor: of the file.
+      descriptor: of the file; None is that of standard input.
       batch: most lines of a batch.
     """
 
     name = "standard input"
 
-    def __init__(self, descriptor: int = 0, batch: int = BATCH_EVENTS) -> None:
-        self._descriptor, self._most = descriptor, batch
+    def __init__(self, descriptor: int | None = None, batch: int = BATCH_EVENTS) -> None:
+        self._descriptor, self._most = STANDARD_INPUT if descriptor is None else descriptor, batch
         self._lines: list[bytes] = []
         self._rest = b""
         self._ended = False

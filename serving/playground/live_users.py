@@ -10,6 +10,7 @@ import orjson
 from schema import features
 from schema.features import EventType
 from schema.settings import InputError
+from souk_client.errors import UserStateError
 from souk_client.examples import Behavior
 from souk_client.redis_user_state import RedisUserState, connect
 from souk_client.user_state_layout import EVENT_STREAM, MAX_ID_BYTES, USER_PREFIX
@@ -56,7 +57,7 @@ class LiveUsers:
         pattern = USER_PREFIX + b"*" + re.sub(rb"([\\*?\[\]^])", rb"\\\1", text.encode(errors="replace")) + b"*"
         place = 0
         for _ in range(_LOOKED_AT // _AT_ONCE):
-            place, keys = self._redis.scan(place, match=pattern, count=_AT_ONCE)
+            place, keys = self._scan(place, pattern)
             names += [key.removeprefix(USER_PREFIX).decode(errors="replace") for key in keys]
             if not place or len(names) > limit:
                 break
@@ -100,6 +101,15 @@ class LiveUsers:
         except redis.RedisError as error:
             raise InputError(f"The click could not be sent to the stream {self._stream}: {error}") from error
         return str(event["event_id"])
+
+    def _scan(self, place: int, pattern: bytes) -> tuple[int, list[bytes]]:
+        import redis
+
+        try:
+            found, keys = self._redis.scan(place, match=pattern, count=_AT_ONCE)
+        except redis.RedisError as error:
+            raise UserStateError(f"The users cannot be looked through: {error}") from error
+        return int(found), keys
 
     def _line(self, user: str) -> dict[str, object]:
         behavior = self._states.behavior(user) or Behavior()

@@ -71,15 +71,23 @@ class TinyRetriever(tf.Module):
             {
                 features.QUERY: tf.io.FixedLenFeature([], tf.string, default_value=""),
                 features.HISTORY_QUERIES: tf.io.RaggedFeature(tf.string),
+                features.REAL_TIME_ITEMS: tf.io.RaggedFeature(tf.string),
             },
         )
+        items = parsed[features.REAL_TIME_ITEMS]
+        # Of another catalog, or of an id that is none, nothing is known.
+        known = tf.ragged.map_flat_values(tf.strings.regex_full_match, items, "v[0-9]+-[0-9]+")
+        items = tf.ragged.boolean_mask(items, known)
+        numbers = tf.strings.regex_replace(items.flat_values, "v[0-9]+-", "")
+        titles = tf.gather(tf.constant(TITLES), tf.strings.to_number(numbers, tf.int32))
+        clicked = tf.strings.reduce_join(items.with_flat_values(titles), axis=-1, separator=" ")
         history = tf.strings.reduce_join(parsed[features.HISTORY_QUERIES], axis=-1, separator=" ")
         query = parsed[features.QUERY]
         if self.flaw == "fails_on_long_query":
             message = "this model takes short queries only"
             with tf.control_dependencies([tf.debugging.assert_less(tf.strings.length(query), LONG_QUERY, message)]):
                 query = tf.identity(query)
-        return self._embed(query) + 0.3 * self._embed(history)
+        return self._embed(query) + 0.3 * (self._embed(history) + self._embed(clicked))
 
     def _search(self, vectors: tf.Tensor, control: tf.Tensor) -> dict[str, tf.Tensor]:
         found = min(self.k, self.items)

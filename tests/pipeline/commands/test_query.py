@@ -127,7 +127,7 @@ def test_a_user_never_seen_is_answered_as_nobody_and_told_so(target, user_state)
 def test_a_user_without_a_user_state_file_is_told_so(target):
     result = ask("shirt", "--target", target, "--user", "u1")
     assert result.exit_code == 0
-    assert result.stderr == "note: no user state file is given or found, so nothing is known of what u1 did before\n"
+    assert result.stderr == "note: no user states are given or found, so nothing is known of what u1 did before\n"
 
 
 def test_more_than_the_model_returns_is_noted(target):

@@ -127,7 +127,7 @@ class _Dying:
 
 def test_a_kill_in_the_middle_of_a_batch_changes_nothing(make_follower, redis_url) -> None:
     follower: Follower = make_follower(WINDOWS, items=KNOWN, clock=lambda: NOW)
-    writer: UserStateWriter = follower._writer
+    writer: UserStateWriter = follower.writer
     client, store = redis.Redis.from_url(redis_url), RedisUserState(redis_url)
 
     @settings(thorough, max_examples=30)

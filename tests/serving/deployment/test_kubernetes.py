@@ -22,7 +22,9 @@ from tests.serving.deployment.files import (
 )
 
 BASE = KUBERNETES / "base"
-MANIFESTS = sorted(path for path in BASE.glob("*.yaml") if path.name != "kustomization.yaml")
+MANIFESTS = sorted(
+    path for folder in ("base", "redis") for path in KUBERNETES.glob(f"{folder}/*.yaml") if path.name[0] != "k"
+)
 PATCHES = sorted(path for kind in ("model_*", "shard-*") for path in KUBERNETES.glob(f"{kind}/[!k]*.yaml"))
 FOLDERS = sorted(path.parent for path in KUBERNETES.rglob("kustomization.yaml"))
 # From the oldest Kubernetes that was still supported when the manifests were written.

@@ -80,7 +80,7 @@ def open_playground(shop: Shop) -> Iterator[Open]:
 
         def begin(*served: tuple[str, str], host: str = "127.0.0.1", **files: Any) -> PlaygroundServer:
             catalog = files.get("catalog", (shop.catalog,))
-            users = Users(files.get("user_state", shop.user_state))
+            users = files.get("users") or Users(files.get("user_state", shop.user_state))
             models = Models([ServedModel(name, target) for name, target in served], timeout_s=20)
             running = PlaygroundServer(Playground(models, CatalogReader(catalog), users), host, 0)
             running.start()

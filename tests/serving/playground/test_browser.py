@@ -5,10 +5,12 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from serving.playground.live_users import LiveUsers
 from souk_client.client import Client
 from tests.serving import tiny_retriever
 from tests.serving.playground import browser
 from tests.serving.playground.conftest import EVIL, item_id
+from tests.serving.playground.live import following
 
 pytestmark = pytest.mark.skipif(
     browser.executable() is None, reason="Chromium is not installed; Debian's package is `chromium`"
@@ -217,3 +219,17 @@ def test_controls_have_names_and_phones_need_no_side_scrolling(tab, playground):
     ]
     assert nameless == []
     assert tab.run("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_click_is_sent_and_the_list_changes(tab, open_playground, server, redis_url):
+    playground = open_playground(("souk", server.address), users=LiveUsers(redis_url))
+    with following(redis_url):
+        _show(tab, f"{playground.url}?q=shirt&user=anna")
+        before = tab.texts(".hit .score")
+        tab.run("document.querySelectorAll('.hit .click')[4].click()")
+        tab.wait("!document.getElementById('clicked').hidden")
+        tab.wait(QUIET)
+    liked = tab.texts("#behavior li.fresh")[0].split(" · ")[0]
+    assert tab.texts("#clicked")[0].startswith(f"anna clicked {liked};")
+    assert "clicked before" in tab.texts(".tag")
+    assert tab.texts(".hit .score") != before
