@@ -15,8 +15,10 @@ import random
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import redis
@@ -48,7 +50,7 @@ def events(count: int, impressions: bool, rng: random.Random) -> Iterator[bytes]
     while made < count:
         user, request, moment = f"user-{rng.randrange(USERS)}", f"{rng.getrandbits(64):016x}", now_ms()
         items = [f"item-{rng.randrange(1_000_000)}" for _ in range(SHOWN)]
-        rows = [("search", None, rng.choice(QUERIES))]
+        rows: list[tuple[str, str | None, str | None]] = [("search", None, rng.choice(QUERIES))]
         rows += [("impression", item, None) for item in items] if impressions else []
         rows += [("click", item, None) for item in items if rng.random() < 0.1]
         rows += [("add_to_cart", item, None) for item in items if rng.random() < 0.03]
@@ -78,7 +80,7 @@ def start_follower(server: Server) -> "subprocess.Popen[str]":
     raise RuntimeError("souk follow has ended")
 
 
-def wait_until_followed(client: redis.Redis, every: float = 0.02) -> None:
+def wait_until_followed(client: Any, every: float = 0.02) -> None:
     """Returns when nothing of the stream is left."""
     while True:
         groups = client.xinfo_groups(EVENT_STREAM)
@@ -89,7 +91,7 @@ def wait_until_followed(client: redis.Redis, every: float = 0.02) -> None:
 
 def followed(server: Server, count: int, impressions: bool) -> tuple[float, float]:
     """Events a second that one process follows, and the share of its processor seconds in the wall time."""
-    client = redis.Redis.from_url(server.url)
+    client: Any = redis.Redis.from_url(server.url)
     client.flushall()
     process = start_follower(server)
     try:
@@ -113,7 +115,8 @@ def followed(server: Server, count: int, impressions: bool) -> tuple[float, floa
 
 def lag(server: Server, rate: float, seconds: float) -> np.ndarray:
     """Milliseconds from sending a click until it is in the user's state, at so many events a second beside it."""
-    client, store = redis.Redis.from_url(server.url), RedisUserState(server.url, timeout_s=5)
+    store = RedisUserState(server.url, timeout_s=5)
+    client: Any = redis.Redis.from_url(server.url)
     client.flushall()
     process = start_follower(server)
     try:
@@ -121,7 +124,7 @@ def lag(server: Server, rate: float, seconds: float) -> np.ndarray:
         wait_until_followed(client)
         written = list(events(round(rate * seconds), True, random.Random(SEED)))
         # Times do not matter here, since nobody asks for these users.
-        waiting: list[tuple[str, float]] = []
+        waiting: deque[tuple[str, float]] = deque()
         lags: list[float] = []
         began, sent, probes = time.perf_counter(), 0, 0
         while sent < len(written) or waiting:
@@ -136,9 +139,10 @@ def lag(server: Server, rate: float, seconds: float) -> np.ndarray:
                 waiting.append((user, time.perf_counter()))
                 send(client, [json.dumps(row).encode()])
                 probes += 1
-            seen = [(user, at) for user, at in waiting if store.behavior(user, now_ms() + 1000) is not None]
-            lags += [(time.perf_counter() - at) * 1000 for _, at in seen]
-            waiting = [entry for entry in waiting if entry not in seen]
+            # They are followed in their order.
+            while waiting and store.behavior(waiting[0][0], now_ms() + 1000) is not None:
+                lags.append((time.perf_counter() - waiting.popleft()[1]) * 1000)
+            time.sleep(0.001)
         return np.array(lags)
     finally:
         process.terminate()
@@ -196,7 +200,7 @@ def _processor_seconds(pid: int) -> float:
 
 
 def _fill(server: Server, users: int, each: int, prefix: str) -> None:
-    client = redis.Redis.from_url(server.url)
+    client: Any = redis.Redis.from_url(server.url)
     writer = UserStateWriter(client, server.url, WINDOWS, 2000, DAY_MS)
     writer.open()
     fill = states(users, each, random.Random(SEED), prefix)
@@ -211,19 +215,31 @@ def _fill(server: Server, users: int, each: int, prefix: str) -> None:
             pipe.execute()
 
 
+def _grow(server: Server, users: int, prefix: str) -> None:
+    """Users with 30 events each: the first 1,000 are made, the others are copies within Redis."""
+    made = min(users, 1000)
+    _fill(server, made, 30, prefix)
+    client: Any = redis.Redis.from_url(server.url)
+    for first in range(made, users, 5000):
+        with client.pipeline(transaction=False) as pipe:
+            for number in range(first, min(first + 5000, users)):
+                for key in (user_key, profile_key):
+                    pipe.copy(key(f"{prefix}-{number % made}"), key(f"{prefix}-{number}"))
+            pipe.execute()
+
+
 def run(count: int, lag_seconds: float, most_users: int, n_reads: int, console: Console) -> None:
     """Measures, and prints the tables."""
-    options = (CONF, "--appendonly", "no", "--maxmemory", 0)
-    with redis_server.running(*options) as server:
-        client = redis.Redis.from_url(server.url)
+    with redis_server.running(CONF, "--maxmemory", 0) as server:
+        client: Any = redis.Redis.from_url(server.url)
         table = Table(title="souk follow redis, one process", title_justify="left")
-        for name in ("events", "events/s", "processors used by the follower"):
+        for name in ("events", "events/s", "processors used", "events/s of a whole processor"):
             table.add_column(name, justify="right")
         rate = 0.0
         for name, impressions in (("whole pages", True), ("actions alone", False)):
             measured, used = followed(server, count, impressions)
             rate = rate or measured
-            table.add_row(name, f"{measured:,.0f}", f"{used:.2f}")
+            table.add_row(name, f"{measured:,.0f}", f"{used:.2f}", f"{measured / used:,.0f}")
         console.print(table)
 
         late = lag(server, rate / 2, lag_seconds)
@@ -251,11 +267,12 @@ def run(count: int, lag_seconds: float, most_users: int, n_reads: int, console: 
         table = Table(title="Growth, 30 events a user", title_justify="left")
         for name in ("users", "used memory MB", "bytes a user", "read ms p50", "read ms p99"):
             table.add_column(name, justify="right")
+        client.config_set("appendonly", "no")
         users = 10_000
         while users <= most_users:
             client.flushall()
             before = client.info("memory")["used_memory"]
-            _fill(server, users, 30, "user")
+            _grow(server, users, "user")
             used = client.info("memory")["used_memory"] - before
             p50, p99, _ = reads(server, users, "user", n_reads)
             table.add_row(f"{users:,}", f"{used / 1e6:,.0f}", f"{used / users:,.0f}", f"{p50:.3f}", f"{p99:.3f}")

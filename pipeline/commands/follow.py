@@ -51,6 +51,9 @@ _HOUR_MS: Final = 3_600_000
     help="Fill an empty store from the user states of run N of --config, or of the folder that `souk ingest` wrote.",
 )
 @click.option(
+    "--profiles-only", is_flag=True, help="With --from-run: take the profiles alone, also into a store that is in use."
+)
+@click.option(
     "--events-format",
     type=click.Choice(("souk", "ubi")),
     help="How events are written.  [default: as --config says, or as the first ones are]",
@@ -104,6 +107,7 @@ def command(
     config_name: str | None,
     overrides: tuple[str, ...],
     from_run: str | None,
+    profiles_only: bool,
     events_format: str | None,
     dead_letters: Path | None,
     max_ahead: float,
@@ -144,7 +148,7 @@ def command(
     if from_run is not None:
         folder = _folder(from_run, config, config_name or "")
         try:
-            users = _fill(writer, folder)
+            users = _fill(writer, folder, profiles_only)
         except redis.RedisError as error:
             raise InputError(f"No Redis answers at {url}: {error}. Start one, or give --user-state.") from error
         _say(f"filled {url} with {users:,} users of {folder}")
@@ -186,11 +190,11 @@ def _folder(from_run: str, config: "PipelineConfig | None", config_name: str) ->
     return Path(data.uri)
 
 
-def _fill(writer: Any, folder: Path) -> int:
+def _fill(writer: Any, folder: Path, profiles_only: bool) -> int:
     from pipeline.follow.fill import states_of
 
     writer.open()
-    return int(writer.fill(states_of(folder, writer.windows)))
+    return int(writer.fill(states_of(folder, writer.windows, profiles_only)))
 
 
 def _source(name: str, url: str, where: dict[str, Any]) -> "Source":

@@ -22,8 +22,13 @@ _ROWS = 10_000
 State = tuple[str, list[tuple[int, bytes]], Mapping[str, str]]
 
 
-def states_of(folder: Path, windows: BehaviorWindows) -> Iterator[State]:
+def states_of(folder: Path, windows: BehaviorWindows, profiles_only: bool = False) -> Iterator[State]:
     """The users of an ingestion's output: id, packed events by epoch milliseconds, and profile.
+
+    Args:
+      folder: that ingestion wrote.
+      windows: the behavior windows.
+      profiles_only: whether to leave out the events.
 
     Raises:
       InputError: if the folder is none of ingestion's.
@@ -36,7 +41,7 @@ def states_of(folder: Path, windows: BehaviorWindows) -> Iterator[State]:
         for first in range(0, total, _ROWS):
             for row in scan.slice(first, _ROWS).collect().iter_rows(named=True):
                 if len(row[features.USER_ID].encode()) <= MAX_ID_BYTES:
-                    yield row[features.USER_ID], _events(row, windows, end), _profile(row)
+                    yield row[features.USER_ID], [] if profiles_only else _events(row, windows, end), _profile(row)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise unreadable(path, error) from error
 

@@ -143,7 +143,8 @@ class UserStateWriter:
         return arguments
 
     def fill(self, states: Iterable[tuple[str, Sequence[tuple[int, bytes]], Mapping[str, str]]]) -> int:
-        """Writes whole users into a database that has none: id, packed members by epoch milliseconds, and profile.
+        """Writes whole users into a database that has none: id, packed members by epoch milliseconds, and profile. A
+        user without events may be there, and gets the profile.
 
         Returns:
           How many users.
@@ -151,21 +152,27 @@ class UserStateWriter:
         Raises:
           InputError: if a user is there already.
         """
-        if next(self.client.scan_iter(layout.USER_PREFIX + b"*", count=_AT_ONCE), None) is not None:
-            raise InputError(
-                f"The database {self._url} has user states already; these of an ingestion would mix with them. Give an "
-                "empty database, or follow without --from-run."
-            )
-        users, pipe = 0, self.client.pipeline(transaction=False)
+        users, pipe, is_new = 0, self.client.pipeline(transaction=False), False
         for user, events, profile in states:
             if events:
+                is_new = is_new or self._check_empty()
                 key = layout.user_key(user)
                 pipe.zadd(key, {member: time for time, member in events})
                 pipe.pexpire(key, self.kept_ms)
+            key = layout.profile_key(user)
+            pipe.delete(key)
             if profile:
-                pipe.hset(layout.profile_key(user), mapping=dict(profile))
+                pipe.hset(key, mapping=dict(profile))
             users += 1
             if users % _AT_ONCE == 0:
                 pipe.execute()
         pipe.execute()
         return users
+
+    def _check_empty(self) -> bool:
+        if next(self.client.scan_iter(layout.USER_PREFIX + b"*", count=_AT_ONCE), None) is not None:
+            raise InputError(
+                f"The database {self._url} has user states already; these of an ingestion would mix with them. Give an "
+                "empty database, follow without --from-run, or take the profiles alone by --profiles-only."
+            )
+        return True

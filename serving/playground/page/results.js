@@ -89,14 +89,17 @@ function renderHit(hit, share, shown, seen, on) {
   bar.style.width = `${Math.round(share * 100)}%`;
   return el("li", { class: hit.other_rank === null ? "hit only" : "hit", "data-item": hit.item_id, onpointerenter: point, onpointerleave: point },
     el("div", { class: "place" }, el("b", {}, String(hit.rank)), move),
-    el("div", {}, title, el("div", { class: "about" }, ...about.flatMap((part, at) => (at ? [" · ", part] : [part]))),
+    el("div", {}, title, el("div", { class: "about" }, ...about.flatMap((part, at) => (at ? [" · ", part] : [part])), on.click && clickButton(hit, on)),
       ...Object.entries(hit.further ?? {}).map(([name, value]) => el("div", { class: "about" }, `${name}: ${value}`))),
-    on.click && el("button", { type: "button", class: "click", title: "Send a click of this user on this item", "aria-label": `Click ${hit.title ?? hit.item_id} as the user`, onclick: (event) => on.click(hit.item_id, event.currentTarget) }, "click this item"),
     el("div", { class: "numbers" },
       el("span", { class: "price" }, hit.price === null ? "" : money.format(hit.price)),
       el("span", { class: "score", title: "score" }, hit.score === null ? "no score" : hit.score.toFixed(4)),
       el("span", { class: "bar", "aria-hidden": "true" }, bar)),
     el("button", { type: "button", class: "leave", title: "Exclude this item", "aria-label": `Exclude ${hit.title ?? hit.item_id}`, onclick: () => on.exclude(hit.item_id) }, "×"));
+}
+
+function clickButton(hit, on) {
+  return el("button", { type: "button", class: "click", title: "Send a click of this user on this item", "aria-label": `Click ${hit.title ?? hit.item_id} as the user`, onclick: (event) => on.click(hit.item_id, event.currentTarget) }, "click this item");
 }
 
 function renderMove({ rank, other_rank: other }, shown) {

@@ -51,6 +51,9 @@ def test_a_store_filled_from_an_ingestion_gives_its_states(make_follower, redis_
         assert store.behavior(user, summary.end_ms) == expected
     with pytest.raises(InputError, match="has user states already"):
         writer.fill(states_of(tmp_path / "out", writer.windows))
+    writer.client.hset("souk:profile:u1", "region", "of another day")
+    writer.fill(states_of(tmp_path / "out", writer.windows, profiles_only=True))
+    assert store.behavior("u1", summary.end_ms) == read_behavior(tmp_path / "out" / "user_state.parquet", "u1")
     with pytest.raises(InputError, match=r"no ingestion\.json|no .*json that says"):
         next(iter(states_of(tmp_path / "in", writer.windows)))
 
