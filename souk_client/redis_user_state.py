@@ -96,7 +96,7 @@ class RedisUserState:
     def _unavailable(self, why: str) -> UserStateError:
         with self._lock:
             self.failures += 1
-        return UserStateError(f"The user states in {_shown(self.url)} cannot be read: {why}")
+        return UserStateError(f"The user states in {without_secrets(self.url)} cannot be read: {why}")
 
     def _check_layout(self, number: bytes | None) -> None:
         try:
@@ -133,7 +133,7 @@ def connect(url: str, timeout_s: float | None) -> "redis.Redis":
         return redis.Redis.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=once)
     except (ValueError, TypeError) as error:
         raise InputError(
-            f"{_shown(url)} is no address of a Redis server: {error}. Give one such as redis://localhost:6379/0."
+            f"{without_secrets(url)} is no address of a Redis server: {error}. Give one such as redis://localhost:6379/0."
         ) from error
 
 
@@ -146,12 +146,12 @@ def check_layout(number: bytes | None, url: str) -> None:
     if number != layout.LAYOUT:
         found = "no layout" if number is None else f"layout {number.decode(errors='replace')}"
         raise InputError(
-            f"The user states in {_shown(url)} have {found}, this version of Souk reads and writes layout "
+            f"The user states in {without_secrets(url)} have {found}, this version of Souk reads and writes layout "
             f"{layout.LAYOUT.decode()}. Fill an empty database by `souk follow --from-run`, and use that."
         )
 
 
-def _shown(url: str) -> str:
-    """A URL without its password."""
-    scheme, _, rest = url.partition("://")
+def without_secrets(url: str) -> str:
+    """A URL without user, password and options."""
+    scheme, _, rest = url.partition("?")[0].partition("://")
     return f"{scheme}://{rest.rpartition('@')[2]}" if rest else url

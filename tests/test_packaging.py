@@ -110,6 +110,7 @@ def test_a_base_install_shows_the_help_of_every_command(base_install, command):
         ("evaluate --judgments qrels --queries queries --catalog catalog.jsonl --servable .", "pipeline"),
         ("bench models --config tiny", "bench"),
         ("serve --model-dir .", "serving"),
+        ("follow", "pipeline"),
     ],
 )
 def test_a_command_that_is_not_installed_names_its_extra(base_install, arguments, extra):

@@ -128,8 +128,6 @@ def command(
         raise InputError("--set and the number of a run need --config, which says what they are of.")
     config = None if config_name is None else pipeline_config.load(config_name, overrides)
 
-    import redis
-
     from pipeline.output_capture import quiet
 
     with quiet():
@@ -140,18 +138,20 @@ def command(
         from pipeline.follow.follower import Follower, Following
         from pipeline.follow.metrics import Metrics
         from serving.user_state.redis_writer import UserStateWriter
-        from souk_client.redis_user_state import connect
+        from souk_client.redis_user_state import connect, without_secrets
 
-    client = connect(url, _STORE_TIMEOUT_S)
+    import redis
+
+    client, shown = connect(url, _STORE_TIMEOUT_S), without_secrets(url)
     windows = (config.ingest.windows if config else WindowConfig()).behavior_windows
-    writer = UserStateWriter(client, url, windows, max_user_events, round(join_hours * _HOUR_MS))
+    writer = UserStateWriter(client, shown, windows, max_user_events, round(join_hours * _HOUR_MS))
     if from_run is not None:
         folder = _folder(from_run, config, config_name or "")
         try:
             users = _fill(writer, folder, profiles_only)
         except redis.RedisError as error:
-            raise InputError(f"No Redis answers at {url}: {error}. Start one, or give --user-state.") from error
-        _say(f"filled {url} with {users:,} users of {folder}")
+            raise InputError(f"No Redis answers at {shown}: {error}. Start one, or give --user-state.") from error
+        _say(f"filled {shown} with {users:,} users of {folder}")
         if source is None:
             return
     followed = _source(source or "stdin", url, where)
@@ -166,9 +166,11 @@ def command(
     if metrics_port is not None:
         metrics.serve(metrics_host, metrics_port)
     stop = _stopped_by_signals()
-    _say(f"following {followed.name} into {url}")
+    _say(f"following {followed.name} into {shown}")
     try:
         taken = Following(followed, follower, metrics, _say).run(stop)
+    except redis.RedisError as error:
+        raise InputError(f"Redis refuses what `souk follow` asks of it: {error}") from error
     finally:
         followed.close()
     dead = ", ".join(f"{count:,} {reason}" for reason, count in taken.dead.most_common())

@@ -16,6 +16,7 @@ from schema.settings import InputError
 from serving.config import DEFAULT_HOST, DEFAULT_MODEL_NAME
 from souk_client.client import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, Answer, ServingError
 from souk_client.filters import ColumnFilter, Filters
+from souk_client.redis_user_state import without_secrets
 from souk_client.sharded_client import connect
 from souk_client.user_state import UserState, UserStateUse
 
@@ -172,10 +173,11 @@ def command(
             )
     except ServingError as error:
         raise InputError(str(error)) from error
+    states = without_secrets(sources.user_state or "")
     if answer.user_state == UserStateUse.UNKNOWN:
-        _note(f"nothing is known of {user} in {sources.user_state}, so the answer is not personalized")
+        _note(f"nothing is known of {user} in {states}, so the answer is not personalized")
     if answer.user_state == UserStateUse.UNAVAILABLE:
-        _note(f"{sources.user_state} cannot be read now, so the answer is not personalized")
+        _note(f"{states} cannot be read now, so the answer is not personalized")
     if k > answer.places:
         _note(f"the served model returns at most {answer.places} items, so {k} cannot be shown")
     if answer.missing_shards:

@@ -145,12 +145,19 @@ class Following:
 
         Returns:
           The sum of all batches.
+
+        Raises:
+          InputError: if the states or the source cannot be followed.
+          redis.RedisError: if Redis refuses what is asked of it, for which waiting is no help.
         """
         wait = _FIRST_WAIT_S
         while not stop.is_set():
             try:
                 if not self._step():
                     break
+            except redis.AuthenticationError:
+                # One of those that follow, and nothing to wait for.
+                raise
             except _AWAY as error:
                 self._metrics.away()
                 if wait == _FIRST_WAIT_S:

@@ -139,3 +139,20 @@ def test_bad_input_ends_it_with_a_message(arguments, message):
 def test_a_folder_that_is_no_ingestions_is_told(redis_url, tmp_path):
     result = souk_here("follow", "--from-run", str(tmp_path), "--user-state", redis_url, expect=2)
     assert "so it is no folder that `souk run` or `souk ingest` wrote" in " ".join(result.stderr.split())
+
+
+def test_a_key_that_is_no_stream_is_told(redis_url):
+    redis.Redis.from_url(redis_url).set("souk:events", "text")
+    result = souk_here("follow", "redis", "--user-state", redis_url, expect=2)
+    assert "Redis refuses what `souk follow` asks of it" in result.stderr
+
+
+def test_a_wrong_password_is_told_and_not_waited_for(redis_url):
+    client = redis.Redis.from_url(redis_url)
+    client.config_set("requirepass", "right")
+    try:
+        result = souk_here("follow", "redis", "--user-state", f"{redis_url}?password=wrong", expect=2)
+    finally:
+        redis.Redis.from_url(redis_url, password="right").config_set("requirepass", "")
+    assert "invalid username-password pair" in result.stderr
+    assert "password=" not in result.stderr

@@ -210,3 +210,11 @@ print([name for name in ("tensorflow", "tfx", "tensorflow_serving", "apache_beam
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_store_that_does_not_answer_is_told_and_the_query_answered(target):
+    arguments = ("--target", target, "--user", "u1", "--user-state", "redis://u:secret@127.0.0.1:1/0", "--json")
+    result = ask("shirt", *arguments)
+    answer = json.loads(result.stdout)
+    assert (answer["user_state"], answer["personalized"], len(answer["hits"])) == ("unavailable", False, 10)
+    assert result.stderr == "note: redis://127.0.0.1:1/0 cannot be read now, so the answer is not personalized\n"
