@@ -38,7 +38,7 @@ class Taken:
       lines: how many came.
       applied: events that were new.
       duplicates: deliveries of events that were known, of impressions too that say nothing new.
-      expired: events that are older than the longest window.
+      expired: events that are older than all windows, and than any request with later events.
       dead: dead letters by reason.
       ignored: UBI actions that are none of Souk's events.
     """
@@ -99,7 +99,7 @@ class Follower:
         letters = [found.rejects, letters_of(unknown_items(found.events, known_items), "unknown_item", source)]
         now = self.writer.now_ms() if self._clock is None else self._clock()
         ahead = found.events["timestamp_ms"] > now + self._max_ahead_ms
-        old = found.events["timestamp_ms"] < now - self.writer.kept_ms
+        old = found.events["timestamp_ms"] < now - self.writer.counts_ms
         letters.append(letters_of(found.events.filter(ahead), "ahead_of_clock", source))
         events = found.events.filter(~(ahead | old))
         new = rows_by_request(events)

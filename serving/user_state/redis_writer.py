@@ -98,6 +98,11 @@ class UserStateWriter:
         """How long events are kept, milliseconds."""
         return self.windows.longest_ms + _SLACK_MS
 
+    @property
+    def counts_ms(self) -> int:
+        """How old an event may be and still say something of its request's later ones, milliseconds."""
+        return self.kept_ms + self._join_ms
+
     def open(self) -> None:
         """Makes the database ready, and tells its readers the windows.
 

@@ -54,7 +54,7 @@ def test_states_and_requests_expire_by_themselves(make_follower, redis_url):
 
 
 def test_events_older_than_the_windows_are_only_counted(make_follower, redis_url):
-    old = dataclasses.replace(SEARCH, timestamp_ms=NOW - 42 * DAY)
+    old = dataclasses.replace(SEARCH, timestamp_ms=NOW - 43 * DAY)
     assert _follow(make_follower, [old]) == Taken(lines=1, expired=1)
     assert redis.Redis.from_url(redis_url).keys("souk:user:*") == []
 
