@@ -17,7 +17,7 @@ DEFAULT_TIMEOUT_S: Final = 0.1
 # A store that was away is not asked again for so long, so that few queries wait for it in vain.
 RETRY_S: Final = 1.0
 
-# One round trip: the layout, the moment, the events before it and the profile. The sorted set comes as two texts, since
+# One round trip: the layout, the moment, the events and the profile. The sorted set comes as two texts, since
 # a client in Python needs longer to read a list of a thousand values than all the rest.
 _READ: Final = """
 local about = redis.call('HMGET', KEYS[1], 'layout', 'windows')
@@ -26,7 +26,7 @@ if at == '' then
   local now = redis.call('TIME')
   at = string.format('%.0f', now[1] * 1000 + math.floor(now[2] / 1000))
 end
-local found = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', '(' .. at, 'WITHSCORES')
+local found = redis.call('ZRANGE', KEYS[2], 0, -1, 'WITHSCORES')
 local members, times = {}, {}
 for i = 1, #found, 2 do
   members[#members + 1] = found[i]
@@ -70,7 +70,7 @@ class RedisUserState:
             return None
         self._check_layout(number)
         events = layout.unpack_events(members, times)
-        if not events and not profile:
+        if not profile and all(event.timestamp_ms >= int(at) for event in events):
             return None
         texts = [value.decode() for value in profile]
         return Behavior(

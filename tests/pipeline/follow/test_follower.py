@@ -2,12 +2,16 @@
 
 import dataclasses
 import threading
+import time
+import urllib.request
+from collections import Counter
 
 import pytest
 import redis
 
 from pipeline.follow import follower as follower_module
 from pipeline.follow.follower import Taken
+from pipeline.follow.metrics import Metrics
 from schema.settings import InputError
 from souk_client.behavior_windows import BehaviorWindows
 from souk_client.errors import UserStateError
@@ -15,6 +19,7 @@ from souk_client.examples import Behavior
 from souk_client.redis_user_state import RedisUserState
 from tests.components.example_gen.oracle import Event
 from tests.pipeline.follow.conftest import lines
+from tests.pipeline.follow.kafka_broker import free_port
 
 HOUR, DAY = 3_600_000, 86_400_000
 NOW = 1_772_323_200_000
@@ -165,3 +170,39 @@ def test_windows_travel_as_they_are():
 
     windows = WindowConfig(real_time_hours=1.5, scan=200).behavior_windows
     assert BehaviorWindows(**windows.as_dict()) == windows
+
+
+def test_a_delivery_without_its_request_gives_way_to_one_with_it(make_follower, redis_url):
+    """The click is dated before its own search, so it counts from the search on, as in ingestion."""
+    early = dataclasses.replace(CLICK, user_id="u", timestamp_ms=NOW - 3 * HOUR)
+    for log in ([early, dataclasses.replace(early, request_id=None), SEARCH], [SEARCH, early]):
+        _follow(make_follower, log)
+        store = RedisUserState(redis_url)
+        assert store.behavior("u", SEARCH.timestamp_ms) is None
+        assert store.behavior("u", SEARCH.timestamp_ms + 1).real_time_items == ("i1",)
+
+
+def test_an_impression_names_the_user_of_its_request(make_follower, redis_url):
+    nobody = Event("p1", NOW - 2 * HOUR, "r", None, "impression", None, "i1", 1)
+    named = [dataclasses.replace(nobody, event_id=f"p{n}", user_id="u", item_id=f"i{n}") for n in range(2, 9)]
+    _follow(make_follower, [dataclasses.replace(SEARCH, user_id=None), nobody, *named, CLICK])
+    found = RedisUserState(redis_url).behavior("u", NOW)
+    assert (found.history_queries, found.real_time_items) == (("red shoes",), ("i1",))
+    assert redis.Redis.from_url(redis_url).scard("souk:request:r") == 4
+
+
+def test_metrics_say_what_became_of_events_and_how_late_they_are():
+    metrics = Metrics()
+    port = free_port()
+    metrics.serve("127.0.0.1", port)
+    taken = Taken(lines=9, applied=4, duplicates=2, expired=1, dead=Counter(not_json=2))
+    metrics.took(taken, time.time_ns() // 1_000_000 - 5000, 0.2, backlog=7)
+    metrics.away()
+    text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30).read().decode()
+    told = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    assert told['souk_follow_events_total{outcome="applied"}'] == "4.0"
+    assert told['souk_follow_dead_letters_total{reason="not_json"}'] == "2.0"
+    assert (told["souk_follow_backlog_events"], told["souk_follow_store_failures_total"]) == ("7.0", "1.0")
+    assert float(told["souk_follow_lag_seconds"]) >= 5
+    with pytest.raises(InputError, match="Give another --metrics-port"):
+        metrics.serve("127.0.0.1", port)
