@@ -3,6 +3,7 @@
 import datetime
 import re
 from collections.abc import Iterable
+from dataclasses import fields
 from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -215,16 +216,7 @@ class WindowConfig(Settings):
     @property
     def behavior_windows(self) -> BehaviorWindows:
         """The same in milliseconds, with the table of lists."""
-        return BehaviorWindows(
-            self.real_time_ms,
-            self.short_term_ms,
-            self.long_term_ms,
-            self.real_time_cap,
-            self.short_term_cap,
-            self.long_term_cap,
-            self.history_queries_cap,
-            self.scan,
-        )
+        return BehaviorWindows(**{field.name: getattr(self, field.name) for field in fields(BehaviorWindows)})
 
     @model_validator(mode="after")
     def _scan_reaches_the_caps(self) -> "WindowConfig":
