@@ -19,7 +19,6 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 MILLISECONDS_PER_HOUR = 3_600_000
 MILLISECONDS_PER_DAY = 24 * MILLISECONDS_PER_HOUR
 
-
 # A feature of this name is an input and a file of TensorFlow's.
 _COLUMN_NAME: Final = re.compile(r"[A-Za-z0-9_.-]+")
 
