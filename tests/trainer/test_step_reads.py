@@ -12,7 +12,7 @@ from tensorflow.python.eager import context
 from schema import features
 from tests.trainer.test_models import CONFIGS, SIZES, make_query, make_table
 from trainer import artifact
-from trainer.input import SHOWN_ITEMS, SearchReader
+from trainer.input import PAGE_STAGES, SHOWN_ITEMS, SearchReader
 from trainer.models.towers import InputSizes
 from trainer.optimizer import SMALL, make_optimizer
 from trainer.retrieval import RetrievalModel
@@ -42,7 +42,7 @@ def test_a_training_step_reads_no_table_whole(name):
     batch[features.ITEMS] = tf.constant([[1, 2], [3, 0], [4, 0]])
     batch[features.STAGES] = tf.constant([[2, 3], [2, 0], [2, 0]])
     if config.loss.ranking_weight:
-        batch[SHOWN_ITEMS] = tf.constant([[5], [6], [0]])
+        batch[PAGE_STAGES], batch[SHOWN_ITEMS] = batch[features.STAGES], tf.constant([[5], [6], [0]])
     step = tf.function(model.train_step).get_concrete_function(batch)
     context.enable_run_metadata()
     step(batch)
