@@ -182,7 +182,7 @@ def test_heads_differ_and_history_and_profile_move_the_query():
 def test_an_unknown_item_in_history_is_like_one_without_fields():
     towers, _, table = make(CONFIGS["dpsr 1 head"])
     lists = {name: tf.constant([[table.size + 1] + [0] * 19]) for name in features.BEHAVIOR_ITEM_FEATURES}
-    np.testing.assert_array_equal(towers.behavior(lists, table.as_tensors()), np.zeros((1, 5 * 8)))
+    np.testing.assert_array_equal(towers.behavior(lists, table.as_tensors()), np.zeros((1, 5, 8)))
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())

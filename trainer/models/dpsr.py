@@ -45,10 +45,9 @@ class Dpsr(Towers):
         profile = [IdList(embedding, ((query[name], 0),)) for name, embedding in self.profile_fields.items()]
         history = self.settings.history.enabled
         past = [IdList(self.tokens, ((query[transformed.HISTORY_QUERY_UNIGRAMS], 0),))] if history else []
-        means, skip = self.read([*profile, *past, *self.query_lists(query)], query, items, behavior=history)
-        if history:
-            means.insert(len(profile), means.pop())
-        inputs = tf.concat(means, axis=-1)
+        lists = [*profile, *past, *self.query_lists(query)]
+        means, behavior, skip = self.read(lists, query, items, behavior=history, in_parts=training)
+        inputs = [*means[: len(profile)], *behavior, *means[len(profile) :]]
         return tf.stack([head(inputs, skip=skip, training=training) for head in self.heads], axis=1)
 
     def item_vectors(self, item: Tensors, training: bool) -> tf.Tensor:

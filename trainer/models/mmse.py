@@ -26,6 +26,8 @@ from trainer.layers.projection import Projection
 from trainer.layers.shared_tables import IdList
 from trainer.models.towers import InputSizes, Tensors, Towers
 
+_TEXT_GRAINS = ("unigrams", "bigrams", "subwords", "segments")
+
 
 class Mmse(Towers):
     """Query tower per grain, fused after each has met the item."""
@@ -49,7 +51,10 @@ class Mmse(Towers):
         everything = tf.concat(list(grains.values()), axis=-1)
         if self.grain_weights is None:
             return self.grain_towers["all"](everything, skip=skip, training=training)[:, tf.newaxis, :]
-        towers = [self.grain_towers[name](grain, skip=skip, training=training) for name, grain in grains.items()]
+        towers = [
+            self.grain_towers[name](grain, skip=skip if name in _TEXT_GRAINS else None, training=training)
+            for name, grain in grains.items()
+        ]
         weights = tf.nn.softmax(self.grain_weights(everything))
         return tf.einsum("bg,bgd->bd", weights, tf.stack(towers, axis=1))[:, tf.newaxis, :]
 
@@ -77,15 +82,15 @@ class Mmse(Towers):
             lists["past"] = IdList(self.tokens, ((query[transformed.HISTORY_QUERY_UNIGRAMS], 0),))
         for name, embedding in self.profile_fields.items():
             lists[name] = IdList(embedding, ((query[name], 0),))
-        means, skip = self.read(list(lists.values()), query, items, behavior=history)
-        found = dict(zip(lists, means, strict=False))
+        means, behavior, skip = self.read(list(lists.values()), query, items, behavior=history)
+        found = dict(zip(lists, means, strict=True))
         if history:
-            found["behavior"] = tf.concat([means[-1], found["past"]], axis=-1)
+            found["behavior"] = tf.concat([*behavior, found["past"]], axis=-1)
         if self.profile_fields:
             found["profile"] = tf.concat([found[name] for name in self.profile_fields], axis=-1)
         return {name: found[name] for name in self._grain_names()}, skip
 
     def _grain_names(self) -> tuple[str, ...]:
-        text = ("unigrams", "bigrams", "subwords", "segments") if self.settings.multi_grain else ("unigrams",)
+        text = _TEXT_GRAINS if self.settings.multi_grain else ("unigrams",)
         behavior = ("behavior",) if self.settings.history.enabled else ()
         return text + behavior + (("profile",) if self.profile_fields else ())

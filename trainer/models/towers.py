@@ -15,7 +15,7 @@ from trainer.config import SEGMENT_MODELS, TrainerConfig
 from trainer.item_table import ItemTable
 from trainer.layers.embedding import EncodedWords, PaddedEmbedding, embed_lists, trim
 from trainer.layers.lexical import Bag, LexicalSkip, rarity
-from trainer.layers.projection import Projection
+from trainer.layers.projection import Part, Projection, Repeated, present_rows
 from trainer.layers.shared_tables import IdList, SharedTables
 
 Tensors = Mapping[str, tf.Tensor]
@@ -209,8 +209,8 @@ class Towers(keras.layers.Layer):
         return {PACKED: fields}
 
     def read(
-        self, lists: Sequence[IdList], query: Tensors, items: Tensors, behavior: bool
-    ) -> tuple[list[tf.Tensor], tf.Tensor | None]:
+        self, lists: Sequence[IdList], query: Tensors, items: Tensors, behavior: bool, in_parts: bool = False
+    ) -> tuple[list[Part], list[Part], tf.Tensor | None]:
         """Means of lists and of behavior, and the lexical vector of those lists that take part in the match.
 
         Args:
@@ -218,33 +218,41 @@ class Towers(keras.layers.Layer):
           query: the query tower's input.
           items: columns of the item table.
           behavior: whether behavior is read.
+          in_parts: whether the means are read by `Projection` alone, which maps equal rows once; for training.
 
         Returns:
-          [batch, dim] for each of `lists`, and with behavior one [batch, lists * dim] more; [batch, dim] or None.
+          [batch, dim] for each of `lists`; what there is of behavior, parts of [batch, lists * dim]; [batch, dim] or
+          None.
         """
         if self._shared is None or (behavior and PACKED not in items):
-            means, bags = [], []
+            means: list[Part] = []
+            bags = []
             for one in lists:
                 ids = one.ids
                 if one.space is None and ids.shape[1] == 1:
-                    means.append(one.embedding(ids[:, 0]))
+                    means.append(_embedded(one.embedding, ids[:, 0], in_parts))
                     continue
                 terms = one.embedding.lists(ids)
                 means.append(terms.mean())
                 if one.space is not None:
                     bags.append(Bag(terms, one.space))
             skip = self.lexical(bags) if self.lexical else None
-            return [*means, *([self.behavior(query, items)] if behavior else [])], skip
+            behaved = self.behavior(query, items) if behavior else None
+            if behaved is None:
+                return means, [], skip
+            by_list = tf.unstack(behaved, axis=1)
+            return means, [present_rows(one) for one in by_list] if in_parts else [tf.concat(by_list, axis=-1)], skip
         rows = [query[name] for name in features.BEHAVIOR_ITEM_FEATURES] if behavior else []
         sums = self._shared.read(lists, rows, items.get(PACKED))
         means = list(tf.unstack(sums.means[:, : len(lists)], axis=1))
+        found: list[Part] = []
         if behavior:
-            means.append(tf.reshape(sums.means[:, len(lists) :], [-1, len(rows) * self.settings.embedding_dim]))
+            found = [tf.reshape(sums.means[:, len(lists) :], [-1, len(rows) * self.settings.embedding_dim])]
         if self.lexical is None:
-            return means, None
+            return means, found, None
         assert sums.weighted is not None
         taking_part = tf.constant([[[float(one.space is not None)] for one in lists] + [[0.0]] * len(rows)])
-        return means, self.lexical.of_sum(tf.reduce_sum(sums.weighted * taking_part, axis=1))
+        return means, found, self.lexical.of_sum(tf.reduce_sum(sums.weighted * taking_part, axis=1))
 
     def query_lists(self, query: Tensors) -> list[IdList]:
         """A query's words, which are unigrams and bigrams, and subwords."""
@@ -312,8 +320,9 @@ class Towers(keras.layers.Layer):
           [items, dim].
         """
         bags = self.item_bags(item)
-        inputs = tf.concat([*(bag.terms.mean() for bag in bags), *self.fields(item)], axis=-1)
-        return projection(inputs, skip=self.lexical(bags) if self.lexical else None, training=training)
+        texts = [present_rows(bag.terms.mean()) if training and bag.field else bag.terms.mean() for bag in bags]
+        fields = [_embedded(self.item_fields[name], item[name], training) for name in self.sizes.categories]
+        return projection([*texts, *fields], skip=self.lexical(bags) if self.lexical else None, training=training)
 
     def behavior(self, query: Tensors, items: Tensors) -> tf.Tensor:
         """Means over each behavior list of the items' embeddings, each the sum of its fields' embeddings.
@@ -323,7 +332,7 @@ class Towers(keras.layers.Layer):
           items: columns of the item table.
 
         Returns:
-          [batch, lists * embedding_dim].
+          [batch, lists, embedding_dim].
         """
         lists = [query[name] for name in features.BEHAVIOR_ITEM_FEATURES]
         width = max(rows.shape[1] for rows in lists)
@@ -335,7 +344,16 @@ class Towers(keras.layers.Layer):
             return tf.add_n(self.fields(item_table.gather(columns, rows - 1)))
 
         means = embed_lists(tf.reshape(rows, [-1, width]), embed).mean()
-        return tf.reshape(means, [-1, len(lists) * self.settings.embedding_dim])
+        return tf.reshape(means, [-1, len(lists), self.settings.embedding_dim])
+
+
+def _embedded(embedding: PaddedEmbedding, ids: tf.Tensor, in_parts: bool) -> Part:
+    """Embeddings of one id each: [batch] int32 to [batch, dim]."""
+    if not in_parts:
+        return embedding(ids)
+    # Counted for the reason that `embed_lists` gives.
+    distinct, place, _ = tf.unique_with_counts(ids)
+    return Repeated(embedding(distinct), place)
 
 
 def behaved_items(rows: tf.Tensor, items: Tensors, names: Sequence[str]) -> dict[str, tf.Tensor]:

@@ -19,8 +19,8 @@ class TwoTower(Towers):
 
     def query_vectors(self, query: Tensors, items: Tensors, training: bool) -> tf.Tensor:
         """See `Towers.query_vectors`; heads is 1."""
-        means, _ = self.read(self.query_lists(query), query, items, behavior=False)
-        return self.query_projection(tf.concat(means, axis=-1), training=training)[:, tf.newaxis, :]
+        means, _, _ = self.read(self.query_lists(query), query, items, behavior=False)
+        return self.query_projection(means, training=training)[:, tf.newaxis, :]
 
     def item_vectors(self, item: Tensors, training: bool) -> tf.Tensor:
         """See `Towers.item_vectors`."""
