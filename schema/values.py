@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
-import numpy as np
 import orjson
 import polars as pl
 
@@ -92,6 +91,9 @@ def _has_exponent(lines: bytes) -> bool:
     # One byte is found many times faster than two; times with an offset have the first of them in every line.
     if b"+" not in lines:
         return False
+    # `souk query` reads this module where NumPy is not installed.
+    import numpy as np
+
     codes = np.frombuffer(lines, np.uint8)
     before = codes[np.maximum(np.flatnonzero(codes == ord("+")) - 1, 0)]
     return bool(np.isin(before, (ord("e"), ord("E"))).any())

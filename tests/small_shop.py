@@ -32,7 +32,7 @@ TRAINER = TrainerConfig(
     recall_k=3,
     validation_share=0.2,
     patience=12,
-    negatives=NegativesConfig(random=32),
+    negatives=NegativesConfig(per_positive=64),
     optimizer=OptimizerConfig(learning_rate=0.01),
 )
 

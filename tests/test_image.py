@@ -8,6 +8,7 @@ from importlib.metadata import version
 
 import pytest
 from docker.utils.build import exclude_paths
+from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from pipeline import DISTRIBUTION
@@ -61,8 +62,9 @@ def test_the_image_has_what_the_lock_names_and_no_more(clean_environment):
         "print(json.dumps({d.name.lower().replace('_', '-').replace('.', '-'): d.version for d in m.distributions()}))"
     )
     installed = json.loads(clean_environment.run("python", "-c", code).stdout)
-    lines = (REPOSITORY / "requirements.lock").read_text().splitlines()
-    locked = dict(line.partition(" ;")[0].split("==") for line in lines if line.strip())
+    lines = map(Requirement, (REPOSITORY / "requirements.lock").read_text().splitlines())
+    wanted = [line for line in lines if line.marker is None or line.marker.evaluate()]
+    locked = {line.name: str(line.specifier)[2:] for line in wanted}
     vendored = {name for name in installed if name not in locked} - {DISTRIBUTION, "pip"}
     assert {name: installed[name] for name in locked} == locked
     assert vendored == set()

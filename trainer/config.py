@@ -64,10 +64,11 @@ class NegativesConfig(Settings):
     """Which items a positive must beat.
 
     Attributes:
-      random: how many are drawn uniformly from the catalog, for all requests of a step. Beside the number of in-batch
-        negatives this is DPSR's mixing ratio alpha: in-batch negatives alone push popular items down, random ones
-        alone let them rise.
-      in_batch: how many other positives of the step are negatives, at most; 0 for none.
+      per_positive: how many negatives each positive meets, shared by the whole batch.
+      random_ratio: DPSR's mixing ratio alpha; this share is drawn uniformly from the catalog, the rest are other
+        positives of the batch. In-batch negatives alone push popular items down; random ones alone let them rise.
+      all_in_batch: whether all other positives of the batch are negatives, not as many as `per_positive` leaves; where
+        `random_ratio` is 1, none are.
       mixed: MGDSPR's I_mix (arXiv 2106.09297), softmax only: this many of a positive's hardest negatives are moved
         towards the positive and are negatives once more; 0 for none. `mgdspr` has 32.
       mixing_low, mixing_high: the share of the positive in such a mixture is drawn between these.
@@ -77,8 +78,9 @@ class NegativesConfig(Settings):
         so that one counts as much as another of the same score.
     """
 
-    random: NotNegative = 256
-    in_batch: NotNegative = 2048
+    per_positive: Positive = 512
+    random_ratio: float = Field(0.5, ge=0.0, le=1.0)
+    all_in_batch: bool = True
     mixed: NotNegative = 0
     mixing_low: float = Field(0.4, ge=0.0, le=1.0)
     mixing_high: float = Field(0.6, ge=0.0, le=1.0)

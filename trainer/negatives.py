@@ -23,16 +23,23 @@ class Candidates:
     random_count: int
 
 
+def random_count(config: NegativesConfig) -> int:
+    """How many shared negatives are drawn uniformly."""
+    return round(config.per_positive * config.random_ratio)
+
+
 def join_candidates(random_rows: tf.Tensor, positive_rows: tf.Tensor, config: NegativesConfig) -> Candidates:
     """Shared negatives: a uniform sample of the catalog and the positives of the batch (DPSR's N_rand and N_batch).
 
     Args:
-      random_rows: [`config.random`] int32.
+      random_rows: [`random_count`] int32.
       positive_rows: [positives] int32, the batch's positives in random order.
       config: how many of these are used.
     """
-    in_batch = positive_rows[: config.in_batch]
-    return Candidates(tf.concat([random_rows, in_batch], axis=0), tf.size(in_batch), config.random)
+    drawn = random_count(config)
+    most = None if config.all_in_batch and config.random_ratio < 1.0 else config.per_positive - drawn
+    in_batch = positive_rows[:most]
+    return Candidates(tf.concat([random_rows, in_batch], axis=0), tf.size(in_batch), drawn)
 
 
 def log_expected_count(

@@ -69,7 +69,7 @@ class RetrievalModel(tfrs.models.Model):
         """
         asked = tf.math.count_nonzero(inputs[features.ITEMS], dtype=tf.int32)
         settings = self._config.negatives
-        random_rows = self._random.uniform([settings.random], 0, self._catalog_size, tf.int32)
+        random_rows = self._random.uniform([negatives.random_count(settings)], 0, self._catalog_size, tf.int32)
         inputs = self._with_catalog_queries(inputs, random_rows)
         request_items = inputs[features.ITEMS] - 1
         is_positive = request_items >= 0
@@ -110,7 +110,7 @@ class RetrievalModel(tfrs.models.Model):
     def _with_catalog_queries(self, inputs: Mapping[str, tf.Tensor], random_rows: tf.Tensor) -> dict[str, tf.Tensor]:
         """The batch and, after its requests, queries made from the first of the random items."""
         config = self._config.catalog_queries
-        count = min(round(config.share * self._config.batch_size), self._config.negatives.random)
+        count = min(round(config.share * self._config.batch_size), negatives.random_count(self._config.negatives))
         if not count:
             return dict(inputs)
         rows = random_rows[:count]

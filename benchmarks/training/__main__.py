@@ -38,7 +38,7 @@ from trainer.optimizer import make_optimizer
 TUTORIALS_TASK = (
     "batch_size=512",
     "max_positives=1",
-    "negatives.random=0",
+    "negatives.random_ratio=0.0",
     "catalog_queries.share=0.0",
     "history.enabled=false",
     "profile=false",

@@ -7,16 +7,19 @@ from trainer.config import NegativesConfig
 
 
 def draw(positives: tf.Tensor, items: int, config: NegativesConfig) -> negatives.Candidates:
-    return negatives.join_candidates(tf.random.uniform([config.random], 0, items, tf.int32), positives, config)
+    return negatives.join_candidates(tf.random.uniform([negatives.random_count(config)], 0, items, tf.int32), positives, config)
 
 
-@pytest.mark.parametrize(("limit", "in_batch"), [(0, 0), (12, 12), (100, 30)])
-def test_candidates_are_random_items_and_then_positives(limit, in_batch):
+@pytest.mark.parametrize(
+    ("ratio", "every", "in_batch", "uniform"),
+    [(0.0, True, 30, 0), (0.5, True, 30, 20), (1.0, True, 0, 40), (0.5, False, 20, 20), (0.9, False, 4, 36)],
+)
+def test_the_mixing_ratio_sets_how_many_negatives_are_random(ratio, every, in_batch, uniform):
     positives = tf.range(1000, 1030)
-    drawn = draw(positives, 500, NegativesConfig(random=20, in_batch=limit))
+    drawn = draw(positives, 500, NegativesConfig(per_positive=40, random_ratio=ratio, all_in_batch=every))
     assert int(drawn.in_batch_count) == in_batch
-    assert drawn.random_count == 20
-    np.testing.assert_array_equal(drawn.rows[20:], positives[:in_batch])
+    assert drawn.random_count == uniform
+    np.testing.assert_array_equal(drawn.rows[uniform:], positives[:in_batch])
 
 
 def test_expected_counts_agree_with_counting():
@@ -25,14 +28,14 @@ def test_expected_counts_agree_with_counting():
     tf.random.set_seed(3)
     for _ in range(draws):
         positives = tf.constant(rng.choice(5, size=4, p=share / share.sum()), tf.int32)
-        drawn = draw(positives, 5, NegativesConfig(random=4))
+        drawn = draw(positives, 5, NegativesConfig(per_positive=8))
         counts += np.bincount(drawn.rows.numpy(), minlength=5)
     expected = np.exp(negatives.log_expected_count(tf.range(5), drawn, tf.constant(share), 5))
     np.testing.assert_allclose(counts / draws, expected, rtol=0.12)
 
 
 def test_corrections_stay_finite_without_random_negatives():
-    drawn = draw(tf.constant([0, 1]), 3, NegativesConfig(random=0))
+    drawn = draw(tf.constant([0, 1]), 3, NegativesConfig(random_ratio=0.0))
     assert np.all(np.isfinite(negatives.log_expected_count(tf.range(3), drawn, tf.constant([0.5, 0.5, 0.0]), 3)))
 
 

@@ -28,7 +28,7 @@ def test_training_finds_the_items_that_requests_led_to(trained):
     "change",
     [
         {"loss": LossConfig(kind="hinge", margin=0.3), "optimizer": OptimizerConfig(learning_rate=0.02)},
-        {"model": "two_tower", "heads": 1, "negatives": NegativesConfig(random=64, in_batch=0)},
+        {"model": "two_tower", "heads": 1, "negatives": NegativesConfig(per_positive=64, random_ratio=1.0)},
         {"heads": 1, "loss": LossConfig(logq_correction=False), "lexical_skip": False},
         {"history": HistoryConfig(enabled=False), "profile": False},
     ],
