@@ -7,7 +7,8 @@ from trainer.config import NegativesConfig
 
 
 def draw(positives: tf.Tensor, items: int, config: NegativesConfig) -> negatives.Candidates:
-    return negatives.join_candidates(tf.random.uniform([negatives.random_count(config)], 0, items, tf.int32), positives, config)
+    random_rows = tf.random.uniform([negatives.random_count(config)], 0, items, tf.int32)
+    return negatives.join_candidates(random_rows, positives, config)
 
 
 @pytest.mark.parametrize(
