@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "schedule": "Run a compiled pipeline by the clock, on Kubeflow Pipelines or Vertex AI.",
     "status": "Show runs, steps, metrics, blessings and pushed versions.",
     "report": "Write the report of a run as one HTML page.",
+    "export": "Write the pushed index's vectors for other engines.",
     "evaluate": "Measure a pushed model against graded judgments.",
     "bench": "Train several models on one data set and compare them.",
     "serve": "Serve the pushed versions over TF Serving's gRPC protocol.",
