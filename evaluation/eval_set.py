@@ -34,6 +34,7 @@ _CATALOG_FEATURES = (
     features.BRAND,
     features.CATEGORY_PATH,
     features.TOP_CATEGORY,
+    features.AVAILABLE,
 )
 # Further columns that are read as words.
 _WORDS = (features.TEXT_PREFIX, features.CATEGORICAL_PREFIX)
@@ -47,6 +48,7 @@ class EvalCatalog:
     Attributes:
       examples: serialized catalog tf.Examples, as `encode_items` takes them.
       further: features of the catalog's further columns, `text_*`, `categorical_*` and `numeric_*`.
+      unavailable: ids of the items that are in the catalog and not to be retrieved; they have no row.
     """
 
     item_ids: tuple[str, ...]
@@ -57,6 +59,7 @@ class EvalCatalog:
     examples: tuple[bytes, ...]
     rows: Mapping[str, int]
     further: tuple[str, ...] = ()
+    unavailable: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
         return len(self.item_ids)
@@ -78,6 +81,16 @@ class EvalCatalog:
             rows = [column.rows() for column in parse_columns(serialized, names).values()]
             for row in range(len(serialized)):
                 yield [text(value) for column in rows for value in column[row]]
+
+
+@dataclass(frozen=True)
+class _AllBut(Container[str]):
+    """Every item but some."""
+
+    ids: frozenset[str]
+
+    def __contains__(self, item: object) -> bool:
+        return item not in self.ids
 
 
 @dataclass(frozen=True)
@@ -142,8 +155,15 @@ def parse_catalog(batches: Iterable[list[bytes]]) -> EvalCatalog:
     paths: list[tuple[str, ...]] = []
     tops: list[str] = []
     examples: list[bytes] = []
-    for serialized in batches:
+    unavailable: set[str] = set()
+    for batch in batches:
+        serialized = batch
         columns = parse_columns(serialized, _CATALOG_FEATURES)
+        if (closed := columns[features.AVAILABLE].lengths() > 0).any():
+            texts = first_texts(columns[features.ITEM_ID])
+            unavailable.update(texts[row] for row in np.flatnonzero(closed))
+            serialized = [batch[row] for row in np.flatnonzero(~closed)]
+            columns = parse_columns(serialized, _CATALOG_FEATURES)
         examples.extend(serialized)
         ids.extend(first_texts(columns[features.ITEM_ID]))
         titles.extend(first_texts(columns[features.TITLE]))
@@ -153,7 +173,15 @@ def parse_catalog(batches: Iterable[list[bytes]]) -> EvalCatalog:
     rows = {item_id: row for row, item_id in enumerate(ids)}
     further = _further_features(examples[0]) if examples else ()
     return EvalCatalog(
-        tuple(ids), tuple(titles), tuple(brands), tuple(paths), tuple(tops), tuple(examples), rows, further
+        tuple(ids),
+        tuple(titles),
+        tuple(brands),
+        tuple(paths),
+        tuple(tops),
+        tuple(examples),
+        rows,
+        further,
+        frozenset(unavailable),
     )
 
 
@@ -173,9 +201,12 @@ def read_requests(
       max_requests: size of the sample; fewer usable requests are all taken.
       seed: another seed draws another sample.
       gains: worth of an item by its `Stage` value, for every stage from CLICKED up.
-      counted: the items that may be relevant; None for all. Of an item that has left the catalog no servable can be
-        asked, so what came of it says nothing.
+      counted: the items that may be relevant; None for all but those that are not to be retrieved. Of an item that has
+        left the catalog no servable can be asked, so what came of it says nothing.
     """
+    if counted is None and catalog.unavailable:
+        counted = _AllBut(catalog.unavailable)
+    known = catalog.rows.keys() | catalog.unavailable
     read = usable = taken = left = only_shown = 0
     sample: list[tuple[bytes, bytes]] = []
     wanted = (features.REQUEST_ID, features.ITEMS, features.STAGES)
@@ -183,7 +214,7 @@ def read_requests(
         read += len(serialized)
         only_shown += int(np.count_nonzero(columns[features.STAGES].values == features.Stage.SHOWN))
         taken += int(_chosen(columns, None).sum())
-        left += int(_chosen(columns, catalog.rows).sum())
+        left += int(_chosen(columns, known).sum())
         relevant = _chosen(columns, counted)
         clicked = np.bincount(columns[features.STAGES].row_ids(), relevant, len(serialized)) > 0
         usable += int(clicked.sum())

@@ -13,6 +13,7 @@ import yaml
 from pydantic import Field, model_validator
 
 from components.canary.config import CanaryConfig
+from components.delta_index.config import DeltaConfig
 from components.example_gen.config import IngestConfig
 from components.hard_negatives.config import HardNegativesConfig
 from components.index_builder.config import IndexConfig
@@ -24,6 +25,7 @@ from pipeline.resources import ResourcesConfig
 from schema.settings import InputError, Settings, kind_of, override
 from schema.shards import push_directory
 from serving.config import PATH_SETTINGS, ServingConfig
+from souk_client.protocol import delta_model
 from trainer.config import TrainerConfig
 
 PRESETS: Final = Path(__file__).parent / "configs"
@@ -60,6 +62,7 @@ class PipelineConfig(Settings):
       index: how the catalog is indexed.
       gate: what a model must reach to be pushed.
       canary: what the candidate must survive when really served.
+      delta: the small index of what has changed since the full one.
       serving: the served model's name and the server's address.
       beam: where the Beam jobs within steps run.
       image: the container image that a compiled pipeline's steps run in.
@@ -76,6 +79,7 @@ class PipelineConfig(Settings):
     index: IndexConfig = IndexConfig()
     gate: GateConfig = GateConfig()
     canary: CanaryConfig = CanaryConfig()
+    delta: DeltaConfig = DeltaConfig()
     serving: ServingConfig = ServingConfig()
     beam: BeamConfig = BeamConfig()
     image: str = ""
@@ -125,6 +129,11 @@ class PipelineConfig(Settings):
     def model_directory(self) -> str:
         """The folder of versions that servers watch; where there are shards, what the names of theirs begin with."""
         return self.serving.model_dir or os.path.join(self.root, "serving", self.serving.model_name)
+
+    @property
+    def delta_directory(self) -> str:
+        """The folder that holds one folder per pushed version of the delta index."""
+        return delta_model(self.model_directory.rstrip("/"))
 
     @property
     def push_directory(self) -> str:

@@ -126,7 +126,8 @@ def checking_steps(config: PipelineConfig, compiled: bool, examples: types.BaseC
         statistics=statistics.outputs["statistics"],
         baseline_statistics=baselines.output(good_statistics, baselines.STATISTICS),
         schema_text=with_columns(
-            read_schema(config.schema_gate.schema_path), config.ingest.data.catalog_columns.features
+            read_schema(config.schema_gate.schema_path),
+            (features.AVAILABLE, *config.ingest.data.catalog_columns.features),
         ),
         config_json=config.schema_gate.to_json(),
         ledger=known.ledger,

@@ -7,6 +7,10 @@ from typing import Final
 SERVING_FOLDER: Final = "Format-Serving"
 # What a servable says of the model and the index that it holds, from the folder of its SavedModel.
 CARD_FILE: Final = os.path.join("assets.extra", "souk.json")
+# What a delta index of a servable is built from beside its model, in its `servable` artifact: no server reads it.
+DELTA_BASIS_FOLDER: Final = "delta_basis"
+# What a delta index says of itself, from the folder of its SavedModel.
+DELTA_CARD_FILE: Final = os.path.join("assets.extra", "delta.json")
 # The recall gate's evaluation, in its `evaluation` artifact.
 EVALUATION_FILE: Final = "evaluation.json"
 # What the canary found, in its `blessing` artifact.

@@ -25,10 +25,13 @@ from souk_client.protocol import (  # noqa: F401
     HISTORY_QUERIES,
     INPUT_EXAMPLES,
     INPUT_QUERY,
+    INPUT_VECTORS,
     LONG_TERM_CARTS,
     LONG_TERM_CLICKS,
     LONG_TERM_ORDERS,
+    OUTPUT_FULL_VERSION,
     OUTPUT_ITEM_IDS,
+    OUTPUT_LEFT_OUT,
     OUTPUT_RELEVANCE_CONTROL,
     OUTPUT_SCORES,
     OUTPUT_VECTORS,
@@ -38,7 +41,9 @@ from souk_client.protocol import (  # noqa: F401
     RELEVANCE_CONTROL,
     RETRIEVAL,
     SHORT_TERM_ITEMS,
+    SIGNATURE_BY_VECTORS,
     SIGNATURE_DEFAULT,
+    SIGNATURE_DELTA,
     SIGNATURE_ENCODE_ITEMS,
     SIGNATURE_ENCODE_QUERY,
     SIGNATURE_QUERY_TEXT,
@@ -80,6 +85,8 @@ LEAF_CATEGORY: Final = "leaf_category"
 TOP_CATEGORY: Final = "top_category"
 SHOP: Final = "shop"
 PRICE: Final = "price"
+# b"false" for an item that is not to be retrieved, such as one that is out of stock; without a value it is.
+AVAILABLE: Final = "available"
 CATEGORY_SEPARATOR: Final = " > "
 
 # Further columns of the catalog, as `ingest.data.catalog_columns` names them: a text, distinct values, a number. A text

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from schema.settings import Settings
-from souk_client.protocol import DEFAULT_HOST, DEFAULT_MODEL_NAME, DEFAULT_PORT, shard_models
+from souk_client.protocol import DEFAULT_HOST, DEFAULT_MODEL_NAME, DEFAULT_PORT, delta_model, shard_models
 
 DEFAULT_REST_PORT = 8501
 
@@ -80,6 +80,12 @@ class ServingConfig(Settings):
         if self.model_dir is None or self.shards == 1:
             return dict.fromkeys(names, self.model_dir)
         return dict(zip(names, shard_models(self.model_dir.rstrip("/"), self.shards), strict=True))
+
+    def delta_folder(self) -> tuple[str, str] | None:
+        """Name and folder of the delta index beside the model, which may come later; None without a folder."""
+        if self.model_dir is None:
+            return None
+        return delta_model(self.model_name), delta_model(self.model_dir.rstrip("/"))
 
     def served_versions(self) -> int:
         """How many versions of each model are served at once."""

@@ -12,7 +12,7 @@ from souk_client import protocol, wire
 from souk_client.errors import InputError, UserStateError
 from souk_client.examples import Behavior, search_example
 from souk_client.filters import Filters
-from souk_client.protos import prediction_service_pb2
+from souk_client.protos import prediction_service_pb2, tensor_pb2
 from souk_client.user_state import UserState, UserStateUse
 
 
@@ -48,6 +48,8 @@ class Answer:
       relevance_control: what relevance control did, a value of `RelevanceControl`; None from a model that has no
         such output.
       missing_shards: shards of the catalog that gave no answer, whose items cannot be among the hits.
+      delta_version: the version of the delta index that the answer is merged with; None where none belongs to
+        `model_version`.
       user_state: what the store of user states gave, a value of `UserStateUse`; None where none was asked.
     """
 
@@ -56,6 +58,7 @@ class Answer:
     places: int
     relevance_control: str | None = None
     missing_shards: tuple[int, ...] = ()
+    delta_version: int | None = None
     user_state: str | None = None
 
 
@@ -75,11 +78,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Rows:
-    """The answers to a batch of queries, one row each; version and missing shards are as in `Answer`."""
+    """The answers to a batch of queries, one row each; versions and missing shards are as in `Answer`.
+
+    Attributes:
+      vectors: of the queries, [batch, heads, dim], as they came; None from a signature without such an output.
+    """
 
     rows: list[Row]
     model_version: int
     missing_shards: tuple[int, ...] = ()
+    delta_version: int | None = None
+    vectors: tensor_pb2.TensorProto | None = None
 
 
 class Searcher(ABC):
@@ -170,7 +179,14 @@ class Searcher(ABC):
         """
         found = self.retrieve(protocol.SIGNATURE_DEFAULT, protocol.INPUT_EXAMPLES, examples)
         return [
-            Answer(_hits(row, k), found.model_version, len(row.ids), row.relevance_control, found.missing_shards)
+            Answer(
+                _hits(row, k),
+                found.model_version,
+                len(row.ids),
+                row.relevance_control,
+                found.missing_shards,
+                found.delta_version,
+            )
             for row in found.rows
         ]
 
@@ -201,7 +217,7 @@ def rows_of(response: prediction_service_pb2.PredictResponse, count: int) -> Row
             "relevance control"
         )
     rows = [Row(*parts) for parts in zip(ids, scores, control, strict=True)]
-    return Rows(rows, response.model_spec.version.value)
+    return Rows(rows, response.model_spec.version.value, vectors=response.outputs.get(protocol.OUTPUT_VECTORS))
 
 
 def _ask(user_state: UserState, user_id: str) -> tuple[Behavior | None, str]:

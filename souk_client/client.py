@@ -7,7 +7,8 @@
 It imports neither TensorFlow nor TFX. One client may be shared by many threads.
 """
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +16,10 @@ import grpc
 
 from souk_client import wire
 from souk_client.answers import Answer, Hit, Rows, Searcher, ServingError, rows_of
+from souk_client.delta import Delta
 from souk_client.errors import InputError
 from souk_client.examples import Behavior
-from souk_client.protocol import DEFAULT_HOST, DEFAULT_MODEL_NAME, DEFAULT_PORT
+from souk_client.protocol import DEFAULT_HOST, DEFAULT_MODEL_NAME, DEFAULT_PORT, delta_model
 from souk_client.protos import model_service_pb2, prediction_service_pb2, tensor_pb2
 
 __all__ = ["Answer", "Behavior", "Client", "Hit", "ServingError", "Signature", "TensorSpec", "VersionStatus"]
@@ -67,6 +69,7 @@ class Client(Searcher):
       timeout_s: deadline of each call in seconds.
       credentials: channel credentials; None sends in clear text.
       token: bearer token to show, or None.
+      with_delta: whether answers are merged with those of the model's delta index, where the server has one.
     """
 
     def __init__(
@@ -78,6 +81,7 @@ class Client(Searcher):
         timeout_s: float = DEFAULT_TIMEOUT_S,
         credentials: grpc.ChannelCredentials | None = None,
         token: str | None = None,
+        with_delta: bool = True,
     ) -> None:
         if not target:
             raise InputError('The server\'s address is empty. Give it as "host:port", like localhost:8500.')
@@ -100,9 +104,23 @@ class Client(Searcher):
         self._get_metadata = self._method(_GET_MODEL_METADATA, prediction_service_pb2.GetModelMetadataResponse)
         self._get_status = self._method(_GET_MODEL_STATUS, model_service_pb2.GetModelStatusResponse)
 
+        self._delta = None
+        if with_delta:
+            beside = Client(
+                target,
+                model_name=delta_model(model_name),
+                timeout_s=timeout_s,
+                credentials=credentials,
+                token=token,
+                with_delta=False,
+            )
+            self._delta = Delta(beside)
+
     def retrieve(self, signature: str, input_name: str, values: Sequence[bytes]) -> Rows:
         """See `Searcher.retrieve`."""
-        return self.read(self.predict(signature, input_name, values), len(values))
+        deadline = time.monotonic() + self.timeout_s
+        rows = self.read(self.predict(signature, input_name, values), len(values))
+        return rows if self._delta is None else self._delta.complete(rows, values, deadline)
 
     def read(self, response: prediction_service_pb2.PredictResponse, count: int) -> Rows:
         """The `count` rows of this server's response.
@@ -128,7 +146,22 @@ class Client(Searcher):
           InputError: if there are no values.
           ServingError: as for `search`.
         """
-        return self._call(self._predict, self._request(signature, input_name, values, self.version))
+        return self.predict_tensors(signature, {input_name: wire.string_tensor(values)}, version=self.version)
+
+    def predict_tensors(
+        self,
+        signature: str,
+        inputs: Mapping[str, tensor_pb2.TensorProto],
+        *,
+        version: int | None = None,
+        timeout_s: float | None = None,
+    ) -> prediction_service_pb2.PredictResponse:
+        """The raw response of a signature with any inputs, by name; version and deadline are as for `begin`.
+
+        Raises:
+          ServingError: as for `search`.
+        """
+        return self._call(self._predict, self._request(signature, inputs, version), timeout_s)
 
     def begin(
         self,
@@ -153,7 +186,9 @@ class Client(Searcher):
         """
         asked = self.version if version is None else version
         call = self._predict.future(
-            self._request(signature, input_name, values, asked), timeout=timeout_s, metadata=self._headers
+            self._request(signature, {input_name: wire.string_tensor(values)}, asked),
+            timeout=timeout_s,
+            metadata=self._headers,
         )
 
         def wait() -> prediction_service_pb2.PredictResponse:
@@ -201,6 +236,8 @@ class Client(Searcher):
     def close(self) -> None:
         """Ends the connection."""
         self._channel.close()
+        if self._delta is not None:
+            self._delta.close()
 
     def _method(self, path: str, response: Any) -> Any:
         return self._channel.unary_unary(
@@ -216,10 +253,11 @@ class Client(Searcher):
         return spec
 
     def _request(
-        self, signature: str, input_name: str, values: Sequence[bytes], version: int | None
+        self, signature: str, inputs: Mapping[str, tensor_pb2.TensorProto], version: int | None
     ) -> prediction_service_pb2.PredictRequest:
         request = prediction_service_pb2.PredictRequest(model_spec=self._model_spec(version, signature))
-        request.inputs[input_name].CopyFrom(wire.string_tensor(values))
+        for name, tensor in inputs.items():
+            request.inputs[name].CopyFrom(tensor)
         return request
 
     def _call(self, method: Any, request: Any, timeout_s: float | None = None) -> Any:

@@ -59,6 +59,13 @@ OUTPUT_ITEM_IDS: Final = "item_ids"
 OUTPUT_SCORES: Final = "scores"
 OUTPUT_VECTORS: Final = "vectors"
 OUTPUT_RELEVANCE_CONTROL: Final = "relevance_control"
+# The signatures of a delta index (docs/delta.md): its items for a request whose vectors the full index has given; which
+# version of the full index it belongs to, and which ids of that it takes away.
+SIGNATURE_BY_VECTORS: Final = "retrieve_by_vectors"
+SIGNATURE_DELTA: Final = "delta"
+INPUT_VECTORS: Final = "vectors"
+OUTPUT_FULL_VERSION: Final = "full_version"
+OUTPUT_LEFT_OUT: Final = "left_out"
 
 
 class EventType:
@@ -100,6 +107,15 @@ class RelevanceControl:
 def profile_feature(column: str) -> str:
     """Name of the search feature that holds the user's profile `column`."""
     return PROFILE_PREFIX + column
+
+
+def delta_model(name: str) -> str:
+    """What the delta index of a model is called when served, beside the full one.
+
+    Args:
+      name: of the model, or the path of the folder of its versions.
+    """
+    return f"{name}_delta"
 
 
 def shard_folder(shard: int, shards: int) -> str:

@@ -1,6 +1,6 @@
-"""The answer of a whole catalog out of those of its shards: the best k of all hits."""
+"""The answer of a whole catalog out of those of its parts, shards or a delta index: the best k of all hits."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from souk_client.answers import Row
 from souk_client.protocol import RelevanceControl
@@ -16,7 +16,7 @@ def merge(rows: Sequence[Row]) -> Row:
     A score that is not a number comes first, so that what is wrong with one shard is seen in the whole.
 
     Args:
-      rows: one per shard, at least one; no item is in two of them.
+      rows: one per part of the catalog, at least one; no item is in two of them.
     """
     k = max(len(row.ids) for row in rows)
     matched = [row for row in rows if row.relevance_control == RelevanceControl.APPLIED]
@@ -33,4 +33,27 @@ def merge(rows: Sequence[Row]) -> Row:
         [item_id for _, _, item_id, _ in hits] + [b""] * missing,
         [score for _, _, _, score in hits] + [float("-inf")] * missing,
         control or rows[0].relevance_control,
+    )
+
+
+def without(row: Row, left_out: Container[bytes]) -> Row:
+    """The answer of a part without the items that it no longer speaks for; the places that they had stay empty.
+
+    Where that takes every hit that matched what the query names, the part counts as one that had no match.
+
+    Args:
+      row: best first.
+      left_out: their ids.
+    """
+    hits = [hit for hit in zip(row.ids, row.scores, strict=True) if hit[0] not in left_out]
+    missing = len(row.ids) - len(hits)
+    if not missing:
+        return row
+    control = row.relevance_control
+    if control == RelevanceControl.APPLIED and not any(item_id for item_id, _ in hits):
+        control = RelevanceControl.FALLBACK
+    return Row(
+        [item_id for item_id, _ in hits] + [b""] * missing,
+        [score for _, score in hits] + [float("-inf")] * missing,
+        control,
     )

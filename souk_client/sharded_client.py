@@ -16,8 +16,9 @@ import grpc
 
 from souk_client.answers import Rows, Searcher, ServingError
 from souk_client.client import DEFAULT_TIMEOUT_S, Client
+from souk_client.delta import Delta
 from souk_client.errors import InputError
-from souk_client.protocol import DEFAULT_MODEL_NAME, shard_models
+from souk_client.protocol import DEFAULT_MODEL_NAME, delta_model, shard_models
 from souk_client.shard_merge import merge
 
 # While shards differ in their newest version, how long one that all have is asked for before looking again.
@@ -69,9 +70,19 @@ class ShardedClient(Searcher):
         self.allow_partial = allow_partial
         self._agreed: tuple[int, float] | None = None
         self._clients = [
-            Client(target, model_name=name, timeout_s=timeout_s, credentials=credentials, token=token)
+            Client(target, model_name=name, timeout_s=timeout_s, credentials=credentials, token=token, with_delta=False)
             for name, target in zip(shard_models(model_name, count), [*targets] * (count // len(targets)), strict=True)
         ]
+        # One for all shards, on the server of the first.
+        beside = Client(
+            targets[0],
+            model_name=delta_model(model_name),
+            timeout_s=timeout_s,
+            credentials=credentials,
+            token=token,
+            with_delta=False,
+        )
+        self._delta = Delta(beside)
 
     def retrieve(self, signature: str, input_name: str, values: Sequence[bytes]) -> Rows:
         """See `Searcher.retrieve`; FAILED_PRECONDITION if the shards have no version in common."""
@@ -93,16 +104,20 @@ class ShardedClient(Searcher):
                 break
             agreed, asked = self._common_version(list(found), refused, question)
             self._agreed = agreed, time.monotonic() + _AGREEMENT_S
-        return Rows(
+        first = next(iter(found.values()))
+        rows = Rows(
             [merge(rows) for rows in zip(*(answer.rows for answer in found.values()), strict=True)],
-            next(iter(found.values())).model_version,
+            first.model_version,
             tuple(shard for shard in everyone if shard not in found),
+            vectors=first.vectors,
         )
+        return self._delta.complete(rows, values, question.deadline, self.allow_partial)
 
     def close(self) -> None:
         """Ends every connection."""
         for client in self._clients:
             client.close()
+        self._delta.close()
 
     def _agreement(self) -> int | None:
         agreed = self._agreed

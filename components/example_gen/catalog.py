@@ -13,6 +13,10 @@ from schema.categories import category_path
 from schema.values import numbers
 
 _NAMES = ("title", "brand", "shop")
+_SAYS_AVAILABLE = {
+    **dict.fromkeys(("true", "t", "yes", "y", "1", "1.0"), True),
+    **dict.fromkeys(("false", "f", "no", "n", "0", "0.0"), False),
+}
 _SINGLE = (features.TEXT_PREFIX, features.NUMERIC_PREFIX)
 
 
@@ -33,10 +37,12 @@ def validate_items(
       counters of the further columns.
     """
     # What is there but no number is wrong, what is not there is unknown.
-    texts = cleaned(raw, ("item_id",), names=_NAMES, numbers=("price",))
+    texts = cleaned(raw, ("item_id",), names=_NAMES, numbers=("price", "available"))
     typed = texts.with_columns(
         _category_paths(raw[CATEGORY]).alias("category_path"),
         numbers(texts["price"]),
+        _available(texts["available"]),
+        has_available=pl.col("available").is_not_null(),
         has_price=pl.col("price").is_not_null(),
         file=pl.lit(file_index, pl.Int32),
     )
@@ -49,13 +55,14 @@ def validate_items(
             (pl.col("title").is_null(), "missing_title"),
             (pl.col("has_price") & (price.is_null() | ~price.is_finite()), "bad_price"),
             (price < 0, "negative_price"),
+            (pl.col("has_available") & pl.col("available").is_null(), "bad_available"),
             (pl.col("category_path").is_null(), "bad_category"),
         ],
     )
     if reasons is None:
-        items, bad = typed.select(CATALOG.names()), raw.clear().with_columns(reason=pl.lit(""))
+        items, bad = _usable(typed), raw.clear().with_columns(reason=pl.lit(""))
     else:
-        items = typed.filter(reasons.is_null()).select(CATALOG.names())
+        items = _usable(typed.filter(reasons.is_null()))
         bad = raw.filter(reasons.is_not_null()).with_columns(reason=reasons.drop_nulls())
         raw = raw.filter(reasons.is_null())
     if not columns.names:
@@ -92,12 +99,27 @@ def item_columns(items: pl.DataFrame) -> dict[str, Column]:
         features.SHOP: items["shop"],
         features.PRICE: items["price"],
     }
+    if not items["available"].all():
+        columns[features.AVAILABLE] = items["available"].replace_strict(
+            {False: "false"}, default=None, return_dtype=pl.String
+        )
     columns |= {name: items[name] for name in items.columns if name.startswith(_SINGLE)}
     lists = {features.CATEGORY_PATH: path}
     lists |= {name: items[name] for name in items.columns if name.startswith(features.CATEGORICAL_PREFIX)}
     return {name: single_values(values) for name, values in columns.items()} | {
         name: value_lists(values) for name, values in lists.items()
     }
+
+
+def _usable(typed: pl.DataFrame) -> pl.DataFrame:
+    """The columns of `CATALOG`; an item of which nothing is said is available."""
+    return typed.select(CATALOG.names()).with_columns(pl.col("available").fill_null(value=True))
+
+
+def _available(texts: pl.Series) -> pl.Series:
+    """What `available` says, in any case of letters; null where it says neither, and where it says nothing."""
+    said = texts.str.to_lowercase()
+    return said.replace_strict(_SAYS_AVAILABLE, default=None, return_dtype=pl.Boolean).alias("available")
 
 
 def _category_paths(category: pl.Series) -> pl.Series:

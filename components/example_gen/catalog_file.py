@@ -14,7 +14,7 @@ from components.example_gen.encode import encode_examples
 from components.example_gen.inputs import read_rows, split_inputs
 from components.example_gen.job import CATALOG, catalog_inputs, reading_of
 from components.example_gen.validate import BAD_ROW_REASONS
-from schema.settings import InputError
+from schema.settings import DataError, InputError
 
 if TYPE_CHECKING:
     from evaluation.eval_set import EvalCatalog
@@ -24,10 +24,32 @@ _REASONS_SHOWN = 3
 
 @dataclass(frozen=True)
 class CatalogFile:
-    """The usable items, and how many rows were not, for one of `BAD_ROW_REASONS` or since their id repeats."""
+    """The usable items, and how many rows were not.
+
+    Attributes:
+      items: by id.
+      unusable_rows: for one of `BAD_ROW_REASONS` or since their id repeats.
+      repeated_rows: of these, the latter.
+    """
 
     items: pl.DataFrame
     unusable_rows: int
+    repeated_rows: int = 0
+
+    def check(self, max_bad_fraction: float) -> None:
+        """Refuses a catalog of which too many rows cannot be used, repeated ones not counted.
+
+        Raises:
+          DataError: there are more than `max_bad_fraction`.
+        """
+        bad = self.unusable_rows - self.repeated_rows
+        read = len(self.items) + self.unusable_rows
+        if bad > max_bad_fraction * read:
+            raise DataError(
+                f"{bad:,} of {read:,} rows of `catalog` ({bad / read:.1%}) cannot be used; max_bad_fraction allows "
+                f"{max_bad_fraction:.1%}. `souk refresh` says why, and shows some. Correct the input, or raise "
+                "max_bad_fraction if this much loss is expected."
+            )
 
     @property
     def item_ids(self) -> list[str]:
@@ -76,4 +98,4 @@ def read_catalog_file(pattern: str | None, config: IngestConfig | None = None) -
         raise InputError(
             f"the catalog {', '.join(own.data.catalog)} holds no usable item among its {reasons.total():,} rows. {told}"
         )
-    return CatalogFile(items, reasons.total() + len(repeated))
+    return CatalogFile(items, reasons.total() + len(repeated), len(repeated))

@@ -33,7 +33,7 @@ EVENT_COLUMNS: Final = (
 # Without positions a log is poorer, not useless.
 REQUIRED_EVENT_COLUMNS: Final = tuple(name for name in EVENT_COLUMNS if name != POSITION)
 
-CATALOG_COLUMNS: Final = ("item_id", "title", "brand", CATEGORY, "shop", "price")
+CATALOG_COLUMNS: Final = ("item_id", "title", "brand", CATEGORY, "shop", "price", "available")
 REQUIRED_CATALOG_COLUMNS: Final = ("item_id", "title")
 
 # Event types as numbers; the order is that of `EventType.ALL`.
@@ -88,6 +88,7 @@ CATALOG: Final = pl.Schema(
         "category_path": pl.List(pl.String()),
         "shop": pl.String(),
         "price": pl.Float32(),
+        "available": pl.Boolean(),
         FILE: pl.Int32(),
     }
 )

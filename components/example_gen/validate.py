@@ -47,6 +47,7 @@ BAD_ROW_REASONS: Final = {
     "missing_title": "an item has no title",
     "bad_price": "price is not a number, such as 1299.90; currencies and thousands separators are not read",
     "negative_price": "price is negative",
+    "bad_available": "available is neither true nor false",
     "bad_category": "category is an object or a list that gives no names",
     "missing_user_id": "a profile has no user_id",
 }

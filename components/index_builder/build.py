@@ -3,7 +3,7 @@
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import apache_beam as beam
@@ -14,6 +14,7 @@ from absl import logging
 
 from components.index_builder.catalog import EmbeddedCatalog, embed_catalog, read_parts, rows_to_index
 from components.index_builder.config import IndexConfig
+from components.index_builder.delta_basis import basis_of
 from components.index_builder.lexical.clicked_queries import clicked_queries, read_clicks
 from components.index_builder.lexical.index import LexicalIndex
 from components.index_builder.lexical.lexicon import Lexicon, MeasuredWeight, fields_of
@@ -88,6 +89,7 @@ def build_servable(
     part_dir: str,
     config: IndexConfig,
     make_pipeline: Callable[[], beam.Pipeline],
+    basis_dir: str = "",
 ) -> ServableSummary:
     """Writes the servable to `output_dir`: its SavedModel, or with `config.shards` a folder for each and their map.
 
@@ -99,6 +101,7 @@ def build_servable(
       part_dir: for the embedded catalog, reachable by Beam's workers.
       config: how to index.
       make_pipeline: gives the Beam pipeline that embeds the catalog.
+      basis_dir: gets what a delta index of this one needs (`delta_basis.DeltaBasis`); "" keeps nothing.
 
     Raises:
       InputError: there are so many shards that one would have no item.
@@ -113,6 +116,8 @@ def build_servable(
     requests = sample_requests(request_pattern, config.sample_requests, config.seed)
     vectors = query_vectors(model, requests)
     lexicon = build_lexicon(model, catalog, rows, request_pattern, config)
+    if basis_dir:
+        basis_of(lexicon, catalog.table.item_ids[rows], config).save(basis_dir)
     work = _Work(model, catalog, lexicon, requests, vectors.reshape(-1, model.config.vector_dim), config)
     if config.shards == 1:
         return work.save(rows, lexicon, catalog.table.size, output_dir, config.model_name)
@@ -210,18 +215,25 @@ def build_lexicon(
     share = model.validation_share or 0.0
     clicks = read_clicks(request_pattern, share, ids)
 
-    def postings_with(clicks: pl.DataFrame) -> Postings:
-        texts = {name: values[rows] for name, values in catalog.texts.items()}
-        queries = clicked_queries(clicks, len(rows))
+    texts = {name: values[rows] for name, values in catalog.texts.items()}
+
+    def postings_with(queries: Sequence[bytes]) -> Postings:
         fields = fields_of(catalog.attributes.take(rows), texts, queries, config.lexical)
         return build_postings(fields, config.lexical, fold_plurals)
 
-    postings = postings_with(clicks)
+    queries = clicked_queries(clicks, len(rows))
+    postings = postings_with(queries)
     logging.info("%d terms, %d postings", len(postings.fingerprints), len(postings.items))
     vectors = catalog.vectors[rows]
     longest = float(np.sqrt(np.einsum("nd,nd->n", vectors, vectors).max()))
     weight = config.lexical.dense_weight
-    lexicon = Lexicon(postings, fold_plurals, longest, DEFAULT_DENSE_WEIGHT if weight is None else weight)
+    lexicon = Lexicon(
+        postings,
+        fold_plurals,
+        longest,
+        DEFAULT_DENSE_WEIGHT if weight is None else weight,
+        clicked_queries=queries,
+    )
     if weight is not None or not share:
         return lexicon
     requests = read_validation_requests(request_pattern, share, ids, config.seed)
@@ -229,7 +241,7 @@ def build_lexicon(
         logging.info("%d validation requests are too few to choose `dense_weight` on", len(requests.examples))
         return lexicon
     # A validation request must not find the item that it led to by its own click.
-    unseen = postings_with(clicks.filter(~pl.col("in_validation")))
+    unseen = postings_with(clicked_queries(clicks.filter(~pl.col("in_validation")), len(rows)))
     curve = measure_weights(
         ExactIndex(vectors),
         LexicalIndex(unseen, config.lexical, fold_plurals),

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from components.index_builder.attributes import VALUE_SEPARATOR, ItemAttributes
 from components.index_builder.filters import filtered_features
 from schema import features, transformed
+from schema.settings import InputError
 from trainer import artifact
 from trainer.item_table import ItemReader, ItemTable, gather
 from trainer.query_understanding import FIELDS
@@ -24,6 +25,8 @@ from trainer.raw_catalog import fingerprint, raw_catalog_spec
 
 _BATCH = 2048
 _PARTS = "parts.json"
+_AVAILABLE = tf.io.FixedLenFeature([], tf.string, default_value="")
+_UNAVAILABLE = "false"
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class EmbeddedCatalog:
       fingerprints: [items] of bytes; equal for items that are alike in all that a user sees.
       attributes: what the items can be filtered by.
       texts: by raw feature, [items] of bytes, empty for none: what items say beside their attributes.
+      available: [items] bool, whether an item may be retrieved; None where all may.
     """
 
     table: ItemTable
@@ -43,6 +47,7 @@ class EmbeddedCatalog:
     fingerprints: np.ndarray
     attributes: ItemAttributes
     texts: Mapping[str, NDArray[np.object_]]
+    available: NDArray[np.bool_] | None = None
 
 
 class CatalogEncoder:
@@ -73,12 +78,15 @@ class CatalogEncoder:
             tf.Tensor,
             dict[str, tf.Tensor],
             dict[str, tf.Tensor],
+            tf.Tensor,
         ]:
-            raw = tf.io.parse_example(serialized, spec)
+            raw = tf.io.parse_example(serialized, {**spec, features.AVAILABLE: _AVAILABLE})
+            available = raw.pop(features.AVAILABLE) != _UNAVAILABLE
             ids = tf.sparse.to_dense(raw[features.ITEM_ID])[:, 0]
             columns = {**reader.item_columns(layer(raw)), **gather(clicked, row_of_id.lookup(ids))}
             vectors = model.towers.encode_items(columns)
-            return ids, fingerprint(raw), {n: columns[n] for n in kept}, vectors, filtered_by(raw), texts_of(raw)
+            seen = {n: columns[n] for n in kept}
+            return ids, fingerprint(raw), seen, vectors, filtered_by(raw), texts_of(raw), available
 
         self.encode = encode
 
@@ -120,24 +128,32 @@ class _EmbedBatch(beam.DoFn):
         self._encoder = self._handle.acquire(lambda: CatalogEncoder(artifact.load(self._model_dir)))
 
     def process(self, serialized: Sequence[bytes]) -> Iterator[str]:
-        ids, fingerprints, columns, vectors, attributes, texts = self._encoder.encode(tf.constant(serialized))
-        arrays = {f"column:{name}": column.numpy() for name, column in columns.items()}
-        arrays["vectors"] = vectors.numpy()
-        # As a byte matrix, NumPy needs no pickle for them.
-        arrays["ids"] = ids.numpy().astype("S")
-        for name, values in attributes.items():
-            arrays[f"attribute:{name}"] = values.numpy().astype("S") if values.dtype == tf.string else values.numpy()
-        # Not as a matrix, which is as wide as the longest of them.
-        for name, column in texts.items():
-            arrays[f"text:{name}"] = np.frombuffer(b"".join(column.numpy()), np.uint8)
-            arrays[f"text_length:{name}"] = tf.strings.length(column).numpy()
-        arrays["fingerprints"] = tf.strings.to_hash_bucket_strong(fingerprints, 2**63 - 1, [71, 911]).numpy()
         name = f"{uuid.uuid4().hex}.npz"
         archive = io.BytesIO()
-        np.savez(archive, **arrays)
+        np.savez(archive, **embedded_part(self._encoder, serialized))
         with tf.io.gfile.GFile(os.path.join(self._part_dir, name), "wb") as file:
             file.write(archive.getvalue())
         yield name
+
+
+def embedded_part(encoder: CatalogEncoder, serialized: Sequence[bytes]) -> dict[str, np.ndarray]:
+    """A part of an embedded catalog, as `joined_parts` takes it: serialized catalog examples, encoded."""
+    ids, fingerprints, columns, vectors, attributes, texts, available = encoder.encode(
+        tf.constant(serialized, tf.string)
+    )
+    arrays = {f"column:{name}": column.numpy() for name, column in columns.items()}
+    arrays["vectors"] = vectors.numpy()
+    arrays["available"] = available.numpy()
+    # As a byte matrix, NumPy needs no pickle for them.
+    arrays["ids"] = ids.numpy().astype("S")
+    for name, values in attributes.items():
+        arrays[f"attribute:{name}"] = values.numpy().astype("S") if values.dtype == tf.string else values.numpy()
+    # Not as a matrix, which is as wide as the longest of them.
+    for name, column in texts.items():
+        arrays[f"text:{name}"] = np.frombuffer(b"".join(column.numpy()), np.uint8)
+        arrays[f"text_length:{name}"] = tf.strings.length(column).numpy()
+    arrays["fingerprints"] = tf.strings.to_hash_bucket_strong(fingerprints, 2**63 - 1, [71, 911]).numpy()
+    return arrays
 
 
 def embed_catalog(
@@ -180,6 +196,11 @@ def read_parts(part_dir: str) -> EmbeddedCatalog:
             parts.append({name: arrays[name] for name in arrays.files})
     if not parts:
         raise ValueError(f"no parts of an embedded catalog in {part_dir}; the catalog split is empty")
+    return joined_parts(parts)
+
+
+def joined_parts(parts: Sequence[Mapping[str, np.ndarray]]) -> EmbeddedCatalog:
+    """The embedded catalog out of its parts, at least one."""
     merged = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     order = np.argsort(merged["ids"], kind="stable")
     columns = {}
@@ -205,6 +226,7 @@ def read_parts(part_dir: str) -> EmbeddedCatalog:
             {name: values for name, values in attributes.items() if name.startswith(features.NUMERIC_PREFIX)},
         ),
         texts,
+        merged["available"][order],
     )
 
 
@@ -216,8 +238,15 @@ def _split(joined: NDArray[np.uint8], lengths: NDArray[np.int32]) -> NDArray[np.
 
 
 def rows_to_index(catalog: EmbeddedCatalog, drop_duplicates: bool) -> np.ndarray:
-    """Rows that the index holds, ascending, [indexed] int32: of items that are alike only the first is kept."""
-    if not drop_duplicates:
-        return np.arange(catalog.table.size, dtype=np.int32)
-    _, first = np.unique(catalog.fingerprints, return_index=True)
-    return np.sort(first).astype(np.int32)
+    """Rows that the index holds, ascending, [indexed] int32: of available items that are alike only the first is kept.
+
+    Raises:
+      InputError: none is available.
+    """
+    rows = np.arange(catalog.table.size) if catalog.available is None else np.flatnonzero(catalog.available)
+    if not len(rows):
+        raise InputError("`available` of the catalog is false for every item, so there is nothing to index")
+    if drop_duplicates:
+        _, first = np.unique(catalog.fingerprints[rows], return_index=True)
+        rows = rows[np.sort(first)]
+    return rows.astype(np.int32)

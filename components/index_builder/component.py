@@ -21,6 +21,7 @@ from components.index_builder.build import build_servable
 from components.index_builder.config import IndexConfig
 from evaluation.ledger import SERVABLES, latest
 from schema import lineage
+from schema.artifacts import DELTA_BASIS_FOLDER
 from schema.features import CATALOG_SPLIT, TRAIN_SPLIT
 from schema.settings import InputError
 
@@ -73,6 +74,7 @@ def IndexBuilder(  # noqa: N802
         part_dir=part_dir,
         config=IndexConfig.from_json(config_json, "config_json", overrides),
         make_pipeline=lambda: beam_pipeline,
+        basis_dir=os.path.join(servable.uri, DELTA_BASIS_FOLDER),
     )
     fileio.rmtree(part_dir)
     lineage.describe(servable, sources.model, sources.requests, sources.catalog.uri)

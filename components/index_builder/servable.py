@@ -55,6 +55,30 @@ def _texts(raw: Mapping[str, tf.SparseTensor]) -> tf.Tensor:
     return tf.strings.unsorted_segment_join(texts.values, texts.indices[:, 0], texts.dense_shape[0], " ")
 
 
+def as_outputs(
+    indexed_ids: tf.Tensor | tf.Variable, positions: tf.Tensor, scores: tf.Tensor, done: tf.Tensor, k: int
+) -> dict[str, tf.Tensor]:
+    """Hits as a signature answers with them: `item_ids` and `scores` [batch, k], and `relevance_control` [batch].
+
+    Args:
+      indexed_ids: [indexed + 1] string; the last is "".
+      positions: [batch, hits] int32, at most k hits, -1 for none.
+      scores: [batch, hits] float32.
+      done: [batch] string, what relevance control did.
+      k: places of an answer.
+    """
+    last = indexed_ids.shape[0] - 1
+    missing = k - min(k, last)
+    if missing:
+        positions = tf.pad(positions, [[0, 0], [0, missing]], constant_values=-1)
+        scores = tf.pad(scores, [[0, 0], [0, missing]], constant_values=float("-inf"))
+    return {
+        features.OUTPUT_ITEM_IDS: tf.gather(indexed_ids, tf.where(positions < 0, last, positions)),
+        features.OUTPUT_SCORES: scores,
+        features.OUTPUT_RELEVANCE_CONTROL: done,
+    }
+
+
 class Servable(tf.Module):
     """What TF Serving loads.
 
@@ -161,7 +185,10 @@ class Servable(tf.Module):
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=features.INPUT_EXAMPLES)])
     def search(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Serialized search examples [batch] to `item_ids` and `scores` [batch, k], and `relevance_control` [batch]."""
+        """Serialized search examples [batch] to `item_ids` and `scores` [batch, k], and `relevance_control` [batch].
+
+        And to `vectors` [batch, heads, dim], by which a client asks the delta index; zeros where all are lexical.
+        """
         # The rest is parsed by the branch that reads it: a branch is handed all that any of them needs, op by op.
         options = tf.io.parse_example(examples, self._option_spec)
         wanted = asked_for(options[features.RELEVANCE_CONTROL], self._control_by_default)
@@ -188,8 +215,10 @@ class Servable(tf.Module):
         raw[features.QUERY] = tf.SparseTensor(places, query, tf.stack([rows, 1]))
         kind = KINDS.index(self._retrieval_by_default)
         if not (self._control_by_default and self._relevance.available):
-            return self._answer_alike(kind, raw)
-        return self._answer_any(raw, tf.fill(tf.shape(query), kind), tf.fill(tf.shape(query), True))
+            answer = self._answer_alike(kind, raw)
+        else:
+            answer = self._answer_any(raw, tf.fill(tf.shape(query), kind), tf.fill(tf.shape(query), True))
+        return {name: value for name, value in answer.items() if name != features.OUTPUT_VECTORS}
 
     def _parse(self, examples: tf.Tensor) -> dict[str, tf.SparseTensor]:
         raw: dict[str, tf.SparseTensor] = tf.io.parse_example(examples, self._search_spec)
@@ -212,7 +241,9 @@ class Servable(tf.Module):
         vectors = tf.zeros([0]) if kind == LEXICAL else self._encode(self._read(raw))
         lexical = None if kind == DENSE else self._lexical.understand(_texts(raw))
         positions, scores = self._retriever.search_alike(kind, vectors, lexical, k)
-        return self._answer(positions, scores, tf.fill(tf.shape(positions)[:1], RelevanceControl.OFF))
+        if kind == LEXICAL:
+            vectors = tf.zeros([tf.shape(positions)[0], self._heads, self._dim])
+        return self._answer(positions, scores, tf.fill(tf.shape(positions)[:1], RelevanceControl.OFF), vectors)
 
     def _answer_any(
         self,
@@ -263,20 +294,15 @@ class Servable(tf.Module):
                 batch[transformed.QUERY_BIGRAMS],
                 wanted,
                 k,
-            )
+            ),
+            query.vectors,
         )
 
-    def _answer(self, positions: tf.Tensor, scores: tf.Tensor, done: tf.Tensor) -> dict[str, tf.Tensor]:
-        missing = self._k - min(self._k, self._indexed)
-        if missing:
-            positions = tf.pad(positions, [[0, 0], [0, missing]], constant_values=-1)
-            scores = tf.pad(scores, [[0, 0], [0, missing]], constant_values=float("-inf"))
-        ids = tf.gather(self._indexed_ids, tf.where(positions < 0, self._indexed, positions))
-        return {
-            features.OUTPUT_ITEM_IDS: ids,
-            features.OUTPUT_SCORES: scores,
-            features.OUTPUT_RELEVANCE_CONTROL: done,
-        }
+    def _answer(
+        self, positions: tf.Tensor, scores: tf.Tensor, done: tf.Tensor, vectors: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        answer = as_outputs(self._indexed_ids, positions, scores, done, self._k)
+        return {**answer, features.OUTPUT_VECTORS: vectors}
 
     def save(self, directory: str) -> None:
         """Writes the SavedModel with all signatures."""

@@ -18,7 +18,7 @@ from souk_client.protocol import shard_models
 def newest_version(model_dir: str, shards: int = 1) -> int:
     """The highest version of a model, in whatever of its folders; 0 where there is none."""
     folders = {push_directory(model_dir, shards), *shard_models(model_dir, shards)}
-    return max((max(_versions(folder), default=0) for folder in folders), default=0)
+    return max((max(versions_in(folder), default=0) for folder in folders), default=0)
 
 
 def clear_up(model_dir: str, shards: int) -> None:
@@ -26,10 +26,10 @@ def clear_up(model_dir: str, shards: int) -> None:
 
     Left there, they could push out of a server's two newest versions the one that all shards have.
     """
-    found = {folder: _versions(folder) for folder in shard_models(model_dir, shards)}
+    found = {folder: versions_in(folder) for folder in shard_models(model_dir, shards)}
     of_all = set.intersection(*found.values())
     for folder, versions in found.items():
-        for version in sorted(versions - of_all - _versions(push_directory(model_dir, shards))):
+        for version in sorted(versions - of_all - versions_in(push_directory(model_dir, shards))):
             logging.warning("removing version %d from %s: it was not pushed to all shards", version, folder)
             tf.io.gfile.rmtree(os.path.join(folder, str(version)))
 
@@ -55,6 +55,7 @@ def put_in_place(payload: str, staged: str, shard_map: ShardMap, model_dir: str,
     write_shard_map(staged, shard_map.model_copy(update={"folders": pushed}))
 
 
-def _versions(folder: str) -> set[int]:
+def versions_in(folder: str) -> set[int]:
+    """The numbers of the versions in a folder; none where it is not there."""
     names = [name.rstrip("/") for name in tf.io.gfile.listdir(folder)] if tf.io.gfile.isdir(folder) else []
     return {int(name) for name in names if name.isdigit()}

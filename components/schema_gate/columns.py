@@ -28,7 +28,7 @@ def with_columns(text: str, names: Iterable[str]) -> str:
 
 
 def column_feature(name: str) -> schema_pb2.Feature | None:
-    """An optional feature of a column of profiles or of the catalog, told by its prefix; None for any other name."""
+    """An optional feature of a column of profiles or of the catalog, told by its name; None for any other name."""
     if name.startswith(features.PROFILE_PREFIX):
         feature = _feature(name, schema_pb2.BYTES, features.CATALOG_ENVIRONMENT)
         feature.drift_comparator.infinity_norm.threshold = _VALUE_DRIFT
@@ -42,6 +42,8 @@ def column_feature(name: str) -> schema_pb2.Feature | None:
         feature = _feature(name, schema_pb2.FLOAT, features.SEARCH_ENVIRONMENT)
         feature.float_domain.disallow_nan = feature.float_domain.disallow_inf = True
         feature.drift_comparator.jensen_shannon_divergence.threshold = _NUMBER_DRIFT
+    elif name == features.AVAILABLE:
+        return _feature(name, schema_pb2.BYTES, features.SEARCH_ENVIRONMENT)
     else:
         return None
     return feature

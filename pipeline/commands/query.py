@@ -253,6 +253,7 @@ def _as_dict(query: str, user: str | None, answer: Answer, details: "dict[str, I
         "model_version": answer.model_version,
         "relevance_control": answer.relevance_control,
         "missing_shards": answer.missing_shards,
+        "delta_version": answer.delta_version,
         "hits": hits,
     }
 

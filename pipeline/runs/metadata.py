@@ -23,6 +23,10 @@ LOG_PATH: Final = "souk_log_path"
 # Property of a blessing: which servable it is about.
 _CURRENT_MODEL: Final = "current_model_id"
 
+# What the Pusher puts out, and its property that says as what.
+_PUSHED_MODEL: Final = "PushedModel"
+_PUSHED_VERSION: Final = "pushed_version"
+
 # Steps that a refresh alone has.
 MODEL_TO_REFRESH: Final = "ModelToRefresh"
 CATALOG_EXAMPLE_GEN: Final = "CatalogExampleGen"
@@ -200,6 +204,25 @@ def sources_of_last_blessed(path: str, pipeline: str) -> Mapping[str, Artifact] 
     ]
     by_id = _artifacts(store, {event.artifact_id for event in inputs})
     return {event.path.steps[0].key: by_id[event.artifact_id] for event in inputs}
+
+
+def servable_of_version(path: str, version: int) -> Artifact | None:
+    """The servable that was pushed as a version; None where none was from here."""
+    if not os.path.exists(path):
+        return None
+    store = ml_metadata.MetadataStore(connection_config(path))
+    kinds = {kind.name for kind in store.get_artifact_types()}
+    pushes = store.get_artifacts_by_type(_PUSHED_MODEL) if _PUSHED_MODEL in kinds else []
+    pushed = [p.id for p in pushes if _values(p.custom_properties).get(_PUSHED_VERSION) == str(version)]
+    events = store.get_events_by_artifact_ids(pushed[-1:]) if pushed else []
+    executions = [event.execution_id for event in events if event.type == metadata_store_pb2.Event.OUTPUT]
+    inputs = store.get_events_by_execution_ids(executions[:1]) if executions else []
+    models = {
+        event.artifact_id
+        for event in inputs
+        if event.type == metadata_store_pb2.Event.INPUT and event.path.steps[0].key == "model"
+    }
+    return next(iter(_artifacts(store, models).values()), None)
 
 
 def describe_last_run(path: str, pipeline: str, config_json: str, log_path: str) -> None:

@@ -79,15 +79,22 @@ class ModelManager(Generic[Model]):
       base: the folder to watch.
       load: makes a version ready to serve, warm-up included; whatever it raises marks the version as broken.
       policy: which of the versions in the folder are served.
+      optional: whether nothing is said of a folder without a version.
     """
 
     def __init__(
-        self, name: str, base: Path, load: Callable[[Path], Model], policy: versions.Policy = versions.NEWEST
+        self,
+        name: str,
+        base: Path,
+        load: Callable[[Path], Model],
+        policy: versions.Policy = versions.NEWEST,
+        optional: bool = False,
     ) -> None:
         self.name = name
         self.base = base
         self._load = load
         self._policy = policy
+        self._optional = optional
         self._lock = threading.Lock()
         self._served: dict[int, _Served[Model]] = {}
         self._statuses: dict[int, Status] = {}
@@ -300,6 +307,6 @@ class ModelManager(Generic[Model]):
         self._waiting = waiting
 
     def _say_once(self, problem: str) -> None:
-        if problem and problem != self._problem:
+        if problem and problem != self._problem and not self._optional:
             log.warning(problem)
         self._problem = problem

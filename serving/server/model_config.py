@@ -28,12 +28,14 @@ class ModelSettings:
       base: folder of its versions.
       policy: which of the versions are served.
       labels: names of versions, as in {"stable": 3, "canary": 4}.
+      optional: whether the server is ready without any version of it.
     """
 
     name: str
     base: Path
     policy: versions.Policy = versions.NEWEST
     labels: Mapping[str, int] = field(default_factory=dict)
+    optional: bool = False
 
 
 def read(path: Path) -> tuple[ModelSettings, ...]:

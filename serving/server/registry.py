@@ -139,13 +139,14 @@ class ModelRegistry(Generic[Model]):
         return self._entries.keys()
 
     def availability(self) -> dict[str, bool]:
-        """Whether each model has a version that answers."""
-        return {name: bool(entry.manager.available()) for name, entry in self._entries.items()}
+        """Whether each model has a version that answers; optional ones are not told of until they do."""
+        found = {name: bool(entry.manager.available()) for name, entry in self._entries.items()}
+        return {name: there for name, there in found.items() if there or not self._entries[name].settings.optional}
 
     def wait_until_available(self, timeout: float) -> bool:
         """Whether every model has had an available version within `timeout` seconds."""
         deadline = time.monotonic() + timeout
-        managers = [entry.manager for entry in self._entries.values()]
+        managers = [entry.manager for entry in self._entries.values() if not entry.settings.optional]
         return all(manager.wait_until_available(max(0.0, deadline - time.monotonic())) for manager in managers)
 
     def stop(self, timeout: float) -> None:
@@ -180,7 +181,7 @@ class ModelRegistry(Generic[Model]):
         return None
 
     def _manager(self, settings: ModelSettings) -> ModelManager[Model]:
-        return ModelManager(settings.name, settings.base, self._load, settings.policy)
+        return ModelManager(settings.name, settings.base, self._load, settings.policy, settings.optional)
 
     def _kept(self, old: Mapping[str, _Entry[Model]], settings: ModelSettings) -> _Entry[Model]:
         known = old.get(settings.name)

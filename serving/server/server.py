@@ -211,13 +211,18 @@ def _models(config: ServingConfig) -> tuple[ModelSettings, ...]:
     if config.model_config_file is not None:
         return model_config.read(Path(config.model_config_file))
     policy = versions.Latest(config.served_versions())
-    return tuple(
+    models = tuple(
         ModelSettings(name, versions.base_folder(folder), policy) for name, folder in config.model_folders().items()
     )
+    delta = config.delta_folder()
+    if delta is None:
+        return models
+    name, folder = delta
+    return (*models, ModelSettings(name, Path(folder).expanduser().resolve(), optional=True))
 
 
 def _told(registry: ModelRegistry[LoadedModel]) -> str:
-    names = sorted(registry.names())
+    names = sorted(registry.availability())
     return f"model {names[0]!r} answers" if len(names) == 1 else f"models {', '.join(map(repr, names))} answer"
 
 

@@ -136,3 +136,16 @@ def test_an_empty_catalog_is_named(tmp_path):
     world.write_split(tmp_path, features.CATALOG_SPLIT, [])
     with pytest.raises(InputError, match="holds no item"):
         read_catalog(tmp_path)
+
+
+def test_clicks_on_unavailable_items_neither_count_nor_are_gone(written):
+    folder = written([request("r", ("item-000", "item-001"), (2, 2)), request("s", ("item-001", "gone"), (2, 2))])
+    examples = [tf.train.Example.FromString(world.catalog_example(item)) for item in range(3)]
+    examples[1].features.feature[features.AVAILABLE].bytes_list.value.append(b"false")
+    world.write_split(folder, features.CATALOG_SPLIT, [example.SerializeToString() for example in examples])
+    catalog = read_catalog(folder)
+    assert (sorted(catalog.rows), catalog.unavailable) == (["item-000", "item-002"], {"item-001"})
+    assert len(catalog) == len(catalog.examples) == 2
+    found = read_requests(folder, catalog, 10, 0, GAINS)
+    assert [row for row in found.relevant.rows.tolist() if row < len(catalog)] == [0]
+    assert (len(found.relevant.rows), found.gone) == (2, 0.25)

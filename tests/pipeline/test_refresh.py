@@ -5,6 +5,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import pyarrow.parquet as parquet
 import pytest
 import tensorflow as tf
 import yaml
@@ -13,8 +15,13 @@ from pipeline.config import PipelineConfig, load
 from pipeline.runs import metadata
 from pipeline.runs.tables import pushed_versions
 from schema import features
+from souk_client.examples import search_example
 from tests.conftest import souk_here
 from tests.pipeline.test_end_to_end import continued, states_of, summary_of
+from tests.serving.conftest import start_server
+from tests.serving.waiting import wait_for
+
+__all__ = ["start_server"]
 
 NEW, PRICE = "a-new-item", 123_456.0
 LOOKUPS = {"ModelToRefresh", "LastGoodStatistics", "LastBlessedModel"}
@@ -161,6 +168,83 @@ def test_a_refused_refresh_pushes_nothing(refreshed):
     assert outcome["note"].startswith("refused by the recall gate: ")
     assert states_of(refreshed.runs[-1])["IndexBuilder"] == "cached"
     assert pushed_versions(refreshed.config.push_directory) == [refreshed.first["pushed_version"]]
+
+
+def delta(refreshed, rows: list[dict], *options: str, expect: int = 0):
+    """`souk refresh --delta` with another catalog."""
+    path = refreshed.folder / "changed.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = str(refreshed.folder / "souk.yaml")
+    options = ("--set", f"ingest.data.catalog={path}", "--json", *options)
+    result = souk_here("refresh", "--delta", "--config", config, *options, expect=expect)
+    return result.stderr if expect == 2 else json.loads(result.stdout)
+
+
+def test_a_delta_has_what_changed_since_the_full_index(refreshed, start_server):
+    first, closed, gone, *others = refreshed.rows
+    late = {**others[0], "item_id": "late", "title": "Zirconium umbrella stand", "price": 3.5}
+    rows = [{**first, "title": "Quixotic gravity lamp"}, {**closed, "available": False}, *others, late, late]
+    outcome = delta(refreshed, rows)
+    assert outcome["state"] == "pushed"
+    card = {name: outcome["card"][name] for name in ("full_version", "items", "left_out", "removed")}
+    assert card == {"full_version": int(refreshed.first["pushed_version"]), "items": 2, "left_out": 3, "removed": 2}
+    assert outcome["measured"] == {"index_recall": 1.0, "finite": True, "found_share": 1.0, "sampled": 2}
+
+    # The same again is not pushed again.
+    again = delta(refreshed, rows[:-1])
+    assert (again["state"], again["version"]) == ("unchanged", None)
+
+    server = start_server(Path(refreshed.config.model_directory), rest_port=-1)
+    assert server.manager.wait_until_available(120)
+    asked = ("--target", server.address, "--k", "100", "--json")
+    wait_for(
+        lambda: json.loads(souk_here("query", "x", *asked).stdout)["delta_version"] == outcome["version"], "the delta"
+    )
+
+    def found(query: str, *filters: str) -> list[str]:
+        return [hit["item_id"] for hit in json.loads(souk_here("query", query, *asked, *filters).stdout)["hits"]]
+
+    assert found("zirconium umbrella stand")[0] == "late"
+    assert found("quixotic gravity lamp")[0] == first["item_id"]
+    assert "late" in found("stand", "--max-price", "3.6")
+    assert "late" not in found("zirconium umbrella stand", "--min-price", "3.6")
+    for row in (closed, gone):
+        assert row["item_id"] not in found(row["title"])
+    assert found(first["title"]).count(first["item_id"]) <= 1
+
+    # What is as it was when the full index was built needs no delta; the one that is there is emptied.
+    empty = delta(refreshed, refreshed.rows)
+    assert (empty["state"], empty["card"]["items"], empty["card"]["left_out"]) == ("pushed", 0, 0)
+    assert delta(refreshed, refreshed.rows)["state"] == "unchanged"
+
+
+def test_what_a_delta_is_not_for_is_refused(refreshed, tmp_path):
+    half = refreshed.rows[: len(refreshed.rows) // 2]
+    assert "run `souk refresh`" in delta(refreshed, half, expect=2)
+    columns = ("--set", "ingest.data.catalog_columns.numeric=[popularity]")
+    assert "a delta cannot add a column. Run `souk run`" in delta(refreshed, refreshed.rows, *columns, expect=2)
+    elsewhere = ("--set", f"serving.model_dir={tmp_path}/none")
+    assert "there is no full index to stand beside" in delta(refreshed, refreshed.rows, *elsewhere, expect=2)
+    (tmp_path / "copied" / "7").mkdir(parents=True)
+    copied = ("--set", f"serving.model_dir={tmp_path}/copied")
+    assert "was not pushed by a run or refresh" in delta(refreshed, refreshed.rows, *copied, expect=2)
+
+
+def test_exported_vectors_rank_as_the_served_index(refreshed, served, tmp_path):
+    config = str(refreshed.folder / "souk.yaml")
+    export = ("export", "vectors", "--to", "parquet", "--config", config, "--out")
+    told = souk_here(*export, str(tmp_path / "out")).stdout
+    table = parquet.read_table(tmp_path / "out" / "vectors.parquet").to_pydict()
+    assert f"Wrote {len(table['item_id'])} items of version {refreshed.first['pushed_version']}" in told
+    assert set(table["item_id"]) <= {row["item_id"] for row in refreshed.rows}
+    example = tf.constant([search_example(refreshed.rows[0]["title"], retrieval="dense")])
+    answer = served.signatures[features.SIGNATURE_DEFAULT](example)
+    [heads] = served.signatures[features.SIGNATURE_ENCODE_QUERY](example)[features.OUTPUT_VECTORS].numpy()
+    scores = (heads @ np.array(table["vector"], np.float32).T).max(axis=0)
+    best = np.argsort(-scores)[:10]
+    np.testing.assert_allclose(scores[best], answer[features.OUTPUT_SCORES].numpy()[0, :10], atol=1e-4)
+    assert table["item_id"][best[0]].encode() == answer[features.OUTPUT_ITEM_IDS].numpy()[0, 0]
+    assert "is not empty" in souk_here(*export, str(tmp_path / "out"), expect=2).stderr
 
 
 def test_with_the_same_catalog_there_is_nothing_to_refresh(tiny_shop, tmp_path):

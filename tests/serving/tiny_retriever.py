@@ -117,7 +117,9 @@ class TinyRetriever(tf.Module):
     def serving_default(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         option = tf.io.FixedLenFeature([], tf.string, default_value="off")
         parsed = tf.io.parse_example(examples, {features.RELEVANCE_CONTROL: option})
-        return self._search(self._encode(examples), parsed[features.RELEVANCE_CONTROL] == "on")
+        vectors = self._encode(examples)
+        answer = self._search(vectors, parsed[features.RELEVANCE_CONTROL] == "on")
+        return {**answer, features.OUTPUT_VECTORS: vectors[:, tf.newaxis, :]}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, features.INPUT_QUERY)])
     def query_text(self, query: tf.Tensor) -> dict[str, tf.Tensor]:

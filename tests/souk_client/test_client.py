@@ -100,9 +100,10 @@ def test_metadata_names_every_signature_with_its_tensors(client):
         features.OUTPUT_SCORES: TensorSpec("DT_FLOAT", (-1, 10)),
         features.OUTPUT_RELEVANCE_CONTROL: TensorSpec("DT_STRING", (-1,)),
     }
-    assert found["serving_default"] == Signature({features.INPUT_EXAMPLES: text}, answer)
+    vectors = {features.OUTPUT_VECTORS: TensorSpec("DT_FLOAT", (-1, 1, tiny_retriever.DIM))}
+    assert found["serving_default"] == Signature({features.INPUT_EXAMPLES: text}, answer | vectors)
     assert found["query_text"] == Signature({features.INPUT_QUERY: text}, answer)
-    assert found["encode_query"].outputs == {"vectors": TensorSpec("DT_FLOAT", (-1, 1, tiny_retriever.DIM))}
+    assert found["encode_query"].outputs == vectors
 
 
 @pytest.mark.parametrize("query", ["", "   "])

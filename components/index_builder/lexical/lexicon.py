@@ -1,6 +1,6 @@
 """All that a servable finds items by their words with."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -39,6 +39,7 @@ class Lexicon:
       longest_vector: the largest length of a vector of the catalog.
       dense_weight: what the dense score counts in a hybrid answer.
       weight_curve: every measured weight; empty where it was not chosen by measuring.
+      clicked_queries: by the position of an item, the queries that led to it, a line for each; empty where not known.
     """
 
     postings: Postings
@@ -46,10 +47,12 @@ class Lexicon:
     longest_vector: float
     dense_weight: float
     weight_curve: list[MeasuredWeight] = field(default_factory=list)
+    clicked_queries: Sequence[bytes] = ()
 
     def of(self, positions: NDArray[np.integer]) -> "Lexicon":
         """Of some of the items, ascending positions; scores stay what they are among all items."""
-        return replace(self, postings=self.postings.of(positions))
+        queries = [self.clicked_queries[position] for position in positions] if self.clicked_queries else ()
+        return replace(self, postings=self.postings.of(positions), clicked_queries=queries)
 
 
 def fields_of(

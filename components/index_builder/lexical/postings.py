@@ -6,8 +6,8 @@ is saturated once, `s = tf / (k1 + tf)`, and counts as much as the term is rare,
 in Lucene.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -63,6 +63,7 @@ class Postings:
       saturations: [postings] uint16, in steps of 1 / `SATURATION_STEPS`.
       words: the words of the catalog, to find those that are similar to a word that is not among them.
       count: how many items there are.
+      average_lengths: by field, that of the items that have it, in words.
     """
 
     fingerprints: Longs
@@ -73,6 +74,7 @@ class Postings:
     saturations: NDArray[np.uint16]
     words: Words
     count: int
+    average_lengths: Mapping[str, float] = field(default_factory=dict)
 
     def of(self, positions: NDArray[np.integer]) -> "Postings":
         """The lists of some of the items alone, which get new positions; what terms count stays that of all items.
@@ -113,13 +115,20 @@ class _Occurrences:
     counts: Floats
 
 
-def build_postings(fields: Sequence[Field], config: LexicalConfig, fold_plurals: bool) -> Postings:
+def build_postings(
+    fields: Sequence[Field],
+    config: LexicalConfig,
+    fold_plurals: bool,
+    average_lengths: Mapping[str, float] | None = None,
+) -> Postings:
     """The dictionary and the posting lists of items.
 
     Args:
       fields: each with a text for every item; at least one.
       config: what joined neighbors count, and how occurrences saturate.
       fold_plurals: whether plurals count as their singular.
+      average_lengths: by field, those of a larger catalog that these items belong to; of a field that is not there,
+        and by default, that of these items.
     """
     count = len(fields[0].texts)
     parts: list[tuple[Longs, list[_Occurrences]]] = []
@@ -131,10 +140,10 @@ def build_postings(fields: Sequence[Field], config: LexicalConfig, fold_plurals:
         places = np.split(place.astype(np.int32), np.cumsum([len(part.terms) for part in read])[:-1])
         parts.append((distinct, [replace(part, terms=p, words=[]) for part, p in zip(read, places, strict=True)]))
     known = np.unique(np.concatenate([distinct for distinct, _ in parts]))
-    norms = [
-        _norms(field, np.concatenate([read[number].lengths for _, read in parts]))
-        for number, field in enumerate(fields)
-    ]
+    lengths = [np.concatenate([read[number].lengths for _, read in parts]) for number in range(len(fields))]
+    own = {one.name: _average(of_items) for one, of_items in zip(fields, lengths, strict=True)}
+    averages = {**own, **(average_lengths or {})}
+    norms = [_norms(one, of_items, averages[one.name]) for one, of_items in zip(fields, lengths, strict=True)]
     entries = _saturated(parts, known, norms, config.k1)
     term, item, saturation = (np.concatenate(values) for values in zip(*entries, strict=True))
     found = np.bincount(term, minlength=len(known) + 1)
@@ -146,7 +155,8 @@ def build_postings(fields: Sequence[Field], config: LexicalConfig, fold_plurals:
     most = (saturation[starts[:-2]] / SATURATION_STEPS).astype(np.float32)
     texts = sorted(words)
     places = np.searchsorted(known, fingerprints(tf.constant(texts, tf.string)).numpy())
-    return Postings(known, idf, most, starts, item[order], saturation, build_words(texts, places, found[places]), count)
+    similar = build_words(texts, places, found[places])
+    return Postings(known, idf, most, starts, item[order], saturation, similar, count, averages)
 
 
 def _read(field: Field, start: int, joined_weight: float, fold_plurals: bool) -> _Occurrences:
@@ -164,9 +174,13 @@ def _read(field: Field, start: int, joined_weight: float, fold_plurals: bool) ->
     )
 
 
-def _norms(field: Field, lengths: Ints) -> Floats:
-    """What an occurrence counts in each item's field, [items]; the average length is that of items that have it."""
-    average = lengths[lengths > 0].mean() if lengths.any() else 1.0
+def _average(lengths: Ints) -> float:
+    """The average length of a field of the items that have it."""
+    return float(lengths[lengths > 0].mean()) if lengths.any() else 1.0
+
+
+def _norms(field: Field, lengths: Ints, average: float) -> Floats:
+    """What an occurrence counts in each item's field, [items]."""
     return (field.weight / (1 - field.b + field.b * np.maximum(lengths, 1) / average)).astype(np.float32)
 
 

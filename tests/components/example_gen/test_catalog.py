@@ -12,6 +12,7 @@ GOOD = {
     "category": "Shoes > Red",
     "shop": "s1",
     "price": "9.5",
+    "available": "True",
 }
 
 
@@ -89,6 +90,7 @@ def test_a_category_column_may_hold_lists() -> None:
         (GOOD | {"brand": '{"id": 1}'}, "several_values"),
         (GOOD | {"item_id": "4.00638E+12"}, "rounded_id"),
         (GOOD | {"category": '{"en": "Shoes"}'}, "bad_category"),
+        (GOOD | {"available": "soon"}, "bad_available"),
     ],
 )
 def test_an_unusable_item_comes_back_with_its_reason(row: dict, reason: str) -> None:
@@ -114,3 +116,12 @@ def test_every_row_keeps_its_own_values_when_encoded() -> None:
     assert [(row["item_id"], row["title"], row["price"]) for row in rows] == [
         (f"i{n}", f"t{n}", float(n) if n % 2 else None) for n in range(9)
     ]
+
+
+def test_only_items_that_are_not_available_say_so() -> None:
+    said = [None, "", "true", "1", "Yes", "false", "0", "no"]
+    items, bad = _validate(*({"item_id": str(n), "title": "t", "available": text} for n, text in enumerate(said)))
+    assert bad.is_empty()
+    assert items["available"].to_list() == [True] * 5 + [False] * 3
+    assert item_columns(items)["available"].to_pylist() == [None] * 5 + [[b"false"]] * 3
+    assert "available" not in item_columns(items.filter("available"))

@@ -96,8 +96,9 @@ def test_profiles_are_cleaned_and_bad_ones_told() -> None:
 
 def test_items_are_cleaned() -> None:
     row = {"item_id": "22.0", "title": "Null", "brand": "nan", "category": "['A' 'B']", "shop": "None", "price": "NaN"}
+    row["available"] = "N/A"
     items, bad, _ = validate_items(pl.DataFrame([row]).select(CATALOG_COLUMNS), 0)
-    assert items.row(0) == ("22", "Null", None, ["A", "B"], "None", None, 0)
+    assert items.row(0) == ("22", "Null", None, ["A", "B"], "None", None, True, 0)
     assert bad.is_empty()
 
 
@@ -113,9 +114,9 @@ def test_items_are_cleaned() -> None:
     ],
 )
 def test_nested_categories_are_read_as_of_json(column: pl.Series) -> None:
-    rows = {name: ["x", "y"] for name in CATALOG_COLUMNS if name != "price"}
-    raw = pl.DataFrame(
-        rows | {"category": as_text(column, True, "c"), "price": pl.Series([None, None], dtype=pl.String)}
+    rows = {name: ["x", "y"] for name in CATALOG_COLUMNS}
+    raw = pl.DataFrame(rows | {"category": as_text(column, True, "c")}).with_columns(
+        pl.lit(None, pl.String).alias(name) for name in ("price", "available")
     )
     items, bad, _ = validate_items(raw.select(CATALOG_COLUMNS), 0)
     assert items["category_path"].to_list() == [["A", "B"], []]

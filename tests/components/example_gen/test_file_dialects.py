@@ -194,7 +194,7 @@ def test_the_same_facts_in_any_dialect_are_the_same_rows(
     read = read_job(plan_job(IngestConfig.parse({"data": data}), "out", "work"))
     assert (read["events"].reasons, read[CATALOG].reasons) == ({}, {})
     assert Counter(read["events"].rows) == _read_as(events, READ_EVENTS)
-    assert Counter(read[CATALOG].rows) == _read_as(items, CATALOG_COLUMNS)
+    assert Counter(read[CATALOG].rows) == _read_as([{**item, "available": True} for item in items], CATALOG_COLUMNS)
 
 
 SEVERAL = st.sampled_from([[1, 2], {"en": "x"}, ["a", "b"], [{"id": 1}]])
@@ -213,7 +213,7 @@ def test_every_row_is_used_or_counted(tmp_path: Path, items: Rows, wrong: list[t
     _json(tmp_path / "events.jsonl", [event], None)
     data = {"events": f"{tmp_path}/events.jsonl", "catalog": f"{tmp_path}/rows.jsonl"}
     read = read_job(plan_job(IngestConfig.parse({"data": data}), "out", "work"))
-    assert Counter(read[CATALOG].rows) == _read_as(items, CATALOG_COLUMNS)
+    assert Counter(read[CATALOG].rows) == _read_as([{**item, "available": True} for item in items], CATALOG_COLUMNS)
     expected = {"several_values": len(wrong), "bad_category": 1}
     assert read[CATALOG].reasons == {reason: count for reason, count in expected.items() if count}
     assert read["events"].reasons == {"missing_event_id": 1}

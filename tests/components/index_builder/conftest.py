@@ -9,12 +9,12 @@ import pytest
 import tensorflow as tf
 from tfx.types import standard_artifacts
 
-from components.index_builder.build import ServableSummary, build_servable
+from components.index_builder.build import ServableSummary
 from components.index_builder.component import IndexBuilder
 from components.index_builder.config import IndexConfig
 from components.index_builder.lexical.lexicon import Lexicon
 from components.index_builder.lexical.postings import Field, build_postings
-from tests.small_shop import ALL_CATALOG, SmallShop, write_examples
+from tests.small_shop import ALL_CATALOG, SmallShop
 from trainer import artifact
 
 CONFIG = IndexConfig(k=60, sample_requests=16, warmup_requests=3)
@@ -29,6 +29,7 @@ class Built:
     servable_dir: str
     summary: ServableSummary
     shop: SmallShop
+    basis_dir: str = ""
 
     @cached_property
     def model(self) -> artifact.TrainedModel:
@@ -47,27 +48,6 @@ def lexicon_of(titles: Sequence[bytes], dense_weight: float = 0.5) -> Lexicon:
     """Of items that have nothing but titles, and vectors of unit length."""
     postings = build_postings([Field("title", 1.0, 0.5, titles)], CONFIG.lexical, True)
     return Lexicon(postings, True, 1.0, dense_weight)
-
-
-@pytest.fixture(scope="session")
-def built(small_shop, trained, tmp_path_factory) -> Built:
-    """The trained model of the small shop, indexed with one more item that is the twin of another."""
-    shop = small_shop
-    out = tmp_path_factory.mktemp("index_builder")
-    artifact.save(trained, str(out / "model"))
-    catalog = out / "catalog.gz"
-    write_examples(catalog, [*ALL_CATALOG, TWIN])
-    (out / "parts").mkdir()
-    summary = build_servable(
-        model_dir=str(out / "model"),
-        catalog_pattern=str(catalog),
-        request_pattern=shop.files("train", transformed=False)[0],
-        output_dir=str(out / "servable"),
-        part_dir=str(out / "parts"),
-        config=CONFIG,
-        make_pipeline=lambda: beam.Pipeline(runner="FnApiRunner"),
-    )
-    return Built(str(out / "model"), str(out / "servable"), summary, shop)
 
 
 def artifact_in(folder: Path, kind: type, name: str):

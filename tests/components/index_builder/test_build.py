@@ -82,6 +82,7 @@ def test_parts_listed_in_any_order_are_read_in_item_order(tmp_path):
                 "vectors": vectors[rows],
                 "column:brand": brand[rows],
                 "fingerprints": [1, 2][: len(rows)],
+                "available": np.array(rows) >= 0,
                 # Parts have bytes of different widths.
                 "attribute:brand": np.array([b"x" * (row + 1) for row in rows]),
                 "attribute:category_path": ids[rows],
@@ -96,6 +97,7 @@ def test_parts_listed_in_any_order_are_read_in_item_order(tmp_path):
     np.testing.assert_array_equal(catalog.table.columns["brand"], [1, 2, 3, 4, 5, 0])
     assert [len(brand) for brand in catalog.attributes.brands] == [1, 2, 3, 4, 5]
     assert catalog.attributes.category_paths.tolist() == ids.tolist()
+    assert catalog.available.all()
     assert catalog.attributes.prices.tolist() == [0, 1, 2, 3, 4]
     assert catalog.texts["title"].tolist() == [b"title " + item_id for item_id in ids]
     assert len(rows_to_index(catalog, drop_duplicates=True)) == 2

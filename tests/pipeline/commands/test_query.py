@@ -71,6 +71,7 @@ def test_a_program_gets_the_same_as_json(target, catalog):
         "model_version",
         "relevance_control",
         "missing_shards",
+        "delta_version",
         "hits",
     }
     assert (answer["query"], answer["user"], answer["model_version"]) == ("crème lamp", None, 1)
