@@ -115,7 +115,8 @@ def calls_of(shopper: Shopper) -> dict[str, Call]:
     """A call of each kind by its name."""
     query, behavior = shopper.query(), shopper.behavior()
     many = [(shopper.query(), shopper.behavior()) for _ in range(BATCH)]
-    calls: dict[str, Call] = {}
+    # Most requests ask for nothing in particular.
+    calls: dict[str, Call] = {"default": (features.SIGNATURE_DEFAULT, [search_example(query, behavior=behavior)])}
     for kind in Retrieval.ALL:
         calls[f"text, {kind}"] = features.SIGNATURE_DEFAULT, [search_example(query, retrieval=kind)]
     for kind in Retrieval.ALL:

@@ -15,7 +15,7 @@ from trainer import artifact, query_evidence, warm_start
 from trainer.artifact import TrainedModel
 from trainer.config import MIN_EPOCHS, TextEncoderConfig, TrainerConfig
 from trainer.input import training_batches
-from trainer.models.towers import start_from_catalog
+from trainer.models.catalog_start import start_from_catalog
 from trainer.optimizer import make_optimizer
 from trainer.recall import EpochMetrics
 from trainer.resume import Resumption, TrainingPlan, log_position, saved_position

@@ -14,7 +14,7 @@ from components.index_builder.lexical.index import LexicalIndex, LexicalQuery
 from components.index_builder.lexical.lexicon import Lexicon
 from components.index_builder.relevance import RelevanceFilter, asked_for
 from components.index_builder.retrieval import DENSE, Query, Retriever, kinds_asked_for
-from components.index_builder.search_index import ExactIndex, apart
+from components.index_builder.search_index import ExactIndex, choose, when
 from components.index_builder.servable import as_outputs, raw_search_spec
 from schema import features, transformed
 from schema.features import RelevanceControl
@@ -127,26 +127,27 @@ class DeltaServable(tf.Module):
         wanted = asked_for(raw[features.RELEVANCE_CONTROL], self._control_by_default)
         kinds = kinds_asked_for(raw[features.RETRIEVAL], self._retrieval_by_default)
         texts = tf.strings.reduce_join(raw[features.QUERY], axis=1, separator=" ")
-        lexical = tf.cond(
+        lexical = when(
             tf.reduce_any(kinds != DENSE),
-            lambda: apart(lambda: self._lexical.understand(texts)),
+            lambda: self._lexical.understand(texts),
             lambda: self._lexical.nothing(tf.size(texts)),
         )
         query = Query(kinds, vectors, LexicalQuery(*lexical), ())
         units, bigrams = self._no_units(tf.size(texts))
         if self._understands:
             # Only relevance control reads the query by the transform graph.
-            units, bigrams = tf.cond(
+            units, bigrams = when(
                 tf.reduce_any(wanted),
-                lambda: apart(lambda: self._units(raw[features.QUERY])),
+                lambda: self._units(raw[features.QUERY]),
                 lambda: (units, bigrams),
             )
-        return tf.cond(
-            any_given(raw[name] for name in self._filter_spec),
-            lambda: apart(
-                lambda: self._answer(query._replace(conditions=self._conditions(raw)), units, bigrams, wanted)
-            ),
-            lambda: self._answer(query, units, bigrams, wanted),
+        filtered = tf.cast(any_given(raw[name] for name in self._filter_spec), tf.int32)
+        return choose(
+            filtered,
+            [
+                lambda: self._answer(query, units, bigrams, wanted),
+                lambda: self._answer(query._replace(conditions=self._conditions(raw)), units, bigrams, wanted),
+            ],
         )
 
     def _conditions(self, raw: dict[str, tf.RaggedTensor]) -> Conditions:

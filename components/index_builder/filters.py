@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from components.index_builder.attributes import ItemAttributes, invert, key_of
 from components.index_builder.multi_head import search_heads
-from components.index_builder.search_index import SearchIndex
+from components.index_builder.search_index import SearchIndex, choose
 from schema import features
 
 # Hits taken from the index for each one wanted, beyond what the filter is expected to discard of them.
@@ -178,6 +178,15 @@ class ItemFilters(tf.Module):
         given = tf.reduce_any(lists > 0, axis=1) | tf.reduce_any(limited, axis=1)
         return Conditions(values, ranges, excluded, given)
 
+    def no_conditions(self, batch: tf.Tensor) -> Conditions:
+        """What `conditions` gives for so many requests, int32, without any."""
+        nothing = tf.RaggedTensor.from_row_splits(
+            tf.zeros([0], tf.int32), tf.zeros([batch + 1], tf.int64), validate=False
+        )
+        anything = tf.tile(tf.constant([[-np.inf, np.inf]], tf.float32), [batch, 1])
+        given = tf.zeros([batch], tf.bool)
+        return Conditions(dict.fromkeys(self._texts, nothing), dict.fromkeys(self._numbers, anything), nothing, given)
+
     def search(self, vectors: tf.Tensor, conditions: Conditions, k: int | tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The k best items that meet each request's conditions; nothing is spent on a request without any.
 
@@ -206,7 +215,8 @@ class ItemFilters(tf.Module):
             positions, scores = (tf.gather(tf.concat([a, b], axis=0), order) for a, b in zip(found, each, strict=True))
             return positions, scores
 
-        return tf.cond(tf.reduce_any(conditions.given), mixed, lambda: search_heads(self._index, vectors, k))
+        any_given = tf.cast(tf.reduce_any(conditions.given), tf.int32)
+        return choose(any_given, [lambda: search_heads(self._index, vectors, k), mixed])
 
     def _search_one(
         self, vectors: tf.Tensor, conditions: Conditions, k: int | tf.Tensor

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from components.index_builder.config import RelevanceControlConfig
-from components.index_builder.search_index import apart
+from components.index_builder.search_index import when
 from schema.features import RelevanceControl
 from trainer.query_understanding import FIELDS, QueryUnderstanding, understand
 
@@ -123,13 +123,13 @@ class RelevanceFilter(tf.Module):
             allowed = understand(self._arrays, units, bigrams)
             named = wanted & names_anything(allowed)
             said = tf.where(wanted, RelevanceControl.NOTHING_NAMED, done)
-            return tf.cond(
+            return when(
                 tf.reduce_any(named),
                 lambda: self._filtered(search, allowed, named, (positions, scores, said), k),
                 lambda: (positions, scores, said),
             )
 
-        return tf.cond(tf.reduce_any(wanted), lambda: apart(control), lambda: (positions, scores, done))
+        return when(tf.reduce_any(wanted), control, lambda: (positions, scores, done))
 
     def _filtered(
         self,

@@ -8,7 +8,7 @@ from components.index_builder.filters import Conditions, ItemFilters
 from components.index_builder.lexical.fusion import dense_scores, fuse, union
 from components.index_builder.lexical.index import LexicalIndex, LexicalQuery
 from components.index_builder.multi_head import search_heads
-from components.index_builder.search_index import SearchIndex, apart, choose
+from components.index_builder.search_index import SearchIndex, choose, once, when
 from schema.features import Retrieval
 
 # The kinds of retrieval as numbers.
@@ -110,6 +110,8 @@ class Retriever(tf.Module):
                 terms, heads, hits = one
                 return self._fused(self._lexical.scores(terms, self._depth), heads, self._dense_weight, hits, k)
 
+        find = once(find)
+
         def find_one() -> tuple[tf.Tensor, tf.Tensor]:
             found = find(tf.nest.map_structure(lambda part: part[0], requests))
             return tuple(part[tf.newaxis] for part in found)
@@ -121,7 +123,7 @@ class Retriever(tf.Module):
         # A loop costs more than what it repeats, and most requests come alone.
         return choose(tf.cast(tf.shape(lexical.terms)[0] != 1, tf.int32), [find_one, find_all])
 
-    def search(self, query: Query, k: int) -> tuple[tf.Tensor, tf.Tensor]:
+    def search(self, query: Query, k: int | tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The k best items of each request.
 
         Nothing is spent on the words of requests, or on their vectors, where none of them asks for it.
@@ -134,7 +136,7 @@ class Retriever(tf.Module):
           Positions [batch, k] int32, -1 where there are fewer, and scores [batch, k] float32, -inf there. A dense score
           is the inner product with the best head, a lexical one the share of the best possible, a hybrid one of both.
         """
-        shape = tf.stack([tf.size(query.kinds), k])
+        shape, width = tf.stack([tf.size(query.kinds), k]), k if isinstance(k, int) else None
         nothing = tf.fill(shape, -1), tf.fill(shape, float("-inf"))
 
         def dense() -> tuple[tf.Tensor, tf.Tensor]:
@@ -154,23 +156,28 @@ class Retriever(tf.Module):
                     k,
                 ),
                 (query.of(rows), tf.gather(found[0], rows)),
-                fn_output_signature=(tf.TensorSpec([k], tf.int32), tf.TensorSpec([k], tf.float32)),
+                fn_output_signature=(tf.TensorSpec([width], tf.int32), tf.TensorSpec([width], tf.float32)),
             )
             positions, scores = (
                 tf.tensor_scatter_nd_update(a, rows[:, tf.newaxis], b) for a, b in zip(found, new, strict=True)
             )
             return positions, scores
 
-        found = tf.cond(tf.reduce_any(query.kinds != LEXICAL), dense, lambda: nothing)
-        return tf.cond(tf.reduce_any(query.kinds != DENSE), lambda: apart(with_lexical), lambda: found)
+        found = when(tf.reduce_any(query.kinds != LEXICAL), dense, lambda: nothing)
+        return when(tf.reduce_any(query.kinds != DENSE), with_lexical, lambda: found)
 
-    def _dense(self, query: Query, k: int) -> tuple[tf.Tensor, tf.Tensor]:
+    def _dense(self, query: Query, k: int | tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         if not query.conditions:
             return search_heads(self._index, query.vectors, k)
         return self._filters.search(query.vectors, query.conditions, k)
 
     def _fused(
-        self, all_scores: tf.Tensor, vectors: tf.Tensor, dense_weight: float | tf.Tensor, dense_hits: tf.Tensor, k: int
+        self,
+        all_scores: tf.Tensor,
+        vectors: tf.Tensor,
+        dense_weight: float | tf.Tensor,
+        dense_hits: tf.Tensor,
+        k: int | tf.Tensor,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """The k best of one request, of whose dense hits [k] and lexical scores of all items are known; [k] each."""
         positions, counts = union(dense_hits, self._lexical.best(all_scores, k)[0])

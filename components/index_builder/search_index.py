@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.ops import cond_v2
 
 Parameters = Mapping[str, int | float]
 
@@ -32,19 +33,41 @@ class SearchIndex(tf.Module):
         """The indexed vectors themselves, unquantized: [some] int32 to [some, dim] float32."""
 
 
-def apart(branch: Callable[[], Any]) -> Any:
-    """What a branch gives, by a call of its own.
+def once(function: Callable[..., Any], signature: Sequence[Any] | None = None) -> Callable[..., Any]:
+    """A function that is traced once for all that call it.
 
-    In the branch that is not taken TensorFlow passes over every op, one by one; a call is one op.
+    Args:
+      function: of tensors.
+      signature: their specs; None where all callers bring the same.
     """
-    if tf.executing_eagerly():
-        return branch()
-    return tf.function(branch, autograph=False, experimental_attributes={"_noinline": True})()
+    return tf.function(function, autograph=False, input_signature=signature)
 
 
 def choose(number: tf.Tensor, branches: Sequence[Callable[[], Any]]) -> Any:
-    """What the branch of this number gives, each by a call of its own (`apart`)."""
-    return tf.switch_case(number, [partial(apart, branch) for branch in branches])
+    """What the branch of this number gives.
+
+    As `tf.switch_case`, but one op: that one becomes an op for each tensor that any branch reads, and passes over the
+    ops of all branches that are not taken.
+    """
+    return _choose(number, [partial(_apart, branch) for branch in branches])
+
+
+def when(condition: tf.Tensor, then: Callable[[], Any], otherwise: Callable[[], Any]) -> Any:
+    """As `tf.cond`, by one op (`choose`); `otherwise` should be a few constants."""
+    return _choose(tf.cast(condition, tf.int32), [otherwise, partial(_apart, then)])
+
+
+def _choose(number: tf.Tensor, branches: Sequence[Callable[[], Any]]) -> Any:
+    if tf.executing_eagerly():
+        return branches[int(number)]()
+    return cond_v2.indexed_case(number, branches, lower_using_switch_merge=False)
+
+
+def _apart(branch: Callable[[], Any]) -> Any:
+    """What a branch gives, by a call: TensorFlow optimizes functions that are called, and not those that are chosen."""
+    if tf.executing_eagerly():
+        return branch()
+    return tf.function(branch, autograph=False, experimental_attributes={"_noinline": True})()
 
 
 def gather_uncopied(variable: tf.Variable, rows: tf.Tensor) -> tf.Tensor:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from components.index_builder.lexical.index import LexicalIndex, LexicalQuery
 from components.index_builder.lexical.lexicon import Lexicon
 from components.index_builder.relevance import RelevanceFilter, asked_for
 from components.index_builder.retrieval import DENSE, KINDS, LEXICAL, Query, Retriever, kinds_asked_for
-from components.index_builder.search_index import SearchIndex, apart, choose
+from components.index_builder.search_index import SearchIndex, choose, once, when
 from schema import features, transformed
 from schema.features import RelevanceControl
 from trainer.artifact import TrainedModel
@@ -38,8 +39,6 @@ def raw_search_spec(profile_features: tuple[str, ...]) -> dict[str, tf.io.VarLen
 
 
 _TEXTS = tf.io.RaggedFeature(tf.string, row_splits_dtype=tf.int64)
-# Number of the branch of requests that have filters, ask for relevance control or differ in their kind of retrieval.
-_ANY_REQUESTS = len(KINDS)
 
 
 class _Encoder(NamedTuple):
@@ -47,6 +46,15 @@ class _Encoder(NamedTuple):
 
     query: Callable[[Batch, Mapping[str, tf.Tensor]], tf.Tensor]
     items: Callable[[Mapping[str, tf.Tensor]], tf.Tensor]
+
+
+class _Request(NamedTuple):
+    """A batch of requests, understood: vectors [batch, heads, dim], terms, unigrams and bigrams [batch, width]."""
+
+    vectors: tf.Tensor
+    lexical: LexicalQuery
+    units: tf.Tensor
+    pairs: tf.Tensor
 
 
 def _texts(raw: Mapping[str, tf.SparseTensor]) -> tf.Tensor:
@@ -125,7 +133,9 @@ class Servable(tf.Module):
         model.towers.share_tables()
         self._weights = model.towers.served_variables
         self._encoder = _Encoder(model.towers.encode_query, model.towers.encode_items)
-        self._transform = model.transform.transform_features_layer()
+        # What the layer calls and reads, and not itself, which Keras would trace and save three times over.
+        transform = model.transform.transform_features_layer()
+        self._transform, self._transform_state = transform.call, transform._saved_model_loader_tracked_dict
         self._reader = SearchReader(model.config, tuple(model.sizes.profile))
         self._item_reader = ItemReader(model.config, tuple(model.sizes.columns))
         self._heads, self._dim = model.config.heads, model.config.vector_dim
@@ -167,11 +177,16 @@ class Servable(tf.Module):
         self._encode = tf.function(
             lambda query: self._encoder.query(query, self._columns), autograph=False, input_signature=[batch]
         )
+        self._understand = once(self._lexical.understand, [tf.TensorSpec([None], tf.string)])
+        vectors = tf.TensorSpec([None, self._heads, self._dim])
+        terms = (tf.TensorSpec([None, config.lexical.query_terms], dtype) for dtype in (tf.int32, tf.float32))
+        asked = [vectors, LexicalQuery(*terms)]
+        self._answers_alike = [once(partial(self._answer_alike, kind), asked) for kind in range(len(KINDS))]
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=features.INPUT_EXAMPLES)])
     def encode_query(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Serialized search examples [batch] to `vectors` [batch, heads, dim]."""
-        return {features.OUTPUT_VECTORS: self._encode(self._read(self._parse(examples)))}
+        return {features.OUTPUT_VECTORS: self._encode(self._read(tf.io.parse_example(examples, self._search_spec)))}
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=features.INPUT_EXAMPLES)])
     def encode_items(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -187,23 +202,25 @@ class Servable(tf.Module):
     def search(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Serialized search examples [batch] to `item_ids` and `scores` [batch, k], and `relevance_control` [batch].
 
-        And to `vectors` [batch, heads, dim], by which a client asks the delta index; zeros where all are lexical.
+        And to `vectors` [batch, heads, dim], by which a client asks the delta index; of no use where all are lexical.
         """
-        # The rest is parsed by the branch that reads it: a branch is handed all that any of them needs, op by op.
-        options = tf.io.parse_example(examples, self._option_spec)
-        wanted = asked_for(options[features.RELEVANCE_CONTROL], self._control_by_default)
-        kinds = kinds_asked_for(options[features.RETRIEVAL], self._retrieval_by_default)
-        filtered = any_given(options[name] for name in self._filter_spec)
-        plain = ~filtered & ~tf.reduce_any(wanted) if self._relevance.available else ~filtered
-        kind = tf.reduce_min(kinds)
-        alike = plain & (kind == tf.reduce_max(kinds))
-        return choose(
-            tf.where(alike, kind, _ANY_REQUESTS),
+        raw = tf.io.parse_example(examples, {**self._search_spec, **self._option_spec})
+        wanted = asked_for(raw[features.RELEVANCE_CONTROL], self._control_by_default) & self._relevance.available
+        kinds = kinds_asked_for(raw[features.RETRIEVAL], self._retrieval_by_default)
+        filtered = any_given(raw[name] for name in self._filter_spec)
+        request = self._understood({name: raw[name] for name in self._search_spec}, kinds, wanted)
+        # Those alike that have no filter and ask for nothing else than a kind of retrieval.
+        kind = tf.minimum(tf.reduce_min(kinds), len(KINDS) - 1)
+        alike = ~filtered & ~tf.reduce_any(wanted) & tf.reduce_all(kinds == kind)
+        answer = choose(
+            tf.where(alike, kind, len(KINDS)),
             [
-                *(lambda kind=kind: self._answer_alike(kind, self._parse(examples)) for kind in range(len(KINDS))),
-                lambda: self._answer_any(self._parse(examples), kinds, wanted, filtered, options),
+                *(lambda answer=answer: answer(request.vectors, request.lexical) for answer in self._answers_alike),
+                # Parses once more what few requests bring: each tensor that a branch takes is an op of every request.
+                lambda: self._answer_any(request, kinds, wanted, filtered, examples),
             ],
         )
+        return {**answer, features.OUTPUT_VECTORS: request.vectors}
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=features.INPUT_QUERY)])
     def search_text(self, query: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -214,15 +231,14 @@ class Servable(tf.Module):
         places = tf.stack([tf.range(rows), tf.zeros([rows], tf.int64)], axis=1)
         raw[features.QUERY] = tf.SparseTensor(places, query, tf.stack([rows, 1]))
         kind = KINDS.index(self._retrieval_by_default)
-        if not (self._control_by_default and self._relevance.available):
-            answer = self._answer_alike(kind, raw)
-        else:
-            answer = self._answer_any(raw, tf.fill(tf.shape(query), kind), tf.fill(tf.shape(query), True))
-        return {name: value for name, value in answer.items() if name != features.OUTPUT_VECTORS}
-
-    def _parse(self, examples: tf.Tensor) -> dict[str, tf.SparseTensor]:
-        raw: dict[str, tf.SparseTensor] = tf.io.parse_example(examples, self._search_spec)
-        return raw
+        if self._control_by_default and self._relevance.available:
+            kinds, wanted, never = tf.fill(tf.shape(query), kind), tf.fill(tf.shape(query), True), tf.constant(False)
+            return self._answer_any(self._understood(raw, kinds, wanted), kinds, wanted, never, tf.fill([rows], ""))
+        # Nothing is spent on what the kind does not read.
+        nobody = tf.zeros(tf.stack([rows, self._heads, self._dim]))
+        vectors = nobody if kind == LEXICAL else self._encode(self._read(raw))
+        lexical = self._lexical.nothing(tf.size(query)) if kind == DENSE else self._understand(query)
+        return self._answers_alike[kind](vectors, lexical)
 
     def _query_batch(self, raw: Mapping[str, tf.SparseTensor]) -> Batch:
         """The query tower's input."""
@@ -235,74 +251,72 @@ class Servable(tf.Module):
         rows = tf.SparseTensor(ids.indices, self._row_of_id.lookup(ids.values), ids.dense_shape)
         return self._reader.request_batch(values, rows)
 
-    def _answer_alike(self, kind: int, raw: Mapping[str, tf.SparseTensor]) -> dict[str, tf.Tensor]:
-        """Answers requests that have no filter and ask for the same kind of retrieval, and for nothing else."""
-        k = min(self._k, self._indexed)
-        vectors = tf.zeros([0]) if kind == LEXICAL else self._encode(self._read(raw))
-        lexical = None if kind == DENSE else self._lexical.understand(_texts(raw))
-        positions, scores = self._retriever.search_alike(kind, vectors, lexical, k)
-        if kind == LEXICAL:
-            vectors = tf.zeros([tf.shape(positions)[0], self._heads, self._dim])
-        return self._answer(positions, scores, tf.fill(tf.shape(positions)[:1], RelevanceControl.OFF), vectors)
-
-    def _answer_any(
-        self,
-        raw: Mapping[str, tf.SparseTensor],
-        kinds: tf.Tensor,
-        wanted: tf.Tensor,
-        filtered: tf.Tensor | None = None,
-        options: Mapping[str, tf.RaggedTensor] | None = None,
-    ) -> dict[str, tf.Tensor]:
-        """Answers requests that may differ in what they ask for."""
-        batch = self._read(raw)
-        query = self._query(batch, _texts(raw), kinds)
-        if filtered is None or options is None:
-            return self._retrieve(query, batch, wanted)
-        return tf.cond(
-            filtered,
-            lambda: apart(lambda: self._retrieve(query._replace(conditions=self._conditions(options)), batch, wanted)),
-            lambda: self._retrieve(query, batch, wanted),
-        )
-
-    def _query(self, batch: Batch, texts: tf.Tensor, kinds: tf.Tensor) -> Query:
-        """Requests without conditions; nothing is spent on vectors, or on words, where no request asks for them."""
+    def _understood(self, raw: Mapping[str, tf.SparseTensor], kinds: tf.Tensor, wanted: tf.Tensor) -> _Request:
+        """Requests as they are searched; nothing is spent on vectors, or on words, where none of them asks for it."""
+        texts = _texts(raw)
         requests = tf.size(texts)
-        vectors = tf.cond(
-            tf.reduce_any(kinds != LEXICAL),
-            lambda: self._encode(batch),
-            lambda: tf.zeros([requests, self._heads, self._dim]),
-        )
-        lexical = tf.cond(
+
+        def encoded() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            batch = self._read(raw)
+            return self._encode(batch), batch[transformed.QUERY_UNIGRAMS], batch[transformed.QUERY_BIGRAMS]
+
+        def nothing() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            units, pairs = (
+                tf.zeros(tf.stack([requests, self._reader.query_widths()[name]]), tf.int32)
+                for name in (transformed.QUERY_UNIGRAMS, transformed.QUERY_BIGRAMS)
+            )
+            return tf.zeros(tf.stack([requests, self._heads, self._dim])), units, pairs
+
+        # Inlined, for it has many weights, each of which a call would take by two ops.
+        vectors, units, pairs = tf.cond(tf.reduce_any((kinds != LEXICAL) | wanted), encoded, nothing)
+        lexical = when(
             tf.reduce_any(kinds != DENSE),
-            lambda: apart(lambda: self._lexical.understand(texts)),
+            lambda: self._understand(texts),
             lambda: self._lexical.nothing(requests),
         )
-        return Query(kinds, vectors, LexicalQuery(*lexical), ())
+        return _Request(vectors, LexicalQuery(*lexical), units, pairs)
 
-    def _conditions(self, options: Mapping[str, tf.RaggedTensor]) -> Conditions:
+    def _answer_alike(self, kind: int, vectors: tf.Tensor, lexical: LexicalQuery) -> dict[str, tf.Tensor]:
+        """Answers requests that have no filter and ask for the same kind of retrieval, and for nothing else."""
+        positions, scores = self._retriever.search_alike(kind, vectors, lexical, min(self._k, self._indexed))
+        return self._answer(positions, scores, tf.fill(tf.shape(vectors)[:1], RelevanceControl.OFF))
+
+    def _answer_any(
+        self, request: _Request, kinds: tf.Tensor, wanted: tf.Tensor, filtered: tf.Tensor, examples: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """Answers requests that may differ in what they ask for."""
+        k, requests = min(self._k, self._indexed), tf.size(kinds)
+        conditions = when(
+            filtered,
+            lambda: self._conditions(examples),
+            lambda: self._filters.no_conditions(requests),
+        )
+        query = Query(kinds, request.vectors, request.lexical, conditions)
+        find = once(self._retriever.search)
+
+        def search(query: Query, width: int) -> tuple[tf.Tensor, tf.Tensor]:
+            positions, scores = find(query, tf.constant(width))
+            return tf.ensure_shape(positions, [None, width]), tf.ensure_shape(scores, [None, width])
+
+        return self._answer(
+            *self._relevance.retrieve(
+                search(query, k),
+                lambda some, width: search(query.of(some), width),
+                request.units,
+                request.pairs,
+                wanted,
+                k,
+            )
+        )
+
+    def _conditions(self, examples: tf.Tensor) -> Conditions:
+        options = tf.io.parse_example(examples, self._filter_spec)
         ids = options[features.EXCLUDE_ITEMS]
         excluded = ids.with_values(tf.gather(self._position_of_row, self._row_of_id.lookup(ids.values)))
         return self._filters.conditions(options, tf.ragged.boolean_mask(excluded, excluded >= 0))
 
-    def _retrieve(self, query: Query, batch: Batch, wanted: tf.Tensor) -> dict[str, tf.Tensor]:
-        k = min(self._k, self._indexed)
-        return self._answer(
-            *self._relevance.retrieve(
-                self._retriever.search(query, k),
-                lambda requests, width: self._retriever.search(query.of(requests), width),
-                batch[transformed.QUERY_UNIGRAMS],
-                batch[transformed.QUERY_BIGRAMS],
-                wanted,
-                k,
-            ),
-            query.vectors,
-        )
-
-    def _answer(
-        self, positions: tf.Tensor, scores: tf.Tensor, done: tf.Tensor, vectors: tf.Tensor
-    ) -> dict[str, tf.Tensor]:
-        answer = as_outputs(self._indexed_ids, positions, scores, done, self._k)
-        return {**answer, features.OUTPUT_VECTORS: vectors}
+    def _answer(self, positions: tf.Tensor, scores: tf.Tensor, done: tf.Tensor) -> dict[str, tf.Tensor]:
+        return as_outputs(self._indexed_ids, positions, scores, done, self._k)
 
     def save(self, directory: str) -> None:
         """Writes the SavedModel with all signatures."""

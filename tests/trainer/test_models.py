@@ -8,7 +8,7 @@ from trainer.config import HistoryConfig, TextEncoderConfig, TrainerConfig
 from trainer.input import SearchReader
 from trainer.item_table import ItemReader, ItemTable
 from trainer.models import InputSizes
-from trainer.models.towers import start_from_catalog
+from trainer.models.catalog_start import start_from_catalog
 
 COLUMNS = {"text_description": 50, "categorical_color": 7, "numeric_rating": transformed.NUMERIC_BUCKETS}
 SIZES = InputSizes(50, 60, 30, 20, 5, 6, 4, 3, {"profile_gender": 3}, COLUMNS)

@@ -13,7 +13,7 @@ from schema import features
 from tests.trainer.test_models import CONFIGS, SIZES, make_query, make_table
 from trainer import artifact
 from trainer.input import PAGE_STAGES, SHOWN_ITEMS, SearchReader
-from trainer.models.towers import InputSizes
+from trainer.models import InputSizes
 from trainer.optimizer import SMALL, make_optimizer
 from trainer.retrieval import RetrievalModel
 

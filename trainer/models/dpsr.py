@@ -23,7 +23,8 @@ from trainer.layers.embedding import PaddedEmbedding
 from trainer.layers.projection import Projection
 from trainer.layers.scoring import soft_dot_product
 from trainer.layers.shared_tables import IdList
-from trainer.models.towers import InputSizes, Tensors, Towers
+from trainer.models.input_sizes import InputSizes
+from trainer.models.towers import Tensors, Towers
 
 
 class Dpsr(Towers):

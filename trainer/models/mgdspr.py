@@ -31,7 +31,8 @@ from trainer.config import TrainerConfig
 from trainer.layers.attention import SelfAttention, attend
 from trainer.layers.embedding import PaddedEmbedding, mean_of_embedded, trim
 from trainer.layers.recurrent import ResidualLstm
-from trainer.models.towers import InputSizes, Tensors, Towers, behaved_items
+from trainer.models.input_sizes import InputSizes
+from trainer.models.towers import Tensors, Towers, behaved_items
 
 _ITEM_FIELDS = (transformed.ITEM_ROW, features.LEAF_CATEGORY, features.TOP_CATEGORY, features.BRAND, features.SHOP)
 _LONG_TERM_ATTRIBUTES = (transformed.ITEM_ROW, features.SHOP, features.LEAF_CATEGORY, features.BRAND)

@@ -24,7 +24,8 @@ from trainer.config import TrainerConfig
 from trainer.layers.embedding import PaddedEmbedding
 from trainer.layers.projection import Projection
 from trainer.layers.shared_tables import IdList
-from trainer.models.towers import InputSizes, Tensors, Towers
+from trainer.models.input_sizes import InputSizes
+from trainer.models.towers import Tensors, Towers
 
 _TEXT_GRAINS = ("unigrams", "bigrams", "subwords", "segments")
 

@@ -2,7 +2,6 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -12,11 +11,11 @@ import tf_keras as keras
 from schema import features, transformed
 from trainer import item_table
 from trainer.config import SEGMENT_MODELS, TrainerConfig
-from trainer.item_table import ItemTable
 from trainer.layers.embedding import EncodedWords, PaddedEmbedding, embed_lists, trim
-from trainer.layers.lexical import Bag, LexicalSkip, rarity
+from trainer.layers.lexical import Bag, LexicalSkip
 from trainer.layers.projection import Part, Projection, Repeated, present_rows
 from trainer.layers.shared_tables import IdList, SharedTables
+from trainer.models.input_sizes import InputSizes
 
 Tensors = Mapping[str, tf.Tensor]
 
@@ -25,56 +24,10 @@ PACKED: Final = "packed"
 # Id spaces of terms.
 TOKENS: Final = "tokens"
 SUBWORDS: Final = "subwords"
-# What a bigram or a character n-gram counts beside a unigram of equal rarity, before training: a bigram only repeats
-# what its two units say, and a word has several n-grams.
-_BIGRAM_SHARE = 0.1
-_SUBWORD_SHARE = 0.5
 # What a text column, and the queries that led to an item, count beside the title before training.
 _TEXT_COLUMN_WEIGHT = 0.3
 _CLICKED_WEIGHT = 0.5
-_ITEMS_AT_ONCE = 8192
 _KERAS_LISTS = frozenset({"_self_tracked_trackables", "_trainable_weights", "_non_trainable_weights"})
-
-
-@dataclass(frozen=True)
-class InputSizes:
-    """How many ids each vocabulary has, out-of-vocabulary ids included.
-
-    Attributes:
-      unigrams, bigrams, phrases: token id spaces; segments have that of unigrams and then that of phrases.
-      items: id space of items.
-      brand, leaf_category, top_category, shop: id spaces of the item's fields.
-      profile: id space of each `profile_*` feature by name.
-      columns: id space of each further column of the catalog by name; of `text_*` ones that of unigrams.
-    """
-
-    unigrams: int
-    bigrams: int
-    phrases: int
-    items: int
-    brand: int
-    leaf_category: int
-    top_category: int
-    shop: int
-    profile: dict[str, int]
-    columns: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def texts(self) -> tuple[str, ...]:
-        """Names of the catalog's text columns."""
-        return tuple(name for name in self.columns if name.startswith(features.TEXT_PREFIX))
-
-    @property
-    def categories(self) -> dict[str, int]:
-        """Id space of each one-valued item feature by feature name."""
-        return {
-            features.BRAND: self.brand,
-            features.LEAF_CATEGORY: self.leaf_category,
-            features.TOP_CATEGORY: self.top_category,
-            features.SHOP: self.shop,
-            transformed.PRICE_BUCKET: transformed.PRICE_BUCKETS,
-            **{name: size for name, size in self.columns.items() if name not in self.texts},
-        }
 
 
 class Towers(keras.layers.Layer):
@@ -370,40 +323,3 @@ def behaved_items(rows: tf.Tensor, items: Tensors, names: Sequence[str]) -> dict
     present = tf.cast(rows > 0, tf.int32)
     behaved = item_table.gather({name: items[name] for name in names}, tf.maximum(rows - 1, 0))
     return {name: ids * present for name, ids in behaved.items()}
-
-
-def document_frequency(towers: Towers, table: ItemTable) -> dict[str, np.ndarray]:
-    """By id space how many items' titles, brands and categories hold each term, [ids + 1]."""
-    sizes = {TOKENS: towers.tokens.size, SUBWORDS: towers.subwords.size}
-    frequency = {space: np.zeros(size + 1, np.int64) for space, size in sizes.items()}
-    for start in range(0, table.size, _ITEMS_AT_ONCE):
-        columns = {
-            name: tf.constant(column[:-1][start : start + _ITEMS_AT_ONCE]) for name, column in table.columns.items()
-        }
-        words = [towers.title_tokens(columns), trim(columns[transformed.ATTRIBUTE_UNIGRAMS])]
-        for space, terms in ((TOKENS, words), (SUBWORDS, [trim(columns[transformed.TITLE_SUBWORDS])])):
-            ids = np.sort(tf.concat(terms, axis=1), axis=1)
-            first = np.pad(ids[:, 1:] != ids[:, :-1], [[0, 0], [1, 0]], constant_values=True)[:, : ids.shape[1]]
-            frequency[space] += np.bincount(ids[first], minlength=len(frequency[space]))
-    return frequency
-
-
-def start_from_catalog(towers: Towers, table: ItemTable, encoded: np.ndarray | None) -> None:
-    """Starts what the model has of terms' weights and of a text encoder from how rare each term is in the catalog.
-
-    Args:
-      towers: built.
-      table: the catalog.
-      encoded: [unigrams, dim] of unit length, the text encoder's vectors; None for no encoder.
-    """
-    if towers.lexical is None and encoded is None:
-        return
-    frequency = document_frequency(towers, table)
-    if towers.encoded is not None and encoded is not None:
-        towers.encoded.start_from(encoded, rarity(frequency[TOKENS], table.size))
-    if towers.lexical is None:
-        return
-    is_unigram = np.arange(len(frequency[TOKENS])) <= towers.sizes.unigrams
-    shares = {TOKENS: np.where(is_unigram, 1.0, _BIGRAM_SHARE), SUBWORDS: np.array(_SUBWORD_SHARE)}
-    for space, counts in frequency.items():
-        towers.lexical.start_from_frequencies(space, counts, table.size, shares[space])

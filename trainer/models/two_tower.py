@@ -6,7 +6,8 @@ import tensorflow as tf
 
 from trainer.config import TrainerConfig
 from trainer.layers.projection import Projection
-from trainer.models.towers import InputSizes, Tensors, Towers
+from trainer.models.input_sizes import InputSizes
+from trainer.models.towers import Tensors, Towers
 
 
 class TwoTower(Towers):

@@ -8,7 +8,8 @@ from components.index_builder.lexical.config import LexicalConfig
 from components.index_builder.lexical.postings import SATURATION_STEPS, Postings
 from components.index_builder.lexical.similar import SimilarWords, can_be_similar, place_of
 from components.index_builder.lexical.terms import terms_of
-from components.index_builder.search_index import apart
+from components.index_builder.search_index import when
+from components.transform.ragged import rows_of
 
 # Words of a query that are read, and those of them that similar words are looked for.
 _MOST_WORDS: Final = 32
@@ -58,15 +59,15 @@ class LexicalIndex(tf.Module):
         found = terms_of(queries, _MOST_WORDS, self._fold_plurals)
         texts = (found.words, found.joined)
         terms = place_of(self._fingerprints, tf.concat([text.values for text in texts], axis=0))
-        rows = tf.concat([text.value_rowids() for text in texts], axis=0)
+        rows = tf.concat([rows_of(text) for text in texts], axis=0)
         count = tf.size(found.words.values)
         is_word = tf.range(tf.size(terms)) < count
         weights = tf.where(is_word, 1.0, self._config.joined_weight)
         if self._similar is not None:
             words = terms[:count]
-            similar = tf.cond(
+            similar = when(
                 tf.reduce_any(words == self._no_term),
-                lambda: apart(lambda: self._similar_to_unknown(found.units, words)),
+                lambda: self._similar_to_unknown(found.units, words),
                 lambda: (tf.zeros([0], tf.int64), tf.zeros([0], tf.int32), tf.zeros([0])),
             )
             rows, terms, weights = (
@@ -106,14 +107,14 @@ class LexicalIndex(tf.Module):
         # takes memory that is written once, the other several random reads for each entry.
         return tf.math.unsorted_segment_sum(scores, items, -(-self._items // _BLOCK) * _BLOCK)
 
-    def best(self, scores: tf.Tensor, k: int) -> tuple[tf.Tensor, tf.Tensor]:
+    def best(self, scores: tf.Tensor, k: int | tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The k best of all items by `scores`, of equal ones the first: positions and scores [k].
 
         Items that score 0 are none: their position is -1 and their score -inf.
         """
         blocks = tf.reshape(scores, [-1, _BLOCK])
         # No other block than the best k can hold one of the best k, also where scores are equal.
-        best = tf.math.top_k(tf.reduce_max(blocks, axis=1), min(k, blocks.shape[0])).indices
+        best = tf.math.top_k(tf.reduce_max(blocks, axis=1), tf.minimum(k, blocks.shape[0])).indices
         best = tf.sort(best)
         values, places = tf.math.top_k(tf.reshape(tf.gather(blocks, best), [-1]), k)
         positions = tf.gather(best, places // _BLOCK) * _BLOCK + places % _BLOCK
@@ -122,18 +123,18 @@ class LexicalIndex(tf.Module):
 
     def _similar_to_unknown(self, units: tf.RaggedTensor, words: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Requests, terms and weights of the words that stand for those that no item has."""
-        assert self._similar is not None
-        most = self._config.similar_words
+        similar, most = self._similar, self._config.similar_words
+        assert similar is not None
         unknown = units.with_values((words == self._no_term) & can_be_similar(units.values))
         looked_for = tf.ragged.boolean_mask(units, unknown)[:, :_MOST_UNKNOWN]
-        terms, similarities = tf.cond(
+        terms, similarities = when(
             tf.size(looked_for.values) > 0,
-            lambda: self._similar.find(looked_for.values),
+            lambda: similar.find(looked_for.values),
             lambda: (tf.zeros([0, most], tf.int32), tf.zeros([0, most])),
         )
         terms = tf.where(terms < 0, self._no_term, terms)
         weights = similarities * self._config.similar_weight
-        return tf.repeat(looked_for.value_rowids(), most), tf.reshape(terms, [-1]), tf.reshape(weights, [-1])
+        return tf.repeat(rows_of(looked_for), most), tf.reshape(terms, [-1]), tf.reshape(weights, [-1])
 
     def _strongest(self, rows: tf.Tensor, terms: tf.Tensor, weights: tf.Tensor, batch: tf.Tensor) -> LexicalQuery:
         """Entries of all queries as one row each, with a term once and not too many terms."""
@@ -142,11 +143,17 @@ class LexicalIndex(tf.Module):
         weights = tf.math.unsorted_segment_sum(weights, number, tf.size(keys))
         rows, terms = keys // terms_and_none, tf.cast(keys % terms_and_none, tf.int32)
         most = weights * tf.gather(self._most, terms)
-        order = tf.argsort(most, direction="DESCENDING", stable=True)
-        order = tf.gather(order, tf.argsort(tf.gather(rows, order), stable=True))
+        # Of equal values the first comes first.
+        order = tf.math.top_k(most, tf.size(most)).indices
+        order = tf.gather(order, tf.math.top_k(-tf.gather(rows, order), tf.size(most)).indices)
         # Where each row's entries are; past its last, one that is the term which no item has.
-        places = tf.RaggedTensor.from_value_rowids(order, tf.gather(rows, order), nrows=batch, validate=False)
-        places = places.to_tensor(tf.size(terms), shape=[None, self._config.query_terms])
+        places = tf.raw_ops.RaggedTensorToTensor(
+            shape=tf.constant([-1, self._config.query_terms], tf.int64),
+            values=order,
+            default_value=tf.size(terms),
+            row_partition_tensors=[batch, tf.gather(rows, order)],
+            row_partition_types=["FIRST_DIM_SIZE", "VALUE_ROWIDS"],
+        )
         terms = tf.gather(tf.concat([terms, [self._no_term]], axis=0), places)
         weights = tf.gather(tf.concat([weights, [0.0]], axis=0), places)
         best = tf.reduce_sum(weights * tf.gather(self._most, terms), axis=1, keepdims=True)

@@ -5,6 +5,7 @@ coefficient of the two sets). Candidates are found by posting lists of (bigram, 
 items. Words with digits are left out: the model number next to the one asked for is another thing.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from components.index_builder.lexical.terms import fingerprints
 from components.index_builder.search_index import gather_uncopied
+from components.transform.ragged import rows_of
 
 Ints = NDArray[np.int32]
 Longs = NDArray[np.int64]
@@ -63,7 +65,7 @@ def build_words(words: list[bytes], terms: Ints, found: NDArray[np.integer]) -> 
     terms, found = terms[alike], found[alike]
     order = np.lexsort([texts, -found]) if len(texts) else np.zeros(0, np.int64)
     grams, lengths = _bigrams(tf.constant(texts[order], tf.string))
-    keys = _keys(grams, lengths, 0)
+    keys = _keys(grams, lengths)
     distinct, place = np.unique(keys.values.numpy(), return_inverse=True)
     number, place = np.divmod(np.unique(keys.value_rowids().numpy() * len(distinct) + place), max(1, len(distinct)))
     sizes = np.bincount(number, minlength=len(order))
@@ -90,10 +92,14 @@ def _bigrams(words: tf.Tensor) -> tuple[tf.RaggedTensor, tf.Tensor]:
     return grams, characters.row_lengths()
 
 
-def _keys(grams: tf.RaggedTensor, lengths: tf.Tensor, longer: int) -> tf.RaggedTensor:
-    """Fingerprints of bigrams as those of words that are so much longer."""
-    length = tf.strings.as_string(tf.gather(lengths + longer, grams.value_rowids()))
-    return grams.with_values(fingerprints(tf.strings.join([grams.values, length], separator=" ")))
+def _keys(grams: tf.RaggedTensor, lengths: tf.Tensor, longer: Sequence[int] = (0,)) -> tf.RaggedTensor:
+    """Fingerprints of bigrams as those of words that are so much longer, [words, (bigrams * longer)] int64."""
+    of_gram = tf.gather(lengths, rows_of(grams))[:, tf.newaxis] + tf.constant([*longer], tf.int64)
+    texts = tf.strings.join(
+        [tf.tile(grams.values[:, tf.newaxis], [1, len(longer)]), tf.strings.as_string(of_gram)], separator=" "
+    )
+    keys = tf.reshape(fingerprints(texts), [-1])
+    return tf.RaggedTensor.from_row_splits(keys, grams.row_splits * len(longer), validate=False)
 
 
 class SimilarWords(tf.Module):
@@ -126,8 +132,7 @@ class SimilarWords(tf.Module):
           `LEAST_SIMILARITY` to 1 [words, most] float32, 0 there.
         """
         grams, lengths = _bigrams(words)
-        others = range(-_OTHER_LENGTHS, _OTHER_LENGTHS + 1)
-        keys = tf.concat([_keys(grams, lengths, longer) for longer in others], axis=1)
+        keys = _keys(grams, lengths, range(-_OTHER_LENGTHS, _OTHER_LENGTHS + 1))
         return tf.map_fn(
             self._find_one,
             keys,
