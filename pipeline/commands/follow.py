@@ -4,7 +4,8 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -165,10 +166,10 @@ def command(
     metrics = Metrics()
     if metrics_port is not None:
         metrics.serve(metrics_host, metrics_port)
-    stop = _stopped_by_signals()
     _say(f"following {followed.name} into {shown}")
     try:
-        taken = Following(followed, follower, metrics, _say).run(stop)
+        with _stopped_by_signals() as stop:
+            taken = Following(followed, follower, metrics, _say).run(stop)
     except redis.RedisError as error:
         raise InputError(f"Redis refuses what `souk follow` asks of it: {error}") from error
     finally:
@@ -240,22 +241,23 @@ def _with_catalog(config: "PipelineConfig | None") -> "IngestConfig | None":
     return None if config is None else config.ingest.for_catalog()
 
 
-def _stopped_by_signals() -> threading.Event:
+@contextmanager
+def _stopped_by_signals() -> Iterator[threading.Event]:
     stop = threading.Event()
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, _setter(stop))
-    return stop
 
-
-def _setter(stop: threading.Event) -> Callable[[int, Any], None]:
     def handle(number: int, frame: Any) -> None:
         if stop.is_set():
             # Told twice: what is at hand comes again.
             os._exit(130)
         stop.set()
 
-    return handle
+    numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.signal(number, handle) for number in numbers}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _say(text: str) -> None:

@@ -24,7 +24,8 @@ def test_the_schema_knows_exactly_each_environments_features(schema):
     }
     profile = {features.profile_feature(c) for c in ("gender", "age_group", "purchasing_power", "region")}
     assert by_environment["SEARCH"] == ({*features.SEARCH_BYTES_FEATURES, *features.SEARCH_INT_FEATURES} | profile)
-    assert by_environment["CATALOG"] == {*features.CATALOG_BYTES_FEATURES, *features.CATALOG_FLOAT_FEATURES}
+    catalog = {*features.CATALOG_BYTES_FEATURES, *features.CATALOG_FLOAT_FEATURES, features.AVAILABLE}
+    assert by_environment["CATALOG"] == catalog
 
 
 def test_transform_reads_each_feature_as_a_possibly_empty_list(schema):

@@ -165,7 +165,8 @@ def test_metadata_is_the_signature_map(prediction):
     assert response.metadata["signature_def"].Unpack(found)
     assert (response.model_spec.name, response.model_spec.version.value) == (models.NAME, NEWEST)
     assert found.signature_def["query_text"].inputs["query"].dtype == tf.string.as_datatype_enum
-    assert set(found.signature_def["serving_default"].outputs) == {"item_ids", "scores", "relevance_control"}
+    outputs = {"item_ids", "scores", "relevance_control", "vectors"}
+    assert set(found.signature_def["serving_default"].outputs) == outputs
 
 
 @pytest.mark.parametrize(
