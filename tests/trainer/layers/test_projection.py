@@ -7,7 +7,7 @@ from trainer.layers.projection import Projection, Repeated, present_rows
 
 def test_vectors_have_unit_length_and_use_all_orthants():
     inputs = tf.random.stateless_normal([64, 10], [1, 2])
-    vectors = Projection((16, 8), 4)(inputs).numpy()
+    vectors = Projection((64, 32), 4)(inputs).numpy()
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), np.ones(64), rtol=1e-5)
     assert (vectors < 0).any()
 
