@@ -15,7 +15,7 @@ from components.index_builder.catalog import CatalogEncoder, EmbeddedCatalog, em
 from components.index_builder.delta_basis import DeltaBasis
 from components.index_builder.lexical.lexicon import Lexicon, fields_of
 from components.index_builder.lexical.postings import build_postings
-from components.index_builder.warmup import WARMUP_FILE, with_options
+from components.index_builder.warmup import with_options, write_records
 from schema import features
 from schema.artifacts import DELTA_CARD_FILE
 from souk_client.examples import search_example
@@ -100,19 +100,9 @@ def read_card(directory: str) -> DeltaCard | None:
 
 
 def _write_warm_up(model: TrainedModel, directory: str, model_name: str) -> None:
-    from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
-
     first = search_example("shoes")
     # Any will do: a server is to run the graph once.
     vectors = np.ones([1, model.config.heads, model.config.vector_dim], np.float32)
-    path = os.path.join(directory, WARMUP_FILE)
-    tf.io.gfile.makedirs(os.path.dirname(path))
-    with tf.io.TFRecordWriter(path) as writer:
-        for example in (first, *with_options(first)):
-            request = predict_pb2.PredictRequest()
-            request.model_spec.name = model_name
-            request.model_spec.signature_name = features.SIGNATURE_BY_VECTORS
-            request.inputs[features.INPUT_EXAMPLES].CopyFrom(tf.make_tensor_proto([example], tf.string))
-            request.inputs[features.INPUT_VECTORS].CopyFrom(tf.make_tensor_proto(vectors))
-            log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
-            writer.write(log.SerializeToString())
+    examples = (first, *with_options(first))
+    inputs = [{features.INPUT_EXAMPLES: [example], features.INPUT_VECTORS: vectors} for example in examples]
+    write_records(directory, model_name, [(features.SIGNATURE_BY_VECTORS, one) for one in inputs])

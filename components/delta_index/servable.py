@@ -12,10 +12,11 @@ from components.index_builder.config import IndexConfig
 from components.index_builder.filters import Conditions, ItemFilters, any_given, filter_spec
 from components.index_builder.lexical.index import LexicalIndex, LexicalQuery
 from components.index_builder.lexical.lexicon import Lexicon
+from components.index_builder.lookup import place_table
 from components.index_builder.relevance import RelevanceFilter, asked_for
 from components.index_builder.retrieval import DENSE, Query, Retriever, kinds_asked_for
 from components.index_builder.search_index import ExactIndex, choose, when
-from components.index_builder.servable import as_outputs, raw_search_spec
+from components.index_builder.servable import TransformGraph, as_outputs, raw_search_spec
 from schema import features, transformed
 from schema.features import RelevanceControl
 from trainer.artifact import TrainedModel
@@ -88,24 +89,12 @@ class DeltaServable(tf.Module):
         self._control_by_default = control.default
         self._retrieval_by_default = config.retrieval
         self._filter_spec = filter_spec(model.sizes.columns)
-        self._transform = model.transform.transform_features_layer()
+        self._transform = TransformGraph(model.transform)
         spec = raw_search_spec(tuple(model.sizes.profile))
         self._texts = tuple(name for name in spec if name not in features.BEHAVIOR_ITEM_FEATURES)
         self._reader = SearchReader(model.config, tuple(model.sizes.profile))
         self._indexed_ids = tf.Variable(np.array([*self._ids, b""], object), dtype=tf.string, trainable=False)
-        path = os.path.join(vocabulary_dir, "item_ids.txt")
-        with open(path, "wb") as file:
-            file.write(b"\n".join(self._ids) + b"\n")
-        self._position_of_id = tf.lookup.StaticHashTable(
-            tf.lookup.TextFileInitializer(
-                tf.saved_model.Asset(path).asset_path,
-                tf.string,
-                tf.lookup.TextFileIndex.WHOLE_LINE,
-                tf.int64,
-                tf.lookup.TextFileIndex.LINE_NUMBER,
-            ),
-            default_value=-1,
-        )
+        self._position_of_id = place_table(self._ids, os.path.join(vocabulary_dir, "item_ids.txt"), -1)
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=features.INPUT_QUERY)])
     def delta(self, query: tf.Tensor) -> dict[str, tf.Tensor]:

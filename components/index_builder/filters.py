@@ -15,6 +15,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from components.index_builder.attributes import ItemAttributes, invert, key_of
+from components.index_builder.lookup import place_table
 from components.index_builder.multi_head import search_heads
 from components.index_builder.search_index import SearchIndex, choose
 from schema import features
@@ -146,19 +147,9 @@ class ItemFilters(tf.Module):
         self._texts = tuple(attributes.texts)
         self._numbers = {name: NumberColumn(numbers) for name, numbers in attributes.numbers.items()}
         path = os.path.join(vocabulary_dir, "filter_values.txt")
-        with open(path, "wb") as file:
-            # A table is not read from a file without a line; no value is empty.
-            file.write(b"\n".join(postings.keys.tolist() or [key_of(features.BRAND, b"")]) + b"\n")
-        self._value_numbers = tf.lookup.StaticHashTable(
-            tf.lookup.TextFileInitializer(
-                tf.saved_model.Asset(path).asset_path,
-                tf.string,
-                tf.lookup.TextFileIndex.WHOLE_LINE,
-                tf.int64,
-                tf.lookup.TextFileIndex.LINE_NUMBER,
-            ),
-            default_value=len(postings.keys),
-        )
+        # A table is not read from a file without a line; no value is empty.
+        keys = postings.keys.tolist() or [key_of(features.BRAND, b"")]
+        self._value_numbers = place_table(keys, path, len(postings.keys))
 
     def conditions(self, raw: Mapping[str, tf.RaggedTensor], excluded: tf.RaggedTensor) -> Conditions:
         """What requests ask for.

@@ -3,16 +3,18 @@
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
+import tensorflow_transform as tft
 
 from components.index_builder.attributes import ItemAttributes
 from components.index_builder.config import IndexConfig
 from components.index_builder.filters import Conditions, ItemFilters, any_given, filter_spec
 from components.index_builder.lexical.index import LexicalIndex, LexicalQuery
 from components.index_builder.lexical.lexicon import Lexicon
+from components.index_builder.lookup import place_table
 from components.index_builder.relevance import RelevanceFilter, asked_for
 from components.index_builder.retrieval import DENSE, KINDS, LEXICAL, Query, Retriever, kinds_asked_for
 from components.index_builder.search_index import SearchIndex, choose, once, when
@@ -39,6 +41,23 @@ def raw_search_spec(profile_features: tuple[str, ...]) -> dict[str, tf.io.VarLen
 
 
 _TEXTS = tf.io.RaggedFeature(tf.string, row_splits_dtype=tf.int64)
+
+
+class TransformGraph(tf.Module):
+    """The transform graph as a function of raw features.
+
+    It holds what its Keras layer calls and reads, and not the layer, which Keras would trace and save three times over.
+    """
+
+    def __init__(self, transform: tft.TFTransformOutput):
+        super().__init__()
+        layer = transform.transform_features_layer()
+        self._call: Callable[[Mapping[str, Any]], dict[str, Any]] = layer.call
+        self._state = layer._saved_model_loader_tracked_dict
+
+    def __call__(self, raw: Mapping[str, Any]) -> dict[str, Any]:
+        """Features by name; an output is given only where all that it depends on is fed."""
+        return self._call(raw)
 
 
 class _Encoder(NamedTuple):
@@ -133,9 +152,7 @@ class Servable(tf.Module):
         model.towers.share_tables()
         self._weights = model.towers.served_variables
         self._encoder = _Encoder(model.towers.encode_query, model.towers.encode_items)
-        # What the layer calls and reads, and not itself, which Keras would trace and save three times over.
-        transform = model.transform.transform_features_layer()
-        self._transform, self._transform_state = transform.call, transform._saved_model_loader_tracked_dict
+        self._transform = TransformGraph(model.transform)
         self._reader = SearchReader(model.config, tuple(model.sizes.profile))
         self._item_reader = ItemReader(model.config, tuple(model.sizes.columns))
         self._heads, self._dim = model.config.heads, model.config.vector_dim
@@ -155,19 +172,7 @@ class Servable(tf.Module):
         self._indexed_ids = tf.Variable(
             np.append(table.item_ids[indexed_rows], b"").astype(object), dtype=tf.string, trainable=False
         )
-        ids_file = os.path.join(vocabulary_dir, "item_ids.txt")
-        with open(ids_file, "wb") as file:
-            file.write(b"\n".join(table.item_ids) + b"\n")
-        self._row_of_id = tf.lookup.StaticHashTable(
-            tf.lookup.TextFileInitializer(
-                tf.saved_model.Asset(ids_file).asset_path,
-                tf.string,
-                tf.lookup.TextFileIndex.WHOLE_LINE,
-                tf.int64,
-                tf.lookup.TextFileIndex.LINE_NUMBER,
-            ),
-            default_value=table.size,
-        )
+        self._row_of_id = place_table(table.item_ids, os.path.join(vocabulary_dir, "item_ids.txt"), table.size)
 
         # Traced once and called by several signatures. Without AutoGraph: nothing here branches on tensors in Python,
         # and translating all of it takes longest.

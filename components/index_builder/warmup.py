@@ -4,8 +4,8 @@ TF Serving reads them from `assets.extra/tf_serving_warmup_requests` of a SavedM
 """
 
 import os
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 import tensorflow as tf
 
@@ -26,24 +26,26 @@ def write_warmup_requests(directory: str, model_name: str, examples: Sequence[by
       model_name: under which it is served.
       examples: serialized search examples.
     """
-    from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+    asked = [*examples, *(option for first in examples[:1] for option in with_options(first))]
+    requests = [(features.SIGNATURE_DEFAULT, {features.INPUT_EXAMPLES: [example]}) for example in asked]
+    requests.append((features.SIGNATURE_QUERY_TEXT, {features.INPUT_QUERY: [b"shoes"]}))
+    write_records(directory, model_name, requests)
 
-    def record(signature: str, name: str, values: Sequence[bytes]) -> bytes:
-        request = predict_pb2.PredictRequest()
-        request.model_spec.name = model_name
-        request.model_spec.signature_name = signature
-        request.inputs[name].CopyFrom(tf.make_tensor_proto(list(values), tf.string))
-        log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
-        return log.SerializeToString()
+
+def write_records(directory: str, model_name: str, requests: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+    """Records `Predict` requests: signature, and inputs by name."""
+    from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
     path = os.path.join(directory, WARMUP_FILE)
     tf.io.gfile.makedirs(os.path.dirname(path))
     with tf.io.TFRecordWriter(path) as writer:
-        for example in examples:
-            writer.write(record(features.SIGNATURE_DEFAULT, features.INPUT_EXAMPLES, [example]))
-        for example in (option for first in examples[:1] for option in with_options(first)):
-            writer.write(record(features.SIGNATURE_DEFAULT, features.INPUT_EXAMPLES, [example]))
-        writer.write(record(features.SIGNATURE_QUERY_TEXT, features.INPUT_QUERY, [b"shoes"]))
+        for signature, inputs in requests:
+            request = predict_pb2.PredictRequest()
+            request.model_spec.name, request.model_spec.signature_name = model_name, signature
+            for name, values in inputs.items():
+                request.inputs[name].CopyFrom(tf.make_tensor_proto(values))
+            log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
+            writer.write(log.SerializeToString())
 
 
 def with_options(example: bytes) -> Iterator[bytes]:
