@@ -143,8 +143,8 @@ def find_full(config: PipelineConfig) -> FullIndex:
     version = max(versions_in(config.push_directory), default=None)
     if version is None:
         raise InputError(
-            f"there is no full index to stand beside: {config.push_directory} has no version. Run `souk run` first, "
-            "which trains, gates and pushes one"
+            f"nothing is pushed yet: {config.push_directory} has no version. Run `souk run` first, which trains, gates "
+            "and pushes one"
         )
     servable = metadata.servable_of_version(config.metadata_path, version)
     properties = {} if servable is None else servable.properties

@@ -1,8 +1,11 @@
 """`souk export`: what is pushed, in the formats of other engines."""
 
+from pathlib import Path
+
 import click
 
 from pipeline.commands.options import config_option, set_option
+from schema.settings import InputError
 
 _FORMATS = ("parquet", "opensearch", "elasticsearch", "vespa", "qdrant")
 
@@ -25,6 +28,7 @@ def vectors(config_name: str, overrides: tuple[str, ...], to: str, out: str) -> 
     from pipeline import config as pipeline_config
     from pipeline.output_capture import quiet
 
+    folder = new_folder(out)
     config = pipeline_config.load(config_name, overrides)
     click.echo("Loading TensorFlow ...", err=True)
     with quiet():
@@ -34,5 +38,20 @@ def vectors(config_name: str, overrides: tuple[str, ...], to: str, out: str) -> 
 
     full = find_full(config)
     fields = fields_of(full.model.sizes.columns)
-    count = export(read_items(full, fields), fields, full.model.config.vector_dim, to, out)
+    count = export(read_items(full, fields), fields, full.model.config.vector_dim, to, folder)
     click.echo(f"Wrote {count:,} items of version {full.version} to {out}")
+
+
+def new_folder(name: str) -> Path:
+    """Makes a folder for an export.
+
+    Raises:
+      InputError: there is something in it, or it is not on a disk.
+    """
+    if "://" in name:
+        raise InputError(f"{name} is in a bucket; give a local folder and copy the files from there")
+    folder = Path(name)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{name} is not empty; give a new folder, so that no file of an earlier export stays")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

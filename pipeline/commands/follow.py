@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from pipeline.exit_codes import ExitCode
 from schema.settings import InputError
 from souk_client.user_state_layout import EVENT_STREAM
 
@@ -169,7 +170,8 @@ def command(
     _say(f"following {followed.name} into {shown}")
     try:
         with _stopped_by_signals() as stop:
-            taken = Following(followed, follower, metrics, _say).run(stop)
+            following = Following(followed, follower, metrics, _say)
+            taken = following.run(stop)
     except redis.RedisError as error:
         raise InputError(f"Redis refuses what `souk follow` asks of it: {error}") from error
     finally:
@@ -180,6 +182,12 @@ def command(
         f"{taken.expired:,} are older than the windows, {taken.dead.total():,} are dead letters"
         + (f" ({dead})" if dead else "")
     )
+    if following.away:
+        _say(
+            "Redis was away when this ended, so events that came since then are not taken. A stream and Kafka give "
+            "them again; send those of a pipe again."
+        )
+        raise click.exceptions.Exit(ExitCode.FAILED)
 
 
 def _folder(from_run: str, config: "PipelineConfig | None", config_name: str) -> Path:

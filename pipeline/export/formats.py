@@ -1,7 +1,6 @@
 """The bulk format and the mapping of each engine that items are exported to."""
 
 import json
-import os
 import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -115,7 +114,7 @@ FORMATS: Final[Mapping[str, Write]] = {
 }
 
 
-def export(batches: Iterable[list[Record]], fields: Fields, dim: int, to: str, folder: str) -> int:
+def export(batches: Iterable[list[Record]], fields: Fields, dim: int, to: str, folder: Path) -> int:
     """Writes items for one of `FORMATS`, as they come; gives how many.
 
     Args:
@@ -123,16 +122,12 @@ def export(batches: Iterable[list[Record]], fields: Fields, dim: int, to: str, f
       fields: what they may have.
       dim: of their vectors.
       to: the format.
-      folder: new, or empty.
+      folder: is there, and empty.
 
     Raises:
-      InputError: there is something in the folder; a vector has a value that is no number.
+      InputError: a vector has a value that is no number.
     """
-    path = Path(folder)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise InputError(f"{folder} is not empty; give a new folder, so that no file of an earlier export stays")
-    os.makedirs(path, exist_ok=True)
-    return FORMATS[to](map(_checked, batches), fields, dim, path)
+    return FORMATS[to](map(_checked, batches), fields, dim, folder)
 
 
 def _checked(batch: list[Record]) -> list[Record]:

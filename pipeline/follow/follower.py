@@ -132,6 +132,10 @@ class Following:
       follower: takes them.
       metrics: are told of each batch.
       say: is told that Redis is away, and back.
+
+    Attributes:
+      total: the sum of all batches.
+      away: whether Redis did not answer when last asked; what has come since then is not taken.
     """
 
     def __init__(self, source: Source, follower: Follower, metrics: Metrics, say: Callable[[str], None]) -> None:
@@ -139,6 +143,7 @@ class Following:
         self._open = False
         self._batch: Batch | None = None
         self.total = Taken()
+        self.away = False
 
     def run(self, stop: threading.Event) -> Taken:
         """Goes on until the source ends, or `stop` is set; then what is at hand is finished, if Redis is there.
@@ -160,15 +165,15 @@ class Following:
                 raise
             except _AWAY as error:
                 self._metrics.away()
-                if wait == _FIRST_WAIT_S:
+                if not self.away:
                     self._say(f"waiting for Redis: {error}")
-                self._open = False
+                self.away, self._open = True, False
                 stop.wait(wait)
                 wait = min(2 * wait, _LONGEST_WAIT_S)
                 continue
-            if wait != _FIRST_WAIT_S:
+            if self.away:
                 self._say("Redis is back")
-                wait = _FIRST_WAIT_S
+                self.away, wait = False, _FIRST_WAIT_S
         return self.total
 
     def _step(self) -> bool:

@@ -224,7 +224,7 @@ def test_what_a_delta_is_not_for_is_refused(refreshed, tmp_path):
     columns = ("--set", "ingest.data.catalog_columns.numeric=[popularity]")
     assert "a delta cannot add a column. Run `souk run`" in delta(refreshed, refreshed.rows, *columns, expect=2)
     elsewhere = ("--set", f"serving.model_dir={tmp_path}/none")
-    assert "there is no full index to stand beside" in delta(refreshed, refreshed.rows, *elsewhere, expect=2)
+    assert "nothing is pushed yet" in delta(refreshed, refreshed.rows, *elsewhere, expect=2)
     (tmp_path / "copied" / "7").mkdir(parents=True)
     copied = ("--set", f"serving.model_dir={tmp_path}/copied")
     assert "was not pushed by a run or refresh" in delta(refreshed, refreshed.rows, *copied, expect=2)

@@ -59,14 +59,19 @@ def columns_of(file: InputFile, head_bytes: int) -> tuple[str, ...]:
     Raises:
       InputError: if the file cannot be read, or holds no lines of UTF-8 or one JSON document over many lines.
     """
-    names: dict[str, None] = {}
     with open_stream(file) as stream:
         try:
             head = stream.read(head_bytes)
         except (OSError, EOFError) as error:
             raise InputError(f"{file.path} cannot be read: {error}") from error
-    lines = without_nan(without_mark(head, file.path)).splitlines()
-    check_json_lines(lines, file.path)
+    return keys_of(head, file.path)
+
+
+def keys_of(head: bytes, path: str) -> tuple[str, ...]:
+    """As `columns_of`, of JSON lines at hand that are named `path`."""
+    names: dict[str, None] = {}
+    lines = without_nan(without_mark(head, path)).splitlines()
+    check_json_lines(lines, path)
     for line in lines:
         try:
             row = orjson.loads(line)

@@ -11,6 +11,7 @@ import time
 import urllib.request
 from contextlib import contextmanager
 
+import click
 import pytest
 import redis
 
@@ -119,6 +120,18 @@ def test_a_pipe_is_followed_to_its_end(redis_url, tmp_path, monkeypatch):
     assert "1 are dead letters (1 unknown_item)" in result.stderr
     assert json.loads(letters.read_text())["row"]["item_id"] == "new"
     assert RedisUserState(redis_url).behavior("u").real_time_items == ("i1",)
+
+
+def test_one_that_ends_while_redis_is_away_says_what_is_lost(monkeypatch):
+    def say(text: str) -> None:
+        click.echo(text, err=True)
+        if text.startswith("waiting for Redis"):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("pipeline.commands.follow._say", say)
+    result = souk_here("follow", "--user-state", "redis://127.0.0.1:1/0", expect=1)
+    assert "0 events came" in result.stderr
+    assert "send those of a pipe again" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow.parquet as parquet
 import pytest
 
+from pipeline.commands.export import new_folder
 from pipeline.export.formats import FORMATS, export
 from pipeline.export.items import Fields, fields_of
 from schema.settings import InputError
@@ -31,7 +32,7 @@ BATCHES = [ITEMS[:2], [], ITEMS[2:]]
 
 
 def written(to: str, folder: Path, batches=BATCHES, fields: Fields = FIELDS) -> Path:
-    assert export(iter(batches), fields, DIM, to, str(folder / "out")) == sum(map(len, batches))
+    assert export(iter(batches), fields, DIM, to, new_folder(str(folder / "out"))) == sum(map(len, batches))
     return folder / "out"
 
 
@@ -119,7 +120,7 @@ def test_vespa_gets_a_schema_and_a_put_for_each_item(tmp_path):
 def test_two_columns_of_one_name_in_vespa_are_refused(tmp_path):
     fields = fields_of(("categorical_a-b", "categorical_a.b"))
     with pytest.raises(InputError, match=r"'a-b' and 'a\.b' are both 'a_b' in Vespa"):
-        export([], fields, DIM, "vespa", str(tmp_path / "out"))
+        export([], fields, DIM, "vespa", tmp_path)
 
 
 def test_qdrant_finds_items_by_vectors_and_filters(tmp_path):
@@ -152,10 +153,13 @@ def test_qdrant_finds_items_by_vectors_and_filters(tmp_path):
 def test_a_vector_that_is_no_number_is_refused(to, tmp_path):
     broken = {**ITEMS[0], "vector": np.array([0, np.nan, 0, 0], np.float32)}
     with pytest.raises(InputError, match="no number"):
-        export([[broken]], FIELDS, DIM, to, str(tmp_path / "out"))
+        export([[broken]], FIELDS, DIM, to, tmp_path)
 
 
-def test_a_folder_with_files_is_refused(tmp_path):
+def test_a_folder_with_files_and_a_bucket_are_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="not empty"):
-        export([], FIELDS, DIM, "parquet", str(tmp_path))
+        new_folder(str(tmp_path))
+    with pytest.raises(InputError, match="give a local folder"):
+        new_folder("gs://bucket/export")
+    assert new_folder(str(tmp_path / "a" / "b")).is_dir()

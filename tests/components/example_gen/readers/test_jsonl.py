@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from components.example_gen import inputs
 from components.example_gen.files import FileSplit, InputFile, find_files, split_files
 from components.example_gen.readers import columns_of, jsonl, read_batches
 from schema.settings import InputError
@@ -132,3 +133,8 @@ def test_a_truncated_gzip_file_is_an_error_that_names_it(tmp_path) -> None:
 def test_the_columns_are_the_keys_of_the_first_rows(tmp_path) -> None:
     file = _file(tmp_path / "rows.jsonl", b'{"id":1}\nnope\n{"n":2,"id":3}\n')
     assert columns_of(file) == ("id", "n")
+
+
+def test_lines_in_memory_name_their_columns() -> None:
+    lines = inputs.Lines(b'{"event_id": "a", "item_id": 1}\n{"query": "x", "event_id": "b"}\n', "a stream")
+    assert inputs.columns_of(lines, 1000) == ("event_id", "item_id", "query")
