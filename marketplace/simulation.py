@@ -22,10 +22,10 @@ from marketplace.intents import Intents, derive_intents
 from marketplace.memory import Memory
 from marketplace.page import ResultCache, build_pages
 from marketplace.queries import QueryPool, build_query_pool
-from marketplace.searchers import DAY_MS, Searchers, generate_searchers, searches_of_day
+from marketplace.searchers import DAY_MS, Searchers, Searches, generate_searchers, searches_of_day
 from marketplace.shelves import Shelves
 from marketplace.taste import Requests, branches
-from marketplace.vocabulary import load_vocabulary, narrowed
+from marketplace.vocabulary import Vocabulary, load_vocabulary, narrowed
 from marketplace.wording import wordings_of_generated
 from marketplace.write import (
     CATALOG_FILE,
@@ -38,6 +38,8 @@ from marketplace.write import (
 )
 
 CHUNK = 2_048
+# The numbers of requests leave room for these.
+REQUESTS_OF_A_DAY = 10_000_000
 Progress = Callable[[int, int], None]
 
 
@@ -82,21 +84,14 @@ class SimulationSummary:
 
 def build_world(settings: MarketplaceSettings) -> World:
     """The shop and its searchers as the seed gives them."""
-    rng = np.random.default_rng([settings.seed, 0])
-    if settings.catalog.path:
-        catalog = read_catalog(settings.catalog, settings.days, rng)
-    else:
-        vocabulary = narrowed(load_vocabulary(settings.catalog.language), settings.catalog.leaves)
-        catalog = generate_catalog(settings.catalog, vocabulary, settings.days, rng)
-    intents = derive_intents(catalog, settings.queries, rng)
+    catalog, intents, shelves, searchers = build_needs(settings)
     if settings.catalog.path:
         given = GivenWords.of(catalog)
         wordings = [wordings_of_given(intent, intents, catalog, given) for intent in range(intents.count)]
     else:
+        vocabulary = _vocabulary(settings)
         wordings = [wordings_of_generated(intent, intents, catalog, vocabulary) for intent in range(intents.count)]
     pool = build_query_pool(wordings, settings.queries, settings.seed)
-    shelves = Shelves.of(catalog)
-    searchers = generate_searchers(settings.searchers, catalog, intents, shelves, settings.days, rng)
     engine = LexicalEngine.build(
         catalog.rows["item_id"].to_list(),
         catalog.rows["title"].to_list(),
@@ -110,6 +105,24 @@ def build_world(settings: MarketplaceSettings) -> World:
     return World(settings, catalog, intents, pool, shelves, searchers, cache, chooser, memory)
 
 
+def build_needs(settings: MarketplaceSettings) -> tuple[Catalog, Intents, Shelves, Searchers]:
+    """What is sold, what is wanted and by whom, without words and search engine."""
+    rng = np.random.default_rng([settings.seed, 0])
+    if settings.catalog.path:
+        catalog = read_catalog(settings.catalog, settings.days, rng)
+    else:
+        catalog = generate_catalog(settings.catalog, _vocabulary(settings), settings.days, rng)
+    intents = derive_intents(catalog, settings.queries, rng)
+    shelves = Shelves.of(catalog)
+    return catalog, intents, shelves, generate_searchers(
+        settings.searchers, catalog, intents, shelves, settings.days, rng
+    )
+
+
+def _vocabulary(settings: MarketplaceSettings) -> Vocabulary:
+    return narrowed(load_vocabulary(settings.catalog.language), settings.catalog.leaves)
+
+
 def searches_per_day(settings: MarketplaceSettings) -> np.ndarray:
     """Expected searches: growing from day to day, with busier weekends [days]."""
     day = np.arange(settings.days)
@@ -118,22 +131,22 @@ def searches_per_day(settings: MarketplaceSettings) -> np.ndarray:
     return settings.searches * shape / shape.sum()
 
 
+def searches_on(
+    settings: MarketplaceSettings, searchers: Searchers, intents: Intents, day: int, expected: float
+) -> tuple[Searches, np.random.Generator]:
+    """The searches that start on `day`, and the source of chance of all that follows from them on that day."""
+    rng = np.random.default_rng([settings.seed, 1, day])
+    focus_share = settings.behavior.session_focus_share
+    return searches_of_day(settings.searchers, searchers, intents, day, expected, focus_share, rng), rng
+
+
 def events_of_day(world: World, day: int, expected: float) -> pl.DataFrame:
     """All events of the searches that start on `day`, numbered in the order of time in the column `event`.
 
     Days must be asked for in their order, as searchers remember what they clicked on earlier ones.
     """
-    rng = np.random.default_rng([world.settings.seed, 1, day])
     settings = world.settings
-    searches = searches_of_day(
-        settings.searchers,
-        world.searchers,
-        world.intents,
-        day,
-        expected,
-        settings.behavior.session_focus_share,
-        rng,
-    )
+    searches, rng = searches_on(settings, world.searchers, world.intents, day, expected)
     frames = []
     for start in range(0, max(len(searches.user), 1), CHUNK):
         rows = slice(start, start + CHUNK)
@@ -144,7 +157,7 @@ def events_of_day(world: World, day: int, expected: float) -> pl.DataFrame:
         )
         seen = world.chooser.looked_at(pages, rng)
         clicks = world.chooser.act(requests, pages, seen, world.memory.items[requests.user], day, rng)
-        number = day * 10_000_000 + start + np.arange(len(query))
+        number = day * REQUESTS_OF_A_DAY + start + np.arange(len(query))
         frames.append(events_of_requests(number, requests.user, searches.time[rows], query, pages, seen, clicks, rng))
     events = pl.concat(frames).sort("time", maintain_order=True)
     clicked = events.filter(pl.col("type") == CLICK)

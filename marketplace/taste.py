@@ -60,7 +60,10 @@ def branches(catalog: Catalog) -> np.ndarray:
 def relevance(
     catalog: Catalog, intents: Intents, branch: np.ndarray, intent: np.ndarray, items: np.ndarray
 ) -> np.ndarray:
-    """How well items meet needs, in (0, 1]; whoever searches [requests, items]."""
+    """How well items meet needs, in (0, 1]; whoever searches [requests, items].
+
+    `items` is [requests, items], or [1, items] where all requests are asked about the same ones.
+    """
     wanted = intents.leaf[intent][:, None]
     leaf = catalog.leaf[items]
     beside = branch[leaf] == branch[wanted]
@@ -68,14 +71,14 @@ def relevance(
     met = np.where(leaf == wanted, SAME_LEAF, np.where(beside, near, ELSEWHERE))
     brand = intents.brand[intent][:, None]
     met = np.where((brand != NONE) & (catalog.brand[items] != brand), met * MISSED_BRAND, met)
-    own = catalog.facets[items]
+    own = catalog.facets.T[:, items]
     for column in range(intents.facets.shape[1]):
         facet = intents.facets[intent, column]
         asked = np.flatnonzero(facet != NONE)
         if not len(asked):
             continue
-        missed = (own[asked] != facet[asked, None, None]).all(axis=2)
-        met[asked] = np.where(missed, met[asked] * MISSED_FACET, met[asked])
+        held = _holds(own if len(items) == 1 else own[:, asked], facet[asked])
+        met[asked] = np.where(held, met[asked], met[asked] * MISSED_FACET)
     wish = intents.price_wish[intent][:, None]
     level = catalog.price_level[items]
     distance = np.where(np.isnan(wish) | np.isnan(level), 0.0, level - wish)
@@ -89,7 +92,7 @@ def liking(
     requests: Requests,
     items: np.ndarray,
 ) -> np.ndarray:
-    """How much the users like items, whatever they search for [requests, items]."""
+    """How much the users like items, whatever they search for [requests, items]; `items` as for `relevance`."""
     user = requests.user
     brand = catalog.brand[items]
     style = np.einsum("rd,rnd->rn", searchers.style[user], catalog.brand_style[brand])
@@ -110,16 +113,16 @@ def liking(
 
 
 def _any_equal(values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Whether each of `values` [requests, items] is among its row's `wanted` [requests, choices]."""
-    found = np.zeros(values.shape, bool)
+    """Whether each of `values` [requests or 1, items] is among its row's `wanted` [requests, choices]."""
+    found = np.zeros((len(wanted), values.shape[1]), bool)
     for choice in wanted.T:
         found |= values == choice[:, None]
     return found
 
 
 def _holds(facets: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Whether `facets` [facets, requests, items] hold the one facet wanted in each request [requests, items]."""
-    found = np.zeros(facets.shape[1:], bool)
+    """Whether `facets` [facets, requests or 1, items] hold the one facet wanted in each request [requests, items]."""
+    found = np.zeros((len(wanted), facets.shape[2]), bool)
     for held in facets:
         found |= held == wanted[:, None]
     return found & (wanted != NONE)[:, None]

@@ -24,6 +24,7 @@ from schema.features import Stage
 ALL: Final = "all"
 AUC: Final = "auc"
 AUC_ORDERED: Final = "auc of ordered"
+P_GOOD: Final = "p_good"
 
 # By (metric, slice): [seeds, requests], NaN where a request has no say.
 Values = Mapping[tuple[str, str], FloatArray]
@@ -47,7 +48,7 @@ def values_of(answers: Sequence[SystemAnswer], day: EvalDay, ks: Sequence[int]) 
     Args:
       answers: one per seed.
       day: what was asked.
-      ks: lengths of recall; the largest is that of the slices.
+      ks: lengths of recall; the largest is that of the slices and of P_good.
     """
     per_seed = [_of_one(answer, day, ks) for answer in answers]
     return {key: np.stack([values[key] for values in per_seed]) for key in per_seed[0]}
@@ -61,6 +62,8 @@ def _of_one(answer: SystemAnswer, day: EvalDay, ks: Sequence[int]) -> dict[tuple
     if answer.page_scores is not None:
         values[AUC, ALL] = pairwise_auc(answer.page_scores, day.stages)
         values[AUC_ORDERED, ALL] = pairwise_auc(answer.page_scores, day.stages, above=int(Stage.ORDERED))
+    if day.oracles is not None:
+        values[f"{P_GOOD}@{ks[-1]}", ALL] = day.oracles.good_share(answer.rows[:, : ks[-1]])
     for piece in day.slices:
         keep = np.ones(len(relevant.rows), dtype=bool) if piece.items is None else piece.items
         recall = metrics.recall_at(ranks[keep], relevant.only(keep), ks[-1])

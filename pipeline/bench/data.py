@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
@@ -16,6 +17,7 @@ from evaluation.slices import Slice, make_slices
 from evaluation.training_counts import TrainingCounts, read_training
 from pipeline import local_runner
 from pipeline.bench.ambiguity import ambiguous_queries, clicks_by_category
+from pipeline.bench.oracles import Oracles
 from pipeline.bench.page_order import page_stages
 from pipeline.config import PipelineConfig
 from pipeline.pipeline import create_data_pipeline
@@ -60,6 +62,8 @@ class EvalDay:
       catalog: the items; requests: the sample of the evaluation day; training: counts of the train split.
       stages: [requests, page] how far each shown item got, 0 for none.
       slices: groups of requests, among them `meaning=ambiguous`.
+      oracles: the truth about the requests; None unless a simulation made them.
+      no_oracles: why a simulated shop has none, "" for no reason.
     """
 
     catalog: EvalCatalog
@@ -67,6 +71,8 @@ class EvalDay:
     training: TrainingCounts
     stages: IntArray
     slices: tuple[Slice, ...]
+    oracles: Oracles | None = None
+    no_oracles: str = ""
 
 
 def prepare(config: PipelineConfig) -> BenchData:
@@ -94,8 +100,19 @@ def _uri(run: metadata.Run, step: str, key: str) -> str:
     return artifact.uri
 
 
-def read_eval_day(data: BenchData, gate: GateConfig) -> EvalDay:
+def shop_file(catalog_file: Path) -> Path | None:
+    """What describes the simulated shop that a catalog is of; None of a catalog that is not simulated."""
+    beside = catalog_file.parent / "shop.json"
+    return beside if catalog_file.is_file() and beside.is_file() else None
+
+
+def read_eval_day(data: BenchData, gate: GateConfig, catalog_file: Path) -> EvalDay:
     """The evaluation day with its slices.
+
+    Args:
+      data: where it lies.
+      gate: how it is sampled.
+      catalog_file: what the catalog was read from; with a `shop.json` beside it the shop is simulated.
 
     Raises:
       InputError: no request of it led to a click, a cart or an order.
@@ -116,7 +133,14 @@ def read_eval_day(data: BenchData, gate: GateConfig) -> EvalDay:
     is_ambiguous = np.array([normalize_query(query) in ambiguous for query in requests.queries])
     if is_ambiguous.any():
         slices.append(Slice("meaning", "ambiguous", is_ambiguous))
-    return EvalDay(catalog, requests, training, page_stages(requests, len(catalog)), tuple(slices))
+    oracles, no_oracles = None, ""
+    if (shop := shop_file(catalog_file)) is not None:
+        try:
+            oracles = Oracles.read(shop, catalog, requests)
+        except InputError as error:
+            no_oracles = str(error)
+    stages = page_stages(requests, len(catalog))
+    return EvalDay(catalog, requests, training, stages, tuple(slices), oracles, no_oracles)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What needs no training: popularity, BM25, the shop's own pages and, of a simulated shop, its own engine."""
+"""What needs no training: popularity, BM25, the shop's own pages and, of a simulated shop, its engine and its truth."""
 
 from pathlib import Path
 
@@ -8,8 +8,17 @@ from evaluation import baselines
 from evaluation.metrics import NOT_AN_ITEM, IntArray
 from marketplace.engine import LexicalEngine
 from pipeline.bench.analysis import SystemAnswer
-from pipeline.bench.data import EvalDay
-from pipeline.bench.variants import BM25, ENGINE, POPULARITY, SHOWN, TUTORIAL
+from pipeline.bench.data import EvalDay, shop_file
+from pipeline.bench.variants import (
+    BM25,
+    ENGINE,
+    ORACLE_NEED,
+    ORACLE_TASTE,
+    ORACLE_UTILITY,
+    POPULARITY,
+    SHOWN,
+    TUTORIAL,
+)
 
 LABELS = {
     TUTORIAL: ("TFRS tutorial", "StringLookup and Embedding of query text and item id, softmax over the batch"),
@@ -17,6 +26,9 @@ LABELS = {
     POPULARITY: ("popularity", "the items most clicked and ordered in training, the same for everyone"),
     ENGINE: ("shown engine", "the simulated shop's own ranking, replayed without noise"),
     SHOWN: ("(as shown)", "the page that users saw; most clicks come from it, so it is no fair contest"),
+    ORACLE_NEED: ("oracle: need", "the simulator's relevance of items to what the searcher had in mind"),
+    ORACLE_TASTE: ("oracle: need, taste", "the same and the user's lasting taste, all as the simulator knows them"),
+    ORACLE_UTILITY: ("oracle: utility", "all that moves the simulated searcher: need, taste, focus of the session"),
 }
 
 
@@ -39,8 +51,10 @@ def untrained(day: EvalDay, depth: int, catalog_file: Path) -> dict[str, SystemA
             baselines.most_popular(day.training.interactions, len(requests), depth), popularity[rows]
         ),
     }
-    if catalog_file.is_file() and (catalog_file.parent / "shop.json").exists():
+    if shop_file(catalog_file) is not None:
         found[ENGINE] = SystemAnswer(_replayed(day, depth, catalog_file), None)
+    if day.oracles is not None:
+        found |= {name: SystemAnswer(*ranked) for name, ranked in day.oracles.rank(requests.shown, depth).items()}
     found[SHOWN] = SystemAnswer(baselines.as_shown(requests.shown, depth), by_position)
     return found
 

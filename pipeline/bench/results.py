@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from evaluation.bootstrap import Estimate
 
-Kind = Literal["variant", "reference"]
+Kind = Literal["variant", "reference", "oracle"]
 TargetState = Literal["reached", "reached, not certain", "missed, not certain", "missed", "not measured"]
 
 
@@ -26,7 +26,7 @@ class System:
       name: of the variant or reference; label: as shown; about: in a line.
       base: the variant it is compared with, "" for none.
       seeds: of the trainings; empty where nothing is trained.
-      metrics: `recall@100` and so on, over all requests.
+      metrics: `recall@100` and so on, over all requests; `p_good@100` only of a simulated shop.
       slices: recall at the largest k by `group=name`.
       examples_per_second: training requests per second, one value per seed.
       latency_ms: median and 95th percentile of single requests, the mean over seeds; None where nothing is served.
@@ -97,7 +97,7 @@ class BenchResult:
       slices: sizes.
       systems: variants first, in their file's order.
       over_base: every variant against its base.
-      over_references: every variant against the tutorial's model and BM25.
+      over_references: every variant against the tutorial's model, BM25 and the oracle that knows most.
       targets: in their file's order.
       warnings: what a reader must know.
     """

@@ -17,7 +17,7 @@ from pipeline.bench.analysis import SystemAnswer
 from pipeline.bench.data import BenchData, EvalDay
 from pipeline.bench.results import BenchResult, System
 from pipeline.bench.trial import Trial
-from pipeline.bench.variants import BM25, REFERENCES, TUTORIAL, BenchFile, Variant
+from pipeline.bench.variants import BM25, ORACLE_UTILITY, ORACLES, REFERENCES, TUTORIAL, BenchFile, Variant
 from pipeline.config import PipelineConfig
 from trainer.config import TrainerConfig
 
@@ -188,11 +188,11 @@ def summarize(
         over_references=tuple(
             found
             for name in order
-            for other in (TUTORIAL, BM25)
+            for other in (TUTORIAL, BM25, ORACLE_UTILITY)
             if name in variants and (found := analysis.compare(name, other, main, values, bootstrap)) is not None
         ),
         targets=tuple(analysis.judge(target, values, bootstrap) for target in bench.targets),
-        warnings=tuple(_warnings(jobs, finished)),
+        warnings=(*_warnings(jobs, finished), *([f"no oracles: {day.no_oracles}"] if day.no_oracles else [])),
     )
 
 
@@ -206,7 +206,7 @@ def _system(
         name=name,
         label=label,
         about=variant.about if variant else about,
-        kind="variant" if variant else "reference",
+        kind="variant" if variant else "oracle" if name in ORACLES else "reference",
         base=variant.base if variant else "",
         seeds=tuple(result.seed for result in trials),
         metrics={metric: measured for (metric, where), measured in found.items() if where == analysis.ALL},

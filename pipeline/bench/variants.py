@@ -19,8 +19,13 @@ BM25: Final = "bm25"
 POPULARITY: Final = "popularity"
 SHOWN: Final = "as_shown"
 ENGINE: Final = "shown_engine"
+# What the truth of a simulated shop would find.
+ORACLE_UTILITY: Final = "oracle_utility"
+ORACLE_TASTE: Final = "oracle_taste"
+ORACLE_NEED: Final = "oracle_need"
+ORACLES: Final = (ORACLE_NEED, ORACLE_TASTE, ORACLE_UTILITY)
 # What is measured beside the variants without being listed.
-REFERENCES: Final = (TUTORIAL, BM25, POPULARITY, ENGINE, SHOWN)
+REFERENCES: Final = (TUTORIAL, BM25, POPULARITY, ENGINE, SHOWN, *ORACLES)
 
 
 class Variant(Settings):

@@ -68,7 +68,7 @@ def bench(tiny_shop, tmp_path_factory):
         name: [variants.trainer_config(tiny_shop.config, settings, listed, name, 0)] for name in listed.variants
     }
     data = prepare(config)
-    day = read_eval_day(data, config.gate)
+    day = read_eval_day(data, config.gate, Path(config.ingest.data.catalog[0]))
     jobs = run.list_jobs(trainings, config, data)
     told = []
 
