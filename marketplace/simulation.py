@@ -85,13 +85,7 @@ class SimulationSummary:
 def build_world(settings: MarketplaceSettings) -> World:
     """The shop and its searchers as the seed gives them."""
     catalog, intents, shelves, searchers = build_needs(settings)
-    if settings.catalog.path:
-        given = GivenWords.of(catalog)
-        wordings = [wordings_of_given(intent, intents, catalog, given) for intent in range(intents.count)]
-    else:
-        vocabulary = _vocabulary(settings)
-        wordings = [wordings_of_generated(intent, intents, catalog, vocabulary) for intent in range(intents.count)]
-    pool = build_query_pool(wordings, settings.queries, settings.seed)
+    pool = build_queries(settings, catalog, intents)
     engine = LexicalEngine.build(
         catalog.rows["item_id"].to_list(),
         catalog.rows["title"].to_list(),
@@ -117,6 +111,17 @@ def build_needs(settings: MarketplaceSettings) -> tuple[Catalog, Intents, Shelve
     return catalog, intents, shelves, generate_searchers(
         settings.searchers, catalog, intents, shelves, settings.days, rng
     )
+
+
+def build_queries(settings: MarketplaceSettings, catalog: Catalog, intents: Intents) -> QueryPool:
+    """Every way to type the needs."""
+    if settings.catalog.path:
+        given = GivenWords.of(catalog)
+        wordings = [wordings_of_given(intent, intents, catalog, given) for intent in range(intents.count)]
+    else:
+        vocabulary = _vocabulary(settings)
+        wordings = [wordings_of_generated(intent, intents, catalog, vocabulary) for intent in range(intents.count)]
+    return build_query_pool(wordings, settings.queries, settings.seed)
 
 
 def _vocabulary(settings: MarketplaceSettings) -> Vocabulary:

@@ -11,9 +11,10 @@ import numpy as np
 from marketplace.catalog import NONE
 from marketplace.choice import Chooser
 from marketplace.config import MarketplaceSettings
+from marketplace.meanings import Meanings
 from marketplace.searchers import Searches
-from marketplace.simulation import REQUESTS_OF_A_DAY, build_needs, searches_on, searches_per_day
-from marketplace.taste import Requests, branches, relevance
+from marketplace.simulation import REQUESTS_OF_A_DAY, build_needs, build_queries, searches_on, searches_per_day
+from marketplace.taste import Requests, branches, liking, relevance
 from schema.settings import InputError
 
 
@@ -67,10 +68,20 @@ class Truth:
         joined = {name: np.concatenate([getattr(part, name) for part in found]) for name in vars(found[0])}
         return _rows(Searches(**joined), order)
 
-    def relevance(self, requests: Requests, items: np.ndarray) -> np.ndarray:
-        """How well items meet the needs that searchers had in mind, in (0, 1] [requests, items]."""
+    def meanings(self, queries: Sequence[str]) -> Meanings:
+        """What each of `queries` can mean."""
         chooser = self.chooser
-        return relevance(chooser.catalog, chooser.intents, chooser.branch, requests.intent, items)
+        pool = build_queries(self.settings, chooser.catalog, chooser.intents)
+        return Meanings.of(queries, self.settings, pool, chooser.intents, chooser.searchers)
+
+    def relevance(self, intent: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """How well items meet needs, in (0, 1] [needs, items]; `items` is [needs, items] or, for all, [1, items]."""
+        return relevance(self.chooser.catalog, self.chooser.intents, self.chooser.branch, intent, items)
+
+    def liking(self, requests: Requests, items: np.ndarray) -> np.ndarray:
+        """How much the users like items, whatever they search for, in logits [requests, items]."""
+        chooser = self.chooser
+        return liking(chooser.catalog, chooser.searchers, chooser.settings, requests, items)
 
 
 def lasting(requests: Requests) -> Requests:

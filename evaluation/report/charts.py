@@ -49,6 +49,7 @@ class Intervals:
       bounds: lowest and highest value of the axis.
       form: of a value in text, for `str.format`.
       note: stands under the axis.
+      line: a value to compare all with, drawn across the rows.
     """
 
     title: str
@@ -56,6 +57,7 @@ class Intervals:
     bounds: tuple[float, float]
     form: str = "{:.3f}"
     note: str = ""
+    line: float | None = None
 
 
 def intervals(panel: Intervals) -> Markup:
@@ -237,6 +239,8 @@ def _draw_intervals(axes: "Axes", panel: Intervals) -> None:
             axes.text(1.03, middle, text, transform=axes.get_yaxis_transform(), va="center_baseline")
     if low < 0 < high:
         axes.axvline(0, color=COLORS["soft"], linewidth=0.8)
+    if panel.line is not None:
+        axes.axvline(panel.line, color=COLORS["baseline"], linewidth=1.0, linestyle="--")
     axes.grid(axis="x")
     axes.locator_params(axis="x", nbins=5)
     axes.set(title="\n".join(_lines(panel.title, _TITLE_WIDTH)), xlabel=panel.note)

@@ -15,9 +15,10 @@ import numpy as np
 from evaluation.eval_set import EvalCatalog, EvalRequests
 from evaluation.example_columns import first_texts, parse_columns
 from evaluation.metrics import NOT_AN_ITEM, FloatArray, IntArray
+from marketplace.meanings import Meanings
 from marketplace.taste import Requests
 from marketplace.truth import Truth, lasting
-from pipeline.bench.variants import ORACLE_NEED, ORACLE_TASTE, ORACLE_UTILITY
+from pipeline.bench.variants import ORACLE_QUERY, ORACLE_RELEVANCE, ORACLE_TASTE, ORACLE_UTILITY
 from schema import features
 from schema.settings import InputError
 
@@ -32,12 +33,15 @@ class Oracles:
 
     Attributes:
       truth: of the shop.
-      requests: the evaluation requests as the simulation made them.
+      requests: the evaluation requests as the simulation made them; queries: what was typed.
+      meanings: what that can mean.
       items: the simulation's row of each item of the catalog [items].
     """
 
     truth: Truth
     requests: Requests
+    queries: tuple[str, ...]
+    meanings: Meanings
     items: IntArray
 
     @classmethod
@@ -67,7 +71,7 @@ class Oracles:
                 f"{shop_file} does not simulate this catalog and log: another version of Souk wrote them, or they were "
                 "changed; simulate the shop anew"
             )
-        return cls(truth, Requests.of(searches, slice(None)), items)
+        return cls(truth, Requests.of(searches, slice(None)), requests.queries, truth.meanings(requests.queries), items)
 
     def good_share(self, rows: IntArray) -> FloatArray:
         """Share of what was retrieved that meets the need which the searcher had in mind, [requests]; NaN of nothing.
@@ -78,7 +82,7 @@ class Oracles:
           rows: [requests, k] catalog rows; NOT_AN_ITEM does not count.
         """
         found = rows >= 0
-        met = self.truth.relevance(self.requests, self.items[np.where(found, rows, 0)])
+        met = self.truth.relevance(self.requests.intent, self.items[np.where(found, rows, 0)])
         counts = found.sum(axis=1)
         share = np.full(len(rows), np.nan)
         return np.divide((found & (met >= GOOD)).sum(axis=1), counts, out=share, where=counts > 0)
@@ -93,20 +97,37 @@ class Oracles:
           depth: items to find.
         """
         pages = self.items[np.where((shown >= 0) & (shown < len(self.items)), shown, 0)]
-        on_pages = self._scores(self.requests, pages)
-        found: dict[str, list[IntArray]] = {name: [] for name in on_pages}
+        found: dict[str, list[IntArray]] = {}
+        on_pages: dict[str, list[FloatArray]] = {}
         rng = np.random.default_rng(0)
         for start in range(0, len(shown), _BLOCK):
-            block = self.requests.take(np.arange(start, min(start + _BLOCK, len(shown))))
-            for name, scores in self._scores(block, self.items[None]).items():
-                found[name].append(_best(scores, depth, rng))
-        return {name: (np.concatenate(found[name]), on_pages[name]) for name in found}
+            rows = np.arange(start, min(start + _BLOCK, len(shown)))
+            for name, scores in self._scores(rows, self.items[None]).items():
+                found.setdefault(name, []).append(_best(scores, depth, rng))
+            for name, scores in self._scores(rows, pages[rows]).items():
+                on_pages.setdefault(name, []).append(scores)
+        return {name: (np.concatenate(found[name]), np.concatenate(on_pages[name])) for name in found}
 
-    def _scores(self, requests: Requests, items: IntArray) -> dict[str, FloatArray]:
-        """Scores by oracle [requests, items]; `items` are the simulation's rows, [requests or 1, items]."""
-        utility, _ = self.truth.chooser.utility(requests, items)
-        taste, met = self.truth.chooser.utility(lasting(requests), items)
-        return {ORACLE_UTILITY: utility, ORACLE_TASTE: taste, ORACLE_NEED: met}
+    def _scores(self, rows: IntArray, items: IntArray) -> dict[str, FloatArray]:
+        """Scores by oracle [requests, items] of some requests; `items` as `Truth.relevance` takes them."""
+        truth, requests = self.truth, self.requests.take(rows)
+        weight = truth.settings.behavior.relevance_weight
+        met = truth.relevance(requests.intent, items)
+        liked = truth.liking(lasting(requests), items)
+        return {
+            ORACLE_UTILITY: truth.liking(requests, items) + weight * np.log(met),
+            ORACLE_TASTE: liked + weight * np.log(met),
+            ORACLE_QUERY: liked + np.log([self._expected(row, items[number % len(items)]) for number, row in enumerate(rows)]),
+            ORACLE_RELEVANCE: met,
+        }
+
+    def _expected(self, row: int, items: IntArray) -> FloatArray:
+        """Mean over what a request can mean of relevance to the power of its weight [items]: as one would bet on it."""
+        intent, likely = self.meanings.likely(self.queries[row], int(self.requests.user[row]))
+        if not len(intent):
+            return np.ones(len(items))
+        met: FloatArray = self.truth.relevance(intent, items[None])
+        return likely @ met**self.truth.settings.behavior.relevance_weight
 
 
 def _best(scores: FloatArray, depth: int, rng: np.random.Generator) -> IntArray:

@@ -12,7 +12,8 @@ from pipeline.bench.data import EvalDay, shop_file
 from pipeline.bench.variants import (
     BM25,
     ENGINE,
-    ORACLE_NEED,
+    ORACLE_QUERY,
+    ORACLE_RELEVANCE,
     ORACLE_TASTE,
     ORACLE_UTILITY,
     POPULARITY,
@@ -26,9 +27,10 @@ LABELS = {
     POPULARITY: ("popularity", "the items most clicked and ordered in training, the same for everyone"),
     ENGINE: ("shown engine", "the simulated shop's own ranking, replayed without noise"),
     SHOWN: ("(as shown)", "the page that users saw; most clicks come from it, so it is no fair contest"),
-    ORACLE_NEED: ("oracle: need", "the simulator's relevance of items to what the searcher had in mind"),
-    ORACLE_TASTE: ("oracle: need, taste", "the same and the user's lasting taste, all as the simulator knows them"),
-    ORACLE_UTILITY: ("oracle: utility", "all that moves the simulated searcher: need, taste, focus of the session"),
+    ORACLE_RELEVANCE: ("oracle: relevance", "how well items meet what the searcher had in mind, by the simulator"),
+    ORACLE_QUERY: ("oracle: query + taste", "what the query can mean, by this user's habits, and the user's lasting taste"),
+    ORACLE_TASTE: ("oracle: relevance + taste", "relevance to what was in mind, and the user's lasting taste"),
+    ORACLE_UTILITY: ("oracle: true utility", "relevance, lasting taste and what this session looks for"),
 }
 
 

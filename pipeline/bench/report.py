@@ -13,8 +13,9 @@ from evaluation import report as gate_report
 from evaluation.bootstrap import Estimate
 from evaluation.report import charts
 from pipeline.bench import tables
-from pipeline.bench.analysis import AUC
+from pipeline.bench.analysis import AUC, P_GOOD
 from pipeline.bench.results import BenchResult, Comparison, Measured, SliceSize, System
+from pipeline.bench.variants import ORACLE_QUERY
 
 _FOLDER: Final = Path(__file__).parent
 _GATE_FOLDER: Final = Path(gate_report.__file__).parent
@@ -37,17 +38,20 @@ def render_report(result: BenchResult) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"estimate": _estimate, "percent": _percent, "label": tables.label_of}
-    main = f"recall@{result.ks[-1]}"
+    main, good = f"recall@{result.ks[-1]}", f"{P_GOOD}@{result.ks[-1]}"
     return environment.get_template("report_models.html").render(
         r=result,
         main=main,
         ndcg=f"ndcg@{result.ks[0]}",
         auc=AUC,
+        good=good if any(good in system.metrics for system in result.systems) else "",
+        oracles=any(system.kind == "oracle" for system in result.systems),
+        metric_name=tables.metric_name,
         status=_STATUS,
         headline=tables.headline(result),
         panels=[
             charts.intervals(panel)
-            for name in (main, f"ndcg@{result.ks[0]}", AUC)
+            for name in (main, f"ndcg@{result.ks[0]}", good, AUC)
             if (panel := _metric_panel(result, name)).rows
         ],
         parts=_parts_panels(result, main),
@@ -71,7 +75,16 @@ def write_figure(result: BenchResult, path: Path) -> None:
 
 
 def _role(system: System) -> str:
-    return "other" if system.kind == "reference" else "part" if system.base else "candidate"
+    if system.kind == "variant":
+        return "part" if system.base else "candidate"
+    return "baseline" if system.kind == "oracle" else "other"
+
+
+def _ceiling(result: BenchResult, name: str) -> float | None:
+    """What the oracle that knows query and user reaches in a metric or on a slice; None without one."""
+    oracle = result.system(ORACLE_QUERY)
+    found = (oracle.metrics.get(name) or oracle.slices.get(name)) if oracle else None
+    return found.estimate.value if found else None
 
 
 def _mark(system: System, measured: Measured) -> charts.Mark:
@@ -85,10 +98,11 @@ def _metric_panel(result: BenchResult, name: str) -> charts.Intervals:
     if name == AUC and estimates:
         bounds = min(estimate.low for estimate in estimates), bounds[1]
     return charts.Intervals(
-        "order within a search (pairwise AUC)" if name == AUC else name,
+        "order within a search (pairwise AUC)" if name == AUC else tables.metric_name(name),
         [(system.label, [_mark(system, system.metrics[name])]) for system in shown],
         bounds,
         note="dot: mean over seeds, line: interval over queries, ticks: seeds",
+        line=None if name.startswith(P_GOOD) else _ceiling(result, name),
     )
 
 
@@ -101,6 +115,7 @@ def _slice_panel(result: BenchResult, size: SliceSize) -> charts.Intervals:
             if size.key in system.slices
         ],
         charts.shared_bounds([found.estimate for system in result.systems for found in system.slices.values()]),
+        line=_ceiling(result, size.key),
     )
 
 

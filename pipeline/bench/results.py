@@ -97,7 +97,7 @@ class BenchResult:
       slices: sizes.
       systems: variants first, in their file's order.
       over_base: every variant against its base.
-      over_references: every variant against the tutorial's model, BM25 and the oracle that knows most.
+      over_references: every variant against the tutorial's model, BM25 and the oracle that knows query and user.
       targets: in their file's order.
       warnings: what a reader must know.
     """

@@ -17,7 +17,7 @@ from pipeline.bench.analysis import SystemAnswer
 from pipeline.bench.data import BenchData, EvalDay
 from pipeline.bench.results import BenchResult, System
 from pipeline.bench.trial import Trial
-from pipeline.bench.variants import BM25, ORACLE_UTILITY, ORACLES, REFERENCES, TUTORIAL, BenchFile, Variant
+from pipeline.bench.variants import BM25, ORACLE_QUERY, ORACLES, REFERENCES, TUTORIAL, BenchFile, Variant
 from pipeline.config import PipelineConfig
 from trainer.config import TrainerConfig
 
@@ -188,7 +188,7 @@ def summarize(
         over_references=tuple(
             found
             for name in order
-            for other in (TUTORIAL, BM25, ORACLE_UTILITY)
+            for other in (TUTORIAL, BM25, ORACLE_QUERY)
             if name in variants and (found := analysis.compare(name, other, main, values, bootstrap)) is not None
         ),
         targets=tuple(analysis.judge(target, values, bootstrap) for target in bench.targets),

@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from evaluation.bootstrap import Estimate
-from pipeline.bench.analysis import AUC, AUC_ORDERED
+from pipeline.bench.analysis import AUC, AUC_ORDERED, P_GOOD
 from pipeline.bench.references import LABELS
 from pipeline.bench.results import BenchResult, Comparison, Measured, System, TargetResult
 
@@ -47,7 +47,10 @@ def systems_table(result: BenchResult) -> Table:
     main, others = f"recall@{result.ks[-1]}", [f"recall@{k}" for k in result.ks[:-1]]
     table = _table("Systems")
     table.add_column("system", no_wrap=True)
-    for name in (*others, f"{main}, interval", "seeds", f"NDCG@{result.ks[0]}", "order", "ordered first"):
+    good = f"{P_GOOD}@{result.ks[-1]}"
+    known = [good] if any(good in system.metrics for system in result.systems) else []
+    headings = map(metric_name, (f"ndcg@{result.ks[0]}", *known, AUC))
+    for name in (*others, f"{main}, interval", "seeds", *headings, "ordered first"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("examples/s", justify="right", no_wrap=True)
     table.add_column("ms p50 / p95", justify="right", no_wrap=True)
@@ -59,6 +62,7 @@ def systems_table(result: BenchResult) -> Table:
             _interval(shown[main].estimate if main in shown else None),
             seed_range(shown.get(main)),
             _value(shown.get(f"ndcg@{result.ks[0]}")),
+            *(_value(shown.get(name)) for name in known),
             _value(shown.get(AUC)),
             _value(shown.get(AUC_ORDERED)),
             speed(system),
@@ -70,6 +74,11 @@ def systems_table(result: BenchResult) -> Table:
         "the searcher did (ordered > clicked > shown); ordered first: the same for pairs with an ordered item. "
         "examples/s: training requests per second, median of the trainings. ms: one request, in process."
     )
+    if known:
+        table.caption += (
+            f" P_good: share of the {result.ks[-1]} retrieved items that meet the need which the searcher had in mind, "
+            "by the simulator's truth. oracles: what that truth would find; no model is told any of it."
+        )
     table.caption_justify = "left"
     return table
 
@@ -97,7 +106,7 @@ def parts_table(result: BenchResult) -> Table:
     table.add_column("variant", no_wrap=True)
     table.add_column("of", no_wrap=True)
     for metric in metrics:
-        table.add_column(_metric_name(metric), justify="right", no_wrap=True)
+        table.add_column(metric_name(metric), justify="right", no_wrap=True)
     table.add_column(f"{metrics[0]}, %", justify="right", no_wrap=True)
     table.add_column("by seed", justify="right", no_wrap=True)
     rows: dict[str, list[Comparison]] = {}
@@ -142,7 +151,7 @@ def targets_table(targets: Sequence[TargetResult]) -> Table:
         where = "" if found is None or found.slice == "all" else f" on {found.slice}"
         table.add_row(
             escape(target.about),
-            f"{_metric_name(found.metric)}{where}" if found else "",
+            f"{metric_name(found.metric)}{where}" if found else "",
             escape(label_of(found.system)) if found else "",
             escape(label_of(found.over)) if found else "",
             f"> {target.by:+.0%}" if target.by else "> 0",
@@ -173,17 +182,21 @@ def speed(system: System) -> str:
 
 
 def _ends_block(system: System, systems: Sequence[System]) -> bool:
-    """Whether the next system starts a new model or the references."""
+    """Whether the next system starts a new model, the references or the oracles."""
     place = systems.index(system) + 1
-    return place < len(systems) and not systems[place].base and systems[place - 1].kind == "variant"
+    if place == len(systems):
+        return False
+    this, after = systems[place - 1], systems[place]
+    return this.kind != after.kind or (after.kind == "variant" and not after.base)
 
 
 def _table(title: str) -> Table:
     return Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
 
 
-def _metric_name(metric: str) -> str:
-    return "order" if metric == AUC else metric.replace("ndcg", "NDCG")
+def metric_name(metric: str) -> str:
+    """How a metric is called in tables and reports."""
+    return "order" if metric == AUC else metric.replace("ndcg", "NDCG").replace(P_GOOD, "P_good")
 
 
 def _value(measured: Measured | None) -> str:

@@ -22,8 +22,9 @@ ENGINE: Final = "shown_engine"
 # What the truth of a simulated shop would find.
 ORACLE_UTILITY: Final = "oracle_utility"
 ORACLE_TASTE: Final = "oracle_taste"
-ORACLE_NEED: Final = "oracle_need"
-ORACLES: Final = (ORACLE_NEED, ORACLE_TASTE, ORACLE_UTILITY)
+ORACLE_QUERY: Final = "oracle_query"
+ORACLE_RELEVANCE: Final = "oracle_relevance"
+ORACLES: Final = (ORACLE_RELEVANCE, ORACLE_QUERY, ORACLE_TASTE, ORACLE_UTILITY)
 # What is measured beside the variants without being listed.
 REFERENCES: Final = (TUTORIAL, BM25, POPULARITY, ENGINE, SHOWN, *ORACLES)
 
