@@ -48,6 +48,7 @@ class QuerySettings(Settings):
     """What is searched for, and how it is typed."""
 
     intents: int = Field(default=20_000, ge=10)
+    detailed_share: float = Field(default=0.0, ge=0, le=1, description="kinds of needs for three attributes at once")
     zipf_exponent: float = Field(default=0.9, ge=0)
     synonym_share: float = Field(default=0.25, ge=0, le=1, description="searches worded as no title is, if possible")
     misspelling_share: float = Field(default=0.1, ge=0, le=1)

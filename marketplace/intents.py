@@ -22,6 +22,8 @@ KINDS = (
     ("price", 0.05),
     ("series", 0.13),
 )
+# Needs for many things at once; they have `QuerySettings.detailed_share` of all, the kinds above have the rest.
+DETAILED_KINDS = (("three_facets", 0.3), ("brand_three_facets", 0.7))
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,10 @@ def derive_intents(catalog: Catalog, settings: QuerySettings, rng: np.random.Gen
     drawn = max(4 * settings.intents, 2_000)
     appeal = np.exp(0.5 * catalog.popularity)
     item = rng.choice(catalog.items, drawn, p=appeal / appeal.sum())
-    shares = np.array([share for _, share in KINDS])
-    kind = rng.choice(len(KINDS), drawn, p=shares / shares.sum())
+    shares = np.array([share for _, share in (*KINDS, *DETAILED_KINDS)])
+    shares[: len(KINDS)] *= 1.0 - settings.detailed_share
+    shares[len(KINDS) :] *= settings.detailed_share
+    kind = rng.choice(len(shares), drawn, p=shares / shares.sum())
     keys = _keys(catalog, item, kind, rng)
     named = np.flatnonzero([len(path) > 0 for path in catalog.paths])
     every_leaf = np.zeros((len(named), keys.shape[1]), keys.dtype)
@@ -102,15 +106,16 @@ def derive_intents(catalog: Catalog, settings: QuerySettings, rng: np.random.Gen
 
 def _keys(catalog: Catalog, item: np.ndarray, kind: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Intent keys (leaf, broad, brand, facets..., sign of the price wish) [draws, 4 + WANTED_FACETS]."""
-    name = np.array([label for label, _ in KINDS])[kind]
+    name = np.array([label for label, _ in (*KINDS, *DETAILED_KINDS)])[kind]
     facets = np.full((len(item), WANTED_FACETS), NONE, np.int64)
-    wanted = np.select([np.isin(name, ["facet", "brand_facet"]), name == "two_facets"], [1, 2], 0)
+    three = np.isin(name, [label for label, _ in DETAILED_KINDS])
+    wanted = np.select([np.isin(name, ["facet", "brand_facet"]), name == "two_facets", three], [1, 2, 3], 0)
     own = catalog.facets[item]
     chosen = _choose_facets(catalog, own, wanted, name == "series", rng)
     facets[:, : chosen.shape[1]] = chosen
-    brand = np.where(np.isin(name, ["brand", "brand_facet", "series"]), catalog.brand[item], NONE)
+    brand = np.where(np.isin(name, ["brand", "brand_facet", "brand_three_facets", "series"]), catalog.brand[item], NONE)
     level = catalog.price_level[item]
-    price = np.where((name == "price") & (np.abs(level) > 0.5), np.sign(np.nan_to_num(level)), 0)
+    price = np.where(((name == "price") | three) & (np.abs(level) > 0.5), np.sign(np.nan_to_num(level)), 0)
     return np.column_stack([catalog.leaf[item], name == "branch", brand, facets, price]).astype(np.int64)
 
 
@@ -129,7 +134,7 @@ def _choose_facets(
         priority = rng.random((draws, columns)) + 2.0 * (own == NONE)
         priority[:, 0] = 9.0
         order = np.argsort(priority, axis=1)
-        for column in range(2):
+        for column in range(WANTED_FACETS):
             want = ~series & (wanted > column)
             chosen[want, column] = own[want, order[want, column]]
         return -np.sort(-chosen, axis=1)

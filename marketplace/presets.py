@@ -18,6 +18,11 @@ PRESETS: dict[str, MarketplaceSettings] = {
     ),
     # Few leaves, so that a plain query matches several times the hundred items that recall is measured at.
     "demo": MarketplaceSettings(catalog=CatalogSettings(leaves=60)),
+    # The demo with queries of five words and more on average, which a bag of words alone reads less well.
+    "long-queries": MarketplaceSettings(
+        catalog=CatalogSettings(leaves=60),
+        queries=QuerySettings(detailed_share=0.95, zipf_exponent=0.6),
+    ),
     "large": MarketplaceSettings(
         searches=1_500_000,
         catalog=CatalogSettings(items=100_000, items_per_brand=160),

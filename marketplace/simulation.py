@@ -108,8 +108,11 @@ def build_needs(settings: MarketplaceSettings) -> tuple[Catalog, Intents, Shelve
         catalog = generate_catalog(settings.catalog, _vocabulary(settings), settings.days, rng)
     intents = derive_intents(catalog, settings.queries, rng)
     shelves = Shelves.of(catalog)
-    return catalog, intents, shelves, generate_searchers(
-        settings.searchers, catalog, intents, shelves, settings.days, rng
+    return (
+        catalog,
+        intents,
+        shelves,
+        generate_searchers(settings.searchers, catalog, intents, shelves, settings.days, rng),
     )
 
 

@@ -1,4 +1,4 @@
-"""What decides the clicks of a simulated shop, made again from its `shop.json`. It measures models; none may read it."""
+"""What decides the clicks of a simulated shop, made again from its `shop.json`: for measuring, never for models."""
 
 import json
 from collections.abc import Sequence
@@ -57,9 +57,7 @@ class Truth:
         for day in np.unique(days):
             if not 0 <= day < len(expected):
                 raise InputError(f"request {request_ids[int(np.argmax(days == day))]} is of no day of the simulation")
-            whole, _ = searches_on(
-                self.settings, self.chooser.searchers, self.chooser.intents, int(day), expected[day]
-            )
+            whole, _ = searches_on(self.settings, self.chooser.searchers, self.chooser.intents, int(day), expected[day])
             wanted = rows[days == day]
             if wanted.max() >= len(whole.user):
                 raise InputError(f"request r{day * REQUESTS_OF_A_DAY + wanted.max()} was not simulated")
@@ -87,9 +85,7 @@ class Truth:
 def lasting(requests: Requests) -> Requests:
     """The same searches by the same users without what they look for in this session alone."""
     nothing = np.full_like(requests.focus_brand, NONE)
-    return replace(
-        requests, focus_brand=nothing, focus_facet=nothing, price_shift=np.zeros_like(requests.price_shift)
-    )
+    return replace(requests, focus_brand=nothing, focus_facet=nothing, price_shift=np.zeros_like(requests.price_shift))
 
 
 def _number(request_id: str) -> int:

@@ -114,10 +114,11 @@ class Oracles:
         weight = truth.settings.behavior.relevance_weight
         met = truth.relevance(requests.intent, items)
         liked = truth.liking(lasting(requests), items)
+        expected = [self._expected(row, items[number % len(items)]) for number, row in enumerate(rows)]
         return {
             ORACLE_UTILITY: truth.liking(requests, items) + weight * np.log(met),
             ORACLE_TASTE: liked + weight * np.log(met),
-            ORACLE_QUERY: liked + np.log([self._expected(row, items[number % len(items)]) for number, row in enumerate(rows)]),
+            ORACLE_QUERY: liked + np.log(expected),
             ORACLE_RELEVANCE: met,
         }
 

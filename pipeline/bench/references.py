@@ -28,7 +28,7 @@ LABELS = {
     ENGINE: ("shown engine", "the simulated shop's own ranking, replayed without noise"),
     SHOWN: ("(as shown)", "the page that users saw; most clicks come from it, so it is no fair contest"),
     ORACLE_RELEVANCE: ("oracle: relevance", "how well items meet what the searcher had in mind, by the simulator"),
-    ORACLE_QUERY: ("oracle: query + taste", "what the query can mean, by this user's habits, and the user's lasting taste"),
+    ORACLE_QUERY: ("oracle: query + taste", "what the query can mean by the user's habits, and the lasting taste"),
     ORACLE_TASTE: ("oracle: relevance + taste", "relevance to what was in mind, and the user's lasting taste"),
     ORACLE_UTILITY: ("oracle: true utility", "relevance, lasting taste and what this session looks for"),
 }

@@ -1,16 +1,28 @@
+import numpy as np
 import pytest
 
 from marketplace.config import MarketplaceSettings
+from marketplace.engine import words_of
 from marketplace.presets import PRESETS, choose_settings, preset, with_overrides
+from marketplace.simulation import build_needs, build_queries
 from schema.settings import InputError
 
 
 def test_presets_are_of_the_promised_sizes() -> None:
-    assert set(PRESETS) == {"tiny", "demo", "large", "chinese", "esci"}
+    assert set(PRESETS) == {"tiny", "demo", "long-queries", "large", "chinese", "esci"}
     assert preset("demo").catalog.items == 24_000
     assert preset("chinese").catalog.language == "chinese"
     # Seven events per search, as the demo has.
     assert preset("large").searches * 7 > 10_000_000
+
+
+def test_long_queries_have_five_words_on_average() -> None:
+    settings = with_overrides(preset("long-queries"), ["catalog.items=1500", "queries.intents=1500"])
+    catalog, intents, *_ = build_needs(settings)
+    pool = build_queries(settings, catalog, intents)
+    rng = np.random.default_rng(0)
+    numbers = pool.draw(rng.choice(intents.count, 2_000, p=intents.weight), 0.0, rng)
+    assert np.mean([len(words_of(pool.text(number))) for number in numbers]) >= 5
 
 
 def test_overrides_reach_into_groups_and_are_read_as_yaml() -> None:

@@ -55,7 +55,7 @@ def test_the_page_has_a_chart_of_every_kind(result):
     page = render_report(result)
     for description in (
         "recall@100 of whole: 0.500, interval 0.400 to 0.600; no history: 0.500",
-        "ndcg@10 of whole: ",
+        "NDCG@10 of whole: ",
         "against whole, % of no history: -20.0 %, interval -30.0 % to -10.0 %",
         "history: with, 10 requests, 5 queries of whole: ",
         "whole, recall@100 over 3 epochs: from 0.1 to 0.5",
@@ -77,6 +77,19 @@ def test_a_change_is_colored_only_if_its_interval_excludes_zero(result):
         chart = page[page.index('aria-label="against whole') :].split("</svg>")[0]
         colors[name] = [role for role in ("bad", "candidate", "other") if f"var(--{role})" in chart]
     assert colors == {name: [name] for name in colors}
+
+
+def test_oracles_have_a_color_of_their_own_and_a_line_across(result):
+    # The line of the zero of a change is gray.
+    assert "stroke-dasharray" not in render_report(dataclasses.replace(result, over_base=()))
+    oracle = dataclasses.replace(system("oracle_query", recall=0.7), kind="oracle")
+    page = render_report(dataclasses.replace(result, systems=(*result.systems, oracle)))
+    charts = {chart.split(":")[0]: chart.split("</svg>")[0] for chart in page.split('aria-label="')[1:]}
+    for name in ("recall@100 of whole", "history"):
+        assert "stroke-dasharray" in charts[name], name
+        assert "var(--baseline)" in charts[name], name
+    assert "◆ Oracle" in page
+    assert '<th scope="col" class="n">P_good@100</th>' not in page
 
 
 @pytest.mark.parametrize("parts", [True, False])
