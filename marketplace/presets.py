@@ -21,7 +21,7 @@ PRESETS: dict[str, MarketplaceSettings] = {
     # The demo with queries of five words and more on average, which a bag of words alone reads less well.
     "long-queries": MarketplaceSettings(
         catalog=CatalogSettings(leaves=60),
-        queries=QuerySettings(detailed_share=0.95, zipf_exponent=0.6),
+        queries=QuerySettings(detailed_share=1.0, zipf_exponent=0.4),
     ),
     "large": MarketplaceSettings(
         searches=1_500_000,
