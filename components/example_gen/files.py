@@ -98,7 +98,7 @@ class FileSplit:
     @property
     def decoded_size(self) -> int:
         """A guess of its size in bytes as JSON text, from how well logs usually compress."""
-        times = 10 if self.file.gzipped else 4 if self.file.format == "parquet" else 1
+        times = 10 if self.file.gzipped or self.file.format == "parquet" else 1
         return (self.end - self.start) * times // self.parts
 
 
