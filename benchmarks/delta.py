@@ -58,12 +58,12 @@ VERSION, ROUNDS = 1, 4
 NEW_WORD = "zirconium"
 
 
-def catalog_of(titles: list[list[str]], rng: np.random.Generator) -> pl.DataFrame:
-    """A catalog file's rows."""
+def catalog_of(titles: list[list[str]], rng: np.random.Generator, first: int = 0) -> pl.DataFrame:
+    """A catalog file's rows, whose ids count from `first`."""
     items = len(titles)
     return pl.DataFrame(
         {
-            "item_id": np.char.add("i", np.char.zfill(np.arange(items).astype(str), 8)),
+            "item_id": np.char.add("i", np.char.zfill(np.arange(first, first + items).astype(str), 8)),
             "title": [" ".join(title) for title in titles],
             "brand": np.char.add("brand ", rng.integers(0, 1000, items).astype(str)),
             "category": np.char.add("Home > ", rng.integers(0, 200, items).astype(str)),
@@ -85,10 +85,9 @@ def changed(catalog: pl.DataFrame, count: int) -> pl.DataFrame:
     return pl.concat([dearer, catalog[2 * fifth : -fifth], new])
 
 
-def untrained_model() -> TrainedModel:
-    """Towers of the default size over the words of the tests' small shop."""
+def untrained_model(trained: TrainerConfig = TrainerConfig()) -> TrainedModel:  # noqa: B008
+    """Towers, of the default size if nothing is said, over the words of the tests' small shop."""
     shop = small_shop()
-    trained = TrainerConfig()
     sizes = input_sizes(shop.transform)
     reader = ItemReader(trained, tuple(sizes.columns))
     ids = shop.transform.vocabulary_by_name(transformed.ITEM_IDS.name)

@@ -59,10 +59,15 @@ class Times:
     cpu: list[float] = field(default_factory=list)
 
 
-def titles_of(items: int, rng: np.random.Generator) -> list[list[str]]:
-    """Words of titles; the frequent words are short, as in a language."""
+def words_of(rng: np.random.Generator) -> np.ndarray:
+    """All words that titles have, the most frequent first; the frequent ones are short, as in a language."""
     lengths = np.clip(np.log2(np.arange(_WORDS) + 2).astype(int) // 2 + rng.integers(1, 5, _WORDS), 2, 14)
-    vocabulary = np.array(["".join(rng.choice(_LETTERS, length)) for length in lengths])
+    return np.array(["".join(rng.choice(_LETTERS, length)) for length in lengths])
+
+
+def titles_of(items: int, rng: np.random.Generator, words: np.ndarray | None = None) -> list[list[str]]:
+    """Words of titles, out of `words` or of new ones."""
+    vocabulary = words_of(rng) if words is None else words
     weights = 1 / (np.arange(_WORDS) + 3) ** _ZIPF
     return vocabulary[rng.choice(_WORDS, (items, _WORDS_PER_TITLE), p=weights / weights.sum())].tolist()
 
