@@ -199,25 +199,35 @@ def read_parts(part_dir: str) -> EmbeddedCatalog:
     return joined_parts(parts)
 
 
-def joined_parts(parts: Sequence[Mapping[str, np.ndarray]]) -> EmbeddedCatalog:
-    """The embedded catalog out of its parts, at least one."""
-    merged = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    order = np.argsort(merged["ids"], kind="stable")
-    columns = {}
-    for name in merged:
-        if name.startswith("column:"):
-            column = merged[name][order]
-            columns[name.removeprefix("column:")] = np.concatenate([column, np.zeros_like(column[:1])])
-    texts = {
-        name.removeprefix("text:"): _split(merged[name], merged[name.replace("text:", "text_length:", 1)])[order]
-        for name in merged
-        if name.startswith("text:")
-    }
-    attributes = {n.removeprefix("attribute:"): merged[n][order] for n in merged if n.startswith("attribute:")}
+def joined_parts(parts: Sequence[dict[str, Any]]) -> EmbeddedCatalog:
+    """The embedded catalog out of its parts, at least one. They are emptied: memory holds what they had but once."""
+    ids = np.concatenate([part["ids"] for part in parts])
+    order = np.argsort(ids, kind="stable")
+    places = np.empty_like(order)
+    places[order] = np.arange(len(order))
+    of_parts = np.split(places, np.cumsum([len(part["ids"]) for part in parts])[:-1])
+
+    def joined(name: str, more: int = 0) -> np.ndarray:
+        kind = max((part[name].dtype for part in parts), key=lambda dtype: dtype.itemsize)
+        values = np.zeros((len(ids) + more, *parts[0][name].shape[1:]), kind)
+        for part, rows in zip(parts, of_parts, strict=True):
+            values[rows] = part.pop(name)
+        return values
+
+    def all_of(prefix: str, more: int = 0) -> dict[str, np.ndarray]:
+        names = [name for name in parts[0] if name.startswith(prefix)]
+        return {name.removeprefix(prefix): joined(name, more) for name in names}
+
+    vectors = joined("vectors")
+    for part in parts:
+        for name in [name for name in part if name.startswith("text:")]:
+            part[name] = _split(part[name], part.pop(name.replace("text:", "text_length:", 1)))
+    attributes = all_of("attribute:")
     return EmbeddedCatalog(
-        ItemTable(merged["ids"][order], columns),
-        merged["vectors"][order],
-        merged["fingerprints"][order],
+        # The unknown item's row is the last one, of zeros.
+        ItemTable(ids[order], all_of("column:", more=1)),
+        vectors,
+        joined("fingerprints"),
         ItemAttributes(
             attributes[features.BRAND],
             attributes[features.CATEGORY_PATH],
@@ -225,8 +235,8 @@ def joined_parts(parts: Sequence[Mapping[str, np.ndarray]]) -> EmbeddedCatalog:
             {name: values for name, values in attributes.items() if name.startswith(features.CATEGORICAL_PREFIX)},
             {name: values for name, values in attributes.items() if name.startswith(features.NUMERIC_PREFIX)},
         ),
-        texts,
-        merged["available"][order],
+        all_of("text:"),
+        joined("available"),
     )
 
 
