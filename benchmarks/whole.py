@@ -178,7 +178,8 @@ def indexed(shop: Shop, folder: Path) -> str:
     owner = shard_of(catalog.table.item_ids, shop.shards)[rows]
     chosen = []
     for shard in range(shop.shards):
-        _, curve = choose_index(catalog.vectors[rows[np.flatnonzero(owner == shard)]], vectors, config)
+        # Not the index itself: it must be gone before the next shard's is built.
+        curve = choose_index(catalog.vectors[rows[np.flatnonzero(owner == shard)]], vectors, config)[1]
         chosen.append(next(point for point in curve if point.chosen))
     worst = min(chosen, key=lambda point: point.recall)
     (folder / "indexed").mkdir(parents=True)
@@ -201,7 +202,7 @@ def run(shop: Shop, steps: Mapping[str, Step], folder: Path, console: Console) -
     for column in ("step", "seconds", "CPU seconds", "CPU s per million", "peak GiB", "disk GiB", ""):
         table.add_column(column, justify="left" if column in ("step", "") else "right")
     for name in steps:
-        figures = folder / f"{name}.json"
+        figures = _figures(folder, name, shop)
         if not figures.exists():
             shutil.rmtree(folder / name, ignore_errors=True)
             arguments = json.dumps({"shop": asdict(shop), "step": name, "folder": str(folder)})
@@ -224,9 +225,14 @@ def run_step(arguments: str) -> None:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     disk = sum(path.stat().st_size for path in _files(folder / name))
     done = Done(time.monotonic() - started, usage.ru_utime + usage.ru_stime, _peak(), disk, says)
-    unfinished = folder / f"{name}.json.unfinished"
+    unfinished = folder / "unfinished.json"
     unfinished.write_text(json.dumps(asdict(done), indent=1))
-    unfinished.rename(folder / f"{name}.json")
+    unfinished.rename(_figures(folder, name, shop))
+
+
+def _figures(folder: Path, name: str, shop: Shop) -> Path:
+    # What is embedded is the same for any number of shards.
+    return folder / (f"{name}-of-{shop.shards}.json" if name == "indexed" else f"{name}.json")
 
 
 def _log(shop: Shop, folder: Path) -> Path:
