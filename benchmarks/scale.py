@@ -6,12 +6,6 @@ million events show it. Second table: the memory of a process for one partition,
 what the process takes to start; each is measured in a process of its own.
 
 Run: python -m benchmarks.scale [--events 1_000_000] [--partitions 1,2,4,8,16]
-
-With `--whole` it prints instead what the steps of a shop of `--events` or of `--items` take on this machine; see
-`benchmarks.whole`. What they wrote stays in `--folder`.
-
-Run: python -m benchmarks.scale --whole --events 30_000_000
-     python -m benchmarks.scale --whole --items 10_000_000 [--dim 64] [--title-units 8] [--shards 1]
 """
 
 import argparse
@@ -32,7 +26,6 @@ from apache_beam.coders import FastPrimitivesCoder
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import whole
 from benchmarks.ingest import PROFILE_COLUMNS, simulate
 from components.example_gen import job as kinds
 from components.example_gen import steps
@@ -320,12 +313,7 @@ def print_memory(runs: list[Measured], console: Console) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--events", type=int, help="by default 1,000,000 without --whole")
-    parser.add_argument("--whole", action="store_true", help="run the steps of so many --events or --items")
-    parser.add_argument("--items", type=int, help="with --whole")
-    parser.add_argument("--dim", type=int, default=64, help="with --items: of the vectors")
-    parser.add_argument("--title-units", type=int, default=8, help="with --items: of a title that are read")
-    parser.add_argument("--shards", type=int, default=1, help="with --items: of the index")
+    parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--partitions", default="1,2,4,8,16")
     parser.add_argument("--folder", type=Path, default=Path("/tmp/souk-benchmark-ingest"), help="for logs")
     parser.add_argument("--given", type=Path, help=argparse.SUPPRESS)
@@ -334,18 +322,6 @@ def main() -> None:
     if known.given:
         run_one(known.given, known.got)
         return
-    if known.whole:
-        console = Console(width=140)
-        print(f"{os.cpu_count()} processors; before the start the load average was {os.getloadavg()[1]:.1f}")
-        if known.events:
-            folder = known.folder / f"events-{known.events}"
-            whole.run(whole.Shop(known.events), whole.EVENT_STEPS, folder, console)
-        if known.items:
-            shop_of = whole.Shop(known.items, known.dim, known.title_units, known.shards)
-            folder = known.folder / f"items-{known.items}-{known.dim}-{known.title_units}"
-            whole.run(shop_of, whole.ITEM_STEPS, folder, console)
-        return
-    known.events = known.events or 1_000_000
     shop = simulate(known.events, known.folder)
     runs = []
     for partitions in map(int, known.partitions.split(",")):

@@ -1,11 +1,15 @@
 """Steps of a large shop on this machine, once: each one's seconds, processor seconds and peak of memory.
 
-`run_events`: a simulated log through ingestion and Transform. `run_items`: a generated catalog through the embedding,
-by untrained towers over the words of the tests' small shop, and the choice of the index. Each step runs in a process of
+Run: python -m benchmarks.large_shop --events 30_000_000
+     python -m benchmarks.large_shop --items 10_000_000 [--dim 64] [--title-units 8] [--shards 1]
+
+`--events`: a simulated log through ingestion and Transform. `--items`: a generated catalog through the embedding, by
+untrained towers over the words of the tests' small shop, and the choice of the index. Each step runs in a process of
 its own that imports all it needs and has the settings of a local run, so its figures are the whole step's. What a step
-did stays in the folder with its figures: a run that was stopped goes on with the step that it was in.
+did stays in `--folder` with its figures: a run that was stopped goes on with the step that it was in.
 """
 
+import argparse
 import json
 import os
 import resource
@@ -208,7 +212,9 @@ def run(shop: Shop, steps: Mapping[str, Step], folder: Path, console: Console) -
             arguments = json.dumps({"shop": asdict(shop), "step": name, "folder": str(folder)})
             environment = os.environ | {"PYTHONPATH": os.getcwd(), "TF_CPP_MIN_LOG_LEVEL": "3"}
             environment |= {"TF_USE_LEGACY_KERAS": "1"}
-            subprocess.run([sys.executable, "-m", "benchmarks.whole", arguments], env=environment, check=True)
+            subprocess.run(
+                [sys.executable, "-m", "benchmarks.large_shop", "--step", arguments], env=environment, check=True
+            )
         done = Done(**json.loads(figures.read_text()))
         cells = [f"{done.seconds:,.0f}", f"{done.cpu:,.0f}", f"{done.cpu / shop.size * 1e6:.1f}"]
         table.add_row(name, *cells, f"{done.memory / _GIB:.2f}", f"{done.disk / _GIB:.2f}", done.says)
@@ -248,5 +254,30 @@ def _files(folder: Path) -> Iterator[Path]:
     return (path for path in folder.rglob("*") if path.is_file())
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", type=int, help="of the log")
+    parser.add_argument("--items", type=int, help="of the catalog")
+    parser.add_argument("--dim", type=int, default=64, help="with --items: of the vectors")
+    parser.add_argument("--title-units", type=int, default=8, help="with --items: of a title that are read")
+    parser.add_argument("--shards", type=int, default=1, help="with --items: of the index")
+    parser.add_argument("--folder", type=Path, default=Path("runs/bench-large-shop"))
+    parser.add_argument("--step", help=argparse.SUPPRESS)
+    known = parser.parse_args()
+    if known.step:
+        run_step(known.step)
+        return
+    if not (known.events or known.items):
+        parser.error("say how many --events or --items")
+    console = Console(width=140)
+    print(f"{os.cpu_count()} processors; before the start the load average was {os.getloadavg()[1]:.1f}")
+    folder = known.folder.resolve()
+    if known.events:
+        run(Shop(known.events), EVENT_STEPS, folder / f"events-{known.events}", console)
+    if known.items:
+        shop = Shop(known.items, known.dim, known.title_units, known.shards)
+        run(shop, ITEM_STEPS, folder / f"items-{known.items}-{known.dim}-{known.title_units}", console)
+
+
 if __name__ == "__main__":
-    run_step(sys.argv[1])
+    main()
