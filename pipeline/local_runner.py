@@ -4,7 +4,7 @@ import logging
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,11 +17,13 @@ from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.orchestration.beam import beam_dag_runner
 from tfx.orchestration.portable.mlmd import context_lib, execution_lib
 
+from pipeline.beam import data_paths
 from pipeline.config import PipelineConfig
 from pipeline.exit_codes import ExitCode, code_of
 from pipeline.output_capture import LatestMessage, captured_output
 from pipeline.pipeline import create_pipeline
 from pipeline.progress import State, StepList
+from pipeline.relocation import follow_move, keys_without
 from pipeline.run_lock import run_lock
 from pipeline.runs import history, metadata
 from schema.file_errors import StorageError, causes, file_error, naming
@@ -125,12 +127,16 @@ def run(
       KeyboardInterrupt: the user interrupted it.
     """
     with naming(config.root), run_lock(config.root):
+        if former := follow_move(config.metadata_path, config.root):
+            print(f"{config.root} was {former} in earlier runs: their cache and history now name it.", file=sys.stderr)
         clear_up(config.metadata_path, config.artifacts_root)
         dag = create(config, use_cache)
         log_path = Path(config.root) / "logs" / time.strftime("run-%Y%m%d-%H%M%S.log")
         earlier = metadata.count_runs(config.metadata_path, config.name)
         try:
-            run_dag(dag, log_path)
+            # What these name is part of the keys by its content.
+            named = [*(path for _, path in data_paths(config.ingest)), config.schema_gate.schema_path]
+            run_dag(dag, log_path, [*named, config.root])
         finally:
             _keep_record(config, log_path, earlier)
         return metadata.read_runs(config.metadata_path, config.name, last=1)[-1]
@@ -147,8 +153,14 @@ def _keep_record(config: PipelineConfig, log_path: Path, earlier: int) -> None:
         _logger.warning("the run has no summary: %s", error)
 
 
-def run_dag(dag: tfx_pipeline.Pipeline, log_path: Path) -> None:
-    """Runs the steps of any TFX pipeline and shows them on standard error; see `run` for what it raises."""
+def run_dag(dag: tfx_pipeline.Pipeline, log_path: Path, movable: Sequence[str] = ()) -> None:
+    """Runs the steps of any TFX pipeline and shows them on standard error; see `run` for what it raises.
+
+    Args:
+      dag: the pipeline.
+      log_path: gets everything that is printed and logged.
+      movable: paths that may be others when the cache is asked again, see `relocation.keys_without`.
+    """
     watch = _Watch(StepList([str(node.id) for node in dag.components]), dag.pipeline_info.pipeline_root)
     _watches.append(watch)
     arguments = sys.argv
@@ -158,7 +170,8 @@ def run_dag(dag: tfx_pipeline.Pipeline, log_path: Path) -> None:
     try:
         with captured_output(log_path) as screen, watch.steps.shown(screen), _notes_to(watch.steps):
             try:
-                _WatchedRunner().run(dag)
+                with keys_without(movable):
+                    _WatchedRunner().run(dag)
             except Exception:
                 _logger.exception("The run failed")
                 raise

@@ -12,12 +12,13 @@ from components.example_gen.inputs import Input, find_inputs
 _WHOLE_BYTES = 256 << 20
 _SAMPLES = 64
 _SAMPLE_BYTES = 1 << 20
+_INPUTS = ("events", "ubi_queries", "catalog", "users")
 
 
 def fingerprint(config: IngestConfig) -> str:
     """Hexadecimal text that changes if an input file or table appears, goes or changes, or a setting does.
 
-    A local file of up to 256 MiB is hashed whole, so that writing the same content anew changes nothing. A larger
+    Of a local file the name counts, and not its folder: a copy of the same files has the same fingerprint. A local file of up to 256 MiB is hashed whole, so that writing the same content anew changes nothing. A larger
     one is told by its size, time of change and 64 samples of 1 MiB; a remote one by what its file system says; a
     table by what BigQuery says of it: when it changed, how many rows it has, its version.
 
@@ -25,8 +26,7 @@ def fingerprint(config: IngestConfig) -> str:
       InputError: if an input is missing or empty.
     """
     data = config.dated_data
-    inputs = {"events": data.events, "ubi_queries": data.ubi_queries, "catalog": data.catalog, "users": data.users}
-    return _digest(config, inputs)
+    return _digest(config, {name: getattr(data, name) for name in _INPUTS})
 
 
 def catalog_fingerprint(config: IngestConfig) -> str:
@@ -40,10 +40,13 @@ def catalog_fingerprint(config: IngestConfig) -> str:
 
 
 def _digest(config: IngestConfig, inputs: Mapping[str, tuple[str, ...]]) -> str:
-    digest = hashlib.blake2b(config.to_json().encode(), digest_size=16)
+    # Not where local files are: those of a folder that was moved are the same.
+    settings = config.model_copy(update={"data": config.data.model_copy(update=dict.fromkeys(_INPUTS, ()))})
+    digest = hashlib.blake2b(settings.to_json().encode(), digest_size=16)
     for what, patterns in inputs.items():
         for source in find_inputs(patterns, what) if patterns else ():
-            digest.update(f"\n{what}\t{source.path}\t{source.size}\t".encode())
+            name = os.path.basename(source.path) if os.path.exists(source.path) else source.path
+            digest.update(f"\n{what}\t{name}\t{source.size}\t".encode())
             digest.update(_content(source))
     return digest.hexdigest()
 

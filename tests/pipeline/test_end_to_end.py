@@ -3,10 +3,13 @@
 import hashlib
 import json
 import re
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -133,6 +136,18 @@ def test_a_second_run_is_wholly_cached_and_pushes_nothing(tiny_shop):
     summary = RunOutcome.from_json(Path(again["summary"]).read_text())
     assert (summary.result, summary.exit_code, summary.push.by_this_run) == ("pushed", 0, False)
     assert {step.from_run for step in summary.steps if step.name not in lookups} == {1}
+
+
+def test_a_copied_folder_comes_from_cache_and_names_itself(tiny_shop, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_shop.folder, copy, symlinks=True)
+    ended = souk_here("run", "--config", str(copy / "souk.yaml"), "--json")
+    assert f"{copy / 'run'} was {tiny_shop.root} in earlier runs" in ended.stderr
+    again = json.loads(ended.stdout)
+    assert (again["state"], again["pushed_version"]) == ("cached", tiny_shop.outcome["pushed_version"])
+    assert Path(again["pushed_to"]).is_relative_to(copy)
+    with closing(sqlite3.connect(copy / "run" / "metadata.sqlite")) as store:
+        assert str(tiny_shop.root) not in "\n".join(store.iterdump())
 
 
 def test_status_shows_the_run_its_steps_and_the_version(tiny_shop):

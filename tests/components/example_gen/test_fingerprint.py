@@ -27,6 +27,11 @@ def test_the_same_content_written_anew_is_the_same(shop) -> None:
     assert _print(shop) == before
 
 
+def test_a_moved_folder_of_the_same_files_is_the_same(shop) -> None:
+    before = _print(shop)
+    assert _print(shop.rename(shop.parent / "moved")) == before
+
+
 def test_any_change_is_seen(shop) -> None:
     seen = {_print(shop), _print(shop, eval_days=2)}
     (shop / "a.jsonl").write_bytes(b"1" * 4999 + b"2")
