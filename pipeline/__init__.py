@@ -2,5 +2,10 @@
 
 from typing import Final
 
+from pipeline import deferred_imports
+
 # The name to install Souk by, with pip for example.
 DISTRIBUTION: Final = "souk-retrieval"
+
+# Before any module of this package imports TFX.
+deferred_imports.install()

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from tensorflow_data_validation import StatsOptions
 from tfx import types
-from tfx.components import StatisticsGen
+from tfx.components.statistics_gen.component import StatisticsGen
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.orchestration import metadata
 from tfx.orchestration.data_types import RuntimeParameter

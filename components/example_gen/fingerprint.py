@@ -18,9 +18,10 @@ _INPUTS = ("events", "ubi_queries", "catalog", "users")
 def fingerprint(config: IngestConfig) -> str:
     """Hexadecimal text that changes if an input file or table appears, goes or changes, or a setting does.
 
-    Of a local file the name counts, and not its folder: a copy of the same files has the same fingerprint. A local file of up to 256 MiB is hashed whole, so that writing the same content anew changes nothing. A larger
-    one is told by its size, time of change and 64 samples of 1 MiB; a remote one by what its file system says; a
-    table by what BigQuery says of it: when it changed, how many rows it has, its version.
+    Of a local file the name counts, and not its folder: a copy of the same files has the same fingerprint. One of up to
+    256 MiB is hashed whole, so that writing the same content anew changes nothing. A larger one is told by its size,
+    time of change and 64 samples of 1 MiB; a remote one by what its file system says; a table by what BigQuery says of
+    it: when it changed, how many rows it has, its version.
 
     Raises:
       InputError: if an input is missing or empty.
