@@ -89,7 +89,8 @@ class BeamConfig(Settings):
       runner: `local`: in this process; `processes`: in several of this machine; `flink`, `spark`, `dataflow`: on a
         cluster, see [scale](scale.md).
       workers: threads (`local`), processes, Flink's parallelism, or Dataflow's machines at the start. By default one
-        thread, as many processes as processors, and what the cluster says.
+        thread (for ingestion one for each processor, at most 4), as many processes as processors, and what the cluster
+        says.
       max_workers: most machines that Dataflow may take.
       job_endpoint: `host:port` of Beam's job server for Flink or Spark.
       master: without a job server: Flink's REST address `host:port`, or `spark://host:7077`; Beam then starts a job
@@ -212,6 +213,16 @@ def beam_arguments(config: BeamConfig, paths: Iterable[tuple[str, str]] = ()) ->
                 "the path is on a disk that all of them mount there"
             )
     return [*_runner_arguments(config), *_worker_arguments(config), *config.options]
+
+
+def for_ingestion(config: BeamConfig, workers: int | None = None) -> BeamConfig:
+    """The same with as many `workers`, or by default threads, as ingestion takes.
+
+    Its threads work side by side, unlike in the other steps: what they do runs outside Python's lock.
+    """
+    if workers is None and config.workers is None and config.runner == "local":
+        workers = min(os.cpu_count() or 1, 4)
+    return BeamConfig.parse(config.model_dump() | {"workers": workers}, "--workers") if workers else config
 
 
 def data_paths(config: IngestConfig) -> list[tuple[str, str]]:

@@ -24,6 +24,7 @@ from components.schema_gate.gate import parse_schema, read_schema
 from components.trainer.component import Trainer
 from components.transform.component import Transform
 from pipeline import baselines
+from pipeline.beam import beam_arguments, for_ingestion
 from pipeline.config import PipelineConfig
 from pipeline.parameters import DATA_VERSION, DATE, PUSH_DIRECTORY, Given
 from pipeline.runs import cluster_summary
@@ -107,6 +108,10 @@ def _data_steps(config: PipelineConfig, compiled: bool = False) -> DataSteps:
         date=given(DATE),
         overrides=given("ingest"),
     )
+    ingesting = for_ingestion(config.beam)
+    if ingesting != config.beam and not compiled:
+        # They come after those of all steps, and count.
+        examples.with_beam_pipeline_args(beam_arguments(ingesting))
     *statistics, schema_gate = checking_steps(config, compiled, examples.outputs["examples"])
     mining = _mining(config, examples.outputs["examples"], schema_gate, known)
     transform = Transform(

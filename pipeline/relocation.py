@@ -12,9 +12,11 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any, Final
 
+from google.protobuf.message import Message
 from ml_metadata.proto import metadata_store_pb2
 from tfx import types
 from tfx.orchestration.portable import cache_utils
+from tfx.proto.orchestration import executable_spec_pb2
 
 # <root>/artifacts/<step>/<output>/<execution>
 _ARTIFACT: Final = re.compile(r"(/.*)/artifacts/[^/]+/[^/]+/\d+(?:/value)?")
@@ -64,7 +66,7 @@ def replace_path(text: str, former: str, path: str) -> str:
 
 @contextmanager
 def keys_without(paths: Sequence[str]) -> Iterator[None]:
-    """Makes the keys of TFX's cache, of steps that this process runs, the same wherever these paths are.
+    """Makes the keys of TFX's cache, of steps that this process runs, the same wherever these paths and workers are.
 
     Args:
       paths: of the root, and of what is part of the keys by its content; what lies in another comes before that.
@@ -78,6 +80,7 @@ def keys_without(paths: Sequence[str]) -> Iterator[None]:
 
     def get_cache_context(
         *,
+        executor_spec: Message | None = None,
         input_artifacts: Mapping[str, Sequence[types.Artifact]] | None = None,
         parameters: Mapping[str, Any] | None = None,
         **others: Any,
@@ -89,13 +92,21 @@ def keys_without(paths: Sequence[str]) -> Iterator[None]:
         given = {
             name: without(value) if isinstance(value, str) else value for name, value in (parameters or {}).items()
         }
-        return original(input_artifacts=inputs, parameters=given, **others)
+        return original(executor_spec=_without_beam(executor_spec), input_artifacts=inputs, parameters=given, **others)
 
     cache_utils.get_cache_context = get_cache_context
     try:
         yield
     finally:
         cache_utils.get_cache_context = original
+
+
+def _without_beam(spec: Message | None) -> Message | None:
+    """A copy without Beam's arguments: where and in how many threads a step works is not what it makes."""
+    copy = deepcopy(spec)
+    if isinstance(copy, executable_spec_pb2.BeamExecutableSpec):
+        del copy.beam_pipeline_args[:], copy.beam_pipeline_args_placeholders[:]
+    return copy
 
 
 def _with_texts(artifact: types.Artifact, changed: Callable[[str], str]) -> types.Artifact:

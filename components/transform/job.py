@@ -6,7 +6,9 @@ of a Beam job that handles one record at a time is Beam's and not the graph's.
 
 import os
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import apache_beam as beam
@@ -26,6 +28,8 @@ from components.transform.preprocessing import CUSTOM_CONFIG_KEY, preprocessing_
 
 _BATCH = 2048
 _OPTIONS = RecordBatchesOptions(batch_size=_BATCH, drop_final_batch=False, num_epochs=1, shuffle=False)
+# Batches of a file that are transformed at once: parsing, graph and encoding of one take a processor in turns.
+_AT_ONCE = 2
 # Ids compress little better at higher levels, which take longer.
 _COMPRESSION = tf.io.TFRecordOptions("GZIP", compression_level=1)
 
@@ -144,11 +148,25 @@ class _TransformFile(beam.DoFn):
         # Not before: the graph is there once this is called.
         self._graph = self._graph or _Graph(self._graph_dir)
         unfinished = os.path.join(self._scratch, uuid.uuid4().hex)
-        with tf.io.TFRecordWriter(unfinished, _COMPRESSION) as writer:
-            for batch in tf.data.TFRecordDataset(task.source, compression_type="GZIP").batch(_BATCH).prefetch(1):
-                for example in self._graph(batch):
+        with tf.io.TFRecordWriter(unfinished, _COMPRESSION) as writer, ThreadPoolExecutor(_AT_ONCE) as threads:
+            batches = tf.data.TFRecordDataset(task.source, compression_type="GZIP").batch(_BATCH).prefetch(1)
+            for examples in _in_order(threads, self._graph, batches):
+                for example in examples:
                     writer.write(example)
         tf.io.gfile.rename(unfinished, task.target, overwrite=True)
+
+
+def _in_order(
+    threads: ThreadPoolExecutor, work: Callable[[tf.Tensor], list[bytes]], batches: Iterable[tf.Tensor]
+) -> Iterator[list[bytes]]:
+    """What `work` makes of each batch, in their order; of one more batch than there are threads at any time."""
+    waiting: deque[Future[list[bytes]]] = deque()
+    for batch in batches:
+        waiting.append(threads.submit(work, batch))
+        if len(waiting) > _AT_ONCE:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 def _files(folder: str) -> list[str]:

@@ -1,6 +1,5 @@
 """`souk ingest`: the example generator alone, without TFX and without ML Metadata."""
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -60,23 +59,16 @@ def command(
 
     with quiet():
         from components.example_gen.ingest import run_ingest
-        from pipeline.beam import beam_arguments, data_paths
+        from pipeline.beam import beam_arguments, data_paths, for_ingestion
 
     config, beam = _load(config_name, overrides)
-    arguments = beam_arguments(_with_workers(beam, workers), [("--out", out), *data_paths(config)])
+    arguments = beam_arguments(for_ingestion(beam, workers), [("--out", out), *data_paths(config)])
     with _progress(quiet=as_json) as progress, naming(out), errors_told_once():
         summary = run_ingest(config, out, arguments, progress)
     if as_json:
         click.echo(summary.to_json())
     else:
         _print(summary)
-
-
-def _with_workers(beam: "BeamConfig", workers: int | None) -> "BeamConfig":
-    """Threads work side by side here, unlike in the other steps: what they do runs outside Python's lock."""
-    if workers is None and beam.workers is None and beam.runner == "local":
-        workers = min(os.cpu_count() or 1, 4)
-    return type(beam).parse(beam.model_dump() | {"workers": workers}, "--workers") if workers else beam
 
 
 def _load(name: str, overrides: tuple[str, ...]) -> "tuple[IngestConfig, BeamConfig]":

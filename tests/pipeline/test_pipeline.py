@@ -1,4 +1,5 @@
 import pytest
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
 from components.schema_gate.config import DEFAULT_SCHEMA
 from pipeline.config import PipelineConfig
@@ -27,6 +28,17 @@ def test_without_mining_transform_reads_what_was_ingested(tmp_path):
     steps = nodes(settings(tmp_path))
     assert not {"HardNegativeMiner", "ModelToMine"} & set(steps)
     assert upstream(steps["Transform"]) == {"SoukExampleGen", "SchemaGate"}
+
+
+def test_ingestion_alone_takes_as_many_threads_as_processors(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
+    steps = nodes(settings(tmp_path))
+    ours, others = (
+        PipelineOptions(steps[name].executor_spec.beam_pipeline_args).view_as(DirectOptions)
+        for name in ("SoukExampleGen", "Transform")
+    )
+    assert (ours.direct_running_mode, ours.direct_num_workers) == ("multi_threading", 3)
+    assert (others.direct_running_mode, others.direct_num_workers) == ("in_memory", 1)
 
 
 def test_the_miner_follows_the_gate_and_feeds_transform_alone(tmp_path):

@@ -1,9 +1,12 @@
 from pathlib import Path
 
 import pytest
+from tfx.orchestration import metadata as tfx_metadata
+from tfx.orchestration.portable import cache_utils
+from tfx.proto.orchestration import executable_spec_pb2, pipeline_pb2
 
 from pipeline import local_runner
-from pipeline.relocation import follow_move, replace_path
+from pipeline.relocation import follow_move, keys_without, replace_path
 from pipeline.runs import metadata
 from tests.pipeline.steps import two_steps
 
@@ -33,6 +36,23 @@ def test_steps_of_a_moved_root_come_from_cache_unless_changed(tmp_path):
     assert follow_move(f"{after}/metadata.sqlite", str(after)) == ""
     assert states(after, str(after / "file")) == ["cached", "cached"]
     assert states(after, str(after / "other")) == ["done", "done"]
+
+
+def test_beams_arguments_are_no_part_of_a_key_and_the_step_is(tmp_path):
+    connection = tfx_metadata.sqlite_metadata_connection_config(f"{tmp_path}/metadata.sqlite")
+    with keys_without([]), tfx_metadata.Metadata(connection) as store:
+
+        def key(step: str, arguments: list[str]) -> str:
+            spec = executable_spec_pb2.BeamExecutableSpec(beam_pipeline_args=arguments)
+            spec.python_executor_spec.class_path = step
+            return cache_utils.get_cache_context(
+                metadata_handle=store,
+                pipeline_node=pipeline_pb2.PipelineNode(),
+                pipeline_info=pipeline_pb2.PipelineInfo(id="shop"),
+                executor_spec=spec,
+            ).name
+
+        assert key("a", []) == key("a", ["--direct_num_workers=2"]) != key("b", [])
 
 
 def test_a_root_without_metadata_was_nowhere_before(tmp_path):

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from components.transform import job
 from components.transform.job import transform_splits
 from schema.transformed import BRANDS, ITEM_IDS, UNIGRAMS
 from tests.components.transform import tokens_oracle
@@ -38,7 +39,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / "raw" / split).mkdir(parents=True)
         for name, rows in files.items():
             write_examples(folder / "raw" / split / name, rows)
-    with beam.Pipeline(runner="FnApiRunner") as pipeline:
+    with pytest.MonkeyPatch.context() as patch, beam.Pipeline(runner="FnApiRunner") as pipeline:
+        # So small that a file has many batches, which must come out in order.
+        patch.setattr(job, "_BATCH", 16)
         transform_splits(
             pipeline,
             tft.DatasetMetadata.from_feature_spec(SPEC).schema,
