@@ -50,13 +50,12 @@ def main() -> None:
     data = arguments.data
     wall = time.perf_counter()
 
-    from tfx.orchestration.beam import beam_dag_runner
-
+    # TFX by way of the pipeline, as the command does: what that imports of it is part of the start-up.
     from pipeline import config, local_runner
     from pipeline.pipeline import create_data_pipeline, create_pipeline
 
     spent: dict[str, tuple[float, float]] = {}
-    node_class = beam_dag_runner.PipelineNodeAsDoFn
+    node_class = local_runner.beam_dag_runner.PipelineNodeAsDoFn
     node_class._run_node = timed(node_class._run_node, spent)
     settings = [
         f"root={arguments.root}",
