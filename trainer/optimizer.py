@@ -1,5 +1,6 @@
 """Optimizers whose step costs what the batch touches, not what the vocabulary holds."""
 
+import math
 from collections.abc import Sequence
 from typing import Final, TypeAlias
 
@@ -12,12 +13,18 @@ Gradient: TypeAlias = tf.Tensor | tf.IndexedSlices
 
 # A matrix of fewer rows is moved whole: that is one op in place of twenty small ones.
 SMALL: Final = 2048
+_LARGEST_UNIT: Final = 1e4
 
 
 def make_optimizer(config: OptimizerConfig) -> keras.optimizers.Optimizer:
     """The configured optimizer, with gradients clipped by their global norm."""
     kinds = {"adagrad": RowAdagrad, "adam": RowAdam}
     return kinds[config.name](learning_rate=config.learning_rate, global_clipnorm=config.clip_norm, jit_compile=False)
+
+
+def is_moved_by_rows(variable: tf.Variable) -> bool:
+    """Whether the variable is a large embedding matrix (`PaddedEmbedding`), which never has a dense gradient."""
+    return getattr(variable, "read_by_rows", False) and variable.shape[0] >= SMALL
 
 
 def sum_by_row(gradient: Gradient) -> Gradient:
@@ -55,18 +62,26 @@ class RowAdam(_SumsBeforeClipping, keras.optimizers.Adam):
     Keras' Adam decays both moments of every row and moves every row at every step, which is most of a step where
     matrices are large. Here dense weights and small matrices learn by Adam. A row of a large matrix keeps no first
     moment: its gradient counts at once in full, where Adam would spread it over the ten steps or so that follow, most
-    of which do not touch the row. The second moment is Adam's, decayed by the steps since the row was last touched.
+    of which do not touch the row. The second moment is Adam's, decayed at every step.
     (TensorFlow Addons' LazyAdam keeps the first moment; a rare row then moves a tenth of the way that Adam moves it.)
+
+    The second moment of rows is kept in units that grow as it decays, so that a step leaves alone the rows that it does
+    not touch, and adds to the others as Adagrad does, for which TensorFlow has one op: with `u = v / beta_2^t` and
+    `h = g sqrt(1 - beta_2) / beta_2^(t/2)`, Adam's `v' = beta_2 v + (1 - beta_2) g^2` is `u' = u + h^2`.
     """
 
     def build(self, var_list: Sequence[tf.Variable]) -> None:
-        """Makes the moments, and for each row of a matrix the step that last touched it."""
-        built = getattr(self, "_built", False)
-        super().build(var_list)
-        if not built:
-            self._touched = [
-                self.add_variable_from_reference(variable, "touched", shape=variable.shape[:1]) for variable in var_list
-            ]
+        """Makes the moments."""
+        if getattr(self, "_built", False):
+            return
+        # Not that of Keras' Adam, which makes a first moment of matrices that are to have none.
+        super(keras.optimizers.Adam, self).build(var_list)
+        self._momentums, self._velocities = [], []
+        for variable in var_list:
+            shape = [0] if is_moved_by_rows(variable) else variable.shape
+            self._momentums.append(self.add_variable_from_reference(variable, "m", shape=shape))
+            self._velocities.append(self.add_variable_from_reference(variable, "v"))
+        self._built = True
 
     def update_step(self, gradient: Gradient, variable: tf.Variable) -> None:
         """Moves one variable."""
@@ -75,7 +90,7 @@ class RowAdam(_SumsBeforeClipping, keras.optimizers.Adam):
         rate = tf.cast(self.learning_rate, variable.dtype)
         step = tf.cast(self.iterations + 1, variable.dtype)
         if isinstance(gradient, tf.IndexedSlices):
-            self._move_rows(gradient, variable, velocity, self._touched[index], rate, step)
+            self._move_rows(gradient, variable, velocity, rate * tf.sqrt(1.0 - tf.pow(self.beta_2, step)))
             return
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
@@ -91,19 +106,22 @@ class RowAdam(_SumsBeforeClipping, keras.optimizers.Adam):
         )
 
     def _move_rows(
-        self,
-        gradient: tf.IndexedSlices,
-        variable: tf.Variable,
-        velocity: tf.Variable,
-        touched: tf.Variable,
-        rate: tf.Tensor,
-        step: tf.Tensor,
+        self, gradient: tf.IndexedSlices, variable: tf.Variable, velocity: tf.Variable, rate: tf.Tensor
     ) -> None:
-        rows, values = gradient.indices, gradient.values
-        decay = tf.pow(self.beta_2, step - tf.gather(touched, rows))
-        decay = tf.reshape(decay, [-1] + [1] * (len(variable.shape) - 1))
-        second = tf.gather(velocity, rows) * decay + (1.0 - self.beta_2) * tf.square(values)
-        unbiased = rate * tf.sqrt(1.0 - tf.pow(self.beta_2, step))
-        velocity.scatter_update(tf.IndexedSlices(second, rows))
-        touched.scatter_update(tf.IndexedSlices(tf.fill(tf.shape(rows), step), rows))
-        variable.scatter_sub(tf.IndexedSlices(unbiased * values / (tf.sqrt(second) + self.epsilon), rows))
+        # After so many steps the unit has grown to `_LARGEST_UNIT` and starts at 1 again.
+        period = int(math.log(_LARGEST_UNIT) / -math.log(self.beta_2))
+        age = tf.cast((self.iterations + 1) % period, variable.dtype)
+        tf.cond(
+            tf.equal(age, 0.0),
+            lambda: tf.raw_ops.AssignVariableOp(resource=velocity.handle, value=velocity * self.beta_2**period),
+            tf.no_op,
+        )
+        root_of_unit = tf.pow(self.beta_2, -age / 2.0)
+        tf.raw_ops.ResourceSparseApplyAdagradV2(
+            var=variable.handle,
+            accum=velocity.handle,
+            lr=rate / math.sqrt(1.0 - self.beta_2),
+            epsilon=self.epsilon * root_of_unit,
+            grad=gradient.values * (math.sqrt(1.0 - self.beta_2) * root_of_unit),
+            indices=gradient.indices,
+        )

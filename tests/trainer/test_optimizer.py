@@ -4,10 +4,13 @@ import tensorflow as tf
 import tf_keras as keras
 
 from trainer.config import OptimizerConfig
+from trainer.layers.embedding import PaddedEmbedding
 from trainer.optimizer import SMALL, make_optimizer, sum_by_row
 
 RATE, BETA_1, BETA_2, EPSILON = 0.01, 0.9, 0.999, 1e-7
 ROWS, DIM = SMALL, 3
+# Steps after which the unit of the rows' second moments starts anew.
+PERIOD = 9205
 
 
 def sparse_gradients(steps: int, seed: int = 3) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -43,6 +46,31 @@ def test_rows_move_as_in_a_plain_python_version():
         touched = np.isin(np.arange(ROWS), rows)
         weights -= moved * touched[:, np.newaxis]
     np.testing.assert_allclose(variable, weights, rtol=1e-4)
+
+
+def test_a_large_embedding_keeps_no_first_moment():
+    embedding = PaddedEmbedding(ROWS, DIM)
+    embedding.build(None)
+    optimizer = adam()
+    optimizer.build([embedding.table])
+    assert {tuple(part.shape) for part in optimizer.variables} == {(), (0,), (ROWS + 1, DIM)}
+
+
+def test_rows_move_as_adam_however_long_they_were_left_alone():
+    """Over 30,000 steps, of which the test takes a few: a row's second moment decays at every one of them."""
+    variable, optimizer = tf.Variable(tf.zeros([ROWS, DIM])), adam()
+    weight, second, last = 0.0, 0.0, 0
+    for step in (1, 2, 9_000, 9_209, 9_210, 9_211, 18_500, 30_000):
+        # What lies between two steps of this row are steps of another one: they are taken where a unit ends.
+        for between in (step // PERIOD * PERIOD,) if step // PERIOD > last // PERIOD and step % PERIOD else ():
+            optimizer.iterations.assign(between - 1)
+            apply(optimizer, variable, np.array([1]), np.ones((1, DIM), np.float32))
+        optimizer.iterations.assign(step - 1)
+        apply(optimizer, variable, np.array([2]), np.full((1, DIM), 0.5, np.float32))
+        second = BETA_2 ** (step - last) * second + (1 - BETA_2) * 0.25
+        weight -= RATE * np.sqrt(1 - BETA_2**step) * 0.5 / (np.sqrt(second) + EPSILON)
+        last = step
+        np.testing.assert_allclose(variable[2], np.full(DIM, weight), rtol=1e-4)
 
 
 def test_a_row_touched_once_ends_where_adam_takes_it():

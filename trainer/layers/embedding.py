@@ -86,6 +86,8 @@ class PaddedEmbedding(keras.layers.Layer):
             shape=[self.size + 1, self.dim],
             initializer=keras.initializers.RandomUniform(-_WIDEST_START, _WIDEST_START),
         )
+        # For the optimizer (`optimizer.is_moved_by_rows`).
+        self.table.read_by_rows = True
         super().build(input_shape)
 
     def rows(self, ids: tf.Tensor) -> tf.Tensor:
