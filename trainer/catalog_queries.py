@@ -95,8 +95,10 @@ def subwords_of_words(transform: tft.TFTransformOutput, width: int = 16) -> np.n
 
 def left_packed(ids: tf.Tensor) -> tf.Tensor:
     """Moves padding behind the ids, which keep their order: [rows, width] to [rows, width]."""
-    order = tf.argsort(tf.cast(ids == 0, tf.int32), axis=1, stable=True)
-    return tf.gather(ids, order, batch_dims=1)
+    present = tf.where(ids > 0)
+    place = tf.gather_nd(tf.cumsum(tf.cast(ids > 0, present.dtype), axis=1, exclusive=True), present)
+    places = tf.stack([present[:, 0], place], axis=1)
+    return tf.scatter_nd(places, tf.gather_nd(ids, present), tf.shape(ids, out_type=present.dtype))
 
 
 def _fitted(ids: tf.Tensor, width: int) -> tf.Tensor:

@@ -149,7 +149,9 @@ def read_requests(reader: SearchReader, files: Sequence[str], validation: bool) 
         return tf.boolean_mask(serialized, kept_out if validation else ~kept_out)
 
     chunks = tf.data.TFRecordDataset(sorted(files), compression_type="GZIP").batch(_CHUNK)
-    return chunks.map(select).map(reader.parse, num_parallel_calls=tf.data.AUTOTUNE).cache()
+    # None of the functions branches on tensors in Python, so that AutoGraph's translation would only cost time.
+    select, parse = map(tf.autograph.experimental.do_not_convert, (select, reader.parse))
+    return chunks.map(select).map(parse, num_parallel_calls=tf.data.AUTOTUNE).cache()
 
 
 def in_validation(request_ids: tf.Tensor, share: float) -> tf.Tensor:
@@ -188,7 +190,8 @@ def training_batches(
 ) -> tf.data.Dataset:
     """The batches of `passes` over the requests, by number from 0, without those before `first_batch`."""
     numbers = tf.data.Dataset.range(passes.start, passes.stop)
-    batches = numbers.flat_map(lambda number: shuffled_batches(requests, config, number))
+    shuffle = tf.autograph.experimental.do_not_convert(lambda number: shuffled_batches(requests, config, number))
+    batches = numbers.flat_map(shuffle)
     return batches.skip(first_batch).prefetch(tf.data.AUTOTUNE)
 
 
@@ -206,7 +209,7 @@ def shuffled_batches(requests: tf.data.Dataset, config: TrainerConfig, number: i
         return {name: tf.gather(matrix, order) for name, matrix in batch.items()}
 
     chunks = requests.shuffle(_CHUNKS_SHUFFLED, seed=seed, reshuffle_each_iteration=False).rebatch(_WINDOW)
-    windows = chunks.enumerate().map(permute)
+    windows = chunks.enumerate().map(tf.autograph.experimental.do_not_convert(permute))
     return windows.rebatch(config.batch_size).prefetch(tf.data.AUTOTUNE)
 
 

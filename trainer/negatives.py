@@ -88,12 +88,15 @@ def accidental_hits(
     every = tf.concat([positive_rows, candidate_rows], axis=0)
     distinct, place = tf.unique(every)
     of_positive, of_candidate = tf.split(place, [tf.size(positive_rows), tf.size(candidate_rows)])
-    hits = tf.scatter_nd(
-        tf.stack([request_of_positive, of_positive], axis=1),
-        tf.ones_like(positive_rows, tf.float32),
-        tf.stack([requests, tf.size(distinct)]),
-    )
-    return tf.gather(hits, of_candidate, axis=1) > 0
+    # The candidates by item, so that each positive finds those of its own: they are few among all pairs.
+    by_item = tf.argsort(of_candidate)
+    ends = tf.cumsum(tf.math.bincount(of_candidate, minlength=tf.size(distinct)))
+    limits = tf.gather(ends, of_positive)
+    starts = tf.gather(tf.pad(ends, [[1, 0]]), of_positive)
+    hits = tf.ragged.range(starts, limits)
+    pairs = tf.stack([tf.gather(request_of_positive, hits.value_rowids()), tf.gather(by_item, hits.values)], axis=1)
+    none = tf.zeros(tf.stack([requests, tf.size(candidate_rows)]), tf.bool)
+    return tf.tensor_scatter_nd_update(none, pairs, tf.ones_like(pairs[:, 0], tf.bool))
 
 
 def mixed_negatives(

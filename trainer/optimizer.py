@@ -113,7 +113,10 @@ class RowAdam(_SumsBeforeClipping, keras.optimizers.Adam):
         age = tf.cast((self.iterations + 1) % period, variable.dtype)
         tf.cond(
             tf.equal(age, 0.0),
-            lambda: tf.raw_ops.AssignVariableOp(resource=velocity.handle, value=velocity * self.beta_2**period),
+            # In place, where an assignment would read the whole matrix.
+            lambda: tf.raw_ops.ResourceScatterMul(
+                resource=velocity.handle, indices=tf.range(velocity.shape[0]), updates=self.beta_2**period
+            ),
             tf.no_op,
         )
         root_of_unit = tf.pow(self.beta_2, -age / 2.0)

@@ -1,6 +1,7 @@
 """One training step: requests against their positives and shared negatives."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -50,12 +51,19 @@ class RetrievalModel(tfrs.models.Model):
         # Its state is a variable of the model: a checkpoint holds it, and what is drawn goes on from there.
         self._random = tf.random.Generator.from_seed(config.seed)
 
-    # Nothing in a step branches on tensors in Python; AutoGraph's translation of it would take most of the time of a
-    # short training.
-    @tf.autograph.experimental.do_not_convert
-    def train_step(self, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """One step on a batch; gives what Keras logs."""
-        return super().train_step(inputs)
+    def make_train_function(self, force: bool = False) -> Callable[[Iterator[Mapping[str, tf.Tensor]]], dict[str, Any]]:
+        """One step on the next batch of an iterator; gives what Keras logs."""
+
+        def step(batches: Iterator[Mapping[str, tf.Tensor]]) -> dict[str, tf.Tensor]:
+            logs = self.train_step(next(batches))
+            self._train_counter.assign_add(1)
+            return logs
+
+        if self.train_function is None or force:
+            # Nothing in a step branches on tensors in Python; AutoGraph's translation of it, which Keras' own function
+            # asks for, would take much of the time of a short training.
+            self.train_function = tf.function(step, autograph=False, reduce_retracing=True)
+        return self.train_function
 
     def compute_loss(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """Mean loss over the batch's positives, and the ranking loss over its requests where there is one.
@@ -79,9 +87,8 @@ class RetrievalModel(tfrs.models.Model):
         rows |= {name: inputs[name] - 1 for name in (features.HARD_NEGATIVES, SHOWN_ITEMS) if name in inputs}
 
         query = self.towers.encode_query(inputs, self._columns, training=training)
-        items = self._encode_items(rows, training)
         words = tf.gather(inputs[transformed.QUERY_UNIGRAMS], request)
-        own = self._encode_positives(positive_rows, words, training)
+        items, own = self._encode_items(rows, positive_rows, words, training)
         by_head = tf.einsum("phd,pd->ph", tf.gather(query, request), own)
         positive = self.towers.training_score(by_head[:, :, tf.newaxis])[:, 0]
         # Catalog queries come last, and so do their positives, which are the random items once more.
@@ -122,31 +129,33 @@ class RetrievalModel(tfrs.models.Model):
         made[features.STAGES] = tf.pad(tf.fill([count, 1], int(Stage.CLICKED)), no_more)
         return {name: tf.concat([matrix, made[name]], axis=0) for name, matrix in inputs.items()}
 
-    def _encode_items(self, rows: Mapping[str, tf.Tensor], training: bool) -> dict[str, tf.Tensor]:
-        """Vectors of the items at each of the `rows`, [..., dim] by name; row -1 is the unknown item.
+    def _encode_items(
+        self, rows: Mapping[str, tf.Tensor], positive_rows: tf.Tensor, queries: tf.Tensor, training: bool
+    ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        """Vectors of items, by one pass of the item tower.
 
-        One pass of the item tower for all, and over each item once.
+        Args:
+          rows: [...] int32 by name; -1 is the unknown item. Each item is encoded once.
+          positive_rows: [positives] int32. Each is encoded as it is without its own request's click.
+          queries: [positives, width] int32, unigrams of the query that led to each positive.
+          training: whether dropout is on.
+
+        Returns:
+          Vectors of the `rows`, [..., dim] by name, and of the positives, [positives, dim].
         """
         flat = tf.concat([tf.reshape(part, [-1]) for part in rows.values()], axis=0)
         distinct, place = tf.unique(tf.where(flat < 0, self._catalog_size, flat))
-        items = self.towers.encode_items(item_table.gather(self._columns, distinct), training=training)
+        every = tf.concat([distinct, positive_rows], axis=0)
+        no_query = tf.zeros(tf.stack([tf.size(distinct), queries.shape[1]]), queries.dtype)
+        item = without_own(item_table.gather(self._columns, every), tf.concat([no_query, queries], axis=0))
+        vectors = self.towers.encode_items(item, training=training)
+        items, own = tf.split(vectors, [tf.size(distinct), tf.size(positive_rows)])
         parts = tf.split(tf.gather(items, place), [tf.size(part) for part in rows.values()])
-        return {
-            name: tf.reshape(part, tf.concat([tf.shape(rows[name]), [items.shape[1]]], axis=0))
+        by_name = {
+            name: tf.reshape(part, tf.concat([tf.shape(rows[name]), [vectors.shape[1]]], axis=0))
             for name, part in zip(rows, parts, strict=True)
         }
-
-    def _encode_positives(self, rows: tf.Tensor, queries: tf.Tensor, training: bool) -> tf.Tensor:
-        """Vectors of positives, each as it is without its own request's click: [positives, dim].
-
-        Args:
-          rows: [positives] int32.
-          queries: [positives, width] int32, unigrams of the query that led to each.
-          training: whether dropout is on.
-        """
-        known = tf.where(rows < 0, self._catalog_size, rows)
-        item = without_own(item_table.gather(self._columns, known), queries)
-        return self.towers.encode_items(item, training=training)
+        return by_name, own
 
     def _own_scores(self, query: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
         """Scores of a request's own items: [requests, heads, dim] and [requests, items, dim] to [requests, items]."""

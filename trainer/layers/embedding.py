@@ -44,8 +44,7 @@ class EmbeddedLists:
 
     def mean(self) -> tf.Tensor:
         """Mean over each list, [lists, dim]; zero for an empty one."""
-        # The division itself is not vectorized, hence one reciprocal for a list.
-        return self.sum() * tf.math.reciprocal_no_nan(tf.cast(self.count, self.vectors.dtype))[:, tf.newaxis]
+        return tf.sparse.segment_mean(self.vectors, self.place, self.row, num_segments=tf.size(self.count))
 
 
 def embed_lists(ids: tf.Tensor, embed: Callable[[tf.Tensor], tf.Tensor]) -> EmbeddedLists:

@@ -14,15 +14,18 @@ def test_every_head_meets_every_item():
     np.testing.assert_allclose(scoring.head_scores(QUERY, ITEMS), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("heads", [1, 2, 4])
 @pytest.mark.parametrize("beta", [0.05, 0.5, 5.0])
-def test_soft_dot_product_is_the_papers_formula(beta):
-    scores = scoring.head_scores(QUERY, ITEMS).numpy().astype(np.float64)
-    for b in range(3):
-        for i in range(6):
-            weights = np.exp(scores[b, :, i] / beta)
-            expected = float((weights / weights.sum()) @ scores[b, :, i])
-            got = scoring.soft_dot_product(tf.constant(scores), beta)[b, i]
-            assert float(got) == pytest.approx(expected, rel=1e-5)
+def test_soft_dot_product_is_the_papers_formula(beta, heads):
+    scores = tf.cast(scoring.head_scores(QUERY[:, :heads], ITEMS), tf.float64)
+    upstream = RNG.normal(size=(3, 6))
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(scores)
+        got = scoring.soft_dot_product(scores, beta)
+        expected = tf.reduce_sum(tf.nn.softmax(scores / beta, axis=1) * scores, axis=1)
+    np.testing.assert_allclose(got, expected, rtol=1e-9)
+    of_got, of_expected = (tape.gradient(result, scores, upstream) for result in (got, expected))
+    np.testing.assert_allclose(of_got, of_expected, rtol=1e-7, atol=1e-12)
 
 
 def test_small_beta_is_the_best_head_and_large_beta_the_mean():
