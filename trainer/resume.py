@@ -14,6 +14,7 @@ import tensorflow as tf
 import tf_keras as keras
 from absl import logging
 
+from trainer.models.towers import Towers
 from trainer.recall import NDCG, EpochMetrics
 
 # Where `BackupAndRestore` keeps its checkpoints below its folder, and how it names its variables in them.
@@ -82,27 +83,19 @@ class Resumption(keras.callbacks.BackupAndRestore):
         self.history: dict[str, list[float]] = {}
         self._plan = plan
         self._epoch_metrics = epoch_metrics
-        self._early_stopping = _EarlyStopping(plan.min_epochs, NDCG, mode="max", patience=patience)
-        # A file per epoch: were there one for all, a kill while it is written would leave neither the old nor the new.
-        self._keep_best = keras.callbacks.ModelCheckpoint(
-            os.path.join(directory, _BEST + "{epoch}"),
-            NDCG,
-            mode="max",
-            save_best_only=True,
-            save_weights_only=True,
-        )
+        self._early_stopping = _EarlyStopping(plan.min_epochs, directory, NDCG, mode="max", patience=patience)
         self._notes = _Notes(self)
 
     @property
     def followed(self) -> list[keras.callbacks.Callback]:
         """The callbacks whose state this one saves, to be put before it."""
-        return [self._epoch_metrics, self._early_stopping, self._keep_best]
+        return [self._epoch_metrics, self._early_stopping]
 
-    @property
-    def best_weights(self) -> str | None:
-        """Prefix of the best epoch's weights; None where no epoch had an NDCG, for want of validation requests."""
-        path = self._best_prefix()
-        return path if tf.io.gfile.exists(path + ".index") else None
+    def restore_best(self, towers: Towers) -> None:
+        """Gives the towers the weights of the best epoch; leaves them where none had an NDCG, for want of requests."""
+        path = self._early_stopping.best_prefix()
+        if tf.io.gfile.exists(path + ".index"):
+            tf.train.Checkpoint(towers=towers).read(path).assert_existing_objects_matched()
 
     def state(self) -> dict[str, Any]:
         """What is saved besides weights and variables, as JSON has it."""
@@ -126,7 +119,7 @@ class Resumption(keras.callbacks.BackupAndRestore):
         self.history = found["history"]
         self._epoch_metrics.resume(found["losses"])
         self._early_stopping.wait, self._early_stopping.best_epoch = found["wait"], found["best_epoch"]
-        self._early_stopping.best = self._keep_best.best = np.float64(found["best"])
+        self._early_stopping.best = np.float64(found["best"])
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Saves, unless the epoch's end, which saves too, is next: its metrics must not be lost."""
@@ -141,24 +134,31 @@ class Resumption(keras.callbacks.BackupAndRestore):
         # What early stopping has ended is not to be taken up again: it is saved as the end of the last epoch.
         self.on_epoch_begin(self._plan.epochs - 1 if self.model.stop_training else epoch)
         self._backup(epoch=epoch, batch=self._plan.steps - 1)
-        best = self._best_prefix()
+        best = self._early_stopping.best_prefix()
         for path in tf.io.gfile.glob(os.path.join(self.backup_dir, _BEST + "*")):
             if not path.startswith(best + "."):
                 tf.io.gfile.remove(path)
 
-    def _best_prefix(self) -> str:
-        return os.path.join(self.backup_dir, f"{_BEST}{self._early_stopping.best_epoch + 1}")
-
 
 class _EarlyStopping(keras.callbacks.EarlyStopping):
-    """Early stopping after a minimum of epochs; Keras' own `start_from_epoch` would not see the best of them."""
+    """Early stopping after a minimum of epochs, with the towers' weights of the best epoch kept in a file.
 
-    def __init__(self, min_epochs: int, *args: Any, **kwargs: Any):
+    Keras' own `start_from_epoch` would not see the best of those epochs, and its `ModelCheckpoint` saves the optimizer
+    too, which is most of the state, and which nobody reads of an epoch that is over.
+    """
+
+    def __init__(self, min_epochs: int, directory: str, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        self._min_epochs = min_epochs
+        self._min_epochs, self._directory = min_epochs, directory
+
+    def best_prefix(self) -> str:
+        # A file per epoch: were there one for all, a kill while it is written would leave neither the old nor the new.
+        return os.path.join(self._directory, f"{_BEST}{self.best_epoch + 1}")
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         super().on_epoch_end(epoch, logs)
+        if self.wait == 0:
+            tf.train.Checkpoint(towers=self.model.towers).write(self.best_prefix())
         if epoch + 1 < self._min_epochs:
             self.model.stop_training = False
 

@@ -20,6 +20,10 @@ from trainer.config import CUSTOM_CONFIG_KEY, TrainerConfig
 from trainer.train import train
 
 
+# Raised when what a checkpoint of a training means changes: the state of an older one is then not taken up.
+_STATE_LAYOUT = 2
+
+
 def run_fn(fn_args: FnArgs) -> None:
     """Trains by the `TrainerConfig` in `custom_config` and writes the model for the index builder.
 
@@ -55,5 +59,5 @@ def state_directory(model_dir: str, config: TrainerConfig, data: Sequence[str]) 
       data: paths of what it is trained on; an artifact's path is never used for another artifact.
     """
     trainer_dir = os.path.dirname(os.path.dirname(os.path.dirname(model_dir)))
-    training = json.dumps([config.to_json(), *data]).encode()
+    training = json.dumps([_STATE_LAYOUT, config.to_json(), *data]).encode()
     return os.path.join(trainer_dir, "unfinished", hashlib.blake2b(training, digest_size=16).hexdigest())

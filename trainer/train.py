@@ -125,9 +125,7 @@ def _fit(
             resumption,
         ],
     )
-    # Too small a log leaves no validation requests, hence no best epoch; the last one is kept.
-    if resumption.best_weights is not None:
-        model.load_weights(resumption.best_weights)
+    resumption.restore_best(model.towers)
     return resumption.history
 
 

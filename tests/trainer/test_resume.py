@@ -4,10 +4,10 @@ import sys
 
 import numpy as np
 import pytest
-import tf_keras as keras
 
 from tests.trainer import training_process
 from tests.trainer.conftest import CONFIG
+from trainer import resume
 from trainer.resume import Position, saved_position
 from trainer.run_fn import state_directory
 
@@ -36,16 +36,16 @@ def killed(shop, tmp_path_factory):
     ended = subprocess.run(list(map(str, command)), capture_output=True, text=True)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     assert saved_position(str(state_dir), STEPS) == Position(epoch=0, batch=2)
-    keep_best = keras.callbacks.ModelCheckpoint.on_epoch_end
+    keep_best = resume._EarlyStopping.on_epoch_end
 
-    def on_epoch_end(checkpoint, number, logs=None):
+    def on_epoch_end(stopping, number, logs=None):
         """Between the writing of the best weights and that of the state."""
-        keep_best(checkpoint, number, logs)
+        keep_best(stopping, number, logs)
         if number == 1:
             raise BrokenOffError
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(keras.callbacks.ModelCheckpoint, "on_epoch_end", on_epoch_end)
+        patch.setattr(resume._EarlyStopping, "on_epoch_end", on_epoch_end)
         with pytest.raises(BrokenOffError):
             train_here(shop, state_dir)
     assert saved_position(str(state_dir), STEPS) == Position(epoch=1, batch=4)

@@ -24,11 +24,33 @@ def attend(query: tf.Tensor, memory: tf.Tensor, present: tf.Tensor) -> tf.Tensor
     Returns:
       [batch, queries, dim].
     """
-    memory = tf.pad(memory, [[0, 0], [1, 0], [0, 0]])
-    present = tf.pad(present, [[0, 0], [1, 0]], constant_values=True)
-    logits = tf.matmul(query, memory, transpose_b=True)
-    weights = tf.nn.softmax(logits + tf.where(present, 0.0, _ABSENT)[:, tf.newaxis, :])
-    return tf.matmul(weights, memory)
+    logits = tf.matmul(query, memory, transpose_b=True) + tf.where(present, 0.0, _ABSENT)[:, tf.newaxis, :]
+    return tf.matmul(_softmax_with_zero(logits), memory)
+
+
+def attend_each(query: tf.Tensor, memories: tf.Tensor, present: tf.Tensor) -> tf.Tensor:
+    """The sum of `attend` over several memories that have the same steps, by the matrix products of one.
+
+    Args:
+      query: [batch, queries, dim].
+      memories: [batch, memories, steps, dim].
+      present: [batch, steps] bool.
+
+    Returns:
+      [batch, queries, dim].
+    """
+    count, steps, dim = memories.shape[1:]
+    queries = tf.shape(query)[1]
+    together = tf.reshape(memories, [-1, count * steps, dim])
+    logits = tf.reshape(tf.matmul(query, together, transpose_b=True), [-1, queries, count, steps])
+    weights = _softmax_with_zero(logits + tf.where(present, 0.0, _ABSENT)[:, tf.newaxis, tf.newaxis, :])
+    return tf.matmul(tf.reshape(weights, [-1, queries, count * steps]), together)
+
+
+def _softmax_with_zero(logits: tf.Tensor) -> tf.Tensor:
+    """The softmax over the last axis and one more logit of 0, whose own weight is left out."""
+    more = tf.pad(logits, [[0, 0]] * (logits.shape.rank - 1) + [[1, 0]])
+    return tf.nn.softmax(more)[..., 1:]
 
 
 class SelfAttention(keras.layers.Layer):

@@ -28,7 +28,7 @@ import tf_keras as keras
 
 from schema import features, transformed
 from trainer.config import TrainerConfig
-from trainer.layers.attention import SelfAttention, attend
+from trainer.layers.attention import SelfAttention, attend, attend_each
 from trainer.layers.embedding import PaddedEmbedding, mean_of_embedded, trim
 from trainer.layers.recurrent import ResidualLstm
 from trainer.models.input_sizes import InputSizes
@@ -160,14 +160,17 @@ class Mgdspr(Towers):
         lists = [trim(query[name]) for name in _LONG_TERM]
         attributes = [behaved_items(rows, items, _LONG_TERM_ATTRIBUTES) for rows in lists]
         present = tf.stack([query[name][:, 0] > 0 for name in _LONG_TERM], axis=1)
-        found = []
-        for name in _LONG_TERM_ATTRIBUTES:
-            means = [
-                mean_of_embedded(self.item_fields[name](ids[name]), rows)
-                for rows, ids in zip(lists, attributes, strict=True)
-            ]
-            found.append(attend(grains, tf.stack(means, axis=1), present))
-        return tf.add_n(found)
+        memories = [
+            tf.stack(
+                [
+                    mean_of_embedded(self.item_fields[name](ids[name]), rows)
+                    for rows, ids in zip(lists, attributes, strict=True)
+                ],
+                axis=1,
+            )
+            for name in _LONG_TERM_ATTRIBUTES
+        ]
+        return attend_each(grains, tf.stack(memories, axis=1), present)
 
     def fuse(self, blocks: list[tf.Tensor], training: bool = False) -> tf.Tensor:
         """H_qu: one vector of the grains and what they found in behavior.

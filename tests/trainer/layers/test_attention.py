@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.layers.attention import SelfAttention, attend
+from trainer.layers.attention import SelfAttention, attend, attend_each
 from trainer.layers.recurrent import ResidualLstm
 
 RNG = np.random.default_rng(2)
@@ -19,6 +19,13 @@ def test_attention_is_a_softmax_over_present_and_zero_vectors():
         for vector, query in zip(got[row], QUERY[row], strict=True):
             weights = np.exp(memory @ query)
             np.testing.assert_allclose(vector, weights @ memory / weights.sum(), rtol=1e-4, atol=1e-6)
+
+
+def test_several_memories_are_attended_to_like_each_alone():
+    memories = RNG.normal(size=(3, 4, 5, 4)).astype(np.float32)
+    alone = [attend(tf.constant(QUERY), tf.constant(memories[:, n]), tf.constant(PRESENT)) for n in range(4)]
+    together = attend_each(tf.constant(QUERY), tf.constant(memories), tf.constant(PRESENT))
+    np.testing.assert_allclose(together, tf.add_n(alone), rtol=1e-4, atol=1e-6)
 
 
 def test_an_empty_memory_is_ignored():
