@@ -76,6 +76,8 @@ class Training(TrainingData):
         artifact.build(towers, self.reader, self.table)
         model = RetrievalModel(towers, self.config, self.table, self.positive_counts, self.word_subwords)
         model.compile(optimizer=optimizer or make_optimizer(self.config.optimizer))
+        # As the trainer does: a first step that makes the optimizer's variables is traced twice.
+        model.optimizer.build(model.trainable_variables)
         return model
 
     def batches(self) -> tf.data.Dataset:

@@ -72,7 +72,7 @@ class Projection(keras.layers.Layer):
           [batch, dim].
         """
         first, *others = [*self._dense, self._last]
-        x = first(inputs) if tf.is_tensor(inputs) else _map_parts(first, inputs)
+        x = first(inputs) if tf.is_tensor(inputs) else map_parts(first, inputs)
         for dense in others:
             x = dense(self._drop(x, training=training))
         return tf.math.l2_normalize(x if skip is None else x + skip, axis=-1, epsilon=1e-12)
@@ -82,7 +82,7 @@ class Projection(keras.layers.Layer):
         return {**super().get_config(), "hidden": self.hidden, "dim": self.dim, "dropout": self.dropout}
 
 
-def _map_parts(dense: keras.layers.Dense, parts: Sequence[Part]) -> tf.Tensor:
+def map_parts(dense: keras.layers.Dense, parts: Sequence[Part]) -> tf.Tensor:
     """What a dense layer makes of inputs in parts, [batch, units]."""
     if all(tf.is_tensor(part) for part in parts):
         return dense(tf.concat(parts, axis=-1))

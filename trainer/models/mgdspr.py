@@ -30,9 +30,10 @@ from schema import features, transformed
 from trainer.config import TrainerConfig
 from trainer.layers.attention import SelfAttention, attend, attend_each
 from trainer.layers.embedding import PaddedEmbedding, mean_of_embedded, trim
+from trainer.layers.projection import map_parts
 from trainer.layers.recurrent import ResidualLstm
 from trainer.models.input_sizes import InputSizes
-from trainer.models.towers import Tensors, Towers, behaved_items
+from trainer.models.towers import Tensors, Towers, behaved_items, embedded
 
 _ITEM_FIELDS = (transformed.ITEM_ROW, features.LEAF_CATEGORY, features.TOP_CATEGORY, features.BRAND, features.SHOP)
 _LONG_TERM_ATTRIBUTES = (transformed.ITEM_ROW, features.SHOP, features.LEAF_CATEGORY, features.BRAND)
@@ -141,8 +142,10 @@ class Mgdspr(Towers):
     def real_time(self, grains: tf.Tensor, rows: tf.Tensor, items: Tensors, training: bool = False) -> tf.Tensor:
         """H_real: what the grains find in the last day's items, [batch, grains, dim]."""
 
+        vectors, rows = self._behaved(rows, items, training)
+
         def states(rows: tf.Tensor) -> tf.Tensor:
-            read = self.real_time_lstm(self._behaved(rows, items), rows > 0, training=training)
+            read = self.real_time_lstm(tf.gather(vectors, rows), rows > 0, training=training)
             return self.real_time_attention(read, rows > 0, training=training)
 
         return _attend(grains, rows, states, training)
@@ -150,8 +153,10 @@ class Mgdspr(Towers):
     def short_term(self, grains: tf.Tensor, rows: tf.Tensor, items: Tensors, training: bool = False) -> tf.Tensor:
         """H_short: what the grains find in the items of the days before, [batch, grains, dim]."""
 
+        vectors, rows = self._behaved(rows, items, training)
+
         def states(rows: tf.Tensor) -> tf.Tensor:
-            return self.short_term_attention(self._behaved(rows, items), rows > 0, training=training)
+            return self.short_term_attention(tf.gather(vectors, rows), rows > 0, training=training)
 
         return _attend(grains, rows, states, training)
 
@@ -192,12 +197,25 @@ class Mgdspr(Towers):
     def _unigrams(self, query: Tensors) -> tf.Tensor:
         return self.tokens.mean(query[transformed.QUERY_UNIGRAMS])
 
-    def _behaved(self, rows: tf.Tensor, items: Tensors) -> tf.Tensor:
-        # Each item of the batch once, however many lists it is in.
-        distinct, place = tf.unique(tf.reshape(rows, [-1]))
+    def _behaved(self, rows: tf.Tensor, items: Tensors, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
+        """Each item of some lists once, however many lists it is in: vectors, and the lists as rows of these.
+
+        Args:
+          rows: [batch, width] int32 item rows shifted by one, 0 is padding.
+          items: columns of the item table.
+          training: whether equal fields of items are mapped once, which costs a single request more than it saves.
+
+        Returns:
+          [distinct, dim], the first one that of padding, and [batch, width] int32, 0 is padding.
+        """
+        distinct, place, _ = tf.unique_with_counts(tf.concat([[0], tf.reshape(rows, [-1])], axis=0))
         fields = behaved_items(distinct, items, _ITEM_FIELDS)
-        vectors = self.behaved_item(tf.concat([self.item_fields[name](fields[name]) for name in _ITEM_FIELDS], axis=-1))
-        return tf.reshape(tf.gather(vectors, place), tf.concat([tf.shape(rows), [self.settings.dim]], axis=0))
+        # All ids of items are distinct already.
+        parts = [
+            embedded(self.item_fields[name], fields[name], in_parts=training and name != transformed.ITEM_ROW)
+            for name in _ITEM_FIELDS
+        ]
+        return map_parts(self.behaved_item, parts), tf.reshape(place[1:], tf.shape(rows))
 
     def _finish(self, vector: tf.Tensor) -> tf.Tensor:
         return tf.math.l2_normalize(vector, axis=-1, epsilon=1e-12) if self.settings.unit_vectors else vector

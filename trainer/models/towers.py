@@ -183,7 +183,7 @@ class Towers(keras.layers.Layer):
             for one in lists:
                 ids = one.ids
                 if one.space is None and ids.shape[1] == 1:
-                    means.append(_embedded(one.embedding, ids[:, 0], in_parts))
+                    means.append(embedded(one.embedding, ids[:, 0], in_parts))
                     continue
                 terms = one.embedding.lists(ids)
                 means.append(terms.mean())
@@ -274,7 +274,7 @@ class Towers(keras.layers.Layer):
         """
         bags = self.item_bags(item)
         texts = [present_rows(bag.terms.mean()) if training and bag.field else bag.terms.mean() for bag in bags]
-        fields = [_embedded(self.item_fields[name], item[name], training) for name in self.sizes.categories]
+        fields = [embedded(self.item_fields[name], item[name], training) for name in self.sizes.categories]
         return projection([*texts, *fields], skip=self.lexical(bags) if self.lexical else None, training=training)
 
     def behavior(self, query: Tensors, items: Tensors) -> tf.Tensor:
@@ -300,7 +300,7 @@ class Towers(keras.layers.Layer):
         return tf.reshape(means, [-1, len(lists), self.settings.embedding_dim])
 
 
-def _embedded(embedding: PaddedEmbedding, ids: tf.Tensor, in_parts: bool) -> Part:
+def embedded(embedding: PaddedEmbedding, ids: tf.Tensor, in_parts: bool) -> Part:
     """Embeddings of one id each: [batch] int32 to [batch, dim]."""
     if not in_parts:
         return embedding(ids)
