@@ -19,7 +19,6 @@ from trainer import artifact
 from trainer.config import CUSTOM_CONFIG_KEY, TrainerConfig
 from trainer.train import train
 
-
 # Raised when what a checkpoint of a training means changes: the state of an older one is then not taken up.
 _STATE_LAYOUT = 2
 

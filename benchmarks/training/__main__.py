@@ -34,7 +34,8 @@ from trainer.input import training_batches
 from trainer.models import REGISTRY
 from trainer.optimizer import make_optimizer
 
-# A request has one positive, the others of the batch are its negatives: what a tutorial's example and step are.
+# A request has one positive, the others of the batch are its negatives: what a tutorial's example and step are. Its
+# texts are words; of the n-grams Souk reads one a text, the fewest there can be.
 TUTORIALS_TASK = (
     "batch_size=512",
     "max_positives=1",
@@ -42,10 +43,12 @@ TUTORIALS_TASK = (
     "catalog_queries.share=0.0",
     "history.enabled=false",
     "profile=false",
+    "clicked_units=0",
+    "query_subwords=1",
+    "title_subwords=1",
 )
 MANY_EPOCHS = 1000
 TOP_OPS = 15
-_TIMES = ("ms a step", "CPU ms", "requests/s")
 
 
 def beside_the_tutorials(artifacts: Artifacts, rounds: int) -> Table:
@@ -53,10 +56,11 @@ def beside_the_tutorials(artifacts: Artifacts, rounds: int) -> Table:
     config = data.trainer_config("two_tower", TUTORIALS_TASK)
     training = data.read_training(artifacts, config)
     tokens = training.sizes.unigrams + training.sizes.bigrams
-    table = _table(
+    table = _comparison(
         f"two_tower beside the tutorials' way: {config.batch_size} (query, item) pairs a step, {tokens:,} tokens, "
         f"width {config.embedding_dim}",
-        ("optimizer", "way", "ms a step", "CPU ms", "examples/s", "times the tutorials' way"),
+        *("optimizer", "way"),
+        ratio="times the tutorials' way",
     )
     rate = config.optimizer.learning_rate
     with tempfile.TemporaryDirectory() as folder:
@@ -78,10 +82,8 @@ def beside_the_tutorials(artifacts: Artifacts, rounds: int) -> Table:
 
 def reading(artifacts: Artifacts, rounds: int) -> Table:
     """Steps with the real input, shuffled anew in every epoch, against steps on one batch in memory."""
-    table = _table(
-        "steps with the real input beside steps on one batch in memory",
-        ("model", "input", *_TIMES, "times one batch's speed"),
-    )
+    title = "requests of steps with the real input, and of steps on one batch in memory"
+    table = _comparison(title, "model", "input", ratio="times one batch's speed")
     for name in REGISTRY:
         training = data.read_training(artifacts, data.trainer_config(name))
         config = training.config.model_copy(update={"epochs": MANY_EPOCHS})
@@ -100,10 +102,8 @@ def reading(artifacts: Artifacts, rounds: int) -> Table:
 
 def models(artifacts: Artifacts, rounds: int) -> Table:
     """Each model as the demo configures it."""
-    table = _table(
-        "the models, as the demo configures them",
-        ("", "model", "ms a step", "CPU ms", "requests/s", "times two_tower's speed"),
-    )
+    title = "requests of the models, as the demo configures them"
+    table = _comparison(title, "", "model", ratio="times two_tower's speed")
     trainings = {name: data.read_training(artifacts, data.trainer_config(name)) for name in REGISTRY}
     timings = interleave([training.contender(name) for name, training in trainings.items()], rounds)
     _add_rows(table, "", timings)
@@ -115,21 +115,21 @@ def models(artifacts: Artifacts, rounds: int) -> Table:
 def scaling(artifacts: Artifacts, rounds: int, model: str) -> list[Table]:
     """What a step costs as the batch, the catalog and the vocabulary grow."""
     training = data.read_training(artifacts, data.trainer_config(model))
-    by_batch = _table(f"{model} by batch size", ("", "requests a step", *_TIMES, "times the first"))
+    by_batch = _comparison(f"{model} by batch size", "", "requests a step", ratio="times the first")
     contenders = []
     for size in (128, 512, 2048):
         larger = data.replace(training, config=training.config.model_copy(update={"batch_size": size}))
         contenders.append(larger.contender(f"{size:,}"))
     _add_rows(by_batch, "", interleave(contenders, rounds))
 
-    by_catalog = _table(f"{model} by catalog size", ("", "items", *_TIMES, "times the first"))
+    by_catalog = _comparison(f"{model} by catalog size", "", "items", ratio="times the first")
     contenders = []
     for times in (1, 4, 16):
         larger = data.with_larger_catalog(training, times)
         contenders.append(larger.contender(f"{larger.table.size:,}"))
     _add_rows(by_catalog, "", interleave(contenders, rounds))
 
-    by_vocabulary = _table(f"{model} by vocabulary size", ("optimizer", "tokens", *_TIMES, "times the first"))
+    by_vocabulary = _comparison(f"{model} by vocabulary size", "optimizer", "tokens", ratio="times the first")
     rate = training.config.optimizer.learning_rate
     makers: dict[str, Callable[[], keras.optimizers.Optimizer]] = {
         "Souk's Adam": lambda: make_optimizer(training.config.optimizer),
@@ -170,6 +170,11 @@ def _table(title: str, columns: tuple[str, ...]) -> Table:
     return table
 
 
+def _comparison(title: str, *columns: str, ratio: str) -> Table:
+    """A table for `_add_rows`: of what is timed, and `ratio`, of time and of processor time."""
+    return _table(title, (*columns, "ms a step", "CPU ms", "a second", ratio, "by CPU"))
+
+
 def _add_rows(table: Table, group: str, timings: list[Timing]) -> None:
     for timing in timings:
         table.add_row(
@@ -179,6 +184,7 @@ def _add_rows(table: Table, group: str, timings: list[Timing]) -> None:
             f"{timing.cpu_milliseconds:.1f}",
             f"{timing.examples_per_second:,.0f}",
             "1" if timing is timings[0] else middle(timing.speed_over(timings[0])),
+            "1" if timing is timings[0] else middle(timing.thrift_over(timings[0])),
         )
     table.add_section()
 

@@ -62,6 +62,11 @@ class Timing:
         ours = self.contender.examples / self.seconds
         return ours / (other.contender.examples / other.seconds)
 
+    def thrift_over(self, other: "Timing") -> NDArray[np.float64]:
+        """How many times the examples per second of processor time of `other`, by round."""
+        ours = self.contender.examples / self.cpu_seconds
+        return ours / (other.contender.examples / other.cpu_seconds)
+
 
 def stepper(model: keras.Model, batches: tf.data.Dataset) -> Callable[[], Any]:
     """One step of `fit`, over batches that come again and again."""

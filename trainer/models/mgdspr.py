@@ -141,7 +141,6 @@ class Mgdspr(Towers):
 
     def real_time(self, grains: tf.Tensor, rows: tf.Tensor, items: Tensors, training: bool = False) -> tf.Tensor:
         """H_real: what the grains find in the last day's items, [batch, grains, dim]."""
-
         vectors, rows = self._behaved(rows, items, training)
 
         def states(rows: tf.Tensor) -> tf.Tensor:
@@ -152,7 +151,6 @@ class Mgdspr(Towers):
 
     def short_term(self, grains: tf.Tensor, rows: tf.Tensor, items: Tensors, training: bool = False) -> tf.Tensor:
         """H_short: what the grains find in the items of the days before, [batch, grains, dim]."""
-
         vectors, rows = self._behaved(rows, items, training)
 
         def states(rows: tf.Tensor) -> tf.Tensor:
