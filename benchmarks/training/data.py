@@ -150,6 +150,7 @@ def with_larger_vocabulary(training: Training, times: int, seed: int = 0) -> Tra
         sizes=replace(sizes, unigrams=sizes.unigrams * times, bigrams=sizes.bigrams * times),
         table=replace(training.table, columns=columns),
         requests=_changed(training.requests, spread),
+        word_subwords=np.concatenate([training.word_subwords[:1], *[training.word_subwords[1:]] * times]),
     )
 
 
