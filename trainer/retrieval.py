@@ -32,6 +32,8 @@ class RetrievalModel(tfrs.models.Model):
       word_subwords: character n-grams of words (`catalog_queries.subwords_of_words`).
     """
 
+    train_function: Callable[[Iterator[Mapping[str, tf.Tensor]]], dict[str, Any]] | None
+
     def __init__(
         self,
         towers: Towers,
