@@ -11,10 +11,11 @@
 Sampled softmax with temperature, in-batch negatives and the hard mixtures I_mix are set by `TrainerConfig`.
 
 Our reading [ours]: title words are the title's segments and the words of brand and category, which Taobao's titles
-hold; the Transformer has learned positions; a past query is the mean of its unigrams; an item of a behavior list and
-the item tower share one id embedding; with `multi_grain` off Q_mgs is q_1gram alone; with `fusion` off the means of
-the four blocks are concatenated and mapped linearly; a further text column of the catalog is read as the title is, and
-a categorical or numeric one adds its embedding. Our additions, all of them switched by `TrainerConfig`: vectors of unit
+hold; the Transformer over segments has learned positions, and the one that fuses has learned types of grains and of
+what they found, where CLS is a type alone; a past query is the mean of its unigrams; an item of a behavior list and the
+item tower share one id embedding; with `multi_grain` off Q_mgs is q_1gram alone; with `fusion` off the means of the
+four blocks are concatenated and mapped linearly; a further text column of the catalog is read as the title is, and a
+categorical or numeric one adds its embedding. Our additions, all of them switched by `TrainerConfig`: vectors of unit
 length, hidden ids in training, `LexicalSkip`.
 """
 
@@ -38,7 +39,7 @@ from trainer.models.towers import Tensors, Towers, behaved_items, embedded
 _ITEM_FIELDS = (transformed.ITEM_ROW, features.LEAF_CATEGORY, features.TOP_CATEGORY, features.BRAND, features.SHOP)
 _LONG_TERM_ATTRIBUTES = (transformed.ITEM_ROW, features.SHOP, features.LEAF_CATEGORY, features.BRAND)
 # Behavior lists up to each of these lengths are read together in training.
-_LIST_LENGTHS = (3, 8)
+_LIST_LENGTHS = (3, 8, 20, 50)
 _LONG_TERM = (features.LONG_TERM_CLICKS, features.LONG_TERM_ORDERS, features.LONG_TERM_CARTS)
 
 
@@ -58,7 +59,10 @@ class Mgdspr(Towers):
         self.real_time_attention = SelfAttention(dim, heads, name="real_time_attention")
         self.short_term_attention = SelfAttention(dim, heads, name="short_term_attention")
         if config.fusion:
-            self.cls = self.add_weight(name="cls", shape=[dim], initializer="random_uniform")
+            grains = 1 if not config.multi_grain else 6 if config.history.enabled else 5
+            blocks = 4 if config.history.enabled else 1
+            # What tells CLS, the grains and what each found in each span of behavior from each other.
+            self.types = self.add_weight(name="types", shape=[1 + blocks * grains, dim], initializer="random_uniform")
             self.fusion = SelfAttention(dim, heads, 4 * dim, config.dropout, name="fusion")
         else:
             self.concatenation = keras.layers.Dense(dim, name="concatenation")
@@ -187,8 +191,7 @@ class Mgdspr(Towers):
         """
         if not self.settings.fusion:
             return self.concatenation(tf.concat([tf.reduce_mean(block, axis=1) for block in blocks], axis=1))
-        cls = tf.tile(self.cls[tf.newaxis, tf.newaxis], [tf.shape(blocks[0])[0], 1, 1])
-        sequence = tf.concat([cls, *blocks], axis=1)
+        sequence = tf.pad(tf.concat(blocks, axis=1), [[0, 0], [1, 0], [0, 0]]) + self.types
         # The normalization at the end of the block gives length sqrt(dim); this brings it to that of a lexical vector.
         return self.fusion.first(sequence, training=training) / self.settings.dim**0.5
 
