@@ -21,8 +21,9 @@ from trainer.config import NegativesConfig, OptimizerConfig, TrainerConfig
 from trainer.train import train
 
 CONFIG = TransformConfig(min_bigram_count=1, min_phrase_count=2, phrase_penalty=0.5)
-# Narrow, and enough to find what was searched for.
+# Narrow, and enough to find what was searched for. Two heads, so that the searches of several are united.
 TRAINER = TrainerConfig(
+    heads=2,
     embedding_dim=16,
     dim=16,
     hidden=(32,),

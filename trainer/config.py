@@ -10,24 +10,19 @@ from schema.settings import Settings
 
 CUSTOM_CONFIG_KEY = "trainer_config"
 
-# Where a model is not what it is in its paper without a setting, that setting is the model's own default.
+# What a model has otherwise than the rest, because it is in its paper and costs nothing here.
 MODEL_DEFAULTS: Final[Mapping[str, Mapping[str, Any]]] = {
-    "two_tower": {"heads": 1},
-    "dpsr": {"heads": 2},
-    "mgdspr": {"heads": 1, "profile": False, "negatives": {"mixed": 32}},
-    "mmse": {"heads": 1, "loss": {"ranking_weight": 1.0}},
+    "mgdspr": {
+        "profile": False,
+        "history": {"real_time_items": 50, "short_term_items": 100, "long_term_items": 100},
+        "negatives": {"mixed": 32},
+    },
 }
 # Models whose query and title are also read as segments.
 SEGMENT_MODELS: Final = ("mgdspr", "mmse")
 
 # Epochs, each with its validation, into which the `min_steps` of a small log are divided.
 MIN_EPOCHS: Final = 30
-# What `fitted` goes by.
-_BATCH_SIZES: Final = (512, 64)
-_STEPS_PER_PASS: Final = 50
-_EPOCHS: Final = 10
-_PATIENCE: Final = 2
-_STEPS_OF_PATIENCE: Final = 100
 
 Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[int, Field(ge=0)]
@@ -44,9 +39,13 @@ class LossConfig(Settings):
         without which in-batch negatives punish popular items (Yi et al., RecSys 2019).
       order_weight: weight of an ordered item; a clicked one weighs 1.
       ranking_weight: weight of MMSE's ranking loss among the items of one search (arXiv 2303.11009), added to the loss
-        above; 0 leaves it out. `mmse` has 1.0.
-      ranking_margin: by how much an item must outscore one of the same search that got one stage less far. As all of
-        the ranking loss it is in logits, scores divided by `temperature`, so that both losses have one scale.
+        above; 0 leaves it out, for it costs more recall than it gains in the order of a page.
+      ranking_kind: of each pair of a search of which one item got further, `hinge` or `logistic` (RankNet). `levels`,
+        softmax only, is a softmax of each item among those of the search that got less far and the negatives, so that
+        a shown item beats these (after MOPPR, arXiv 2210.04170).
+      ranking_margin: `hinge` only; by how much an item must outscore one of the same search that got one stage less
+        far. As all of the ranking loss it is in logits, scores divided by `temperature`, so that both losses have one
+        scale.
       ranking_items: shown and not clicked items of a search that the ranking loss reads, the topmost first.
     """
 
@@ -56,6 +55,7 @@ class LossConfig(Settings):
     logq_correction: bool = True
     order_weight: float = Field(1.0, gt=0.0)
     ranking_weight: float = Field(0.0, ge=0.0)
+    ranking_kind: Literal["hinge", "logistic", "levels"] = "hinge"
     ranking_margin: float = Field(1.0, ge=0.0)
     ranking_items: Positive = 4
 
@@ -89,7 +89,7 @@ class NegativesConfig(Settings):
 
 
 class HistoryConfig(Settings):
-    """How much of a user's behavior the query tower reads, newest first.
+    """How much of a user's behavior the query tower reads, newest first. `mgdspr` has 50, 100 and 100 items.
 
     Attributes:
       enabled: off gives a model that is not personalized by behavior.
@@ -192,7 +192,7 @@ class TrainerConfig(Settings):
       embedding_dim: width of every input embedding.
       dim: width of the vectors that are searched, without that of a text encoder. `mgdspr` needs `embedding_dim` to be
         equal.
-      heads: query vectors per request: 2 for `dpsr`, one for the others.
+      heads: `dpsr` only; query vectors per request, of which each searches for itself.
       hidden: widths of the ReLU layers before the last one, which has width `dim`.
       beta: temperature of DPSR's soft weighting of heads in training; near 0 it is the best head alone.
       dropout: share of the hidden layers' outputs that are dropped in training.
@@ -236,7 +236,7 @@ class TrainerConfig(Settings):
     model: Literal["two_tower", "dpsr", "mgdspr", "mmse"] = "dpsr"
     embedding_dim: Positive = 192
     dim: Positive = 192
-    heads: Positive = 2
+    heads: Positive = 1
     hidden: tuple[Positive, ...] = (256, 128)
     beta: float = Field(0.1, gt=0.0)
     dropout: float = Field(0.0, ge=0.0, lt=1.0)
@@ -291,7 +291,7 @@ class TrainerConfig(Settings):
     def _complete_by_model(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
-        return _merged(MODEL_DEFAULTS.get(values.get("model", "dpsr"), MODEL_DEFAULTS["dpsr"]), values)
+        return _merged(MODEL_DEFAULTS.get(values.get("model", "dpsr"), {}), values)
 
     @model_validator(mode="after")
     def _fits_the_model(self) -> "TrainerConfig":
@@ -310,25 +310,11 @@ class TrainerConfig(Settings):
             raise ValueError(
                 "`negatives.mixed` needs the softmax loss: set `loss.kind: softmax`, or `negatives.mixed: 0`"
             )
+        if self.loss.ranking_weight and self.loss.ranking_kind == "levels" and self.loss.kind == "hinge":
+            raise ValueError(
+                "`loss.ranking_kind: levels` needs `loss.kind: softmax`: set that, or another `loss.ranking_kind`"
+            )
         return self
-
-
-def fitted(config: TrainerConfig, requests: int) -> TrainerConfig:
-    """The settings with those that go by the log chosen for one of this many training requests."""
-    largest, smallest = _BATCH_SIZES
-    size = config.batch_size or largest
-    while not config.batch_size and size > smallest and requests < _STEPS_PER_PASS * size:
-        size //= 2
-    steps = -(-max(1, requests) // size)
-    # A small log's epoch is several passes (`trainer.resume.TrainingPlan`).
-    steps_per_epoch = max(steps, config.min_steps // MIN_EPOCHS)
-    return config.model_copy(
-        update={
-            "batch_size": size,
-            "epochs": config.epochs or max(_EPOCHS, -(-3 * config.min_steps // steps)),
-            "patience": config.patience or max(_PATIENCE, -(-_STEPS_OF_PATIENCE // steps_per_epoch)),
-        }
-    )
 
 
 def _merged(defaults: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:

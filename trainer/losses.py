@@ -50,24 +50,57 @@ def sampled_softmax_loss(positive: tf.Tensor, *log_sums: tf.Tensor) -> tf.Tensor
     return tf.nn.softplus(every - positive)
 
 
-def stage_ranking_loss(scores: tf.Tensor, stages: tf.Tensor, margin: float) -> tf.Tensor:
+def stage_ranking_loss(scores: tf.Tensor, stages: tf.Tensor, kind: str, margin: float) -> tf.Tensor:
     """MMSE's ranking loss among the items of one search (arXiv 2303.11009), our reading of its abstract [ours].
 
-    `sum over pairs with stage(i) > stage(j) of max(0, m_ij - s_i + s_j)`, as a mean over pairs, with `m_ij` = `margin`
-    times how many stages apart the two are: ordered over clicked over shown.
+    A mean over pairs with `stage(i) > stage(j)`: ordered over clicked over shown. Of each pair `hinge` has
+    `max(0, m_ij - s_i + s_j)`, with `m_ij` = `margin` times how many stages apart the two are; `logistic` has
+    `log(1 + exp(s_j - s_i))` (RankNet, Burges et al., ICML 2005).
 
     Args:
       scores: [requests, items].
       stages: [requests, items] int, `schema.features.Stage`; 0 is padding.
-      margin: for one stage.
+      kind: `hinge` or `logistic`.
+      margin: for one stage, of `hinge`.
 
     Returns:
       Scalar, the mean over requests that have such a pair; 0 where none has.
     """
     apart = tf.cast(stages[:, :, tf.newaxis] - stages[:, tf.newaxis, :], scores.dtype)
-    there = stages > 0
-    counted = tf.cast((apart > 0) & there[:, :, tf.newaxis] & there[:, tf.newaxis, :], scores.dtype)
-    violations = tf.nn.relu(margin * apart - scores[:, :, tf.newaxis] + scores[:, tf.newaxis, :]) * counted
-    pairs = tf.reduce_sum(counted, axis=[1, 2])
-    by_request = tf.math.divide_no_nan(tf.reduce_sum(violations, axis=[1, 2]), pairs)
-    return tf.math.divide_no_nan(tf.reduce_sum(by_request), tf.math.count_nonzero(pairs, dtype=scores.dtype))
+    behind = scores[:, tf.newaxis, :] - scores[:, :, tf.newaxis]
+    costs = tf.nn.softplus(behind) if kind == "logistic" else tf.nn.relu(margin * apart + behind)
+    return _mean_by_request(costs, _got_less_far(stages))
+
+
+def level_loss(logits: tf.Tensor, stages: tf.Tensor, sampled: tf.Tensor) -> tf.Tensor:
+    """Levels of one search, the lowest of them the sampled negatives (after MOPPR, arXiv 2210.04170) [ours].
+
+    Each item's cross entropy among itself, the items of its search that got less far and the sampled negatives.
+
+    Args:
+      logits: [requests, items].
+      stages: [requests, items] int, `schema.features.Stage`; 0 is padding.
+      sampled: [requests], `log_sum` over the sampled negatives.
+
+    Returns:
+      Scalar, the mean over requests that have an item; 0 where none has.
+    """
+    lowest = tf.constant(_MASKED, logits.dtype)
+    below = tf.reduce_logsumexp(tf.where(_got_less_far(stages), logits[:, tf.newaxis, :], lowest), axis=2)
+    others = tf.reduce_logsumexp(tf.stack([below, tf.broadcast_to(sampled[:, tf.newaxis], tf.shape(below))]), axis=0)
+    return _mean_by_request(tf.nn.softplus(others - logits), stages > 0)
+
+
+def _got_less_far(stages: tf.Tensor) -> tf.Tensor:
+    """Which second item of a request is there and got less far than the first: [requests, items, items] bool."""
+    second = stages[:, tf.newaxis, :]
+    return (stages[:, :, tf.newaxis] > second) & (second > 0)
+
+
+def _mean_by_request(costs: tf.Tensor, counted: tf.Tensor) -> tf.Tensor:
+    """Mean over requests with something `counted`, [requests, ...] bool, of the mean of its costs; 0 without any."""
+    counted = tf.cast(counted, costs.dtype)
+    axes = list(range(1, costs.shape.rank))
+    counts = tf.reduce_sum(counted, axis=axes)
+    by_request = tf.math.divide_no_nan(tf.reduce_sum(costs * counted, axis=axes), counts)
+    return tf.math.divide_no_nan(tf.reduce_sum(by_request), tf.math.count_nonzero(counts, dtype=costs.dtype))

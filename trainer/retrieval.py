@@ -104,16 +104,14 @@ class RetrievalModel(tfrs.models.Model):
 
         ordered = tf.boolean_mask(inputs[features.STAGES], is_positive) == int(Stage.ORDERED)
         weight = tf.where(ordered, self._config.loss.order_weight, 1.0)
-        by_positive = self._retrieval_loss(positive, negative, masked, request, positive_rows, candidates)
+        by_positive, sampled = self._retrieval_loss(positive, negative, masked, request, positive_rows, candidates)
         loss = tf.math.divide_no_nan(tf.reduce_sum(by_positive * weight), tf.reduce_sum(weight))
         if SHOWN_ITEMS in rows:
             of_request = tf.scatter_nd(tf.where(is_positive), positive, tf.shape(is_positive, out_type=tf.int64))
             scores = tf.concat([of_request, self._own_scores(query, items[SHOWN_ITEMS])], axis=1)
             shown = tf.where(rows[SHOWN_ITEMS] >= 0, int(Stage.SHOWN), 0)
             stages = tf.concat([inputs[PAGE_STAGES], shown], axis=1)
-            logits = scores / self._config.loss.temperature
-            ranking = losses.stage_ranking_loss(logits, stages, self._config.loss.ranking_margin)
-            loss += self._config.loss.ranking_weight * ranking
+            loss += self._config.loss.ranking_weight * self._ranking_loss(scores, stages, sampled)
         return loss
 
     def _with_catalog_queries(self, inputs: Mapping[str, tf.Tensor], random_rows: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -171,8 +169,11 @@ class RetrievalModel(tfrs.models.Model):
         request: tf.Tensor,
         positive_rows: tf.Tensor,
         candidates: negatives.Candidates,
-    ) -> tf.Tensor:
-        """The loss of each positive, [positives].
+    ) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """The loss of each positive, [positives], and `log_sum` over the negatives of each request, [requests].
+
+        That sum is corrected as a request's own item would be, so that the logits of one compare with it; hinge has
+        none.
 
         Args:
           positive: [positives] scores.
@@ -185,7 +186,7 @@ class RetrievalModel(tfrs.models.Model):
         settings, own_settings = self._config.loss, self._config.negatives
         if settings.kind == "hinge":
             negative, masked = tf.gather(negative, request), tf.gather(masked, request)
-            return losses.hinge_loss(positive, negative, masked, settings.margin)
+            return losses.hinge_loss(positive, negative, masked, settings.margin), None
         of_positive = of_shared = of_own = 0.0
         if settings.logq_correction:
             of_positive, of_shared = (
@@ -195,8 +196,17 @@ class RetrievalModel(tfrs.models.Model):
             of_own = negatives.log_expected_own(of_shared, own_settings)
             own = tf.shape(negative)[1] - tf.size(candidates.rows)
             of_shared = tf.concat([of_shared, tf.fill([own], of_own)], axis=0)
-        sums = [tf.gather(losses.log_sum(negative / settings.temperature - of_shared, masked), request)]
+        sampled = losses.log_sum(negative / settings.temperature - of_shared, masked)
+        sums = [tf.gather(sampled, request)]
         if own_settings.mixed:
             mixed = negatives.mixed_negatives(positive, negative, masked, request, own_settings, self._random)
             sums.append(losses.log_sum(mixed / settings.temperature - of_own, tf.zeros_like(mixed, tf.bool)))
-        return losses.sampled_softmax_loss(positive / settings.temperature - of_positive, *sums)
+        return losses.sampled_softmax_loss(positive / settings.temperature - of_positive, *sums), sampled + of_own
+
+    def _ranking_loss(self, scores: tf.Tensor, stages: tf.Tensor, sampled: tf.Tensor | None) -> tf.Tensor:
+        """The loss among the items of each search, [requests, items] scores and stages, as `ranking_kind` has it."""
+        settings = self._config.loss
+        logits = scores / settings.temperature
+        if settings.ranking_kind == "levels":
+            return losses.level_loss(logits, stages, sampled)
+        return losses.stage_ranking_loss(logits, stages, settings.ranking_kind, settings.ranking_margin)

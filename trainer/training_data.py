@@ -12,7 +12,8 @@ from schema.settings import InputError
 from schema.transformed import Vocabulary
 from trainer.catalog_queries import subwords_of_words
 from trainer.clicked_queries import with_clicked_words
-from trainer.config import TrainerConfig, fitted
+from trainer.config import TrainerConfig
+from trainer.fitted_config import fitted
 from trainer.input import SearchReader, positive_counts, split_requests
 from trainer.item_table import ItemReader, ItemTable, read_item_table
 from trainer.models import InputSizes

@@ -28,7 +28,8 @@ from schema import features
 from schema.artifacts import split_folder
 from trainer import artifact
 from trainer import train as trainer_train
-from trainer.config import TrainerConfig, fitted
+from trainer.config import TrainerConfig
+from trainer.fitted_config import fitted
 
 _ROOT = Path(__file__).resolve().parents[2]
 _WARM_UP_CALLS = 10

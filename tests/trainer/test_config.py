@@ -2,7 +2,8 @@
 
 import pytest
 
-from trainer.config import TextEncoderConfig, TrainerConfig, fitted
+from trainer.config import TextEncoderConfig, TrainerConfig
+from trainer.fitted_config import fitted
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from schema import features, transformed
 from trainer import artifact
-from trainer.config import HistoryConfig, TextEncoderConfig, TrainerConfig
+from trainer.config import HistoryConfig, LossConfig, TextEncoderConfig, TrainerConfig
 from trainer.input import SearchReader
 from trainer.item_table import ItemReader, ItemTable
 from trainer.models import InputSizes
@@ -13,8 +13,8 @@ from trainer.models.catalog_start import start_from_catalog
 COLUMNS = {"text_description": 50, "categorical_color": 7, "numeric_rating": transformed.NUMERIC_BUCKETS}
 SIZES = InputSizes(50, 60, 30, 20, 5, 6, 4, 3, {"profile_gender": 3}, COLUMNS)
 CONFIGS = {
-    "two_tower": TrainerConfig(model="two_tower", heads=1, embedding_dim=8, dim=4, hidden=(32,)),
-    "dpsr 1 head": TrainerConfig(model="dpsr", heads=1, embedding_dim=8, dim=4, hidden=(32,)),
+    "two_tower": TrainerConfig(model="two_tower", embedding_dim=8, dim=4, hidden=(32,)),
+    "dpsr 1 head": TrainerConfig(model="dpsr", embedding_dim=8, dim=4, hidden=(32,)),
     "dpsr 3 heads": TrainerConfig(model="dpsr", heads=3, embedding_dim=8, dim=4, hidden=(32,)),
     "mgdspr": TrainerConfig(model="mgdspr", embedding_dim=8, dim=8, attention_heads=2, profile=False),
     "mgdspr, nothing but the query": TrainerConfig(
@@ -28,7 +28,13 @@ CONFIGS = {
         history=HistoryConfig(enabled=False),
     ),
     "mgdspr, no fusion": TrainerConfig(model="mgdspr", embedding_dim=8, dim=8, attention_heads=2, fusion=False),
-    "mmse": TrainerConfig(model="mmse", embedding_dim=8, dim=4, hidden=(32,)),
+    "mmse": TrainerConfig(
+        model="mmse",
+        embedding_dim=8,
+        dim=4,
+        hidden=(32,),
+        loss=LossConfig(ranking_weight=1.0, ranking_kind="levels"),
+    ),
     "mmse, fused before": TrainerConfig(model="mmse", embedding_dim=8, dim=4, hidden=(32,), fusion=False),
     "mmse, one grain": TrainerConfig(
         model="mmse", embedding_dim=8, dim=4, profile=False, multi_grain=False, history=HistoryConfig(enabled=False)
@@ -167,6 +173,13 @@ def test_each_part_of_behavior_moves_the_query(name):
         if feature == transformed.HISTORY_QUERY_UNIGRAMS:
             other[transformed.HISTORY_QUERY_INDEX] = tf.zeros_like(query[transformed.HISTORY_QUERY_INDEX])
         assert not np.allclose(towers.encode_query(other, columns), vectors), feature
+
+
+def test_mgdspr_tells_spans_of_behavior_apart():
+    towers, _, _ = make(CONFIGS["mgdspr"])
+    grains, one, other = (tf.random.stateless_normal([2, 6, 8], [3, n]) for n in range(3))
+    fused = towers.fuse([grains, one, other, one]).numpy()
+    assert not np.allclose(towers.fuse([grains, other, one, one]), fused)
 
 
 def test_heads_differ_and_history_and_profile_move_the_query():

@@ -153,6 +153,11 @@ def test_a_log_without_clicks_is_refused(shop, tmp_path):
         train(TRAINER, shop.transform, [str(tmp_path / "train.gz")], shop.files("catalog"), str(tmp_path))
 
 
+def test_levels_refuse_the_hinge_loss():
+    with pytest.raises(InputError, match=r"`loss.ranking_kind: levels` needs `loss.kind: softmax`: set"):
+        TrainerConfig.parse({"loss": {"kind": "hinge", "ranking_weight": 1.0, "ranking_kind": "levels"}})
+
+
 def test_two_tower_refuses_several_heads():
     with pytest.raises(InputError, match=r"`two_tower` has one query vector: set `heads: 1`"):
         TrainerConfig.parse({"model": "two_tower", "heads": 2})

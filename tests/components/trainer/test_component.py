@@ -35,11 +35,11 @@ def do(inputs=None, config=None, **properties):
 
 
 def test_a_run_may_replace_settings_of_the_training(handed_on):
-    do(overrides="model=mmse epochs=3")
+    do(overrides="model=mgdspr epochs=3")
     [(inputs, _, properties)] = handed_on
     config = TrainerConfig.from_json(json.loads(properties["custom_config"])[CUSTOM_CONFIG_KEY])
-    assert config == TrainerConfig.parse({"model": "mmse", "epochs": 3})
-    assert (config.heads, config.loss.ranking_weight) == (1, 1.0)
+    assert config == TrainerConfig.parse({"model": "mgdspr", "epochs": 3})
+    assert (config.profile, config.negatives.mixed) == (False, 32)
     assert properties["run_fn"] == "trainer.run_fn.run_fn"
     assert inputs == {}
 
@@ -47,13 +47,13 @@ def test_a_run_may_replace_settings_of_the_training(handed_on):
 @pytest.mark.parametrize(
     ("given", "overrides", "expected"),
     [
-        ({"model": "mmse"}, "model=dpsr", {"model": "dpsr"}),
-        ({"model": "mmse", "dim": 32}, "model=dpsr", {"model": "dpsr", "dim": 32}),
-        ({"loss": {"temperature": 0.1}}, "model=mmse", {"model": "mmse", "loss": {"temperature": 0.1}}),
+        ({"model": "mgdspr"}, "model=dpsr", {"model": "dpsr"}),
+        ({"model": "mgdspr", "recall_k": 32}, "model=dpsr", {"model": "dpsr", "recall_k": 32}),
+        ({"loss": {"temperature": 0.1}}, "model=mgdspr", {"model": "mgdspr", "loss": {"temperature": 0.1}}),
         (
-            {"model": "mmse", "loss": {"ranking_weight": 0.5}},
+            {"model": "mgdspr", "negatives": {"mixed": 8}},
             "epochs=3",
-            {"model": "mmse", "loss": {"ranking_weight": 0.5}},
+            {"model": "mgdspr", "negatives": {"mixed": 8}},
         ),
     ],
 )
