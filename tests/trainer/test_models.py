@@ -182,6 +182,24 @@ def test_mgdspr_tells_spans_of_behavior_apart():
     assert not np.allclose(towers.fuse([grains, other, one, one]), fused)
 
 
+def test_where_nobody_has_behavior_the_lstm_learns_nothing():
+    """Its op leaves the gradient of an empty batch as it finds the memory, so that only some of the steps would fail."""
+    towers, reader, table = make(CONFIGS["mgdspr"])
+    query, columns = make_query(reader), table.as_tensors()
+    query[features.REAL_TIME_ITEMS] = tf.zeros_like(query[features.REAL_TIME_ITEMS])
+    weights = towers.real_time_lstm.trainable_variables
+
+    @tf.function
+    def gradients() -> list[tf.Tensor]:
+        with tf.GradientTape() as tape:
+            score = tf.reduce_sum(towers.encode_query(query, columns, training=True)[..., 0])
+        return tape.gradient(score, weights)
+
+    for _ in range(5):
+        for gradient in gradients():
+            np.testing.assert_array_equal(gradient, np.zeros(gradient.shape))
+
+
 def test_heads_differ_and_history_and_profile_move_the_query():
     towers, reader, table = make(CONFIGS["dpsr 3 heads"])
     query, columns = make_query(reader), table.as_tensors()

@@ -244,7 +244,8 @@ def _attend(grains: tf.Tensor, rows: tf.Tensor, states: Callable[[tf.Tensor], tf
     found = []
     for shortest, longest in itertools.pairwise((0, *_LIST_LENGTHS, rows.dtype.max)):
         some = tf.where((lengths > shortest) & (lengths <= longest))
-        held = trim(tf.gather_nd(rows, some), shortest=1)
-        memory = attend(tf.gather_nd(grains, some), states(held), held > 0)
+        # A list of nothing beside them: of no list at all the LSTM's op leaves its gradient as it finds the memory.
+        held = trim(tf.pad(tf.gather_nd(rows, some), [[0, 1], [0, 0]]), shortest=1)
+        memory = attend(tf.gather_nd(grains, some), states(held)[:-1], held[:-1] > 0)
         found.append(tf.scatter_nd(some, memory, tf.shape(grains, out_type=tf.int64)))
     return tf.add_n(found)
