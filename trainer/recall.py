@@ -83,7 +83,9 @@ def positive_ranks(scores: tf.Tensor, positives: tf.Tensor) -> tf.RaggedTensor:
     rows = tf.boolean_mask(positives, positives >= 0)
     of_request = tf.gather(scores, request)
     own = tf.gather(of_request, rows, batch_dims=1)
-    ranks = tf.math.count_nonzero(~(of_request < own[:, tf.newaxis]), axis=1, dtype=tf.int32)
+    # Less what is worse, where `~(a < b)` would say the same: Grappler makes `a >= b` of it, of which NaN is no part.
+    worse = tf.math.count_nonzero(of_request < own[:, tf.newaxis], axis=1, dtype=tf.int32)
+    ranks = tf.shape(scores)[1] - worse
     return tf.RaggedTensor.from_value_rowids(ranks, request, nrows=tf.shape(positives, tf.int64)[0], validate=False)
 
 

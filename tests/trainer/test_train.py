@@ -88,9 +88,10 @@ def test_recall_and_ndcg_agree_with_a_plain_python_count(trained, shop):
     assert measured == pytest.approx({"recall@3": np.mean(shares), "ndcg": np.mean(gains)}, abs=1e-6)
 
 
+@pytest.mark.usefixtures("optimized_graphs")
 def test_items_of_equal_score_or_none_rank_before_a_positive():
     scores = tf.constant([[0.1, 0.9, 0.1], [0.5, 0.5, 0.5], [math.nan] * 3])
-    ranks = positive_ranks(scores, tf.constant([[1, 0], [2, -1], [0, -1]]))
+    ranks = tf.function(positive_ranks)(scores, tf.constant([[1, 0], [2, -1], [0, -1]]))
     assert ranks.to_list() == [[1, 3], [3], [3]]
     np.testing.assert_allclose(recall_by_rank(ranks, 1), [0.5, 0, 0])
     expected = [(1 + 1 / 2) / (1 + 1 / math.log2(3)), 1 / 2, 1 / 2]
