@@ -36,7 +36,7 @@ from schema.features import Stage
 
 K = 100
 # How far a vector of unit length is moved.
-STEPS = (0.3, 0.6, 1.0)
+STEPS = (0.1, 0.3, 0.6)
 
 Vectors = NDArray[np.float32]
 
@@ -85,7 +85,8 @@ def main() -> None:
             f"moved by {step}: to those of each meaning, a vector each": recall(each),
             f"moved by {step}: to those of the meaning that it had": recall(known),
         }
-    print_table(measured, QueryBootstrap([asked[n] for n in chosen]), servable.card.get("heads", 1))
+    model = f"{servable.card['model']}, {vectors.shape[1]} head(s), {vectors.shape[2]} numbers"
+    print_table(measured, QueryBootstrap([asked[n] for n in chosen]), model)
 
 
 def run(folder: Path, heads: int) -> tuple[str, str]:
@@ -125,10 +126,10 @@ def unit(vector: Vectors) -> Vectors:
     return vector / max(float(np.linalg.norm(vector)), 1e-9)
 
 
-def print_table(measured: dict[str, FloatArray], bootstrap: QueryBootstrap, heads: int) -> None:
+def print_table(measured: dict[str, FloatArray], bootstrap: QueryBootstrap, about: str) -> None:
     """Prints recall@k of each and how it differs from the model's."""
     model = measured["the model"]
-    table = Table(title=f"{len(model)} requests of ambiguous queries, model of {heads} head(s), simulated demo shop")
+    table = Table(title=f"{len(model)} requests of ambiguous queries, simulated demo shop; {about}")
     for column in ("query vectors", f"recall@{K}", "against the model, 95 %"):
         table.add_column(column, justify="left" if column == "query vectors" else "right")
     for name, recall in measured.items():
