@@ -26,12 +26,13 @@ from rich.table import Table
 from benchmarks.demo_shop import EXAMPLES, SERVABLE, run_demo
 from components.recall_gate.config import GateConfig
 from evaluation.bootstrap import QueryBootstrap
-from evaluation.eval_set import EvalCatalog, normalize_query, read_catalog, read_requests
+from evaluation.eval_set import normalize_query, read_catalog, read_requests
 from evaluation.exact_search import exact_search
 from evaluation.metrics import FloatArray, first_ranks, recall_at
 from evaluation.servable import LoadedServable
 from evaluation.training_counts import ClickedQueries, read_training
 from pipeline.bench.ambiguity import SECOND_MEANING, ambiguous_queries
+from schema import features
 from schema.features import Stage
 
 K = 100
@@ -52,7 +53,8 @@ def main() -> None:
     gains = {int(Stage.CLICKED): gate.clicked_gain, int(Stage.ORDERED): gate.ordered_gain}
     requests = read_requests(examples, catalog, gate.max_eval_requests, gate.seed, gains)
     clicks = clicks_of(read_training(examples, catalog).clicked)
-    ambiguous = ambiguous_queries({query: leaves(of_query, catalog) for query, of_query in clicks.items()})
+    leaf_of = [features.CATEGORY_SEPARATOR.join(path) for path in catalog.category_paths]
+    ambiguous = ambiguous_queries({query: leaves(of_query, leaf_of) for query, of_query in clicks.items()})
     asked = [normalize_query(query) for query in requests.queries]
 
     relevant, servable = requests.relevant, LoadedServable(servable_dir)
@@ -73,10 +75,10 @@ def main() -> None:
         every, each, known = [], [], []
         for n in chosen:
             query, of_query = unit(vectors[n].mean(axis=0)), clicks[asked[n]]
-            counts = leaves(of_query, catalog)
+            counts = leaves(of_query, leaf_of)
             meanings = [leaf for leaf, count in counts.items() if count >= SECOND_MEANING * counts.total()]
-            meant = Counter(catalog.category_paths[row] for row in own[n]).most_common(1)[0][0]
-            of_leaf = {leaf: only(of_query, leaf, catalog) for leaf in (*meanings, meant)}
+            meant = Counter(leaf_of[row] for row in own[n]).most_common(1)[0][0]
+            of_leaf = {leaf: only(of_query, leaf, leaf_of) for leaf in (*meanings, meant)}
             every.append(unit(query + step * center(of_query, items))[np.newaxis])
             each.append(np.stack([unit(query + step * center(of_leaf[leaf], items)) for leaf in meanings]))
             known.append(unit(query + step * center(of_leaf[meant] or of_query, items))[np.newaxis])
@@ -103,17 +105,17 @@ def clicks_of(pairs: ClickedQueries) -> dict[str, Counter[int]]:
     return found
 
 
-def leaves(clicks: Counter[int], catalog: EvalCatalog) -> Counter[tuple[str, ...]]:
-    """Clicks by leaf category."""
-    found: Counter[tuple[str, ...]] = Counter()
+def leaves(clicks: Counter[int], leaf_of: Sequence[str]) -> Counter[str]:
+    """Clicks by leaf category, of which there is one for each catalog row."""
+    found: Counter[str] = Counter()
     for row, count in clicks.items():
-        found[catalog.category_paths[row]] += count
+        found[leaf_of[row]] += count
     return found
 
 
-def only(clicks: Counter[int], leaf: tuple[str, ...], catalog: EvalCatalog) -> Counter[int]:
+def only(clicks: Counter[int], leaf: str, leaf_of: Sequence[str]) -> Counter[int]:
     """Those of one leaf category."""
-    return Counter({row: count for row, count in clicks.items() if catalog.category_paths[row] == leaf})
+    return Counter({row: count for row, count in clicks.items() if leaf_of[row] == leaf})
 
 
 def center(clicks: Counter[int], items: Vectors) -> Vectors:

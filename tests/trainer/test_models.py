@@ -183,7 +183,7 @@ def test_mgdspr_tells_spans_of_behavior_apart():
 
 
 def test_where_nobody_has_behavior_the_lstm_learns_nothing():
-    """Its op leaves the gradient of an empty batch as it finds the memory, so that only some of the steps would fail."""
+    """Its op leaves the gradient of an empty batch as it finds the memory: only some of the steps would fail."""
     towers, reader, table = make(CONFIGS["mgdspr"])
     query, columns = make_query(reader), table.as_tensors()
     query[features.REAL_TIME_ITEMS] = tf.zeros_like(query[features.REAL_TIME_ITEMS])
