@@ -97,8 +97,7 @@ def test_towers_give_unit_vectors_of_the_configured_shape(config):
     items = towers.encode_items(table.as_tensors())
     assert query.shape == (3, config.heads, config.dim)
     assert items.shape == (table.size + 1, config.dim)
-    if not (config.model == "mmse" and config.fusion):
-        np.testing.assert_allclose(np.linalg.norm(query, axis=-1), np.ones((3, config.heads)), rtol=1e-4)
+    np.testing.assert_allclose(np.linalg.norm(query, axis=-1), np.ones((3, config.heads)), rtol=1e-4)
     np.testing.assert_allclose(np.linalg.norm(items[:-1], axis=-1), np.ones(table.size), rtol=1e-4)
 
 

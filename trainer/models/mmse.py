@@ -1,14 +1,15 @@
 """MMSE: Learning Multi-Stage Multi-Grained Semantic Embeddings for E-Commerce Search (JD.com, WWW 2023, 2303.11009).
 
     v_g   = tower_g(grain g of the request),  g in {unigrams, bigrams, segments, behavior, profile}
-    s     = sum over g of w_g(q) (v_g . i)                              (post-fusion)
+    s     = sum over g of w_g(q) (v_g . i) / |sum over g of w_g v_g|    (post-fusion)
     L     = L_retrieval (ordered and clicked against random and in-batch items)
             + lambda L_ranking (ordered over clicked over unclicked within one search)
 
 From the abstract: multi-stage items (ordered, clicked, unclicked, random), post-fusion of similarities, a retrieval
 loss joined with a ranking loss. All else is our reading [ours]: which grains there are; that the weights are a softmax
 over grains, computed from the request alone, so that one vector `sum over g of w_g v_g` serves for the sum of
-similarities; the item tower, which is DPSR's (arXiv 2006.02282); margins by difference of stage
+similarities; that this vector has unit length, as grains that disagree would make it short and so soften the softmax of
+the loss; the item tower, which is DPSR's (arXiv 2006.02282); margins by difference of stage
 (`trainer.losses.stage_ranking_loss`). With `fusion` off the grains are concatenated before one tower (pre-fusion); with
 `multi_grain` off the query's text is one grain, its unigrams. `TrainerConfig` sets losses and negatives, and
 `LexicalSkip`, our addition.
@@ -47,7 +48,7 @@ class Mmse(Towers):
         self.item_projection = Projection(config.hidden, config.dim, config.dropout, name="item")
 
     def query_vectors(self, query: Tensors, items: Tensors, training: bool) -> tf.Tensor:
-        """See `Towers.query_vectors`; heads is 1, and the vector is `sum over g of w_g v_g`, shorter than one."""
+        """See `Towers.query_vectors`; heads is 1, and the vector is `sum over g of w_g v_g` at unit length."""
         grains, skip = self.grains(query, items)
         everything = tf.concat(list(grains.values()), axis=-1)
         if self.grain_weights is None:
@@ -57,7 +58,8 @@ class Mmse(Towers):
             for name, grain in grains.items()
         ]
         weights = tf.nn.softmax(self.grain_weights(everything))
-        return tf.einsum("bg,bgd->bd", weights, tf.stack(towers, axis=1))[:, tf.newaxis, :]
+        fused = tf.einsum("bg,bgd->bd", weights, tf.stack(towers, axis=1))
+        return tf.math.l2_normalize(fused, axis=-1, epsilon=1e-12)[:, tf.newaxis, :]
 
     def item_vectors(self, item: Tensors, training: bool) -> tf.Tensor:
         """See `Towers.item_vectors`."""
