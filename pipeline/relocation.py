@@ -43,8 +43,9 @@ def follow_move(metadata_path: str, root: str) -> str:
     with closing(sqlite3.connect(metadata_path)) as store:
         if not store.execute("SELECT 1 FROM sqlite_master WHERE name = 'Artifact'").fetchone():
             return ""
-        former = _root_of(uri for (uri,) in store.execute("SELECT uri FROM Artifact ORDER BY id DESC"))
-        if former in ("", root):
+        uris = [uri for (uri,) in store.execute("SELECT uri FROM Artifact ORDER BY id DESC") if uri]
+        artifact, former = next(((uri, found[1]) for uri in uris if (found := _ARTIFACT.fullmatch(uri))), ("", root))
+        if former == root or not Path(replace_path(artifact, former, root)).exists():
             return ""
         store.create_function("moved", 1, lambda text: replace_path(text, former, root), deterministic=True)
         # Not by ML Metadata itself, which would note a time of change that is part of the keys. All or nothing.
@@ -52,11 +53,6 @@ def follow_move(metadata_path: str, root: str) -> str:
             for table, column in _TEXTS:
                 store.execute(f"UPDATE {table} SET {column} = moved({column}) WHERE instr({column}, ?)", (former,))
     return former
-
-
-def _root_of(uris: Iterator[str | None]) -> str:
-    """The root of the first that is an artifact of a step; "" where none is."""
-    return next((found[1] for uri in uris if uri and (found := _ARTIFACT.fullmatch(uri))), "")
 
 
 def replace_path(text: str, former: str, path: str) -> str:

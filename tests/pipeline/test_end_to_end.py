@@ -313,8 +313,6 @@ def continued(tiny_shop, folder: Path) -> str:
     data = settings["ingest"]["data"]
     for key in ("events", "catalog", "users"):
         data[key] = str(tiny_shop.folder / data[key])
-    (folder / "run").mkdir()
-    # What is cached is found where the first run left it: ML Metadata keeps whole paths.
-    (folder / "run" / "metadata.sqlite").write_bytes((tiny_shop.root / "metadata.sqlite").read_bytes())
+    shutil.copytree(tiny_shop.root, folder / "run", ignore=shutil.ignore_patterns("serving"))
     (folder / "souk.yaml").write_text(yaml.safe_dump(settings))
     return str(folder / "souk.yaml")

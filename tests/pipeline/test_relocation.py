@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,9 @@ def test_other_paths_stay(text):
 
 
 def test_steps_of_a_moved_root_come_from_cache_unless_changed(tmp_path):
-    before, after = tmp_path / "before", tmp_path / "after"
+    before, after, alone = tmp_path / "before", tmp_path / "after", tmp_path / "alone"
     before.mkdir()
+    alone.mkdir()
 
     def states(root: Path, text: str) -> list[str]:
         local_runner.run_dag(two_steps(str(root), "", text), root / "run.log", [str(root)])
@@ -31,6 +33,8 @@ def test_steps_of_a_moved_root_come_from_cache_unless_changed(tmp_path):
 
     assert states(before, str(before / "file")) == ["done", "done"]
     assert follow_move(f"{before}/metadata.sqlite", str(before)) == ""
+    shutil.copy(before / "metadata.sqlite", alone)
+    assert follow_move(f"{alone}/metadata.sqlite", str(alone)) == "", "its artifacts are where they were"
     before.rename(after)
     assert follow_move(f"{after}/metadata.sqlite", str(after)) == str(before)
     assert follow_move(f"{after}/metadata.sqlite", str(after)) == ""
