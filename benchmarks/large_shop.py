@@ -147,7 +147,7 @@ def embedded(shop: Shop, folder: Path) -> str:
     """The parts of the embedded catalog."""
     from benchmarks.delta import untrained_model
     from components.example_gen.ingest import local_pipeline
-    from components.index_builder.catalog import embed_catalog
+    from components.index_builder.catalog import SharedModel, embed_catalog
     from trainer import artifact
     from trainer.config import TrainerConfig
 
@@ -156,7 +156,9 @@ def embedded(shop: Shop, folder: Path) -> str:
     model = untrained_model(TrainerConfig(dim=shop.dim, title_units=shop.title_units))
     artifact.save(model, str(folder / "embedded" / "model"))
     with local_pipeline(_ONE_WORKER) as pipeline:
-        embed_catalog(pipeline, str(folder / "embedded" / "model"), str(folder / "generated" / "*.gz"), str(parts))
+        embed_catalog(
+            pipeline, SharedModel(str(folder / "embedded" / "model")), str(folder / "generated" / "*.gz"), str(parts)
+        )
     return f"{sum(1 for _ in parts.glob('*.npz')):,} parts"
 
 

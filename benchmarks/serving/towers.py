@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from benchmarks.demo_shop import EXAMPLES, MODEL, run_demo
 from components.index_builder.build import query_vectors, sample_requests
-from components.index_builder.catalog import EmbeddedCatalog, embed_catalog, read_parts
+from components.index_builder.catalog import EmbeddedCatalog, SharedModel, embed_catalog, read_parts
 from schema.features import CATALOG_SPLIT, EVAL_SPLIT
 from trainer import artifact
 from trainer.artifact import TrainedModel
@@ -46,7 +46,7 @@ def train_towers(folder: Path, requests: int, model: str) -> Towers:
         unfinished = parts.with_suffix(".unfinished")
         unfinished.mkdir(exist_ok=True)
         with beam.Pipeline() as pipeline:
-            embed_catalog(pipeline, model_dir, f"{examples}/Split-{CATALOG_SPLIT}/*", str(unfinished))
+            embed_catalog(pipeline, SharedModel(model_dir), f"{examples}/Split-{CATALOG_SPLIT}/*", str(unfinished))
         unfinished.rename(parts)
     loaded = artifact.load(model_dir)
     asked = sample_requests(f"{examples}/Split-{EVAL_SPLIT}/*", requests, _SEED)

@@ -5,6 +5,7 @@ import os
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import TypeAlias
 
 import apache_beam as beam
 import numpy as np
@@ -12,7 +13,7 @@ import polars as pl
 import tensorflow as tf
 from absl import logging
 
-from components.index_builder.catalog import EmbeddedCatalog, embed_catalog, read_parts, rows_to_index
+from components.index_builder.catalog import EmbeddedCatalog, SharedModel, embed_catalog, read_parts, rows_to_index
 from components.index_builder.config import IndexConfig
 from components.index_builder.delta_basis import basis_of
 from components.index_builder.lexical.clicked_queries import clicked_queries, read_clicks
@@ -35,9 +36,10 @@ from schema.artifacts import CARD_FILE
 from schema.servable_files import items_per_shard, shard_of, write_shard_map
 from schema.shards import ShardMap
 from souk_client.protocol import shard_folder, shard_models
-from trainer import artifact
 from trainer.artifact import TrainedModel
 from trainer.input import SearchReader
+
+QueryEncoder: TypeAlias = Callable[[tf.Tensor], tf.Tensor]
 
 
 @dataclass(frozen=True)
@@ -106,16 +108,19 @@ def build_servable(
     Raises:
       InputError: there are so many shards that one would have no item.
     """
+    shared_model = SharedModel(model_dir)
+    loaded = shared_model.load()
     with make_pipeline() as pipeline:
-        embed_catalog(pipeline, model_dir, catalog_pattern, part_dir)
+        embed_catalog(pipeline, shared_model, catalog_pattern, part_dir)
     catalog = read_parts(part_dir)
     rows = rows_to_index(catalog, config.drop_duplicates)
     logging.info("%d items embedded, %d indexed", catalog.table.size, len(rows))
 
-    model = artifact.load(model_dir)
+    model = loaded.model
+    encode = query_encoder(model)
     requests = sample_requests(request_pattern, config.sample_requests, config.seed)
-    vectors = query_vectors(model, requests)
-    lexicon = build_lexicon(model, catalog, rows, request_pattern, config)
+    vectors = encode(tf.constant(requests)).numpy()
+    lexicon = build_lexicon(model, encode, catalog, rows, request_pattern, config)
     if basis_dir:
         basis_of(lexicon, catalog.table.item_ids[rows], config).save(basis_dir)
     work = _Work(model, catalog, lexicon, requests, vectors.reshape(-1, model.config.vector_dim), config)
@@ -207,9 +212,23 @@ def _save_shards(work: _Work, rows: np.ndarray, output_dir: str) -> ServableSumm
 
 
 def build_lexicon(
-    model: TrainedModel, catalog: EmbeddedCatalog, rows: np.ndarray, request_pattern: str, config: IndexConfig
+    model: TrainedModel,
+    encode: QueryEncoder,
+    catalog: EmbeddedCatalog,
+    rows: np.ndarray,
+    request_pattern: str,
+    config: IndexConfig,
 ) -> Lexicon:
-    """Finds the items at `rows` of the catalog by their words, and says what that counts beside their vectors."""
+    """Finds the items at `rows` of the catalog by their words, and says what that counts beside their vectors.
+
+    Args:
+      model: a trained model.
+      encode: its `query_encoder`.
+      catalog: embedded with it.
+      rows: of the items that can be found.
+      request_pattern: glob of raw search examples.
+      config: how to index.
+    """
     fold_plurals = folds_plurals(model.transform)
     ids = catalog.table.item_ids[rows]
     share = model.validation_share or 0.0
@@ -245,7 +264,7 @@ def build_lexicon(
     curve = measure_weights(
         ExactIndex(vectors),
         LexicalIndex(unseen, config.lexical, fold_plurals),
-        query_vectors(model, requests.examples),
+        encode(tf.constant(requests.examples)).numpy(),
         requests.queries,
         requests.relevant(ids),
         min(config.k, len(rows)),
@@ -265,7 +284,17 @@ def sample_requests(pattern: str, count: int, seed: int) -> list[bytes]:
 
 def query_vectors(model: TrainedModel, examples: list[bytes]) -> np.ndarray:
     """Vectors of requests, [requests, heads, dim]."""
+    return query_encoder(model)(tf.constant(examples)).numpy()
+
+
+def query_encoder(model: TrainedModel) -> QueryEncoder:
+    """Encodes serialized search examples, [requests] string to [requests, heads, dim]; traced when first called."""
     profile = tuple(model.sizes.profile)
-    raw = tf.io.parse_example(tf.constant(examples), raw_search_spec(profile))
-    query = SearchReader(model.config, profile).query_batch(model.transform.transform_features_layer()(raw))
-    return model.towers.encode_query(query, model.table.as_tensors()).numpy()
+    spec, reader = raw_search_spec(profile), SearchReader(model.config, profile)
+    layer, columns = model.transform.transform_features_layer(), model.table.as_tensors()
+
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string)])
+    def encode(examples: tf.Tensor) -> tf.Tensor:
+        return model.towers.encode_query(reader.query_batch(layer(tf.io.parse_example(examples, spec))), columns)
+
+    return encode

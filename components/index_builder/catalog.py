@@ -6,6 +6,7 @@ import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import apache_beam as beam
@@ -116,16 +117,40 @@ def texts_of(raw: Mapping[str, tf.SparseTensor]) -> dict[str, tf.Tensor]:
     }
 
 
-class _EmbedBatch(beam.DoFn):
-    """Writes one `.npz` part per batch and yields its name; a model is loaded once per worker process."""
+class LoadedModel:
+    """A trained model in this process; what encodes a catalog with it is made when it is first asked for."""
 
-    def __init__(self, model_dir: str, part_dir: str, handle: shared.Shared):
+    def __init__(self, model_dir: str):
+        self.model = artifact.load(model_dir)
+
+    @cached_property
+    def encoder(self) -> CatalogEncoder:
+        """Encodes raw catalog examples."""
+        return CatalogEncoder(self.model)
+
+
+class SharedModel:
+    """The trained model in a directory, loaded once for all that in one process ask for it."""
+
+    def __init__(self, model_dir: str):
         self._model_dir = model_dir
+        self._handle = shared.Shared()
+
+    def load(self) -> LoadedModel:
+        """The model, which stays for others as long as someone holds it."""
+        loaded: LoadedModel = self._handle.acquire(lambda: LoadedModel(self._model_dir))
+        return loaded
+
+
+class _EmbedBatch(beam.DoFn):
+    """Writes one `.npz` part per batch and yields its name."""
+
+    def __init__(self, model: SharedModel, part_dir: str):
+        self._model = model
         self._part_dir = part_dir
-        self._handle = handle
 
     def setup(self) -> None:
-        self._encoder = self._handle.acquire(lambda: CatalogEncoder(artifact.load(self._model_dir)))
+        self._encoder = self._model.load().encoder
 
     def process(self, serialized: Sequence[bytes]) -> Iterator[str]:
         name = f"{uuid.uuid4().hex}.npz"
@@ -157,7 +182,7 @@ def embedded_part(encoder: CatalogEncoder, serialized: Sequence[bytes]) -> dict[
 
 
 def embed_catalog(
-    pipeline: beam.Pipeline, model_dir: str, catalog_pattern: str, part_dir: str
+    pipeline: beam.Pipeline, model: SharedModel, catalog_pattern: str, part_dir: str
 ) -> beam.PCollection[None]:
     """Adds to a Beam pipeline the embedding of a catalog split; `read_parts` reads the result.
 
@@ -165,7 +190,7 @@ def embed_catalog(
 
     Args:
       pipeline: where the work runs.
-      model_dir: a directory of `trainer.artifact`, reachable by the workers.
+      model: its directory must be reachable by the workers; those in this process take what is loaded here.
       catalog_pattern: glob of the raw catalog examples (gzip TFRecords).
       part_dir: an existing directory for the parts.
     """
@@ -173,7 +198,7 @@ def embed_catalog(
         pipeline
         | "ReadCatalog" >> beam.io.ReadFromTFRecord(catalog_pattern)
         | "Batch" >> beam.BatchElements(min_batch_size=_BATCH, max_batch_size=_BATCH)
-        | "Embed" >> beam.ParDo(_EmbedBatch(model_dir, part_dir, shared.Shared()))
+        | "Embed" >> beam.ParDo(_EmbedBatch(model, part_dir))
         | "Parts" >> beam.combiners.ToList()
         | "List" >> beam.Map(_write_list, os.path.join(part_dir, _PARTS))
     )

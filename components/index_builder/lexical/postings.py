@@ -7,6 +7,7 @@ in Lucene.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
@@ -28,6 +29,8 @@ SATURATION_STEPS = 65_535
 # Words of an item's field that are read.
 _MOST_WORDS = 512
 _ITEMS_AT_ONCE = 50_000
+# Their texts are tokenized side by side, each on one processor.
+_FIELDS_AT_ONCE = 2
 
 
 @dataclass(frozen=True)
@@ -133,12 +136,13 @@ def build_postings(
     count = len(fields[0].texts)
     parts: list[tuple[Longs, list[_Occurrences]]] = []
     words: set[bytes] = set()
-    for start in range(0, count, _ITEMS_AT_ONCE):
-        read = [_read(field, start, config.joined_weight, fold_plurals) for field in fields]
-        words.update(*(occurrences.words for occurrences in read))
-        distinct, place = np.unique(np.concatenate([part.terms for part in read]), return_inverse=True)
-        places = np.split(place.astype(np.int32), np.cumsum([len(part.terms) for part in read])[:-1])
-        parts.append((distinct, [replace(part, terms=p, words=[]) for part, p in zip(read, places, strict=True)]))
+    with ThreadPoolExecutor(_FIELDS_AT_ONCE) as threads:
+        for start in range(0, count, _ITEMS_AT_ONCE):
+            read = list(threads.map(lambda one, at=start: _read(one, at, config.joined_weight, fold_plurals), fields))
+            words.update(*(occurrences.words for occurrences in read))
+            distinct, place = np.unique(np.concatenate([part.terms for part in read]), return_inverse=True)
+            places = np.split(place.astype(np.int32), np.cumsum([len(part.terms) for part in read])[:-1])
+            parts.append((distinct, [replace(part, terms=p, words=[]) for part, p in zip(read, places, strict=True)]))
     known = np.unique(np.concatenate([distinct for distinct, _ in parts]))
     lengths = [np.concatenate([read[number].lengths for _, read in parts]) for number in range(len(fields))]
     own = {one.name: _average(of_items) for one, of_items in zip(fields, lengths, strict=True)}

@@ -11,6 +11,7 @@ from schema.features import Stage
 from trainer.input import in_validation
 
 _CHUNK = 2048
+_AT_ONCE = 2
 
 
 class Chunk(NamedTuple):
@@ -44,8 +45,17 @@ def read_chunks(pattern: str, validation_share: float, seed: int | None = None) 
         **{name: tf.io.RaggedFeature(tf.string) for name in (features.REQUEST_ID, features.QUERY, features.ITEMS)},
         features.STAGES: tf.io.RaggedFeature(tf.int64),
     }
-    for examples in tf.data.TFRecordDataset(files, compression_type="GZIP").batch(_CHUNK):
+
+    def read(examples: tf.Tensor) -> Chunk:
         parsed = tf.io.parse_example(examples, spec)
         ids, queries = (tf.strings.reduce_join(parsed[name], axis=1) for name in (features.REQUEST_ID, features.QUERY))
         reached = tf.ragged.boolean_mask(parsed[features.ITEMS], parsed[features.STAGES] >= int(Stage.CLICKED))
-        yield Chunk(examples, queries, reached, in_validation(ids, validation_share) & (ids != ""))
+        return Chunk(examples, queries, reached, in_validation(ids, validation_share) & (ids != ""))
+
+    # Chunks are parsed while the next one is decompressed; they come in the order of the files all the same.
+    yield from (
+        tf.data.TFRecordDataset(files, compression_type="GZIP")
+        .batch(_CHUNK)
+        .map(read, num_parallel_calls=_AT_ONCE)
+        .prefetch(1)
+    )

@@ -58,11 +58,12 @@ def read_validation_requests(pattern: str, share: float, known: NDArray[np.bytes
     found = ValidationRequests([], [], [])
     findable = set(known.tolist())
     for chunk in read_chunks(pattern, share, seed):
+        examples, queries, reached = chunk.examples.numpy(), chunk.queries.numpy(), chunk.reached.to_list()
         for place in np.flatnonzero(chunk.in_validation.numpy()):
-            items = [item for item in dict.fromkeys(chunk.reached[int(place)].numpy().tolist()) if item in findable]
+            items = [item for item in dict.fromkeys(reached[place]) if item in findable]
             if items:
-                found.examples.append(chunk.examples[place].numpy())
-                found.queries.append(chunk.queries[place].numpy())
+                found.examples.append(examples[place])
+                found.queries.append(queries[place])
                 found.items.append(items)
             if len(found.examples) == MOST_REQUESTS:
                 return found

@@ -1,11 +1,12 @@
 import json
 import os
+import pickle
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.index_builder.catalog import CatalogEncoder, read_parts, rows_to_index
+from components.index_builder.catalog import CatalogEncoder, SharedModel, read_parts, rows_to_index
 from components.index_builder.config import IndexConfig
 from components.index_builder.lexical.terms import folds_plurals
 from schema.settings import InputError
@@ -52,6 +53,13 @@ def test_warmup_requests_are_those_that_the_server_replays(built):
         request = log.predict_log.request
         inputs = {name: tf.constant(tf.make_ndarray(value)) for name, value in request.inputs.items()}
         assert built.signatures[request.model_spec.signature_name](**inputs)["item_ids"].shape[1] == CONFIG.k
+
+
+def test_a_worker_of_this_process_takes_the_loaded_model(built):
+    shared = SharedModel(built.model_dir)
+    loaded = shared.load()
+    # As Beam hands it to a worker.
+    assert pickle.loads(pickle.dumps(shared)).load() is loaded
 
 
 @pytest.fixture(scope="module")

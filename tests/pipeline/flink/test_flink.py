@@ -15,7 +15,7 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from components.example_gen.ingest import run_ingest
 from components.example_gen.times import parse_timestamp
-from components.index_builder.catalog import embed_catalog, read_parts
+from components.index_builder.catalog import SharedModel, embed_catalog, read_parts
 from evaluation.replay_job import Question, ReplayJob
 from evaluation.servable import LoadedServable
 from pipeline import config as pipeline_config
@@ -120,7 +120,7 @@ def test_the_catalog_gets_the_vectors_that_it_gets_here(flink, tiny_shop, tmp_pa
     ):
         (tmp_path / name).mkdir()
         with beam.Pipeline(options=PipelineOptions(arguments)) as pipeline:
-            embed_catalog(pipeline, str(model), str(items), str(tmp_path / name))
+            embed_catalog(pipeline, SharedModel(str(model)), str(items), str(tmp_path / name))
         embedded.append(read_parts(str(tmp_path / name)))
     here, there = embedded
     np.testing.assert_array_equal(there.table.item_ids, here.table.item_ids)
