@@ -307,12 +307,12 @@ def states_of(run: metadata.Run) -> dict[str, str]:
     return {step.name: step.state for step in run.steps}
 
 
-def continued(tiny_shop, folder: Path) -> str:
-    """A configuration whose runs go on from where the shop's run ended, and write to `folder` alone."""
+def continued(tiny_shop, folder: Path, pushed: bool = False) -> str:
+    """A configuration whose runs go on in `folder` from where the shop's run ended, with or without what it pushed."""
     settings = yaml.safe_load(Path(tiny_shop.config).read_text())
     data = settings["ingest"]["data"]
     for key in ("events", "catalog", "users"):
         data[key] = str(tiny_shop.folder / data[key])
-    shutil.copytree(tiny_shop.root, folder / "run", ignore=shutil.ignore_patterns("serving"))
+    shutil.copytree(tiny_shop.root, folder / "run", ignore=shutil.ignore_patterns(*[] if pushed else ["serving"]))
     (folder / "souk.yaml").write_text(yaml.safe_dump(settings))
     return str(folder / "souk.yaml")

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -248,21 +249,19 @@ def test_exported_vectors_rank_as_the_served_index(refreshed, served, tmp_path):
 
 
 def test_with_the_same_catalog_there_is_nothing_to_refresh(tiny_shop, tmp_path):
-    config = continued(tiny_shop, tmp_path)
-    # A push into another folder would be another push.
-    options = ("--set", f"serving.model_dir={tiny_shop.root}/serving/souk")
-    assert "Nothing has changed" in souk_here("refresh", "--config", config, *options).stdout
+    config = continued(tiny_shop, tmp_path, pushed=True)
+    assert "Nothing has changed" in souk_here("refresh", "--config", config).stdout
     settings = load(config)
     run = metadata.read_runs(settings.metadata_path, settings.name)[-1]
     summary = summary_of(settings, run)
     assert (summary.kind, summary.state) == ("refresh", "cached")
     assert summary.push.version == tiny_shop.outcome["pushed_version"]
-    assert pushed_versions(load(tiny_shop.config).push_directory) == [summary.push.version]
+    assert pushed_versions(settings.push_directory) == [summary.push.version]
 
 
 def test_without_a_blessed_model_a_run_must_come_first(tiny_shop, tmp_path):
     config = continued(tiny_shop, tmp_path)
-    (tmp_path / "run" / "metadata.sqlite").unlink()
+    shutil.rmtree(tmp_path / "run")
     refused = souk_here("refresh", "--config", config, expect=2)
     assert "no model has been blessed yet" in refused.stderr
     assert "run `souk run` first" in refused.stderr
