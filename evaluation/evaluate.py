@@ -3,7 +3,6 @@
 import logging
 import os
 from collections.abc import Callable, Mapping, Set
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -85,28 +84,23 @@ def evaluate_servable(
     counted = _items_in_both(catalog, baseline_catalog_dir) if catalog_dir else None
     requests = read_requests(examples_dir, catalog, config.max_eval_requests, config.seed, gains, counted)
 
-    with ReplayJob(make_pipeline, part_dir) as job, ThreadPoolExecutor(1) as threads:
+    with ReplayJob(make_pipeline, part_dir) as job:
         progress("loading the candidate")
         card = job.servable(servable_dir).card
-        asked = latencies = None
+        asked = None
         if len(requests):
-            # On another processor: the servables take little of Python.
-            unlearned = threads.submit(_unlearned, requests, catalog, training, config.ks[-1])
             asked = _ask(job, servable_dir, baseline_dir, requests, catalog, config, progress)
-            ranked = asked.ranked | unlearned.result()
-            # Nothing else is done meanwhile.
-            progress("measuring latency")
-            paths = [path for path in (servable_dir, baseline_dir) if path is not None]
-            latencies = [_latency(job.servable(path), requests, config) for path in paths]
     measured = Measurements(sample=_sample(requests, catalog, training, catalog_dir is not None))
     examples: tuple[RequestExample, ...] = ()
-    if asked is not None and latencies is not None:
+    if asked is not None:
         bootstrap = query_bootstrap(requests, config)
         progress("measuring the index against exact search")
         index = None
         indexed = indexed_rows(card.get("indexed_items", len(catalog)), catalog)
         if asked.vectors is not None:
             index = measure_index(asked.dense, asked.vectors, indexed, requests, catalog, bootstrap, config)
+        progress("ranking them by popularity, past clicks and BM25")
+        ranked = asked.ranked | _unlearned(requests, catalog, training, config.ks[-1])
         progress("computing metrics and intervals")
         slices = make_slices(requests, catalog, training)
         measured = Measurements(
@@ -114,7 +108,7 @@ def evaluate_servable(
             systems=compare_systems(ranked, requests, len(catalog), bootstrap, config, default_way(card)),
             slices=compare_slices(ranked, requests, slices, bootstrap, config),
             index_recall=index,
-            latency=latencies[0],
+            latency=asked.latency,
             health=Health(asked.candidate.empty_share, asked.candidate.not_a_number, asked.candidate.unknown),
         )
         examples = choose_examples(requests, catalog, slices, ranked[CANDIDATE], ranked[BM25], config.example_requests)
@@ -129,7 +123,7 @@ def evaluate_servable(
         slices=tuple(measured.slices),
         index_recall=measured.index_recall,
         latency=measured.latency,
-        baseline_latency=latencies[1] if latencies is not None and len(latencies) > 1 else None,
+        baseline_latency=asked.baseline_latency if asked is not None else None,
         health=measured.health,
         verdict=judge(measured),
         examples=examples,
@@ -184,7 +178,7 @@ def with_left_out(sample: Sample, requests: EvalRequests, indexed: NDArray[np.bo
 
 @dataclass(frozen=True)
 class _Asked:
-    """What the servables answered.
+    """What the servables answered, and how fast.
 
     Attributes:
       candidate: the candidate's answers, found in the way that it takes by default.
@@ -195,7 +189,9 @@ class _Asked:
     candidate: Retrieved
     others: Mapping[str, Retrieved]
     vectors: Vectors | None
+    latency: Latency
     baseline: Retrieved | None
+    baseline_latency: Latency | None
 
     @property
     def dense(self) -> Retrieved:
@@ -228,14 +224,17 @@ def _ask(
     if can_encode:
         questions += vector_questions(servable_dir, requests.examples[: config.index_recall_requests], catalog)
     progress(
-        f"replaying {len(requests):,} requests through the candidate{' and the blessed servable' * (len(both) - 1)}, "
-        "and ranking them by popularity, past clicks and BM25"
+        f"replaying {len(requests):,} requests through the candidate{' and the blessed servable' * (len(both) - 1)}"
     )
     answers = job.ask(questions)
     found = [_checked(path, answer, catalog, config) for (path, _), answer in zip(asked, answers, strict=False)]
     ways = dict(zip(others, found[len(both) :], strict=True))
     vectors = Vectors.of(*answers[len(asked) :]) if can_encode else None
-    return _Asked(found[0], ways, vectors, None if baseline_dir is None else found[1])
+    progress("measuring latency")
+    latencies = [_latency(job.servable(path), requests, config) for path in both]
+    if baseline_dir is None:
+        return _Asked(found[0], ways, vectors, latencies[0], None, None)
+    return _Asked(found[0], ways, vectors, latencies[0], found[1], latencies[1])
 
 
 def _checked(path: StrPath, answer: Answer, catalog: EvalCatalog, config: EvaluationConfig) -> Retrieved:

@@ -72,7 +72,7 @@ def read_batches(examples_dir: StrPath, split: str) -> Iterator[list[bytes]]:
             "Give the folder that `souk ingest --out` or the pipeline's SoukExampleGen wrote."
         )
     files = sorted(tf.io.gfile.glob(os.path.join(folder, "*.tfrecord*")))
-    dataset = tf.data.TFRecordDataset(files, compression_type="GZIP").batch(READ_BATCH).prefetch(1)
+    dataset = tf.data.TFRecordDataset(files, compression_type="GZIP").batch(READ_BATCH)
     for batch in dataset.as_numpy_iterator() if files else ():
         yield batch.tolist()
 

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -87,13 +88,9 @@ def start(config: ServingConfig) -> RunningServer:
     """
     models = _models(config)
     metrics = Metrics()
-
-    def load(path: Path) -> LoadedModel:
-        # Until something answers, no request waits for the processors.
-        threads = 1 if any(registry.availability().values()) else os.cpu_count() or 1
-        return warm_up.load_and_warm_up(path, config.warm_up_limit, metrics, threads)
-
-    registry = ModelRegistry(load, config.poll_interval_s)
+    registry = ModelRegistry(
+        partial(warm_up.load_and_warm_up, warm_up_limit=config.warm_up_limit, metrics=metrics), config.poll_interval_s
+    )
     admit = None if config.auth_token_file is None else read_tokens(Path(config.auth_token_file))
     tls = None if config.ssl_config_file is None else read_tls(Path(config.ssl_config_file))
     if admit is None and config.host not in _LOOPBACK:

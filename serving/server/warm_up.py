@@ -3,10 +3,7 @@
 import logging
 import time
 from collections.abc import Set
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -18,8 +15,8 @@ from serving.server.metrics import Metrics
 log = logging.getLogger("souk.serve")
 
 
-def load_and_warm_up(path: Path, warm_up_limit: int, metrics: Metrics, threads: int = 1) -> LoadedModel:
-    """The model in `path`, after it has answered its recorded warm-up requests, as many at once as there are `threads`.
+def load_and_warm_up(path: Path, warm_up_limit: int, metrics: Metrics) -> LoadedModel:
+    """The model in `path`, after it has answered its recorded warm-up requests.
 
     TensorFlow makes a signature ready when it first runs, which takes seconds; signatures that no recorded request asks
     for are run on one made-up row.
@@ -34,34 +31,24 @@ def load_and_warm_up(path: Path, warm_up_limit: int, metrics: Metrics, threads: 
     finally:
         metrics.load_attempt_count.add(str(path), "success" if loaded else "fail")
         metrics.load_latency.add(str(path), by=round((time.perf_counter() - started) * 1e6))
-    if not warm_up_limit:
-        return model
     requests = loader.warm_up_requests(path, warm_up_limit)
-    started, warm = time.perf_counter(), False
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            # What all requests share is made ready by the first one; by several at once it would be several times.
-            for request in requests[:1]:
-                answer(model, request)
-            answers = pool.map(partial(answer, model), requests[1:])
-            others = pool.submit(run_once, model, {_signature(request) for request in requests})
-            for _ in answers:
-                pass
-            warm = True
-        finally:
-            if requests:
-                microseconds = (time.perf_counter() - started) * 1e6
-                metrics.model_warmup_latency.observe(microseconds, str(path), "OK" if warm else "UNKNOWN")
-        log.info("version %s: warmed up with %d recorded requests", path.name, len(requests))
-        others.result()
+    started, warm, warmed = time.perf_counter(), False, set()
+    try:
+        for request in requests:
+            inputs = {name: tensors.from_proto(proto) for name, proto in request.inputs.items()}
+            signature = request.model_spec.signature_name or "serving_default"
+            model.check(signature, inputs, list(request.output_filter))
+            model.run(signature, inputs)
+            warmed.add(signature)
+        warm = True
+    finally:
+        if requests:
+            microseconds = (time.perf_counter() - started) * 1e6
+            metrics.model_warmup_latency.observe(microseconds, str(path), "OK" if warm else "UNKNOWN")
+    log.info("version %s: warmed up with %d recorded requests", path.name, len(requests))
+    if warm_up_limit:
+        run_once(model, warmed)
     return model
-
-
-def answer(model: LoadedModel, request: Any) -> None:
-    """Runs one recorded PredictRequest."""
-    inputs = {name: tensors.from_proto(proto) for name, proto in request.inputs.items()}
-    model.check(_signature(request), inputs, list(request.output_filter))
-    model.run(_signature(request), inputs)
 
 
 def run_once(model: LoadedModel, warmed: Set[str]) -> None:
@@ -71,10 +58,6 @@ def run_once(model: LoadedModel, warmed: Set[str]) -> None:
             model.run(name, {key: _one_row(spec) for key, spec in model.signatures[name].inputs.items()})
         except (tf.errors.OpError, ValueError) as error:
             log.info("%s does not take a row of zeros to warm up: %s", name, error)
-
-
-def _signature(request: Any) -> str:
-    return request.model_spec.signature_name or "serving_default"
 
 
 def _one_row(spec: tf.TensorSpec) -> np.ndarray:
