@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from pydantic import Field, model_validator
 
-from components.example_gen.config import IngestConfig
+from components.example_gen.config import INPUTS, IngestConfig
 from schema.settings import InputError, Settings
 
 Runner = Literal["local", "processes", "flink", "spark", "dataflow"]
@@ -227,9 +227,7 @@ def for_ingestion(config: BeamConfig, workers: int | None = None) -> BeamConfig:
 
 def data_paths(config: IngestConfig) -> list[tuple[str, str]]:
     """What ingestion reads, as `beam_arguments` takes it."""
-    data = config.data
-    inputs = {"events": data.events, "ubi_queries": data.ubi_queries, "catalog": data.catalog, "users": data.users}
-    return [(f"ingest.data.{name}", path) for name, patterns in inputs.items() for path in patterns]
+    return [(f"ingest.data.{name}", path) for name in INPUTS for path in getattr(config.data, name)]
 
 
 def _runner_arguments(config: BeamConfig) -> Iterator[str]:

@@ -19,6 +19,9 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 MILLISECONDS_PER_HOUR = 3_600_000
 MILLISECONDS_PER_DAY = 24 * MILLISECONDS_PER_HOUR
 
+# What is read: of `DataConfig`, the fields of patterns.
+INPUTS: Final = ("events", "ubi_queries", "catalog", "users")
+
 # A feature of this name is an input and a file of TensorFlow's.
 _COLUMN_NAME: Final = re.compile(r"[A-Za-z0-9_.-]+")
 
@@ -124,7 +127,7 @@ class DataConfig(Settings):
     catalog_columns: CatalogColumns = NO_COLUMNS
     columns: ColumnNames = ColumnNames()
 
-    @field_validator("events", "ubi_queries", "catalog", "users", mode="before")
+    @field_validator(*INPUTS, mode="before")
     @classmethod
     def _one_pattern_is_a_list_of_one(cls, value: object) -> object:
         return (value,) if isinstance(value, str) else value
@@ -136,7 +139,7 @@ class DataConfig(Settings):
             raise ValueError("needs at least one file, glob or table")
         return value
 
-    @field_validator("events", "ubi_queries", "catalog", "users")
+    @field_validator(*INPUTS)
     @classmethod
     def _addresses_of_tables_are_spelled_right(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for pattern in value:
@@ -283,7 +286,7 @@ class IngestConfig(Settings):
         Raises:
           InputError: a path has `{date}` and there is no `date`.
         """
-        return self._dated("events", "ubi_queries", "catalog", "users")
+        return self._dated(*INPUTS)
 
     def for_catalog(self) -> "IngestConfig":
         """The same for a reading of the catalog alone: without a day, so that it is the same on every day.

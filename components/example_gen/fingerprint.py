@@ -4,30 +4,30 @@ import hashlib
 import os
 from collections.abc import Mapping
 
-from components.example_gen.config import IngestConfig
+from components.example_gen.config import INPUTS, IngestConfig
 from components.example_gen.files import InputFile, open_raw
 from components.example_gen.inputs import Input, find_inputs
+from components.example_gen.readers import columns_of_folders
 
 # Up to this size a file is hashed whole, at about a second per gigabyte.
 _WHOLE_BYTES = 256 << 20
 _SAMPLES = 64
 _SAMPLE_BYTES = 1 << 20
-_INPUTS = ("events", "ubi_queries", "catalog", "users")
 
 
 def fingerprint(config: IngestConfig) -> str:
     """Hexadecimal text that changes if an input file or table appears, goes or changes, or a setting does.
 
-    Of a local file the name counts, and not its folder: a copy of the same files has the same fingerprint. One of up to
-    256 MiB is hashed whole, so that writing the same content anew changes nothing. A larger one is told by its size,
-    time of change and 64 samples of 1 MiB; a remote one by what its file system says; a table by what BigQuery says of
-    it: when it changed, how many rows it has, its version.
+    Of a local file the name counts, and of its folders those that hold a column: a copy of the same files has the same
+    fingerprint. One of up to 256 MiB is hashed whole, so that writing the same content anew changes nothing. A larger
+    one is told by its size, time of change and 64 samples of 1 MiB; a remote one by what its file system says; a table
+    by what BigQuery says of it: when it changed, how many rows it has, its version.
 
     Raises:
       InputError: if an input is missing or empty.
     """
     data = config.dated_data
-    return _digest(config, {name: getattr(data, name) for name in _INPUTS})
+    return _digest(config, {name: getattr(data, name) for name in INPUTS})
 
 
 def catalog_fingerprint(config: IngestConfig) -> str:
@@ -42,12 +42,14 @@ def catalog_fingerprint(config: IngestConfig) -> str:
 
 def _digest(config: IngestConfig, inputs: Mapping[str, tuple[str, ...]]) -> str:
     # Not where local files are: those of a folder that was moved are the same.
-    settings = config.model_copy(update={"data": config.data.model_copy(update=dict.fromkeys(_INPUTS, ()))})
+    settings = config.model_copy(update={"data": config.data.model_copy(update=dict.fromkeys(INPUTS, ()))})
     digest = hashlib.blake2b(settings.to_json().encode(), digest_size=16)
     for what, patterns in inputs.items():
         for source in find_inputs(patterns, what) if patterns else ():
-            name = os.path.basename(source.path) if os.path.exists(source.path) else source.path
-            digest.update(f"\n{what}\t{name}\t{source.size}\t".encode())
+            name, columns = source.path, columns_of_folders(source.path)
+            if os.path.exists(name):
+                name = os.path.basename(name)
+            digest.update(f"\n{what}\t{name}\t{columns}\t{source.size}\t".encode())
             digest.update(_content(source))
     return digest.hexdigest()
 

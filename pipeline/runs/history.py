@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
+from components.example_gen.config import INPUTS
 from components.schema_gate.findings import find, read_anomalies, refused_directory
 from pipeline.config import PipelineConfig
 from pipeline.exit_codes import ExitCode
@@ -20,7 +21,6 @@ from schema.file_errors import naming
 from schema.settings import InputError
 
 SUMMARIES: Final = "summaries"
-_INPUTS: Final = ("events", "ubi_queries", "catalog", "users")
 
 
 def numbered(config: PipelineConfig, number: int | None, config_name: str) -> RunOutcome:
@@ -144,7 +144,7 @@ def outcome_of(run: Run, history: RunHistory, is_over: bool = False, is_listed: 
         blessing=_found(run.output("RecallGate", "blessing")),
         canary=_found(run.output("Canary", "blessing")),
         pushed=_found(run.output("Pusher", "pushed_model")),
-        inputs={name: tuple(given[name]) for name in _INPUTS if given.get(name)},
+        inputs={name: tuple(given[name]) for name in INPUTS if given.get(name)},
         fingerprint=str(data.parameters.get("fingerprint", "")) if data else "",
         trained=_input(run, history, "IndexBuilder", "model"),
         started_from=_input(run, history, "Trainer", "base_model"),

@@ -28,7 +28,7 @@ def read_batches(source: FileSplit, columns: tuple[str, ...]) -> Iterator[Record
     Raises:
       InputError: if the file as a whole cannot be read as what its name says.
     """
-    named = {name: value for name, value in _of_folders(source.path).items() if name in columns and value}
+    named = {name: value for name, value in columns_of_folders(source.path).items() if name in columns and value}
     for batch in _READERS[source.file.format].read_batches(source, columns):
         yield replace(batch, frame=_filled(batch.frame, named)) if named else batch
 
@@ -37,10 +37,10 @@ def columns_of(file: InputFile, head_bytes: int = HEAD_BYTES) -> tuple[str, ...]
     """The names of the columns that `file` has, or its folders say; of JSONL, those that the rows in its first bytes
     name.
     """
-    return tuple(dict.fromkeys((*_READERS[file.format].columns_of(file, head_bytes), *_of_folders(file.path))))
+    return tuple(dict.fromkeys((*_READERS[file.format].columns_of(file, head_bytes), *columns_of_folders(file.path))))
 
 
-def _of_folders(path: str) -> dict[str, str]:
+def columns_of_folders(path: str) -> dict[str, str]:
     """Columns that the names of folders hold, as Hive and Spark leave them out of partitioned files: `brand=Acme/`."""
     pairs = [part.split("=", 1) for part in path.split("/")[:-1] if "=" in part]
     return {unquote(name): "" if value == _NO_VALUE else unquote(value) for name, value in pairs if name}

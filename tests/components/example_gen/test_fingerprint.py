@@ -32,6 +32,18 @@ def test_a_moved_folder_of_the_same_files_is_the_same(shop) -> None:
     assert _print(shop.rename(shop.parent / "moved")) == before
 
 
+def test_a_folder_that_holds_a_column_is_part_of_the_content(shop) -> None:
+    def own() -> str:
+        data = {"events": f"{shop}/*.jsonl", "catalog": f"{shop}/items/*/*.csv"}
+        return fingerprint(IngestConfig.parse({"data": data}))
+
+    (shop / "items" / "brand=Acme").mkdir(parents=True)
+    (shop / "c.csv").rename(shop / "items" / "brand=Acme" / "c.csv")
+    before = own()
+    (shop / "items" / "brand=Acme").rename(shop / "items" / "brand=Bolt")
+    assert own() != before
+
+
 def test_any_change_is_seen(shop) -> None:
     seen = {_print(shop), _print(shop, eval_days=2)}
     (shop / "a.jsonl").write_bytes(b"1" * 4999 + b"2")
