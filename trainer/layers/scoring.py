@@ -1,7 +1,5 @@
 """How a query of several vectors scores an item of one."""
 
-from collections.abc import Callable, Sequence
-
 import tensorflow as tf
 
 
@@ -23,31 +21,11 @@ def soft_dot_product(scores: tf.Tensor, beta: float) -> tf.Tensor:
     Returns:
       [batch, ...].
     """
-    if scores.shape[1] == 2:
-        return _of_two(scores[:, 0], scores[:, 1], beta)
+    if scores.shape[1] == 1:
+        return tf.squeeze(scores, axis=1)
     # Written out: `tf.nn.softmax` over any but the last axis transposes, which costs several times the softmax.
     weights = tf.exp((scores - tf.stop_gradient(tf.reduce_max(scores, axis=1, keepdims=True))) / beta)
     return tf.reduce_sum(weights * scores, axis=1) / tf.reduce_sum(weights, axis=1)
-
-
-def _of_two(first: tf.Tensor, second: tf.Tensor, beta: float) -> tf.Tensor:
-    """The soft dot product of two heads' scores, in less than half the passes over them, and so its gradient."""
-
-    @tf.custom_gradient
-    def of_both(first: tf.Tensor, second: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], Sequence[tf.Tensor]]]:
-        # `w_1 = sigmoid((s_1 - s_2) / beta)`, hence `f = s_2 + w_1 (s_1 - s_2)`.
-        apart = first - second
-        weight = tf.sigmoid(apart * (1.0 / beta))
-
-        def gradient(upstream: tf.Tensor) -> Sequence[tf.Tensor]:
-            # `df/ds_1 = w_1 + w_1 (1 - w_1) (s_1 - s_2) / beta`, and the two add up to 1.
-            slope = tf.raw_ops.SigmoidGrad(y=weight, dy=apart * (1.0 / beta))
-            of_first = upstream * (weight + slope)
-            return of_first, upstream - of_first
-
-        return second + weight * apart, gradient
-
-    return of_both(first, second)
 
 
 def best_head(scores: tf.Tensor) -> tf.Tensor:
