@@ -14,7 +14,6 @@ import click
 from schema.settings import InputError
 from serving.config import ServingConfig
 from serving.server import versions
-from serving.server.hidden_imports import NEEDLESS, hidden
 
 _DEFAULTS = ServingConfig()
 _OPTIONS = (
@@ -124,8 +123,7 @@ def run(base: ServingConfig, ready_file: Path | None, parent_pid: int | None, **
     warnings.filterwarnings("ignore", category=FutureWarning, module="google")
     logging.getLogger("souk.serve").info("starting; TensorFlow takes a few seconds to import")
 
-    with hidden(NEEDLESS):
-        from serving.server.server import serve
+    from serving.server.server import serve
 
     serve(config, announce=click.echo, ready_file=ready_file, parent=parent_pid)
 
