@@ -269,7 +269,7 @@ def main() -> None:
     if known.step:
         run_step(known.step)
         return
-    if not (known.events or known.items):
+    if max(known.events or 0, known.items or 0) < 1:
         parser.error("say how many --events or --items")
     console = Console(width=140)
     print(f"{os.cpu_count()} processors; before the start the load average was {os.getloadavg()[1]:.1f}")

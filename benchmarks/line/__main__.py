@@ -77,6 +77,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/bench-line"))
     parser.add_argument("--against", type=Path, help="folder of another checkout")
     arguments = parser.parse_args()
+    if arguments.against and not (arguments.against / ".venv/bin/python").exists():
+        parser.error(f"{arguments.against} is no checkout that is set up; run `make setup` there")
     folder = arguments.folder.resolve()
     data = folder / f"{arguments.preset}-data"
     simulate_once(arguments.preset, data)
