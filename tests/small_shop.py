@@ -140,6 +140,9 @@ def raw_feature_spec() -> dict[str, tf.io.VarLenFeature]:
     return {name: tf.io.VarLenFeature(dtype) for name, dtype in types.items()}
 
 
+_BUILT = tempfile.TemporaryDirectory(prefix="souk-small-shop-")
+
+
 @functools.cache
 def small_shop() -> SmallShop:
     """Runs the transform at the first call."""
@@ -147,9 +150,9 @@ def small_shop() -> SmallShop:
     searches, catalog = SEARCHES + MORE_SEARCHES, ALL_CATALOG
     raw = [{name: row.get(name, []) for name in spec} for row in SEARCHES + CATALOG + MORE_SEARCHES + MORE_CATALOG]
     metadata = tft.DatasetMetadata.from_feature_spec(spec)
-    out = Path(tempfile.mkdtemp(prefix="souk-small-shop-"))
+    out, scratch = Path(_BUILT.name) / "shop", Path(_BUILT.name) / "scratch"
     custom_config = {CUSTOM_CONFIG_KEY: CONFIG.to_json()}
-    with beam.Pipeline(runner="FnApiRunner") as pipeline, tft_beam.Context(temp_dir=tempfile.mkdtemp()):
+    with beam.Pipeline(runner="FnApiRunner") as pipeline, tft_beam.Context(temp_dir=str(scratch)):
         data = pipeline | beam.Create(raw, reshuffle=False)
         (transformed, _), transform_fn = (
             data,
