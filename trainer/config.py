@@ -78,7 +78,7 @@ class NegativesConfig(Settings):
         so that one counts as much as another of the same score.
     """
 
-    per_positive: Positive = 512
+    per_positive: Positive = 1024
     random_ratio: float = Field(0.5, ge=0.0, le=1.0)
     all_in_batch: bool = True
     mixed: NotNegative = 0
