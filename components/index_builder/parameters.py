@@ -1,5 +1,6 @@
 """Picks the index's parameters by measuring them against exact search."""
 
+import gc
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -77,6 +78,8 @@ def choose_index(
     Returns:
       The index, and the measured curve with the chosen point marked.
     """
+    # Compiled searches are reference cycles, which hold the vectors of an index that was chosen before, as of a shard.
+    gc.collect()
     k = min(config.k, len(vectors))
     kind = config.kind_for(len(vectors))
     exact_index = ExactIndex(vectors)

@@ -124,7 +124,10 @@ class ScannIndex(SearchIndex):
             )
         builder = builder.score_ah(2, anisotropic_quantization_threshold=0.2)
         builder = builder.reorder(int(parameters["reorder"]))
-        self._state = builder.build().serialize_to_module()
+        searcher = builder.build()
+        self._state = searcher.serialize_to_module()
+        # TensorFlow keeps it by its name for as long as the process lives, and the state has all that is searched.
+        tf.raw_ops.DestroyResourceOp(resource=searcher.searcher_handle)
 
     def with_parameters(self, parameters: Parameters) -> "ScannIndex":
         """The same index searched with another `reorder` or `leaves_to_search`; shares the data."""

@@ -1,7 +1,11 @@
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import scann  # noqa: F401  (its ops must be there before a SavedModel that holds them is loaded)
 import tensorflow as tf
+from scann import scann_ops
 
 from components.index_builder.config import IndexConfig
 from components.index_builder.parameters import choose_index, recall_against_exact, scan_grid, tree_grid
@@ -52,6 +56,27 @@ def test_the_chosen_index_reaches_the_wanted_recall(backend, kind):
     found, scores = index.search(tf.constant(QUERIES), 20)
     assert recall_against_exact(found.numpy(), exact) >= 0.9
     assert np.all(np.diff(scores.numpy(), axis=1) <= 1e-6)
+
+
+def test_what_an_index_took_is_free_for_the_next_one(monkeypatch, request):
+    searchers, create = [], scann_ops.create_searcher
+    # As while a large index is built, which makes few Python objects.
+    request.addfinalizer(gc.enable)
+    gc.disable()
+
+    def created(*arguments, **named):
+        searchers.append(create(*arguments, **named))
+        return searchers[-1]
+
+    monkeypatch.setattr(scann_ops, "create_searcher", created)
+    index = choose_index(VECTORS, QUERIES, IndexConfig(k=20, kind="scan"))[0]
+    (searcher,) = searchers
+    with pytest.raises(tf.errors.NotFoundError):
+        searcher.search_batched(tf.constant(QUERIES))
+    vectors = weakref.ref(index._state.dataset.handle)
+    del index
+    choose_index(VECTORS, QUERIES, IndexConfig(k=20, kind="exact"))
+    assert vectors() is None
 
 
 def test_places_that_searched_partitions_cannot_fill_are_empty():
