@@ -16,8 +16,12 @@ class BusyError(InputError):
 
 
 @contextmanager
-def run_lock(root: str) -> Iterator[None]:
+def run_lock(root: str, setting: str = "root") -> Iterator[None]:
     """Holds `root` for this process; the system lets go of it when the process ends, however it ends.
+
+    Args:
+      root: a folder.
+      setting: what names the folder, for messages.
 
     Raises:
       BusyError: another process holds it.
@@ -35,12 +39,12 @@ def run_lock(root: str) -> Iterator[None]:
     except Timeout:
         holder = path.read_text().strip() or "unknown"
         raise BusyError(
-            f"another run (process {holder}) is at work in {root}; wait for it, or give this one its own `root`"
+            f"another run (process {holder}) is at work in {root}; wait for it, or give this one its own `{setting}`"
         ) from None
     except (OSError, NotImplementedError) as error:
         if isinstance(found := file_error(error, path), StorageError):
             raise found from None
-        raise InputError(f"{root} cannot hold a run ({error}); give `root` a folder that can be written") from None
+        raise InputError(f"{root} cannot hold a run ({error}); give `{setting}` a folder that can be written") from None
     with held:
         path.write_text(str(os.getpid()))
         yield

@@ -19,6 +19,7 @@ from pipeline.bench.results import BenchResult, System
 from pipeline.bench.trial import Trial
 from pipeline.bench.variants import BM25, ORACLE_QUERY, ORACLES, REFERENCES, TUTORIAL, BenchFile, Variant
 from pipeline.config import PipelineConfig
+from pipeline.run_lock import run_lock
 from trainer.config import TrainerConfig
 
 _TRIALS = "trials"
@@ -85,24 +86,28 @@ def run_jobs(
       root: of the bench.
       tell: is told of each trial that ended and of what is left.
       keep_models: whether models and servables stay on disk, beside their trial.
+
+    Raises:
+      BusyError: another bench is at work in the same folder.
     """
-    finished = read_finished(jobs, root)
-    if finished:
-        tell(f"{len(finished)} of {len(jobs)} trainings are on disk already")
-    for job in jobs:
-        if job in finished:
-            continue
-        tell(f"training {job.system}, seed {job.train.seed}; {_remaining(jobs, finished)}")
-        work = root / _WORK
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(parents=True)
-        run = training.run_tutorial if job.system == TUTORIAL else partial(training.run_variant, job.system)
-        finished[job] = run(job.train, config, data, day, work, job.code)
-        trial.save(finished[job], job.folder(root))
-        if keep_models:
-            shutil.move(work, job.folder(root) / "files")
-        shutil.rmtree(work, ignore_errors=True)
-        tell(f"{len(finished)} of {len(jobs)}: {_summary(finished[job], day, config)}")
+    with run_lock(str(root), "--out"):
+        finished = read_finished(jobs, root)
+        if finished:
+            tell(f"{len(finished)} of {len(jobs)} trainings are on disk already")
+        for job in jobs:
+            if job in finished:
+                continue
+            tell(f"training {job.system}, seed {job.train.seed}; {_remaining(jobs, finished)}")
+            work = root / _WORK
+            shutil.rmtree(work, ignore_errors=True)
+            work.mkdir()
+            train = training.run_tutorial if job.system == TUTORIAL else partial(training.run_variant, job.system)
+            finished[job] = train(job.train, config, data, day, work, job.code)
+            trial.save(finished[job], job.folder(root))
+            if keep_models:
+                shutil.move(work, job.folder(root) / "files")
+            shutil.rmtree(work, ignore_errors=True)
+            tell(f"{len(finished)} of {len(jobs)}: {_summary(finished[job], day, config)}")
     return finished
 
 

@@ -36,8 +36,8 @@ _WARM_UP_CALLS = 10
 
 
 def index_config(config: PipelineConfig) -> IndexConfig:
-    """An index without error that holds every item, so that models are compared and not indexes."""
-    changes = {"kind": "exact", "k": config.gate.ks[-1], "drop_duplicates": False}
+    """An index without error that holds every item and no words, so that models alone are compared."""
+    changes = {"kind": "exact", "k": config.gate.ks[-1], "drop_duplicates": False, "retrieval": "dense"}
     return config.index.model_copy(update=changes)
 
 

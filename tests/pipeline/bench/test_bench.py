@@ -12,8 +12,10 @@ import yaml
 from evaluation import metrics
 from pipeline import config as pipeline_config
 from pipeline.bench import output, run, trial, variants
-from pipeline.bench.data import EvalDay, prepare, read_eval_day
+from pipeline.bench.data import BenchData, EvalDay, prepare, read_eval_day
 from pipeline.bench.results import BenchResult
+from pipeline.config import PipelineConfig
+from pipeline.run_lock import BusyError, run_lock
 from tests.conftest import souk_here
 
 pytestmark = pytest.mark.slow
@@ -45,6 +47,8 @@ class Bench:
     """
 
     out: Path
+    config: PipelineConfig
+    data: BenchData
     jobs: tuple[run.BenchJob, ...]
     before: dict[run.BenchJob, int]
     finished: dict[run.BenchJob, trial.Trial]
@@ -101,7 +105,9 @@ def bench(tiny_shop, tmp_path_factory):
         "--seeds",
         "1",
     )
-    return Bench(out, tuple(jobs), before, finished, day, result, tuple(told), (*command, "--out", str(out)))
+    return Bench(
+        out, config, data, tuple(jobs), before, finished, day, result, tuple(told), (*command, "--out", str(out))
+    )
 
 
 def test_a_stopped_bench_keeps_what_was_done_and_does_the_rest(bench):
@@ -112,6 +118,11 @@ def test_a_stopped_bench_keeps_what_was_done_and_does_the_rest(bench):
     assert "2 of 3 trainings are on disk already" in bench.told
     assert any("1 trainings to do, about" in line for line in bench.told)
     assert not (bench.out / "work").exists()
+
+
+def test_a_folder_in_which_a_bench_is_at_work_is_refused(bench):
+    with run_lock(str(bench.out)), pytest.raises(BusyError, match="give this one its own `--out`"):
+        run.run_jobs(bench.jobs, bench.config, bench.data, bench.day, bench.out, print)
 
 
 def test_the_tables_are_what_the_answers_say(bench):
