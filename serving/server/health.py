@@ -6,6 +6,8 @@ It answers on a thread of its own, so that a probe of a busy server is not left 
 import threading
 from collections.abc import Callable, Mapping
 from concurrent import futures
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -62,7 +64,15 @@ class HealthService(health.HealthServicer):
         def watch(data: bytes, context: grpc.ServicerContext, send_response_callback: Callable[[Any], None]) -> None:
             request = _request(data, context)
             self._look()
-            self.Watch(request, context, send_response_callback)
+
+            def when_closed(callback: Callable[[], None]) -> None:
+                # gRPC would call it on the thread that serves all calls. It waits there for a lock that is held while
+                # another watcher is told something, for which that thread is needed: no call would be answered again.
+                if not context.add_callback(partial(self._pool.submit, callback)):
+                    self._pool.submit(callback)
+
+            # Of the context, `Watch` needs this alone.
+            self.Watch(request, SimpleNamespace(add_callback=when_closed), send_response_callback)
 
         check.experimental_thread_pool = watch.experimental_thread_pool = self._pool  # type: ignore[attr-defined]
         # A watcher stays for as long as it likes, and must not keep a thread for that.

@@ -41,8 +41,7 @@ def channel(models):
         yield open_channel
         done.set()
         waiting.result(10)
-    # gRPC may lose the end of a watch whose channel closes meanwhile, and then waits for it without end.
-    server.stop(0).wait(10)
+    assert server.stop(0).wait(10)
     health.stop()
 
 
@@ -91,4 +90,28 @@ def test_a_watcher_is_told_of_every_change_and_takes_no_thread(channel, models):
     assert [heard.get(timeout=10) for heard in told] == [UNKNOWN] * 5
     calls[0].cancel()
     assert told[0].get(timeout=10) is grpc.StatusCode.CANCELLED
+    assert check(channel, "shop") == SERVING
+
+
+def test_watchers_that_come_and_go_do_not_stop_the_server(channel):
+    watch = channel.unary_stream("/grpc.health.v1.Health/Watch", HealthCheckRequest.SerializeToString)
+    failed = []
+
+    def come_and_go():
+        try:
+            for _ in range(40):
+                calls = [watch(HealthCheckRequest(service="shop"), timeout=10) for _ in range(4)]
+                for call in calls:
+                    next(call)
+                for call in calls:
+                    call.cancel()
+        except grpc.RpcError as error:
+            failed.append(error.code())
+
+    threads = [threading.Thread(target=come_and_go) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
     assert check(channel, "shop") == SERVING
