@@ -49,7 +49,7 @@ def indexed(rows: list[dict], drop_duplicates: bool) -> set[tuple]:
     found: dict[tuple, str] = {}
     for row in sorted(rows, key=lambda row: row["item_id"]):
         if row["available"] != "false":
-            key = tuple(row[name] for name in row if name not in ("item_id", "available"))
+            key = tuple(row[name] for name in sorted(row) if name not in ("item_id", "available"))
             found.setdefault(key if drop_duplicates else (row["item_id"], *key), row["item_id"])
     return {(item_id, key) for key, item_id in found.items()}
 
