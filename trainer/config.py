@@ -15,7 +15,6 @@ MODEL_DEFAULTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "mgdspr": {
         "profile": False,
         "history": {"real_time_items": 50, "short_term_items": 100, "long_term_items": 100},
-        "negatives": {"mixed": 32},
     },
 }
 # Models whose query and title are also read as segments.
@@ -70,7 +69,7 @@ class NegativesConfig(Settings):
       all_in_batch: whether all other positives of the batch are negatives, not as many as `per_positive` leaves; where
         `random_ratio` is 1, none are.
       mixed: MGDSPR's I_mix (arXiv 2106.09297), softmax only: this many of a positive's hardest negatives are moved
-        towards the positive and are negatives once more; 0 for none. `mgdspr` has 32.
+        towards the positive and are negatives once more. 0, for none, since they cost recall.
       mixing_low, mixing_high: the share of the positive in such a mixture is drawn between these.
       hard: mined negatives (`components/hard_negatives`) that each request meets besides; 0 for none.
       own_expected_count: with `logq_correction`, what counts as the expected count of a mixture and of a mined

@@ -174,6 +174,16 @@ def test_each_part_of_behavior_moves_the_query(name):
         assert not np.allclose(towers.encode_query(other, columns), vectors), feature
 
 
+@pytest.mark.parametrize("field", SIZES.categories)
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
+def test_each_field_moves_the_item(config, field):
+    towers, _, table = make(config)
+    columns = dict(table.as_tensors())
+    before = towers.encode_items(columns).numpy()
+    columns[field] = 1 + columns[field] % SIZES.categories[field]
+    assert not np.any(np.all(np.isclose(towers.encode_items(columns), before, atol=1e-7), axis=1))
+
+
 def test_mgdspr_tells_spans_of_behavior_apart():
     towers, _, _ = make(CONFIGS["mgdspr"])
     grains, one, other = (tf.random.stateless_normal([2, 6, 8], [3, n]) for n in range(3))

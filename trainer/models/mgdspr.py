@@ -6,7 +6,7 @@
     H_real    = attend(Q_mgs, [0; self-attention(LSTM(R))]);  H_short = attend(Q_mgs, [0; self-attention(S)])
     H_long    = sum over a in {item, shop, leaf, brand} of attend(Q_mgs, [0; mean click_a; mean order_a; mean cart_a])
     query     = first position of self-attention([CLS; Q_mgs; H_real; H_short; H_long])
-    item      = e_id + tanh(W . mean title)
+    item      = e_id + tanh(W . mean title) + sum of e_field over the item's fields
 
 Sampled softmax with temperature, in-batch negatives and the hard mixtures I_mix are set by `TrainerConfig`.
 
@@ -14,9 +14,9 @@ Our reading [ours]: title words are the title's segments and the words of brand 
 hold; the Transformer over segments has learned positions, and the one that fuses has learned types of grains and of
 what they found, where CLS is a type alone; a past query is the mean of its unigrams; an item of a behavior list and the
 item tower share one id embedding; with `multi_grain` off Q_mgs is q_1gram alone; with `fusion` off the means of the
-four blocks are concatenated and mapped linearly; a further text column of the catalog is read as the title is, and a
-categorical or numeric one adds its embedding. Our additions, all of them switched by `TrainerConfig`: vectors of unit
-length, hidden ids in training, `LexicalSkip`.
+four blocks are concatenated and mapped linearly; a further text column of the catalog is read as the title is. Our
+additions: the embeddings of the item's fields, brand and price bucket among them, so that all models know the same of
+an item; and, switched by `TrainerConfig`, vectors of unit length, hidden ids in training, `LexicalSkip`.
 """
 
 import itertools
@@ -44,7 +44,7 @@ _LONG_TERM = (features.LONG_TERM_CLICKS, features.LONG_TERM_ORDERS, features.LON
 
 
 class Mgdspr(Towers):
-    """Query of six grains and three spans of behavior, fused by a Transformer; item of id and title."""
+    """Query of six grains and three spans of behavior, fused by a Transformer; item of id, title and fields."""
 
     def __init__(self, config: TrainerConfig, sizes: InputSizes, **kwargs: Any):
         super().__init__(config, sizes, **kwargs)
@@ -104,9 +104,9 @@ class Mgdspr(Towers):
         attributes = trim(item[transformed.ATTRIBUTE_UNIGRAMS])
         words = tf.concat([self.segment_tokens(item[transformed.TITLE_SEGMENTS]), attributes], axis=1)
         vector = self.item_fields[transformed.ITEM_ROW](ids) + self.texts["title"](self.tokens.mean(words))
-        for name in self.sizes.columns:
-            is_text = name in self.sizes.texts
-            vector += self.texts[name](self.tokens.mean(item[name])) if is_text else self.item_fields[name](item[name])
+        vector += tf.add_n(self.fields(item))
+        for name in self.sizes.texts:
+            vector += self.texts[name](self.tokens.mean(item[name]))
         if self.lexical:
             vector += self.lexical(self.item_bags(item))
         return self._finish(vector)

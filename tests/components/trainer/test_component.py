@@ -39,7 +39,7 @@ def test_a_run_may_replace_settings_of_the_training(handed_on):
     [(inputs, _, properties)] = handed_on
     config = TrainerConfig.from_json(json.loads(properties["custom_config"])[CUSTOM_CONFIG_KEY])
     assert config == TrainerConfig.parse({"model": "mgdspr", "epochs": 3})
-    assert (config.profile, config.negatives.mixed) == (False, 32)
+    assert (config.profile, config.history.short_term_items) == (False, 100)
     assert properties["run_fn"] == "trainer.run_fn.run_fn"
     assert inputs == {}
 
