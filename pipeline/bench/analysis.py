@@ -62,12 +62,15 @@ def _of_one(answer: SystemAnswer, day: EvalDay, ks: Sequence[int]) -> dict[tuple
     if answer.page_scores is not None:
         values[AUC, ALL] = pairwise_auc(answer.page_scores, day.stages)
         values[AUC_ORDERED, ALL] = pairwise_auc(answer.page_scores, day.stages, above=int(Stage.ORDERED))
-    if day.oracles is not None:
-        values[f"{P_GOOD}@{ks[-1]}", ALL] = day.oracles.good_share(answer.rows[:, : ks[-1]])
+    good = None if day.oracles is None else day.oracles.good_share(answer.rows[:, : ks[-1]])
+    if good is not None:
+        values[f"{P_GOOD}@{ks[-1]}", ALL] = good
     for piece in day.slices:
         keep = np.ones(len(relevant.rows), dtype=bool) if piece.items is None else piece.items
         recall = metrics.recall_at(ranks[keep], relevant.only(keep), ks[-1])
         values[f"recall@{ks[-1]}", piece.key] = np.where(piece.requests, recall, np.nan)
+        if good is not None:
+            values[f"{P_GOOD}@{ks[-1]}", piece.key] = np.where(piece.requests, good, np.nan)
     return values
 
 

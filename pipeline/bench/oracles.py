@@ -1,8 +1,8 @@
 """What a simulated shop's own truth would find, and how much of what systems find is good by it.
 
-An oracle ranks the whole catalog by what the simulation knows and no model is told. Clicks also depend on what the
-shop happened to show, which oracles leave out: they say how much the searchers' wishes explain, and are no bound that
-nothing can pass.
+An oracle ranks the whole catalog by what the simulation knows; models have the log and the catalog, whose ratings show
+an item's quality. Clicks also depend on what the shop happened to show and on what the user did before, which oracles
+leave out: they say how much the searchers' wishes explain, and are no bound that nothing can pass.
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evaluation.eval_set import EvalCatalog, EvalRequests
 from evaluation.example_columns import first_texts, parse_columns
@@ -79,9 +80,9 @@ class Oracles:
         MGDSPR's P_good (arXiv 2106.09297, section 4) with the simulation's relevance of GOOD and more for "good".
 
         Args:
-          rows: [requests, k] catalog rows; NOT_AN_ITEM does not count.
+          rows: [requests, k] catalog rows; what is none, such as an item that has left the shop, does not count.
         """
-        found = rows >= 0
+        found = self._known(rows)
         met = self.truth.relevance(self.requests.intent, self.items[np.where(found, rows, 0)])
         counts = found.sum(axis=1)
         share = np.full(len(rows), np.nan)
@@ -96,7 +97,7 @@ class Oracles:
           shown: [requests, page] catalog rows; scores of what is none are of no meaning.
           depth: items to find.
         """
-        pages = self.items[np.where((shown >= 0) & (shown < len(self.items)), shown, 0)]
+        pages = self.items[np.where(self._known(shown), shown, 0)]
         found: dict[str, list[IntArray]] = {}
         on_pages: dict[str, list[FloatArray]] = {}
         rng = np.random.default_rng(0)
@@ -107,6 +108,9 @@ class Oracles:
             for name, scores in self._scores(rows, pages[rows]).items():
                 on_pages.setdefault(name, []).append(scores)
         return {name: (np.concatenate(found[name]), np.concatenate(on_pages[name])) for name in found}
+
+    def _known(self, rows: IntArray) -> NDArray[np.bool_]:
+        return (rows >= 0) & (rows < len(self.items))
 
     def _scores(self, rows: IntArray, items: IntArray) -> dict[str, FloatArray]:
         """Scores by oracle [requests, items] of some requests; `items` as `Truth.relevance` takes them."""

@@ -55,7 +55,7 @@ def render_report(result: BenchResult) -> str:
             if (panel := _metric_panel(result, name)).rows
         ],
         parts=_parts_panels(result, main),
-        slice_panels=[charts.intervals(_slice_panel(result, size)) for size in result.slices],
+        slice_panels=[charts.intervals(_slice_panel(result, main, size)) for size in result.slices],
         training=_training(result, main),
         seed_range=tables.seed_range,
         speed=tables.speed,
@@ -81,10 +81,9 @@ def _role(system: System) -> str:
 
 
 def _ceiling(result: BenchResult, name: str) -> float | None:
-    """What the oracle that knows query and user reaches in a metric or on a slice; None without one."""
+    """What the oracle that knows query and user reaches in a metric; None without one."""
     oracle = result.system(ORACLE_QUERY)
-    found = (oracle.metrics.get(name) or oracle.slices.get(name)) if oracle else None
-    return found.estimate.value if found else None
+    return oracle.metrics[name].estimate.value if oracle and name in oracle.metrics else None
 
 
 def _mark(system: System, measured: Measured) -> charts.Mark:
@@ -106,16 +105,14 @@ def _metric_panel(result: BenchResult, name: str) -> charts.Intervals:
     )
 
 
-def _slice_panel(result: BenchResult, size: SliceSize) -> charts.Intervals:
+def _slice_panel(result: BenchResult, main: str, size: SliceSize) -> charts.Intervals:
+    shown = [(system, system.slices.get(main, {})) for system in result.systems]
+    ceiling = next((found.get(size.key) for system, found in shown if system.name == ORACLE_QUERY), None)
     return charts.Intervals(
         f"{size.key.replace('=', ': ')}, {size.requests:,} requests, {size.queries:,} queries",
-        [
-            (system.label, [_mark(system, system.slices[size.key])])
-            for system in result.systems
-            if size.key in system.slices
-        ],
-        charts.shared_bounds([found.estimate for system in result.systems for found in system.slices.values()]),
-        line=_ceiling(result, size.key),
+        [(system.label, [_mark(system, slices[size.key])]) for system, slices in shown if size.key in slices],
+        charts.shared_bounds([found.estimate for _, slices in shown for found in slices.values()]),
+        line=ceiling.estimate.value if ceiling else None,
     )
 
 

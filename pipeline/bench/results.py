@@ -27,7 +27,7 @@ class System:
       base: the variant it is compared with, "" for none.
       seeds: of the trainings; empty where nothing is trained.
       metrics: `recall@100` and so on, over all requests; `p_good@100` only of a simulated shop.
-      slices: recall at the largest k by `group=name`.
+      slices: by metric, recall and P_good at the largest k, and `group=name`.
       examples_per_second: training requests per second, one value per seed.
       latency_ms: median and 95th percentile of single requests, the mean over seeds; None where nothing is served.
       settings, history: of the first seed's training; the history holds a value per epoch by metric.
@@ -40,7 +40,7 @@ class System:
     base: str
     seeds: tuple[int, ...]
     metrics: Mapping[str, Measured]
-    slices: Mapping[str, Measured]
+    slices: Mapping[str, Mapping[str, Measured]]
     examples_per_second: tuple[float, ...]
     latency_ms: tuple[float, float] | None
     settings: Mapping[str, Any]

@@ -15,7 +15,7 @@ from evaluation.eval_set import normalize_query
 from pipeline.bench import analysis, references, training, trial
 from pipeline.bench.analysis import SystemAnswer
 from pipeline.bench.data import BenchData, EvalDay
-from pipeline.bench.results import BenchResult, System
+from pipeline.bench.results import BenchResult, Measured, System
 from pipeline.bench.trial import Trial
 from pipeline.bench.variants import BM25, ORACLE_QUERY, ORACLES, REFERENCES, TUTORIAL, BenchFile, Variant
 from pipeline.config import PipelineConfig
@@ -167,7 +167,7 @@ def summarize(
     bootstrap = query_bootstrap(day.requests, gate)
     order = [name for name in (*variants, *REFERENCES) if name in values]
     main = (f"recall@{gate.ks[-1]}", analysis.ALL)
-    keys = [main, (f"ndcg@{gate.ks[0]}", analysis.ALL), (analysis.AUC, analysis.ALL)]
+    parts = (main[0], f"ndcg@{gate.ks[0]}", f"{analysis.P_GOOD}@{gate.ks[-1]}", analysis.AUC)
     return BenchResult(
         data_note=gate.data_note,
         requests=len(day.requests),
@@ -185,10 +185,11 @@ def summarize(
         over_base=tuple(
             found
             for name in order
-            for key in keys
+            for metric in parts
             if name in variants
             and variants[name].base
-            and (found := analysis.compare(name, variants[name].base, key, values, bootstrap)) is not None
+            and (found := analysis.compare(name, variants[name].base, (metric, analysis.ALL), values, bootstrap))
+            is not None
         ),
         over_references=tuple(
             found
@@ -207,6 +208,10 @@ def _system(
     found = analysis.measured(values, bootstrap)
     label, about = references.LABELS.get(name, (name, ""))
     latencies = np.array([result.latency_ms for result in trials])
+    slices: dict[str, dict[str, Measured]] = {}
+    for (metric, where), value in found.items():
+        if where != analysis.ALL:
+            slices.setdefault(metric, {})[where] = value
     return System(
         name=name,
         label=label,
@@ -215,7 +220,7 @@ def _system(
         base=variant.base if variant else "",
         seeds=tuple(result.seed for result in trials),
         metrics={metric: measured for (metric, where), measured in found.items() if where == analysis.ALL},
-        slices={where: measured for (_, where), measured in found.items() if where != analysis.ALL},
+        slices=slices,
         examples_per_second=tuple(result.examples_per_second for result in trials),
         latency_ms=(float(latencies[:, 0].mean()), float(latencies[:, 1].mean())) if len(latencies) else None,
         settings=trials[0].settings if trials else {},

@@ -23,7 +23,8 @@ _STYLES = {
 def all_tables(result: BenchResult) -> Iterator[Table]:
     """Every table that has a line, in reading order."""
     yield systems_table(result)
-    yield slices_table(result)
+    for metric in dict.fromkeys(metric for system in result.systems for metric in system.slices):
+        yield slices_table(result, metric)
     if result.over_base:
         yield parts_table(result)
     if result.over_references:
@@ -77,22 +78,22 @@ def systems_table(result: BenchResult) -> Table:
     if known:
         table.caption += (
             f" P_good: share of the {result.ks[-1]} retrieved items that meet the need which the searcher had in mind, "
-            "by the simulator's truth. oracles: what that truth would find; no model is told any of it."
+            "by the simulator's truth. oracles: what that truth would find."
         )
     table.caption_justify = "left"
     return table
 
 
-def slices_table(result: BenchResult) -> Table:
-    """Recall at the largest k on each slice."""
-    table = _table(f"recall@{result.ks[-1]} by slice")
+def slices_table(result: BenchResult, metric: str) -> Table:
+    """A metric on each slice."""
+    table = _table(f"{metric_name(metric)} by slice")
     table.add_column("system", no_wrap=True)
     for size in result.slices:
         group, _, name = size.key.partition("=")
         heading = f"{name} history" if group == "history" else f"{name} items" if group == "items" else name
         table.add_column(f"{heading}\n{size.requests:,} req.\n{size.queries:,} qu.", justify="right", no_wrap=True)
     for system in result.systems:
-        cells = [_with_half(system.slices.get(size.key)) for size in result.slices]
+        cells = [_with_half(system.slices.get(metric, {}).get(size.key)) for size in result.slices]
         table.add_row(escape(system.label), *cells, end_section=_ends_block(system, result.systems))
     table.caption = "± is half the interval's width."
     table.caption_justify = "left"

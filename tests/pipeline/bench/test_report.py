@@ -19,7 +19,7 @@ def system(name, kind="variant", base="", recall=0.5):
         base=base,
         seeds=(1, 2),
         metrics={"recall@10": found, "recall@100": found, "ndcg@10": found},
-        slices={"history=with": found},
+        slices={"recall@100": {"history=with": found}},
         examples_per_second=(100.0, 110.0),
         latency_ms=(1.0, 2.0),
         settings={},
