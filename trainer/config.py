@@ -33,7 +33,7 @@ class LossConfig(Settings):
     Attributes:
       kind: `hinge` (DPSR, arXiv 2006.02282) or `softmax`, sampled softmax cross entropy.
       margin: hinge only; by how much a positive must outscore a negative.
-      temperature: softmax only; scores are divided by it. Scores are cosines, so it is well below 1.
+      temperature: of softmax and the ranking loss; scores are divided by it. Scores are cosines, so it is well below 1.
       logq_correction: softmax only; subtracts the log of each candidate's expected count among the negatives,
         without which in-batch negatives punish popular items (Yi et al., RecSys 2019).
       order_weight: weight of an ordered item; a clicked one weighs 1.
@@ -43,8 +43,7 @@ class LossConfig(Settings):
         softmax only, is a softmax of each item among those of the search that got less far and the negatives, so that
         a shown item beats these (after MOPPR, arXiv 2210.04170).
       ranking_margin: `hinge` only; by how much an item must outscore one of the same search that got one stage less
-        far. As all of the ranking loss it is in logits, scores divided by `temperature`, so that both losses have one
-        scale.
+        far. As all of the ranking loss it is in logits, scores divided by `temperature`, as those of softmax are.
       ranking_items: shown and not clicked items of a search that the ranking loss reads, the topmost first.
     """
 
@@ -63,11 +62,11 @@ class NegativesConfig(Settings):
     """Which items a positive must beat.
 
     Attributes:
-      per_positive: how many negatives each positive meets, shared by the whole batch.
-      random_ratio: DPSR's mixing ratio alpha; this share is drawn uniformly from the catalog, the rest are other
-        positives of the batch. In-batch negatives alone push popular items down; random ones alone let them rise.
-      all_in_batch: whether all other positives of the batch are negatives, not as many as `per_positive` leaves; where
-        `random_ratio` is 1, none are.
+      per_positive: how many negatives each positive meets, shared by the whole batch, where `all_in_batch` is off.
+      random_ratio: this share of `per_positive` is drawn uniformly from the catalog; at 1 there are no others. In-batch
+        negatives alone push popular items down; random ones alone let them rise.
+      all_in_batch: whether all other positives of the batch are negatives besides. Off takes as many as the random
+        ones leave of `per_positive`, so that `random_ratio` is DPSR's mixing ratio alpha.
       mixed: MGDSPR's I_mix (arXiv 2106.09297), softmax only: this many of a positive's hardest negatives are moved
         towards the positive and are negatives once more. 0, for none, since they cost recall.
       mixing_low, mixing_high: the share of the positive in such a mixture is drawn between these.
@@ -308,6 +307,11 @@ class TrainerConfig(Settings):
         if self.negatives.mixed and self.loss.kind == "hinge":
             raise ValueError(
                 "`negatives.mixed` needs the softmax loss: set `loss.kind: softmax`, or `negatives.mixed: 0`"
+            )
+        if self.negatives.mixed and self.heads > 1:
+            raise ValueError(
+                f"`negatives.mixed` needs one query vector, by which mixtures are scored, and `heads` is {self.heads}: "
+                "set `heads: 1`, or `negatives.mixed: 0`"
             )
         if self.loss.ranking_weight and self.loss.ranking_kind == "levels" and self.loss.kind == "hinge":
             raise ValueError(

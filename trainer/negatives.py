@@ -109,8 +109,8 @@ def mixed_negatives(
 ) -> tf.Tensor:
     """Scores of MGDSPR's hard mixtures `I_mix = a i_pos + (1 - a) I_hard` (arXiv 2106.09297, section 3.4).
 
-    The score is linear in the item, so the mixture's score is the mixture of the scores: no vector is made. I_hard are
-    the hardest of the batch's shared negatives [ours]; `a` is drawn anew for each positive.
+    The score of one head is linear in the item, so the mixture's score is the mixture of the scores: no vector is made.
+    I_hard are the hardest of a request's negatives, shared or mined [ours]; `a` is drawn anew for each positive.
 
     Args:
       positive: [positives] scores.

@@ -97,7 +97,13 @@ class RetrievalModel(tfrs.models.Model):
         candidates = negatives.join_candidates(random_rows, positive_rows[:asked], settings)
         vectors = tf.concat([items[_RANDOM], own[: candidates.in_batch_count]], axis=0)
         negative = self.towers.training_score(head_scores(query, vectors))
-        masked = negatives.accidental_hits(candidates.rows, request, positive_rows, tf.shape(request_items)[0])
+        led_to, of_request = positive_rows, request
+        if SHOWN_ITEMS in rows and self._config.loss.ranking_kind == "levels":
+            # What a page showed is a level above the negatives, and so none of them.
+            shown = rows[SHOWN_ITEMS] >= 0
+            led_to = tf.concat([led_to, tf.boolean_mask(rows[SHOWN_ITEMS], shown)], axis=0)
+            of_request = tf.concat([of_request, tf.cast(tf.where(shown)[:, 0], tf.int32)], axis=0)
+        masked = negatives.accidental_hits(candidates.rows, of_request, led_to, tf.shape(request_items)[0])
         if features.HARD_NEGATIVES in rows:
             negative = tf.concat([negative, self._own_scores(query, items[features.HARD_NEGATIVES])], axis=1)
             masked = tf.concat([masked, rows[features.HARD_NEGATIVES] < 0], axis=1)
@@ -107,8 +113,8 @@ class RetrievalModel(tfrs.models.Model):
         by_positive, sampled = self._retrieval_loss(positive, negative, masked, request, positive_rows, candidates)
         loss = tf.math.divide_no_nan(tf.reduce_sum(by_positive * weight), tf.reduce_sum(weight))
         if SHOWN_ITEMS in rows:
-            of_request = tf.scatter_nd(tf.where(is_positive), positive, tf.shape(is_positive, out_type=tf.int64))
-            scores = tf.concat([of_request, self._own_scores(query, items[SHOWN_ITEMS])], axis=1)
+            by_request = tf.scatter_nd(tf.where(is_positive), positive, tf.shape(is_positive, out_type=tf.int64))
+            scores = tf.concat([by_request, self._own_scores(query, items[SHOWN_ITEMS])], axis=1)
             shown = tf.where(rows[SHOWN_ITEMS] >= 0, int(Stage.SHOWN), 0)
             stages = tf.concat([inputs[PAGE_STAGES], shown], axis=1)
             loss += self._config.loss.ranking_weight * self._ranking_loss(scores, stages, sampled)
@@ -172,8 +178,8 @@ class RetrievalModel(tfrs.models.Model):
     ) -> tuple[tf.Tensor, tf.Tensor | None]:
         """The loss of each positive, [positives], and `log_sum` over the negatives of each request, [requests].
 
-        That sum is corrected as a request's own item would be, so that the logits of one compare with it; hinge has
-        none.
+        The sum is `log sum exp(score / temperature - log count) + log own count`, with counts as logQ expects them. A
+        request's own item, whose logit is its score over temperature, is compared with it. Hinge has none.
 
         Args:
           positive: [positives] scores.

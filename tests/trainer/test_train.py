@@ -159,6 +159,11 @@ def test_levels_refuse_the_hinge_loss():
         TrainerConfig.parse({"loss": {"kind": "hinge", "ranking_weight": 1.0, "ranking_kind": "levels"}})
 
 
+def test_mixtures_refuse_several_heads():
+    with pytest.raises(InputError, match=r"`negatives.mixed` needs one query vector.*`heads` is 2: set `heads: 1`"):
+        TrainerConfig.parse({"heads": 2, "negatives": {"mixed": 8}})
+
+
 def test_two_tower_refuses_several_heads():
     with pytest.raises(InputError, match=r"`two_tower` has one query vector: set `heads: 1`"):
         TrainerConfig.parse({"model": "two_tower", "heads": 2})

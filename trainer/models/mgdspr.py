@@ -12,11 +12,12 @@ Sampled softmax with temperature, in-batch negatives and the hard mixtures I_mix
 
 Our reading [ours]: title words are the title's segments and the words of brand and category, which Taobao's titles
 hold; the Transformer over segments has learned positions, and the one that fuses has learned types of grains and of
-what they found, where CLS is a type alone; a past query is the mean of its unigrams; an item of a behavior list and the
-item tower share one id embedding; with `multi_grain` off Q_mgs is q_1gram alone; with `fusion` off the means of the
-four blocks are concatenated and mapped linearly; a further text column of the catalog is read as the title is. Our
-additions: the embeddings of the item's fields, brand and price bucket among them, so that all models know the same of
-an item; and, switched by `TrainerConfig`, vectors of unit length, hidden ids in training, `LexicalSkip`.
+what they found, where CLS is a type alone; a past query is the mean of its unigrams, and q_his_seq may find the zero
+vector, as behavior may; an item of a behavior list and the item tower share one id embedding; with `multi_grain` off
+Q_mgs is q_1gram alone, and past queries are not read; with `fusion` off the means of the four blocks are concatenated
+and mapped linearly; a further text column of the catalog is read as the title is. Our additions: the embeddings of the
+item's fields, brand and price bucket among them, so that all models know the same of an item; and, switched by
+`TrainerConfig`, vectors of unit length, hidden ids in training, `LexicalSkip`.
 """
 
 import itertools
@@ -192,8 +193,10 @@ class Mgdspr(Towers):
         if not self.settings.fusion:
             return self.concatenation(tf.concat([tf.reduce_mean(block, axis=1) for block in blocks], axis=1))
         sequence = tf.pad(tf.concat(blocks, axis=1), [[0, 0], [1, 0], [0, 0]]) + self.types
-        # The normalization at the end of the block gives length sqrt(dim); this brings it to that of a lexical vector.
-        return self.fusion.first(sequence, training=training) / self.settings.dim**0.5
+        fused = self.fusion.first(sequence, training=training)
+        # The normalization at the end of the block gives length sqrt(dim), as inner products have it in the paper; this
+        # brings it to that of a lexical vector.
+        return fused / self.settings.dim**0.5 if self.settings.unit_vectors else fused
 
     def _unigrams(self, query: Tensors) -> tf.Tensor:
         return self.tokens.mean(query[transformed.QUERY_UNIGRAMS])

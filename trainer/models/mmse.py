@@ -1,6 +1,6 @@
 """MMSE: Learning Multi-Stage Multi-Grained Semantic Embeddings for E-Commerce Search (JD.com, WWW 2023, 2303.11009).
 
-    v_g   = tower_g(grain g of the request),  g in {unigrams, bigrams, segments, behavior, profile}
+    v_g   = tower_g(grain g of the request),  g in {unigrams, bigrams, subwords, segments, behavior, profile}
     s     = sum over g of w_g(q) (v_g . i) / |sum over g of w_g v_g|    (post-fusion)
     L     = L_retrieval (ordered and clicked against random and in-batch items)
             + lambda L_ranking (ordered over clicked over unclicked within one search)
@@ -12,7 +12,7 @@ similarities; that this vector has unit length, as grains that disagree would ma
 the loss; the item tower, which is DPSR's (arXiv 2006.02282); margins by difference of stage
 (`trainer.losses.stage_ranking_loss`). With `fusion` off the grains are concatenated before one tower (pre-fusion); with
 `multi_grain` off the query's text is one grain, its unigrams. `TrainerConfig` sets losses and negatives, and
-`LexicalSkip`, our addition.
+`LexicalSkip`, our addition, which reads bigrams and subwords in either case.
 """
 
 from typing import Any
