@@ -24,7 +24,6 @@ from evaluation.bootstrap import QueryBootstrap
 from evaluation.eval_set import normalize_query, read_catalog, read_requests
 from evaluation.metrics import FloatArray, first_ranks, ndcg_at, recall_at
 from evaluation.servable import LoadedServable
-from schema.features import Stage
 
 SEEDS = (17, 18, 19)
 MINED = ("hard_negatives.enabled=true", "train.negatives.hard=8")
@@ -51,8 +50,7 @@ def main() -> None:
 def metrics_of(examples: str, servable: str) -> tuple[dict[str, FloatArray], list[str]]:
     """Metrics [requests] of the evaluation day by name, and each request's query."""
     gate, catalog = GateConfig(), read_catalog(examples)
-    gains = {int(Stage.CLICKED): gate.clicked_gain, int(Stage.ORDERED): gate.ordered_gain}
-    requests = read_requests(examples, catalog, gate.max_eval_requests, gate.seed, gains)
+    requests = read_requests(examples, catalog, gate.max_eval_requests, gate.seed, gate.gains)
     rows = LoadedServable(servable).retrieve(requests.examples, catalog).rows
     ranks = first_ranks(rows, requests.relevant)
     found = {f"recall@{k}": recall_at(ranks, requests.relevant, k) for k in (10, 100)}

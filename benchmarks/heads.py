@@ -7,8 +7,8 @@ whose query means things of several leaf categories, as the simulation knows it.
 tells how likely its user wants each item of the catalog. To that the best query vectors are fitted, given the item
 vectors of the trained model: one; two, of which an item counts by the best one, as heads do; and one for the meaning
 that the request had, which no model can know. No learning from clicks is in between, so that two vectors earn here what
-they can at most. Half of the two-vector fits start from one vector for each of the two likeliest meanings, half from
-the best single vector; the better one of a request is taken. The logs are simulated.
+they can at most. Two vectors are fitted twice, from one for each of the two likeliest meanings and from the best single
+vector; of each request the better fit is taken. The logs are simulated.
 """
 
 import argparse
@@ -35,7 +35,6 @@ from evaluation.servable import LoadedServable
 from marketplace.truth import lasting
 from pipeline.bench.ambiguity import SECOND_MEANING
 from pipeline.bench.oracles import Oracles
-from schema.features import Stage
 
 K = 100
 STEPS = 300
@@ -66,8 +65,7 @@ def main() -> None:
     arguments = parser.parse_args()
     examples, servable_dir = run_demo(arguments.folder, [], [EXAMPLES, SERVABLE])
     gate, catalog = GateConfig(), read_catalog(str(examples))
-    gains = {int(Stage.CLICKED): gate.clicked_gain, int(Stage.ORDERED): gate.ordered_gain}
-    requests = read_requests(str(examples), catalog, gate.max_eval_requests, gate.seed, gains)
+    requests = read_requests(str(examples), catalog, gate.max_eval_requests, gate.seed, gate.gains)
     oracles = Oracles.read(arguments.folder / "data" / "shop.json", catalog, requests)
     chosen = ambiguous(oracles)
     chosen = np.sort(np.random.default_rng(0).permutation(chosen)[: arguments.requests])

@@ -30,7 +30,7 @@ from evaluation.bootstrap import Estimate, QueryBootstrap
 from evaluation.eval_set import EvalCatalog, EvalRequests, normalize_query, read_catalog, read_requests
 from evaluation.servable import LoadedServable
 from schema import features, transformed
-from schema.features import RelevanceControl, Stage
+from schema.features import RelevanceControl
 from souk_client.protos import example_pb2
 from trainer import artifact
 from trainer.artifact import TrainedModel
@@ -49,8 +49,7 @@ def main() -> None:
     arguments = parser.parse_args()
     examples, model_dir, servable_dir = arguments.parts or run(arguments.folder, arguments.model)
     gate, catalog = GateConfig(), read_catalog(examples)
-    gains = {int(Stage.CLICKED): gate.clicked_gain, int(Stage.ORDERED): gate.ordered_gain}
-    requests = read_requests(examples, catalog, gate.max_eval_requests, gate.seed, gains)
+    requests = read_requests(examples, catalog, gate.max_eval_requests, gate.seed, gate.gains)
     model, servable = artifact.load(model_dir), LoadedServable(servable_dir)
     console = Console(width=130)
     console.print(f"{model.config.model} on the simulated demo shop, {len(requests):,} requests of the evaluation day")

@@ -4,6 +4,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from schema.features import Stage
 from schema.settings import Settings
 
 
@@ -23,6 +24,11 @@ class EvaluationConfig(Settings):
     clicked_gain: float = Field(1.0, gt=0.0)
     ordered_gain: float = Field(3.0, gt=0.0)
     example_requests: int = Field(6, ge=0)
+
+    @property
+    def gains(self) -> dict[int, float]:
+        """What an item counts in NDCG, by how far its request got with it; others count nothing."""
+        return {int(Stage.CLICKED): self.clicked_gain, int(Stage.ORDERED): self.ordered_gain}
 
     @model_validator(mode="after")
     def _ks_rise(self) -> Self:

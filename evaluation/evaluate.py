@@ -39,7 +39,7 @@ from evaluation.retrieval import asked_for, default_way
 from evaluation.servable import Answer, LoadedServable, Retrieved, holds_servable, retrieved
 from evaluation.slices import make_slices
 from evaluation.training_counts import TrainingCounts, read_training
-from schema.features import SIGNATURE_DEFAULT, Retrieval, Stage
+from schema.features import SIGNATURE_DEFAULT, Retrieval
 from schema.settings import InputError
 
 _LOG = logging.getLogger(__name__)
@@ -79,10 +79,9 @@ def evaluate_servable(
     progress("reading the catalog, the training counts and the eval requests")
     catalog = read_catalog(catalog_dir or examples_dir)
     training = read_training(examples_dir, catalog)
-    gains = {int(Stage.CLICKED): config.clicked_gain, int(Stage.ORDERED): config.ordered_gain}
     baseline_dir, baseline_note = _usable_baseline(baseline_dir)
     counted = _items_in_both(catalog, baseline_catalog_dir) if catalog_dir else None
-    requests = read_requests(examples_dir, catalog, config.max_eval_requests, config.seed, gains, counted)
+    requests = read_requests(examples_dir, catalog, config.max_eval_requests, config.seed, config.gains, counted)
 
     with ReplayJob(make_pipeline, part_dir) as job:
         progress("loading the candidate")

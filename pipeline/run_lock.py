@@ -16,12 +16,11 @@ class BusyError(InputError):
 
 
 @contextmanager
-def run_lock(root: str, setting: str = "root") -> Iterator[None]:
+def run_lock(root: str) -> Iterator[None]:
     """Holds `root` for this process; the system lets go of it when the process ends, however it ends.
 
     Args:
       root: a folder.
-      setting: what names the folder, for messages.
 
     Raises:
       BusyError: another process holds it.
@@ -29,7 +28,7 @@ def run_lock(root: str, setting: str = "root") -> Iterator[None]:
     """
     if "://" in root:
         raise InputError(
-            f"`root` is {root}; a run on this machine keeps ML Metadata and its lock there, which need a local folder. "
+            f"{root} is not on this machine; a run keeps ML Metadata and its lock there, which need a local folder. "
             "A pipeline whose root is a bucket is for a cluster: see `souk compile`"
         )
     path = Path(root) / ".lock"
@@ -39,12 +38,12 @@ def run_lock(root: str, setting: str = "root") -> Iterator[None]:
     except Timeout:
         holder = path.read_text().strip() or "unknown"
         raise BusyError(
-            f"another run (process {holder}) is at work in {root}; wait for it, or give this one its own `{setting}`"
+            f"another run (process {holder}) is at work in {root}; wait for it, or give this one a folder of its own"
         ) from None
     except (OSError, NotImplementedError) as error:
         if isinstance(found := file_error(error, path), StorageError):
             raise found from None
-        raise InputError(f"{root} cannot hold a run ({error}); give `{setting}` a folder that can be written") from None
+        raise InputError(f"{root} cannot hold a run ({error}); choose a folder that can be written") from None
     with held:
         path.write_text(str(os.getpid()))
         yield

@@ -100,9 +100,9 @@ class RetrievalModel(tfrs.models.Model):
         led_to, of_request = positive_rows, request
         if SHOWN_ITEMS in rows and self._config.loss.ranking_kind == "levels":
             # What a page showed is a level above the negatives, and so none of them.
-            shown = rows[SHOWN_ITEMS] >= 0
-            led_to = tf.concat([led_to, tf.boolean_mask(rows[SHOWN_ITEMS], shown)], axis=0)
-            of_request = tf.concat([of_request, tf.cast(tf.where(shown)[:, 0], tf.int32)], axis=0)
+            on_page = rows[SHOWN_ITEMS] >= 0
+            led_to = tf.concat([led_to, tf.boolean_mask(rows[SHOWN_ITEMS], on_page)], axis=0)
+            of_request = tf.concat([of_request, tf.cast(tf.where(on_page)[:, 0], tf.int32)], axis=0)
         masked = negatives.accidental_hits(candidates.rows, of_request, led_to, tf.shape(request_items)[0])
         if features.HARD_NEGATIVES in rows:
             negative = tf.concat([negative, self._own_scores(query, items[features.HARD_NEGATIVES])], axis=1)

@@ -119,8 +119,7 @@ def read_eval_day(data: BenchData, gate: GateConfig, catalog_file: Path) -> Eval
     """
     examples_dir = data.examples_dir
     catalog = read_catalog(examples_dir)
-    gains = {int(Stage.CLICKED): gate.clicked_gain, int(Stage.ORDERED): gate.ordered_gain}
-    requests = read_requests(examples_dir, catalog, gate.max_eval_requests, gate.seed, gains)
+    requests = read_requests(examples_dir, catalog, gate.max_eval_requests, gate.seed, gate.gains)
     if not len(requests):
         raise InputError(
             f"none of the {requests.read:,} requests of the evaluation days led to a click, a cart or an order, so "

@@ -90,7 +90,7 @@ def run_jobs(
     Raises:
       BusyError: another bench is at work in the same folder.
     """
-    with run_lock(str(root), "--out"):
+    with run_lock(str(root)):
         finished = read_finished(jobs, root)
         if finished:
             tell(f"{len(finished)} of {len(jobs)} trainings are on disk already")

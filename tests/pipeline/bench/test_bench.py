@@ -121,7 +121,7 @@ def test_a_stopped_bench_keeps_what_was_done_and_does_the_rest(bench):
 
 
 def test_a_folder_in_which_a_bench_is_at_work_is_refused(bench):
-    with run_lock(str(bench.out)), pytest.raises(BusyError, match="give this one its own `--out`"):
+    with run_lock(str(bench.out)), pytest.raises(BusyError, match="give this one a folder of its own"):
         run.run_jobs(bench.jobs, bench.config, bench.data, bench.day, bench.out, print)
 
 
