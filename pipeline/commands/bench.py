@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands.options import config_option, set_option
+from pipeline.commands.options import LocalPath, config_option, set_option
 from pipeline.exit_codes import ExitCode
 
 
@@ -30,7 +30,7 @@ def command() -> None:
 @click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="Trainings of each variant.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=LocalPath(file_okay=False),
     default=Path("runs/bench-models"),
     show_default=True,
     help="Folder for data, results, tables and plots.",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.commands.options import config_option, set_option
+from pipeline.commands.options import LocalPath, config_option, set_option
 
 if TYPE_CHECKING:
     from pipeline.compilation import Target
@@ -55,7 +55,7 @@ def compile_pipeline(
 @click.option(
     "--output",
     required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=LocalPath(dir_okay=False),
     help="The file: .yaml; for Vertex or .json.",
 )
 @click.option("--image", help="The container image of the steps, in place of the configuration's `image`.")

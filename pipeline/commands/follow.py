@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from pipeline.commands.options import LocalPath
 from pipeline.exit_codes import ExitCode
 from schema.settings import InputError
 from souk_client.user_state_layout import EVENT_STREAM
@@ -75,7 +76,7 @@ _HOUR_MS: Final = 3_600_000
 )
 @click.option(
     "--dead-letters",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=LocalPath(dir_okay=False),
     metavar="FILE",
     help="Where rejected events go.  [default: the stream souk:dead_letters of --user-state]",
 )

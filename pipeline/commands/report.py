@@ -4,14 +4,14 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands.options import config_option, set_option
+from pipeline.commands.options import LocalPath, config_option, set_option
 
 
 @click.command(name="report")
 @config_option
 @set_option
 @click.option("--run", "number", type=click.IntRange(min=1), metavar="N", help="Number of the run.  [default: newest]")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Where to write it.")
+@click.option("--out", type=LocalPath(dir_okay=False), metavar="FILE", help="Where to write it.")
 @click.option("--open", "open_it", is_flag=True, help="Show it in the browser.")
 def command(config_name: str, overrides: tuple[str, ...], number: int | None, out: Path | None, open_it: bool) -> None:
     """Write the report of a run as one HTML page, and print its path."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands.options import config_option, set_option
+from pipeline.commands.options import LocalPath, config_option, set_option
 
 
 @click.command(name="schema")
@@ -13,7 +13,7 @@ from pipeline.commands.options import config_option, set_option
 @click.option(
     "--out",
     required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=LocalPath(dir_okay=False),
     metavar="FILE",
     help="Where to write it; an existing file is not replaced.",
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from marketplace.presets import PRESETS
+from pipeline.commands.options import LocalPath
 
 
 @click.command("simulate")
@@ -15,9 +16,7 @@ from marketplace.presets import PRESETS
     type=click.Choice(list(PRESETS)),
     help="Size and language of the shop.  [default: demo, or esci with --catalog]",
 )
-@click.option(
-    "--out", "out_dir", type=click.Path(path_type=Path), required=True, help="Directory for the shop's files."
-)
+@click.option("--out", "out_dir", type=LocalPath(), required=True, help="Directory for the shop's files.")
 @click.option(
     "--catalog",
     type=click.Path(path_type=Path),
