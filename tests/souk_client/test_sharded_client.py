@@ -99,7 +99,7 @@ def test_the_answer_is_that_of_the_catalog_in_one_piece(shared, server, query, k
     with Client(server.address) as whole, ShardedClient(shared.targets) as client:
         expected, answer = whole.answer(query, k=k), client.answer(query, k=k)
     assert [hit.rank for hit in answer.hits] == [hit.rank for hit in expected.hits]
-    assert [hit.score for hit in answer.hits] == pytest.approx([hit.score for hit in expected.hits], abs=1e-6)
+    assert [hit.score for hit in answer.hits] == pytest.approx([hit.score for hit in expected.hits], rel=1e-5)
     assert (answer.places, answer.model_version, answer.missing_shards) == (expected.places, 3, ())
     # Items of equal score stand in any order in the whole catalog's answer, which may end between them.
     last = expected.hits[-1].score if expected.hits else 0.0

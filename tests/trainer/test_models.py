@@ -289,8 +289,9 @@ def test_shared_tables_give_the_vectors_of_separate_ones(config):
     expected = towers.encode_query(query, items).numpy(), towers.encode_items(items).numpy()
     towers.share_tables()
     served = {name: tf.constant(column) for name, column in towers.served_columns(table.columns).items()}
-    np.testing.assert_allclose(towers.encode_query(query, served), expected[0], atol=1e-6)
-    np.testing.assert_allclose(towers.encode_items(items), expected[1], atol=1e-6)
+    # The sums run in another order, and which one is the machine's.
+    np.testing.assert_allclose(towers.encode_query(query, served), expected[0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(towers.encode_items(items), expected[1], rtol=1e-4, atol=1e-5)
     # A table that became part of the shared one is not held, and not saved, beside it.
     names = [variable.name for variable in towers.served_variables]
     assert not any(name.endswith("tokens/table:0") for name in names)

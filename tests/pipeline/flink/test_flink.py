@@ -124,7 +124,7 @@ def test_the_catalog_gets_the_vectors_that_it_gets_here(flink, tiny_shop, tmp_pa
         embedded.append(read_parts(str(tmp_path / name)))
     here, there = embedded
     np.testing.assert_array_equal(there.table.item_ids, here.table.item_ids)
-    np.testing.assert_allclose(there.vectors, here.vectors, atol=1e-6)
+    np.testing.assert_allclose(there.vectors, here.vectors, rtol=1e-5, atol=1e-5)
     np.testing.assert_array_equal(there.fingerprints, here.fingerprints)
     for name, column in here.table.columns.items():
         np.testing.assert_array_equal(there.table.columns[name], column)

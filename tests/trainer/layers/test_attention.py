@@ -80,7 +80,7 @@ def test_the_lstm_reads_from_the_oldest_to_the_newest():
     newer = steps.copy()
     newer[:, 0] += 1.0
     after = layer(tf.constant(newer), present).numpy()
-    np.testing.assert_allclose(after[:, 1:], before[:, 1:], atol=1e-6)
+    np.testing.assert_allclose(after[:, 1:], before[:, 1:], rtol=1e-5, atol=1e-6)
     assert not np.allclose(after[:, 0], before[:, 0] + 1.0)
 
 
