@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from evaluation import metrics
 from evaluation.bootstrap import Estimate, QueryBootstrap
@@ -26,8 +25,8 @@ AUC: Final = "auc"
 AUC_ORDERED: Final = "auc of ordered"
 P_GOOD: Final = "p_good"
 
-# By (metric, slice): [seeds, requests], NaN where a request has no say.
-Values = Mapping[tuple[str, str], FloatArray]
+# Metric and slice.
+Key = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -36,13 +35,28 @@ class SystemAnswer:
 
     Attributes:
       rows: [requests, k]; page_scores: [requests, page], None where it scores no given items.
+      seed: of the training; None where nothing is trained.
     """
 
     rows: IntArray
     page_scores: FloatArray | None
+    seed: int | None = None
 
 
-def values_of(answers: Sequence[SystemAnswer], day: EvalDay, ks: Sequence[int]) -> Values:
+@dataclass(frozen=True)
+class SystemValues:
+    """Every metric of a system, request by request.
+
+    Attributes:
+      seeds: of its trainings; one None where nothing is trained.
+      by_key: [seeds, requests] by metric and slice, NaN where a request has no say.
+    """
+
+    seeds: tuple[int | None, ...]
+    by_key: Mapping[Key, FloatArray]
+
+
+def values_of(answers: Sequence[SystemAnswer], day: EvalDay, ks: Sequence[int]) -> SystemValues:
     """Every metric of a system per request.
 
     Args:
@@ -51,10 +65,11 @@ def values_of(answers: Sequence[SystemAnswer], day: EvalDay, ks: Sequence[int]) 
       ks: lengths of recall; the largest is that of the slices and of P_good.
     """
     per_seed = [_of_one(answer, day, ks) for answer in answers]
-    return {key: np.stack([values[key] for values in per_seed]) for key in per_seed[0]}
+    by_key = {key: np.stack([values[key] for values in per_seed]) for key in per_seed[0]}
+    return SystemValues(tuple(answer.seed for answer in answers), by_key)
 
 
-def _of_one(answer: SystemAnswer, day: EvalDay, ks: Sequence[int]) -> dict[tuple[str, str], FloatArray]:
+def _of_one(answer: SystemAnswer, day: EvalDay, ks: Sequence[int]) -> dict[Key, FloatArray]:
     relevant = day.requests.relevant
     ranks = metrics.first_ranks(answer.rows, relevant)
     values = {(f"recall@{k}", ALL): metrics.recall_at(ranks, relevant, k) for k in ks}
@@ -74,10 +89,10 @@ def _of_one(answer: SystemAnswer, day: EvalDay, ks: Sequence[int]) -> dict[tuple
     return values
 
 
-def measured(values: Values, bootstrap: QueryBootstrap) -> dict[tuple[str, str], Measured]:
+def measured(values: SystemValues, bootstrap: QueryBootstrap) -> dict[Key, Measured]:
     """Means with intervals; what no request has a say in is left out."""
     found = {}
-    for key, by_seed in values.items():
+    for key, by_seed in values.by_key.items():
         estimate = bootstrap.mean(by_seed.mean(axis=0))
         if estimate is not None:
             found[key] = Measured(estimate, tuple(float(mean) for mean in np.nanmean(by_seed, axis=1)))
@@ -87,15 +102,19 @@ def measured(values: Values, bootstrap: QueryBootstrap) -> dict[tuple[str, str],
 def compare(
     system: str,
     over: str,
-    key: tuple[str, str],
-    values: Mapping[str, Values],
+    key: Key,
+    values: Mapping[str, SystemValues],
     bootstrap: QueryBootstrap,
 ) -> Comparison | None:
-    """One system against another by one metric on one slice; None where either was not measured by it."""
-    mine, theirs = values.get(system, {}).get(key), values.get(over, {}).get(key)
-    if mine is None or theirs is None:
+    """One system against another by one metric on one slice, over the seeds that both are trained with.
+
+    Returns:
+      None where either was not measured by that metric, or where they have no seed in common.
+    """
+    if not all(name in values and key in values[name].by_key for name in (system, over)):
         return None
-    difference = bootstrap.difference(mine.mean(axis=0), theirs.mean(axis=0))
+    mine, theirs = _paired(values[system], values[over], key)
+    difference = bootstrap.difference(mine.mean(axis=0), theirs.mean(axis=0)) if len(mine) else None
     if difference is None:
         return None
     return Comparison(
@@ -105,20 +124,21 @@ def compare(
         slice=key[1],
         difference=difference,
         relative=bootstrap.relative(mine.mean(axis=0), theirs.mean(axis=0)),
-        by_seed=tuple(float(gap) for gap in _gaps(mine, theirs)),
+        by_seed=tuple(float(gap) for gap in np.nanmean(mine, axis=1) - np.nanmean(theirs, axis=1)),
     )
 
 
-def _gaps(mine: FloatArray, theirs: FloatArray) -> NDArray[np.float64]:
-    """Difference of means by seed; what has one training is compared with every one of the other."""
-    first, second = np.nanmean(mine, axis=1), np.nanmean(theirs, axis=1)
-    both = min(len(first), len(second))
-    if both == 1:
-        return np.asarray(first - second)
-    return np.asarray(first[:both] - second[:both])
+def _paired(mine: SystemValues, theirs: SystemValues, key: Key) -> tuple[FloatArray, FloatArray]:
+    """Both [seeds, requests] by the seeds in common; what is not trained is beside every training of the other."""
+    first, second = mine.by_key[key], theirs.by_key[key]
+    if mine.seeds == (None,) or theirs.seeds == (None,):
+        together = np.broadcast_arrays(first, second)
+        return together[0], together[1]
+    both = [seed for seed in mine.seeds if seed in theirs.seeds]
+    return first[[mine.seeds.index(seed) for seed in both]], second[[theirs.seeds.index(seed) for seed in both]]
 
 
-def judge(target: Target, values: Mapping[str, Values], bootstrap: QueryBootstrap) -> TargetResult:
+def judge(target: Target, values: Mapping[str, SystemValues], bootstrap: QueryBootstrap) -> TargetResult:
     """A target against the measurements."""
     key = (target.metric, target.slice)
     names = [_best(group, key, values) for group in (target.system, target.over)]
@@ -134,9 +154,10 @@ def _state(found: Estimate, bound: float) -> TargetState:
     return "missed, not certain" if found.high > bound else "missed"
 
 
-def _best(names: Sequence[str], key: tuple[str, str], values: Mapping[str, Values]) -> str:
+def _best(names: Sequence[str], key: Key, values: Mapping[str, SystemValues]) -> str:
     """The best of `names`; "" where one of them was not measured, for the best of some is not what was asked."""
-    means = {name: float(np.nanmean(values[name][key])) for name in names if key in values.get(name, {})}
+    known = [name for name in names if name in values and key in values[name].by_key]
+    means = {name: float(np.nanmean(values[name].by_key[key])) for name in known}
     return max(means, key=lambda name: means[name]) if len(means) == len(names) else ""
 
 
