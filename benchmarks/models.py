@@ -3,8 +3,8 @@
 make bench-models    or    python -m benchmarks.models [--preset PRESET] [options of `souk bench models`]
 
 Simulates the shop of a preset of `souk simulate` once and calls `souk bench models --config demo` on it. `--only NAME`
-trains one variant, and may be repeated. The logs are simulated: the numbers compare systems on this shop and promise
-nothing for another.
+trains one variant alone, and may be repeated. The logs are simulated: the numbers compare systems on this shop and
+promise nothing for another.
 """
 
 import argparse

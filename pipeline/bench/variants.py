@@ -127,13 +127,12 @@ def choose(bench: BenchFile, names: Sequence[str]) -> dict[str, Variant]:
     """The variants called `names`, in the file's order; all for no names.
 
     Raises:
-      InputError: one of the names is none of a variant.
+      InputError: one of the names is none of a variant, and not `tutorial`.
     """
-    unknown = [name for name in names if name not in bench.variants]
+    known = (*bench.variants, TUTORIAL)
+    unknown = [name for name in names if name not in known]
     if unknown:
-        raise InputError(
-            f"there is no variant `{unknown[0]}`; there are: " + ", ".join(f"`{name}`" for name in bench.variants)
-        )
+        raise InputError(f"there is no variant `{unknown[0]}`; there are: " + ", ".join(f"`{name}`" for name in known))
     return {name: variant for name, variant in bench.variants.items() if not names or name in names}
 
 

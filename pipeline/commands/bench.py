@@ -26,7 +26,7 @@ def command() -> None:
     metavar="FILE",
     help="YAML file of variants. Default: the ones of the papers with their parts switched off one by one.",
 )
-@click.option("--only", multiple=True, metavar="NAME", help="Train this variant alone. Repeatable.")
+@click.option("--only", multiple=True, metavar="NAME", help="Train this variant, or `tutorial`, alone. Repeatable.")
 @click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="Trainings of each variant.")
 @click.option(
     "--out",
@@ -82,7 +82,7 @@ def models(
         data = prepare(config)
         with quiet():
             day = read_eval_day(data, config.gate, Path(config.ingest.data.catalog[0]))
-        jobs = run.list_jobs(trainings, config, data)
+        jobs = run.list_jobs(trainings, seeds, not only or variants.TUTORIAL in only, config, data)
         if fresh and not only_finished:
             run.forget(jobs, out)
         finished = (

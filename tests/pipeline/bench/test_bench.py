@@ -76,7 +76,7 @@ def bench(tiny_shop, tmp_path_factory):
     }
     data = prepare(config)
     day = read_eval_day(data, config.gate, Path(config.ingest.data.catalog[0]))
-    jobs = run.list_jobs(trainings, config, data)
+    jobs = run.list_jobs(trainings, 1, True, config, data)
     told = []
 
     def kill_in_the_third(message):
@@ -178,6 +178,14 @@ def test_a_finished_bench_is_shown_and_written_without_training(bench):
     assert "plain, hinge" in page
     assert "<script" not in page
     assert (bench.out / "models.svg").read_text().startswith("<?xml")
+
+
+@pytest.mark.parametrize("name", ["plain", "tutorial"])
+def test_only_what_is_named_is_trained_and_shown(bench, name):
+    shown = souk_here(*bench.command, "--finished", "--only", name, "--json")
+    result = json.loads(shown.stdout[shown.stdout.index("{") :])
+    assert [system["name"] for system in result["systems"] if system["seeds"]] == [name]
+    assert result["warnings"] == []
 
 
 def test_answers_of_other_settings_are_not_taken_for_these(bench):
