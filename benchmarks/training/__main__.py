@@ -1,6 +1,6 @@
 """How fast models train, beside TensorFlow Recommenders' tutorials, and what training time depends on.
 
-    make bench-training      or   python -m benchmarks.training [--parts tutorial reading models scaling profile]
+    make bench-training      or   python -m benchmarks.training [--parts tutorial tfrs reading models scaling profile]
 
 Simulates the demo shop and runs the pipeline up to Transform once (in the folder that `make bench-models` uses too), or
 takes the artifacts of a finished run with --artifacts. What is compared is timed in turns within one process; a figure
@@ -28,6 +28,7 @@ from benchmarks.demo_shop import simulate_once
 from benchmarks.training import data, tutorial
 from benchmarks.training.data import Artifacts
 from benchmarks.training.op_costs import op_costs
+from benchmarks.training.tfrs_parts import loss_contenders, metric_contenders
 from benchmarks.training.timing import Contender, Timing, interleave, middle, stepper
 from pipeline import config as pipeline_config
 from trainer.input import training_batches
@@ -77,6 +78,16 @@ def beside_the_tutorials(artifacts: Artifacts, rounds: int) -> Table:
                 rounds,
             )
             _add_rows(table, name, timings)
+    return table
+
+
+def tfrs_parts(artifacts: Artifacts, rounds: int) -> Table:
+    """Loss and metrics beside those of TFRS, on the vectors of one step of the default model and of one block."""
+    training = data.read_training(artifacts, data.trainer_config("dpsr"))
+    title = "loss with gradients of a step, and exact recall@100 of a block of requests, given the vectors"
+    table = _comparison(title, "", "way", ratio="times TFRS's speed")
+    _add_rows(table, "loss", interleave(loss_contenders(training), rounds))
+    _add_rows(table, "metrics", interleave(metric_contenders(training), rounds))
     return table
 
 
@@ -203,7 +214,7 @@ def demo_artifacts(folder: Path) -> Artifacts:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    names = ("tutorial", "reading", "models", "scaling", "profile")
+    names = ("tutorial", "tfrs", "reading", "models", "scaling", "profile")
     parser.add_argument("--parts", nargs="*", choices=names, default=names)
     parser.add_argument("--folder", type=Path, default=Path("runs/bench-models"), help="for logs and artifacts")
     parser.add_argument("--artifacts", type=Path, help="`artifacts` folder of a run, in place of simulating the demo")
@@ -216,6 +227,7 @@ def main() -> None:
     console.print(f"{os.cpu_count()} processors; load average before the start {os.getloadavg()[1]:.1f}")
     parts: dict[str, Callable[[], Table | list[Table]]] = {
         "tutorial": lambda: beside_the_tutorials(artifacts, arguments.rounds),
+        "tfrs": lambda: tfrs_parts(artifacts, arguments.rounds),
         "reading": lambda: reading(artifacts, arguments.rounds),
         "models": lambda: models(artifacts, arguments.rounds),
         "scaling": lambda: scaling(artifacts, arguments.rounds, arguments.model),
