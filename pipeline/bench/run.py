@@ -41,30 +41,24 @@ class BenchJob:
 
 
 def list_jobs(
-    trainings: Mapping[str, Sequence[TrainerConfig]],
-    seeds: int,
-    tutorial: bool,
-    config: PipelineConfig,
-    data: BenchData,
+    trainings: Mapping[str, Sequence[TrainerConfig]], config: PipelineConfig, data: BenchData
 ) -> list[BenchJob]:
     """Every training of the bench: all systems with the first seed, then all with the second, and so on.
 
     Args:
-      trainings: by variant, settings by seed.
-      seeds: of each system.
-      tutorial: whether the model of TFRS's tutorial is among the systems.
+      trainings: by variant, and `tutorial` where it is trained, settings by seed.
       config: of the pipeline.
       data: what is trained on.
     """
     tutorial_code, variant_code = training.tutorial_code(), training.variant_code()
     jobs = []
-    for offset in range(seeds):
-        if tutorial:
-            # Of these it takes sizes, epochs and the validation share, which are the configuration's own.
-            own = config.train.model_copy(update={"seed": config.train.seed + offset})
-            jobs.append(BenchJob(TUTORIAL, own, training.tutorial_fingerprint(own, data), tutorial_code))
-        for name, train in ((name, trains[offset]) for name, trains in trainings.items()):
-            jobs.append(BenchJob(name, train, training.variant_fingerprint(train, config, data), variant_code))
+    for trains in zip(*trainings.values(), strict=True):
+        for name, train in zip(trainings, trains, strict=True):
+            if name == TUTORIAL:
+                fingerprint, code = training.tutorial_fingerprint(train, data), tutorial_code
+            else:
+                fingerprint, code = training.variant_fingerprint(train, config, data), variant_code
+            jobs.append(BenchJob(name, train, fingerprint, code))
     return jobs
 
 

@@ -15,6 +15,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from components.index_builder.build import build_servable
 from components.index_builder.config import IndexConfig
+from components.index_builder.lexical.weight import DEFAULT_DENSE_WEIGHT
 from components.recall_gate.config import GateConfig
 from evaluation.eval_set import normalize_query
 from evaluation.metrics import FloatArray, IntArray
@@ -36,8 +37,16 @@ _WARM_UP_CALLS = 10
 
 
 def index_config(config: PipelineConfig) -> IndexConfig:
-    """An index without error that holds every item and no words, so that models alone are compared."""
-    changes = {"kind": "exact", "k": config.gate.ks[-1], "drop_duplicates": False, "retrieval": "dense"}
+    """An index without error that holds every item and answers by vectors, so that models alone are compared."""
+    # Any weight will do where no answer is hybrid; without one it would be chosen by measuring.
+    lexical = config.index.lexical.model_copy(update={"dense_weight": DEFAULT_DENSE_WEIGHT})
+    changes = {
+        "kind": "exact",
+        "k": config.gate.ks[-1],
+        "drop_duplicates": False,
+        "retrieval": "dense",
+        "lexical": lexical,
+    }
     return config.index.model_copy(update=changes)
 
 

@@ -145,16 +145,18 @@ def trainer_config(
       config: file or preset that the bench runs with.
       overrides: `key=value` that hold for all variants.
       bench: the variants.
-      name: of the variant.
+      name: of the variant, or `tutorial`, which takes sizes, epochs and validation share of the configuration's own.
       seed_offset: added to the configured seed.
 
     Raises:
       InputError: the variant's settings are not valid.
     """
-    chain = [name]
-    while bench.variants[chain[-1]].base:
-        chain.append(bench.variants[chain[-1]].base)
-    settings = [line for link in reversed(chain) for line in _flat("train", bench.variants[link].train)]
+    chain: list[Variant] = []
+    link = name
+    while link in bench.variants:
+        chain.append(bench.variants[link])
+        link = chain[-1].base
+    settings = [line for variant in reversed(chain) for line in _flat("train", variant.train)]
     try:
         train = pipeline_config.load(config, [*overrides, *settings]).train
     except InputError as error:

@@ -68,9 +68,10 @@ def models(
     chosen = variants.choose(bench, only)
     settings = (*overrides, f"root={json.dumps(str(out))}")
     config = pipeline_config.load(config_name, settings)
+    tutorial = [variants.TUTORIAL] if not only or variants.TUTORIAL in only else []
     trainings = {
         name: [variants.trainer_config(config_name, settings, bench, name, offset) for offset in range(seeds)]
-        for name in chosen
+        for name in (*tutorial, *chosen)
     }
     click.echo("Loading TensorFlow and TFX ...", err=True)
     with quiet():
@@ -82,7 +83,7 @@ def models(
         data = prepare(config)
         with quiet():
             day = read_eval_day(data, config.gate, Path(config.ingest.data.catalog[0]))
-        jobs = run.list_jobs(trainings, seeds, not only or variants.TUTORIAL in only, config, data)
+        jobs = run.list_jobs(trainings, config, data)
         if fresh and not only_finished:
             run.forget(jobs, out)
         finished = (

@@ -58,12 +58,8 @@ def test_a_target_is_certain_if_its_interval_is_on_one_side(bootstrap, by, state
     fair = np.full((1, len(QUERIES)), 0.5)
     better = np.where(np.arange(len(QUERIES)) // 3 % 5 == 0, 1.0, 0.5)[None]
     target = Target(about="t", system=("better",), over=("fair",), by=by)
-    assert (
-        analysis.judge(
-            target, {"better": SystemValues((1,), {KEY: better}), "fair": SystemValues((1,), {KEY: fair})}, bootstrap
-        ).state
-        == state
-    )
+    values = {"better": SystemValues((1,), {KEY: better}), "fair": SystemValues((1,), {KEY: fair})}
+    assert analysis.judge(target, values, bootstrap).state == state
 
 
 def test_the_best_system_is_taken_and_none_if_one_is_missing(bootstrap):

@@ -72,11 +72,12 @@ def bench(tiny_shop, tmp_path_factory):
     config = pipeline_config.load(tiny_shop.config, settings)
     listed = variants.read_bench_file(file)
     trainings = {
-        name: [variants.trainer_config(tiny_shop.config, settings, listed, name, 0)] for name in listed.variants
+        name: [variants.trainer_config(tiny_shop.config, settings, listed, name, 0)]
+        for name in (variants.TUTORIAL, *listed.variants)
     }
     data = prepare(config)
     day = read_eval_day(data, config.gate, Path(config.ingest.data.catalog[0]))
-    jobs = run.list_jobs(trainings, 1, True, config, data)
+    jobs = run.list_jobs(trainings, config, data)
     told = []
 
     def kill_in_the_third(message):

@@ -8,6 +8,7 @@ WRITERS = (
     ["compile", "--config", "tiny", "--target", "kubeflow", "--output"],
     ["export", "vectors", "--config", "tiny", "--to", "parquet", "--out"],
     ["report", "--config", "tiny", "--out"],
+    ["schema", "--config", "tiny", "--out"],
     ["simulate", "--preset", "tiny", "--out"],
 )
 
